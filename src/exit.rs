@@ -1,0 +1,47 @@
+//! Exit codes: what a script or a monitoring system reads.
+
+use crate::report::{Outcome, PassReport};
+
+/// How the program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: done, the replica matches; also after an orderly stop by a signal.
+    Done,
+    /// 1: source missing, replica unusable, locked by another process.
+    Error,
+    /// 2: the command line makes no sense.
+    Usage,
+    /// 23: done, with problems; the log names them.
+    Problems,
+    /// 25: the guard refused the plan; nothing was changed.
+    Held,
+}
+
+impl Exit {
+    /// The number the shell sees.
+    pub fn code(self) -> u8 {
+        match self {
+            Exit::Done => 0,
+            Exit::Error => 1,
+            Exit::Usage => 2,
+            Exit::Problems => 23,
+            Exit::Held => 25,
+        }
+    }
+
+    /// The code of a program that ran just this pass.
+    pub fn of_pass(report: &PassReport) -> Exit {
+        match report.outcome {
+            Outcome::Interrupted(_) => Exit::Done,
+            Outcome::Held(_) => Exit::Held,
+            Outcome::ReplicaLost => Exit::Problems,
+            Outcome::Done | Outcome::Planned => {
+                if report.counts.problems == 0 {
+                    Exit::Done
+                } else {
+                    Exit::Problems
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The one channel upward: everything that happens is an [`Event`], and whoever wants to know implements [`Monitor`].
+//!
+//! The log, the console, the summary, the exit code and the tests read the same events, so they cannot disagree.
+
+use crate::digest::Digest;
+use crate::entry::Kind;
+use crate::path::RelPath;
+use crate::problem::{Error, Problem, Side};
+use crate::report::PassReport;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+/// Receives events; called from several threads at once.
+pub trait Monitor: Sync {
+    /// Takes one event. It must not fail and should not block.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// What was done to a path, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Made anew.
+    Create,
+    /// Replaced by the source's newer content.
+    Update,
+    /// Replaced because the replica alone was wrong.
+    Repair,
+    /// Removed, because the source has it no longer.
+    Delete,
+    /// Made a hard link of another path of the replica.
+    Link,
+    /// Mode, owner, times or extended attributes set; the content is untouched.
+    Metadata,
+    /// Replaced by an entry of another kind.
+    Retype,
+}
+
+impl Verb {
+    /// Every verb, in the order of the summary.
+    pub const ALL: [Verb; 7] =
+        [Verb::Create, Verb::Update, Verb::Repair, Verb::Retype, Verb::Link, Verb::Metadata, Verb::Delete];
+
+    /// The verb as the log has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Repair => "repair",
+            Verb::Delete => "delete",
+            Verb::Link => "link",
+            Verb::Metadata => "metadata",
+            Verb::Retype => "retype",
+        }
+    }
+}
+
+/// What lies below a folder that is created or deleted as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subtree {
+    /// Entries that are not folders.
+    pub files: u64,
+    /// Folders, without the top one.
+    pub folders: u64,
+    /// Bytes of the regular files.
+    pub bytes: u64,
+}
+
+/// One operation, done or planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation<'a> {
+    /// What is done.
+    pub verb: Verb,
+    /// Where.
+    pub path: &'a RelPath,
+    /// What the entry is now (before, for deletions).
+    pub kind: Kind,
+    /// Bytes of content, for regular files.
+    pub size: Option<u64>,
+    /// Digest of the content that was written.
+    pub digest: Option<Digest>,
+    /// True when the replica's old content could not be read: its digest is logged as empty.
+    pub replica_unreadable: bool,
+    /// The target of a symbolic link.
+    pub target: Option<&'a [u8]>,
+    /// The path that a hard link shares its content with.
+    pub linked_to: Option<&'a RelPath>,
+    /// What lies below, for folders in a plan.
+    pub subtree: Option<Subtree>,
+    /// Why, in a few words; empty where the verb says it all.
+    pub reason: &'a str,
+}
+
+impl<'a> Operation<'a> {
+    /// An operation about which nothing is known but these three.
+    pub fn new(verb: Verb, path: &'a RelPath, kind: Kind) -> Operation<'a> {
+        Operation {
+            verb,
+            path,
+            kind,
+            size: None,
+            digest: None,
+            replica_unreadable: false,
+            target: None,
+            linked_to: None,
+            subtree: None,
+            reason: "",
+        }
+    }
+}
+
+/// Something that the replica's filesystem, or the rights of this process, cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Feature {
+    /// Owner and group.
+    Owner,
+    /// Permission bits.
+    Mode,
+    /// Modification times as fine, or as far from today, as the source has them.
+    Mtime,
+    /// Symbolic links.
+    Symlinks,
+    /// Hard links.
+    HardLinks,
+    /// Named pipes.
+    Fifos,
+    /// Device nodes.
+    Devices,
+    /// `user.*` extended attributes.
+    UserAttributes,
+    /// POSIX access control lists.
+    AccessLists,
+    /// `security.*` extended attributes.
+    SecurityAttributes,
+    /// `trusted.*` extended attributes.
+    TrustedAttributes,
+}
+
+impl Feature {
+    /// Every feature, in the order of their bits.
+    pub const ALL: [Feature; 11] = [
+        Feature::Owner,
+        Feature::Mode,
+        Feature::Mtime,
+        Feature::Symlinks,
+        Feature::HardLinks,
+        Feature::Fifos,
+        Feature::Devices,
+        Feature::UserAttributes,
+        Feature::AccessLists,
+        Feature::SecurityAttributes,
+        Feature::TrustedAttributes,
+    ];
+
+    /// The plural that people know it by.
+    pub fn words(self) -> &'static str {
+        match self {
+            Feature::Owner => "owners and groups",
+            Feature::Mode => "permission bits",
+            Feature::Mtime => "exact modification times",
+            Feature::Symlinks => "symbolic links",
+            Feature::HardLinks => "hard links",
+            Feature::Fifos => "named pipes",
+            Feature::Devices => "device nodes",
+            Feature::UserAttributes => "user extended attributes",
+            Feature::AccessLists => "access control lists",
+            Feature::SecurityAttributes => "security extended attributes",
+            Feature::TrustedAttributes => "trusted extended attributes",
+        }
+    }
+}
+
+/// Something worth knowing that is not an operation and not a problem.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// The log file lies inside a root.
+    LogInside {
+        /// Which root.
+        side: Side,
+        /// Where in it.
+        path: &'a RelPath,
+    },
+    /// The replica cannot hold something that the source has.
+    NotHeld(Feature),
+    /// The replica's filesystem knows no locks.
+    NoLock,
+    /// Fewer threads than asked for, because of the limit of open files.
+    FewerThreads {
+        /// How many there are.
+        threads: usize,
+        /// The limit (`ulimit -n`).
+        open_files: u64,
+    },
+    /// The replica folder was missing and has been made.
+    ReplicaCreated(&'a Path),
+}
+
+/// Why the program stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM.
+    Terminate,
+    /// SIGINT.
+    Interrupt,
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Signal::Terminate => "SIGTERM",
+            Signal::Interrupt => "SIGINT",
+        })
+    }
+}
+
+/// Everything that is ever reported.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// The program begins.
+    Started {
+        /// The source as the user gave it.
+        source: &'a Path,
+        /// The replica as the user gave it.
+        replica: &'a Path,
+        /// The interval; none for a single pass.
+        interval: Option<Duration>,
+        /// The log file.
+        log: &'a Path,
+        /// True when nothing will be written.
+        dry_run: bool,
+    },
+    /// A pass begins.
+    PassStarted {
+        /// 1 for the first pass of this process.
+        number: u64,
+    },
+    /// A file's content was read on both sides and agrees.
+    Verified {
+        /// Where.
+        path: &'a RelPath,
+        /// Bytes of content.
+        size: u64,
+        /// Digest of both sides.
+        digest: Option<Digest>,
+    },
+    /// Something was done.
+    Done(Operation<'a>),
+    /// Something would be done (dry run).
+    Planned(Operation<'a>),
+    /// An entry is left out by design.
+    Skipped {
+        /// Where.
+        path: &'a RelPath,
+        /// What it is.
+        kind: Kind,
+        /// Why.
+        reason: &'a str,
+    },
+    /// Something could not be done.
+    Problem(&'a Problem),
+    /// Something worth knowing.
+    Notice(Notice<'a>),
+    /// A pass is over.
+    PassEnded(&'a PassReport),
+    /// A pass took longer than the interval.
+    Overran {
+        /// Which pass.
+        number: u64,
+        /// By how much.
+        by: Duration,
+    },
+    /// A signal asks the program to stop.
+    Stopping(Signal),
+    /// The program ends in order.
+    Stopped,
+    /// The program ends because of an error.
+    Failed(&'a Error),
+}

@@ -1,0 +1,102 @@
+//! What one pass did, as numbers.
+
+use crate::monitor::{Signal, Verb};
+use std::time::Duration;
+
+/// How a pass ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole plan was carried out, but for the problems.
+    Done,
+    /// Only the plan was made (dry run).
+    Planned,
+    /// The guard refused the plan; nothing was written.
+    Held(Hold),
+    /// A signal ended the pass early.
+    Interrupted(Signal),
+    /// The replica folder disappeared during the pass; what is left is for the next pass.
+    ReplicaLost,
+}
+
+/// Why the guard refused a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The source path leads to another folder than at the start of the pass.
+    SourceReplaced,
+}
+
+impl Hold {
+    /// The reason, for people.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Hold::SourceReplaced => {
+                "the source path leads to another folder than when the pass started (was something mounted or unmounted?)"
+            }
+        }
+    }
+}
+
+/// Counts of one pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries made anew.
+    pub created: u64,
+    /// Entries whose content the source had changed.
+    pub updated: u64,
+    /// Files that were wrong in the replica alone.
+    pub repaired: u64,
+    /// Entries that changed their kind.
+    pub retyped: u64,
+    /// Paths made hard links.
+    pub linked: u64,
+    /// Entries of which only metadata was set.
+    pub metadata: u64,
+    /// Entries removed.
+    pub deleted: u64,
+    /// Entries that were right already.
+    pub unchanged: u64,
+    /// Entries left out by design (sockets, what the replica cannot hold, the log itself).
+    pub skipped: u64,
+    /// Problems.
+    pub problems: u64,
+    /// Bytes of content read, both sides together.
+    pub bytes_read: u64,
+    /// Bytes of content written.
+    pub bytes_written: u64,
+}
+
+impl Counts {
+    /// The count that belongs to a verb.
+    pub fn of(&self, verb: Verb) -> u64 {
+        match verb {
+            Verb::Create => self.created,
+            Verb::Update => self.updated,
+            Verb::Repair => self.repaired,
+            Verb::Retype => self.retyped,
+            Verb::Link => self.linked,
+            Verb::Metadata => self.metadata,
+            Verb::Delete => self.deleted,
+        }
+    }
+
+    /// All operations together.
+    pub fn operations(&self) -> u64 {
+        Verb::ALL.iter().map(|verb| self.of(*verb)).sum()
+    }
+}
+
+/// The report of one pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassReport {
+    /// 1 for the first pass of this process.
+    pub number: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was counted.
+    pub counts: Counts,
+    /// From start to end, on the boot-time clock.
+    pub duration: Duration,
+    /// How old the replica is at the end: the time since the start of the last pass that was done.
+    /// None while no pass of this process has been done.
+    pub replica_age: Option<Duration>,
+}
