@@ -1,3 +1,45 @@
 //! Every system call of the program: the only room that knows the platform.
+//!
+//! Everything inside the two trees is done relative to open folders with `O_NOFOLLOW`, so no path is resolved twice
+//! and no swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
+
+pub mod attributes;
+pub mod content;
+pub mod dir;
+pub mod listing;
+pub mod place;
+pub mod roots;
+pub mod stat;
+pub mod subject;
 
 pub use rustix::io::Errno;
+
+/// True when the error says that the path is no longer what the listing said: gone, or of another kind.
+pub fn is_gone(errno: Errno) -> bool {
+    errno == Errno::NOENT || errno == Errno::NOTDIR || errno == Errno::LOOP
+}
+
+/// True when the error says that there is no room left (on the disk, or in the quota).
+pub fn is_full(errno: Errno) -> bool {
+    errno == Errno::NOSPC || errno == Errno::DQUOT
+}
+
+/// True when the error says that a filesystem does not know what was asked of it.
+pub fn is_unsupported(errno: Errno) -> bool {
+    errno == Errno::OPNOTSUPP || errno == Errno::NOTSUP || errno == Errno::NOSYS || errno == Errno::NOTTY
+}
+
+/// True when this process may set owners and create device nodes: it runs as root.
+pub fn is_privileged() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The user this process acts as.
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The soft limit of open files (`ulimit -n`).
+pub fn open_file_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}

@@ -1,0 +1,130 @@
+//! The bytes of regular files: opening, reading, writing, holes.
+
+use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
+use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use std::ffi::CStr;
+use std::ops::Range;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Opens a regular file for reading. Never blocks on a FIFO, never follows a link, never becomes the terminal of this
+/// process. `own` says that the file belongs to this user (or that root asks), so its access time can be left alone.
+///
+/// # Errors
+/// As `open(2)`.
+pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    if own {
+        // RACE: the file may have changed hands since its facts were read; then the kernel says EPERM.
+        match retry_on_intr(|| openat(folder, name, flags | OFlags::NOATIME, Mode::empty())) {
+            Err(Errno::PERM) => {}
+            opened => return opened,
+        }
+    }
+    retry_on_intr(|| openat(folder, name, flags, Mode::empty()))
+}
+
+/// Makes a new, empty file that only this user may open.
+///
+/// # Errors
+/// As `open(2)`; `EEXIST` when the name is taken.
+pub fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry_on_intr(|| openat(folder, name, flags, Mode::RUSR | Mode::WUSR))
+}
+
+/// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
+///
+/// # Errors
+/// As `pread(2)`.
+pub fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        let rest = buffer.get_mut(filled..).unwrap_or_default();
+        match retry_on_intr(|| pread(file, &mut *rest, offset + filled as u64))? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes the whole buffer at `offset`.
+///
+/// # Errors
+/// As `pwrite(2)`.
+pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), Errno> {
+    let mut written = 0;
+    while written < buffer.len() {
+        let rest = buffer.get(written..).unwrap_or_default();
+        match retry_on_intr(|| pwrite(file, rest, offset + written as u64))? {
+            0 => return Err(Errno::IO),
+            some => written += some,
+        }
+    }
+    Ok(())
+}
+
+/// Sets the length of a file; what is added is a hole.
+///
+/// # Errors
+/// As `ftruncate(2)`.
+pub fn set_length(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
+    retry_on_intr(|| rustix::fs::ftruncate(file, length))
+}
+
+/// The first range of data at or after `from` and before `end`; none when there are only holes. Where the filesystem
+/// does not tell, everything is data.
+///
+/// # Errors
+/// As `lseek(2)` with `SEEK_DATA` and `SEEK_HOLE`.
+pub fn next_data(file: BorrowedFd<'_>, from: u64, end: u64) -> Result<Option<Range<u64>>, Errno> {
+    if from >= end {
+        return Ok(None);
+    }
+    let start = match seek(file, SeekFrom::Data(from)) {
+        Ok(start) => start,
+        Err(Errno::NXIO) => return Ok(None),
+        Err(Errno::INVAL) => return Ok(Some(from..end)),
+        Err(errno) => return Err(errno),
+    };
+    if start >= end {
+        return Ok(None);
+    }
+    match seek(file, SeekFrom::Hole(start)) {
+        Ok(stop) => Ok(Some(start..stop.min(end))),
+        // Truncated meanwhile: the reading will notice.
+        Err(Errno::NXIO) => Ok(Some(start..end)),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn data_and_holes_are_told_apart() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        let file = create_private(folder.as_fd(), c"sparse").unwrap();
+        set_length(file.as_fd(), 4 << 20).unwrap();
+        assert_eq!(next_data(file.as_fd(), 0, 4 << 20), Ok(None));
+        write_at(file.as_fd(), &[7; 4096], 1 << 20).unwrap();
+        let data = next_data(file.as_fd(), 0, 4 << 20).unwrap().unwrap();
+        assert!(data.contains(&(1 << 20)) && data.end - data.start < 1 << 20, "{data:?}");
+        assert_eq!(next_data(file.as_fd(), data.end, 4 << 20), Ok(None));
+        assert_eq!(create_private(folder.as_fd(), c"sparse").unwrap_err(), Errno::EXIST);
+    }
+
+    #[test]
+    fn reading_past_the_end_says_how_much_there_was() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("five"), b"12345").unwrap();
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        let file = open_to_read(folder.as_fd(), c"five", true).unwrap();
+        let mut buffer = [0; 8];
+        assert_eq!(read_at(file.as_fd(), &mut buffer, 2), Ok(3));
+        assert_eq!(&buffer[..3], b"345");
+    }
+}

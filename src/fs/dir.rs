@@ -1,0 +1,239 @@
+//! Folders inside a tree, open or ready to be opened again.
+//!
+//! A [`Dir`] remembers its parent, its name and the identity (device and inode) it was seen with. Its descriptor is
+//! opened when needed and may be closed behind its back: the number of descriptors stays bounded however deep or
+//! wide the tree is. Opening again goes down from the nearest ancestor that is still open, one name at a time with
+//! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only arrive at the folder it was.
+
+use crate::entry::{Entry, FileId};
+use crate::fs::stat::entry_of;
+use crate::path::RelPath;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// One folder of a tree.
+#[derive(Debug)]
+pub struct Dir {
+    parent: Option<Arc<Dir>>,
+    name: Box<CStr>,
+    id: FileId,
+    handle: Mutex<Option<Arc<OwnedFd>>>,
+    handles: Arc<Handles>,
+}
+
+/// The descriptors of one tree that are kept open, oldest first.
+#[derive(Debug)]
+struct Handles {
+    open: Mutex<VecDeque<Weak<Dir>>>,
+    capacity: usize,
+}
+
+/// A poisoned lock is no reason to stop: what these locks guard is never left half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const FOLDER: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
+
+impl Dir {
+    /// Opens a root; symbolic links in `path` are followed, as the user's own words are. At most `capacity` further
+    /// descriptors of its tree are kept open.
+    ///
+    /// # Errors
+    /// As `open(2)`; `ENOTDIR` when the path leads to something else than a folder.
+    pub fn root(path: &Path, capacity: usize) -> Result<Arc<Dir>, Errno> {
+        let fd = open_folder(CWD, path, FOLDER)?;
+        let id = entry_of(fd.as_fd())?.id;
+        Ok(Arc::new(Dir {
+            parent: None,
+            name: CString::default().into_boxed_c_str(),
+            id,
+            handle: Mutex::new(Some(Arc::new(fd))),
+            handles: Arc::new(Handles { open: Mutex::default(), capacity: capacity.max(1) }),
+        }))
+    }
+
+    /// The folder `name` below this one, which was seen with the identity `id`. It is opened when first used.
+    pub fn child(self: &Arc<Dir>, name: &CStr, id: FileId) -> Arc<Dir> {
+        Arc::new(Dir {
+            parent: Some(Arc::clone(self)),
+            name: name.into(),
+            id,
+            handle: Mutex::new(None),
+            handles: Arc::clone(&self.handles),
+        })
+    }
+
+    /// The identity this folder was seen with.
+    pub fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// The folder this one lies in; none for the root.
+    pub fn parent(&self) -> Option<&Arc<Dir>> {
+        self.parent.as_ref()
+    }
+
+    /// The name in the parent; empty for the root.
+    pub fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// The number of folders above this one.
+    pub fn depth(&self) -> usize {
+        std::iter::successors(self.parent.as_ref(), |dir| dir.parent.as_ref()).count()
+    }
+
+    /// The path below the root.
+    pub fn path(&self) -> RelPath {
+        let mut names = Vec::new();
+        let mut at = self;
+        while let Some(parent) = &at.parent {
+            names.push(at.name.to_bytes());
+            at = parent;
+        }
+        names.reverse();
+        RelPath::from_bytes(names.join(&b'/'))
+    }
+
+    /// An open descriptor of this folder.
+    ///
+    /// # Errors
+    /// `ENOENT` when the folder is no longer where it was seen, else as `open(2)`.
+    pub fn open(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
+        let mut closed: Vec<&Arc<Dir>> = Vec::new();
+        let mut at = self;
+        let mut fd = loop {
+            if let Some(fd) = lock(&at.handle).as_ref() {
+                break Arc::clone(fd);
+            }
+            closed.push(at);
+            at = at.parent.as_ref().ok_or(Errno::BADF)?;
+        };
+        for dir in closed.into_iter().rev() {
+            fd = dir.open_in(fd.as_fd())?;
+        }
+        Ok(fd)
+    }
+
+    /// The facts of this folder as they are now.
+    ///
+    /// # Errors
+    /// As [`Dir::open`] and `statx(2)`.
+    pub fn entry(self: &Arc<Dir>) -> Result<Entry, Errno> {
+        entry_of(self.open()?.as_fd())
+    }
+
+    fn open_in(self: &Arc<Dir>, parent: BorrowedFd<'_>) -> Result<Arc<OwnedFd>, Errno> {
+        let fd = open_folder(parent, &*self.name, FOLDER.union(OFlags::NOFOLLOW))?;
+        if entry_of(fd.as_fd())?.id != self.id {
+            return Err(Errno::NOENT);
+        }
+        let fd = Arc::new(fd);
+        *lock(&self.handle) = Some(Arc::clone(&fd));
+        self.handles.remember(self);
+        Ok(fd)
+    }
+}
+
+impl Handles {
+    /// Counts one more open folder and closes the oldest where there are too many. Descriptors in use elsewhere stay
+    /// open until they are let go.
+    fn remember(&self, dir: &Arc<Dir>) {
+        let mut open = lock(&self.open);
+        open.push_back(Arc::downgrade(dir));
+        while open.len() > self.capacity {
+            if let Some(oldest) = open.pop_front().and_then(|weak| weak.upgrade()) {
+                let closed = lock(&oldest.handle).take();
+                drop(open);
+                // Outside the lock: letting go of the last reference may take a chain of parents along.
+                drop((closed, oldest));
+                open = lock(&self.open);
+            }
+        }
+    }
+}
+
+impl Drop for Dir {
+    /// Lets go of the chain of parents in a loop: a tree of many thousand levels must not overflow the stack.
+    fn drop(&mut self) {
+        let mut next = self.parent.take();
+        while let Some(mut parent) = next.and_then(Arc::into_inner) {
+            next = parent.parent.take();
+        }
+    }
+}
+
+/// Opens a folder without touching its access time where the kernel allows that (owner or root).
+fn open_folder<P: rustix::path::Arg + Copy>(at: BorrowedFd<'_>, path: P, flags: OFlags) -> Result<OwnedFd, Errno> {
+    match openat(at, path, flags | OFlags::NOATIME, Mode::empty()) {
+        Err(Errno::PERM) => openat(at, path, flags, Mode::empty()),
+        opened => opened,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::stat::entry_at;
+    use std::fs;
+
+    fn open_descriptors() -> usize {
+        fs::read_dir("/proc/self/fd").unwrap().count()
+    }
+
+    fn child(parent: &Arc<Dir>, name: &CStr) -> Arc<Dir> {
+        let id = entry_at(parent.open().unwrap().as_fd(), name).unwrap().id;
+        parent.child(name, id)
+    }
+
+    #[test]
+    fn a_chain_of_many_thousand_folders_needs_few_descriptors_and_no_stack() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = Dir::root(scratch.path(), 8).unwrap();
+        let before = open_descriptors();
+        let mut dir = Arc::clone(&root);
+        for _ in 0..3000 {
+            rustix::fs::mkdirat(&*dir.open().unwrap(), c"d", Mode::RWXU).unwrap();
+            dir = child(&dir, c"d");
+        }
+        assert_eq!(dir.depth(), 3000);
+        assert_eq!(dir.path().as_bytes().len(), 2 * 3000 - 1);
+        let mut up = Arc::clone(&dir);
+        while let Some(parent) = up.parent().cloned() {
+            parent.open().unwrap();
+            up = parent;
+        }
+        assert!(open_descriptors() <= before + 40, "{} more", open_descriptors() - before);
+        let mut dir = dir;
+        while let Some(parent) = dir.parent().cloned() {
+            rustix::fs::unlinkat(&*parent.open().unwrap(), dir.name(), rustix::fs::AtFlags::REMOVEDIR).unwrap();
+            dir = parent;
+        }
+    }
+
+    #[test]
+    fn a_folder_that_was_swapped_is_not_opened_again() {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in ["a", "a/b", "other"] {
+            fs::create_dir(scratch.path().join(name)).unwrap();
+        }
+        let root = Dir::root(scratch.path(), 1).unwrap();
+        let a = child(&root, c"a");
+        let b = child(&a, c"b");
+        b.open().unwrap();
+        child(&root, c"other").open().unwrap();
+        fs::rename(scratch.path().join("a"), scratch.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink("moved", scratch.path().join("a")).unwrap();
+        assert!(b.open().is_err(), "through a symbolic link");
+        fs::remove_file(scratch.path().join("a")).unwrap();
+        fs::create_dir_all(scratch.path().join("a/b")).unwrap();
+        assert_eq!(b.open().unwrap_err(), Errno::NOENT, "another folder of the same name");
+    }
+}

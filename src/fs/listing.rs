@@ -1,0 +1,98 @@
+//! The names in one folder, sorted by raw bytes, packed so that a folder of a million entries stays small.
+
+use rustix::fs::{RawDir, SeekFrom, seek};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+/// Sorted names of a folder. About the length of each name plus 9 bytes.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Every name with its terminating NUL.
+    bytes: Vec<u8>,
+    /// Where each name starts, and its length without the NUL.
+    names: Vec<(u32, u16)>,
+}
+
+impl Listing {
+    /// Reads the whole folder. A listing that breaks off is an error, never a short listing: names that are missing
+    /// from it would be taken for deleted.
+    ///
+    /// # Errors
+    /// As `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB.
+    pub fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
+        seek(folder, SeekFrom::Start(0))?;
+        let mut buffer: Vec<u8> = Vec::with_capacity(64 << 10);
+        let mut listing = Listing::default();
+        let mut folder = RawDir::new(folder, buffer.spare_capacity_mut());
+        while let Some(found) = folder.next() {
+            let found = found?;
+            let name = found.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let start = u32::try_from(listing.bytes.len()).map_err(|_| Errno::OVERFLOW)?;
+            let length = u16::try_from(name.count_bytes()).map_err(|_| Errno::NAMETOOLONG)?;
+            listing.bytes.extend_from_slice(name.to_bytes_with_nul());
+            listing.names.push((start, length));
+        }
+        listing.sort();
+        Ok(listing)
+    }
+
+    /// Sorts the names, and drops those that the kernel gave twice (it may when names change during the reading).
+    fn sort(&mut self) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let name = |at: &(u32, u16)| -> &[u8] {
+            let start = at.0 as usize;
+            &bytes[start..start + usize::from(at.1)]
+        };
+        self.names.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+        self.names.dedup_by(|a, b| name(a) == name(b));
+        self.bytes = bytes;
+        self.bytes.shrink_to_fit();
+        self.names.shrink_to_fit();
+    }
+
+    /// How many names there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// True for an empty folder.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The name at a position, if there are that many.
+    pub fn get(&self, position: usize) -> Option<&CStr> {
+        let (start, length) = *self.names.get(position)?;
+        let start = start as usize;
+        CStr::from_bytes_with_nul(self.bytes.get(start..=start + usize::from(length))?).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn names_come_sorted_by_bytes_whatever_they_are() {
+        let scratch = tempfile::tempdir().unwrap();
+        let longest = [b'x'; 255];
+        let names: [&[u8]; 6] = [b"\xff\xfe", b"b", b"a\n", b"-n", b"\xc3\xa4", &longest];
+        for name in names {
+            std::fs::write(scratch.path().join(OsStr::from_bytes(name)), b"").unwrap();
+        }
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        for _ in 0..2 {
+            let listing = Listing::read(folder.as_fd()).unwrap();
+            let found: Vec<&[u8]> = (0..listing.len()).map(|i| listing.get(i).unwrap().to_bytes()).collect();
+            assert_eq!(found, [&b"-n"[..], b"a\n", b"b", &longest, b"\xc3\xa4", b"\xff\xfe"]);
+            assert!(listing.get(6).is_none());
+        }
+    }
+}

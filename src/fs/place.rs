@@ -1,0 +1,136 @@
+//! Making, moving and removing names in an open folder.
+
+use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, RenameFlags, flock, renameat_with, syncfs};
+use rustix::io::{Errno, retry_on_intr};
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::ffi::{CStr, CString};
+use std::os::fd::BorrowedFd;
+
+/// A name that nobody can guess and that no other entry has: 128 random bits.
+///
+/// # Errors
+/// As `getrandom(2)`.
+pub fn temporary_name() -> Result<CString, Errno> {
+    let mut random = [0; 16];
+    let mut filled = 0;
+    while filled < random.len() {
+        let rest = random.get_mut(filled..).unwrap_or_default();
+        filled += retry_on_intr(|| getrandom(&mut *rest, GetRandomFlags::empty()))?;
+    }
+    let name = format!(".file-sync-{:032x}.tmp", u128::from_ne_bytes(random));
+    CString::new(name).map_err(|_| Errno::INVAL)
+}
+
+/// Makes a folder that only this user may enter.
+///
+/// # Errors
+/// As `mkdir(2)`.
+pub fn make_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    rustix::fs::mkdirat(folder, name, Mode::RWXU)
+}
+
+/// Makes a symbolic link.
+///
+/// # Errors
+/// As `symlink(2)`.
+pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    rustix::fs::symlinkat(target, folder, name)
+}
+
+/// The target of a symbolic link.
+///
+/// # Errors
+/// As `readlink(2)`; `EINVAL` when the name is no link.
+pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
+    rustix::fs::readlinkat(folder, name, Vec::new())
+}
+
+/// Makes a FIFO that only this user may open.
+///
+/// # Errors
+/// As `mknod(2)`.
+pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+}
+
+/// Makes a device node that only this user may open.
+///
+/// # Errors
+/// As `mknod(2)`.
+pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64) -> Result<(), Errno> {
+    let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
+    rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device)
+}
+
+/// Makes `new` a further name of the file `old`; a symbolic link is not followed.
+///
+/// # Errors
+/// As `link(2)`.
+pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
+    rustix::fs::linkat(from, old, to, new, AtFlags::empty())
+}
+
+/// Renames within a folder, only if the new name is free.
+///
+/// # Errors
+/// As `renameat2(2)` with `RENAME_NOREPLACE`; `EEXIST` when the name is taken.
+pub fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
+    match renameat_with(folder, old, folder, new, RenameFlags::NOREPLACE) {
+        // RACE: this filesystem cannot do it in one step (some network filesystems); a name that appears between the
+        // look and the rename is replaced.
+        Err(Errno::INVAL | Errno::NOSYS) => match crate::fs::stat::entry_at(folder, new) {
+            Err(Errno::NOENT) => rename_over(folder, old, new),
+            Ok(_) => Err(Errno::EXIST),
+            Err(errno) => Err(errno),
+        },
+        renamed => renamed,
+    }
+}
+
+/// Renames within a folder, replacing what has the new name (not a folder) in one step.
+///
+/// # Errors
+/// As `rename(2)`.
+pub fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
+    rustix::fs::renameat(folder, old, folder, new)
+}
+
+/// Exchanges two names in one step.
+///
+/// # Errors
+/// As `renameat2(2)` with `RENAME_EXCHANGE`; `EINVAL` or `ENOSYS` where the filesystem cannot.
+pub fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), Errno> {
+    renameat_with(folder, one, folder, other, RenameFlags::EXCHANGE)
+}
+
+/// Removes a name that is not a folder.
+///
+/// # Errors
+/// As `unlink(2)`.
+pub fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    rustix::fs::unlinkat(folder, name, AtFlags::empty())
+}
+
+/// Removes an empty folder.
+///
+/// # Errors
+/// As `rmdir(2)`.
+pub fn remove_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)
+}
+
+/// Writes everything of the filesystem that holds `folder` to its disk.
+///
+/// # Errors
+/// As `syncfs(2)`.
+pub fn sync_filesystem(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    retry_on_intr(|| syncfs(folder))
+}
+
+/// Locks an open folder for this process, without waiting. The lock goes with the descriptor and leaves nothing behind.
+///
+/// # Errors
+/// As `flock(2)`; `EWOULDBLOCK` when another process has the lock.
+pub fn lock_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    retry_on_intr(|| flock(folder, FlockOperation::NonBlockingLockExclusive))
+}

@@ -1,0 +1,70 @@
+//! `statx(2)` as [`Entry`].
+
+use crate::entry::{Entry, FileId, Kind, Timestamp};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+/// The facts of `name` in an open folder; a symbolic link is not followed.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn entry_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
+    entry(statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted())?)
+}
+
+/// The facts of an open file or folder.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
+    entry(statx(file, c"", AtFlags::EMPTY_PATH, wanted())?)
+}
+
+/// The facts of whatever a path outside the trees leads to; symbolic links are followed.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
+    entry(statx(CWD, path, AtFlags::empty(), wanted())?)
+}
+
+fn wanted() -> StatxFlags {
+    StatxFlags::BASIC_STATS | StatxFlags::BTIME
+}
+
+fn entry(facts: Statx) -> Result<Entry, Errno> {
+    let kind = match FileType::from_raw_mode(facts.stx_mode.into()) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Folder,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Fifo,
+        FileType::Socket => Kind::Socket,
+        FileType::CharacterDevice => Kind::CharDevice,
+        FileType::BlockDevice => Kind::BlockDevice,
+        // POSIX knows no other kind; what the kernel cannot name is not taken for anything.
+        FileType::Unknown => return Err(Errno::IO),
+    };
+    let has_btime = facts.stx_mask & StatxFlags::BTIME.bits() != 0;
+    Ok(Entry {
+        kind,
+        mode: facts.stx_mode & 0o7777,
+        links: facts.stx_nlink,
+        uid: facts.stx_uid,
+        gid: facts.stx_gid,
+        id: FileId { device: makedev(facts.stx_dev_major, facts.stx_dev_minor), inode: facts.stx_ino },
+        size: facts.stx_size,
+        blocks: facts.stx_blocks,
+        rdev: makedev(facts.stx_rdev_major, facts.stx_rdev_minor),
+        mtime: timestamp(facts.stx_mtime),
+        ctime: timestamp(facts.stx_ctime),
+        btime: has_btime.then(|| timestamp(facts.stx_btime)),
+        is_mount: facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+    })
+}
+
+fn timestamp(raw: StatxTimestamp) -> Timestamp {
+    Timestamp { seconds: raw.tv_sec, nanoseconds: raw.tv_nsec }
+}

@@ -1,0 +1,136 @@
+//! One entry whose metadata is read or set: an open file or folder, or a name for what cannot be opened safely
+//! (symbolic links, FIFOs, devices, files without read permission).
+
+use crate::entry::{Entry, Timestamp};
+use crate::fs::stat::{entry_at, entry_of};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod,
+    fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr, lremovexattr, lsetxattr,
+    openat, utimensat,
+};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// An entry whose metadata is at hand.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// An open file or folder.
+    Open(BorrowedFd<'a>),
+    /// A name in an open folder; a symbolic link there is meant itself.
+    Named(BorrowedFd<'a>, &'a CStr),
+}
+
+impl Subject<'_> {
+    /// The facts of the entry as they are now.
+    ///
+    /// # Errors
+    /// As `statx(2)`.
+    pub fn entry(self) -> Result<Entry, Errno> {
+        match self {
+            Subject::Open(fd) => entry_of(fd),
+            Subject::Named(folder, name) => entry_at(folder, name),
+        }
+    }
+
+    /// Sets owner and group.
+    ///
+    /// # Errors
+    /// As `fchownat(2)`.
+    pub fn set_owner(self, uid: u32, gid: u32) -> Result<(), Errno> {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        match self {
+            Subject::Open(fd) => fchown(fd, uid, gid),
+            Subject::Named(folder, name) => chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
+        }
+    }
+
+    /// Sets the permission bits. Not for symbolic links, which have none.
+    ///
+    /// # Errors
+    /// As `fchmod(2)`.
+    pub fn set_mode(self, mode: u16) -> Result<(), Errno> {
+        let mode = Mode::from_raw_mode(mode.into());
+        match self {
+            Subject::Open(fd) => fchmod(fd, mode),
+            Subject::Named(folder, name) => {
+                // fchmodat(2) would follow a link that was swapped in. A path descriptor pins the inode, and /proc
+                // leads to exactly that inode.
+                let pinned = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                if entry_of(pinned.as_fd())?.kind == crate::entry::Kind::Symlink {
+                    return Err(Errno::LOOP);
+                }
+                chmodat(CWD, format!("/proc/self/fd/{}", pinned.as_raw_fd()), mode, AtFlags::empty())
+            }
+        }
+    }
+
+    /// Sets the modification time and leaves the access time.
+    ///
+    /// # Errors
+    /// As `utimensat(2)`.
+    pub fn set_mtime(self, mtime: Timestamp) -> Result<(), Errno> {
+        let times = Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: i64::from(mtime.nanoseconds) },
+        };
+        match self {
+            Subject::Open(fd) => futimens(fd, &times),
+            Subject::Named(folder, name) => utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW),
+        }
+    }
+
+    /// The names of the extended attributes, each with its NUL, into `buffer`; returns their length.
+    ///
+    /// # Errors
+    /// As `listxattr(2)`; `ERANGE` when the buffer is too small.
+    pub(super) fn list_attributes(self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Subject::Open(fd) => flistxattr(fd, buffer),
+            Subject::Named(folder, name) => llistxattr(named(folder, name)?, buffer),
+        }
+    }
+
+    /// The value of one extended attribute into `buffer`; returns its length.
+    ///
+    /// # Errors
+    /// As `getxattr(2)`; `ERANGE` when the buffer is too small.
+    pub(super) fn attribute(self, attribute: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
+        match self {
+            Subject::Open(fd) => fgetxattr(fd, attribute, buffer),
+            Subject::Named(folder, name) => lgetxattr(named(folder, name)?, attribute, buffer),
+        }
+    }
+
+    /// Sets one extended attribute.
+    ///
+    /// # Errors
+    /// As `setxattr(2)`.
+    pub fn set_attribute(self, attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
+        match self {
+            Subject::Open(fd) => fsetxattr(fd, attribute, value, XattrFlags::empty()),
+            Subject::Named(folder, name) => {
+                lsetxattr(named(folder, name)?, attribute, value, XattrFlags::empty())
+            }
+        }
+    }
+
+    /// Removes one extended attribute.
+    ///
+    /// # Errors
+    /// As `removexattr(2)`; `ENODATA` when it is not there.
+    pub fn remove_attribute(self, attribute: &CStr) -> Result<(), Errno> {
+        match self {
+            Subject::Open(fd) => fremovexattr(fd, attribute),
+            Subject::Named(folder, name) => lremovexattr(named(folder, name)?, attribute),
+        }
+    }
+}
+
+/// A path that leads through the open folder to the name in it: the kernel has no `*at` calls for extended attributes
+/// before Linux 6.13. The folder part is a link to the descriptor itself and cannot be swapped.
+fn named(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
+    let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
+    path.extend_from_slice(name.to_bytes());
+    CString::new(path).map_err(|_| Errno::INVAL)
+}
