@@ -1,9 +1,21 @@
 //! The engine as its callers see it: a pair of roots that can be made to match, pass after pass.
+//!
+//! What outlives a pass is kept here: the worker threads, the lock on the replica, what was learned of its
+//! filesystems, and whether something still has to be written to the disk.
 
+use crate::context::{Context, Filesystems};
+use crate::entry::{FileId, Kind};
+use crate::fs::clock::BootTime;
+use crate::fs::dir::Dir;
+use crate::fs::{Errno, is_gone, is_unsupported, place, roots, stat};
 use crate::interrupt::Interrupt;
-use crate::monitor::Monitor;
-use crate::problem::Error;
-use crate::report::PassReport;
+use crate::monitor::{Event, Monitor, Notice};
+use crate::pass::{Purpose, run};
+use crate::path::RelPath;
+use crate::problem::{Cause, Error, Side};
+use crate::report::{Outcome, PassReport};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,7 +38,27 @@ pub struct MirrorOptions {
 pub struct Mirror {
     options: MirrorOptions,
     interrupt: Arc<Interrupt>,
+    pool: ThreadPool,
+    filesystems: Filesystems,
+    protected: Option<PathBuf>,
+    /// The replica folder that this process has locked, and whether the filesystem knew how to.
+    locked: Option<(FileId, Arc<OwnedFd>)>,
+    /// Whether something written may not be on the disk yet; also true for what an earlier process may have left.
+    unsynced: bool,
+    /// What is told when the first pass begins.
+    first_notices: Vec<FirstNotice>,
 }
+
+enum FirstNotice {
+    LogInside(Side, RelPath),
+    FewerThreads(usize, u64),
+}
+
+/// Descriptors that are not for the trees: log, console, timer, signals, what the libraries need.
+const RESERVED: u64 = 48;
+
+/// Descriptors that one worker may hold at once besides the shared ones: two folders, a listing, two files, a target.
+const PER_THREAD: u64 = 8;
 
 impl Mirror {
     /// Checks the roots without creating or changing anything.
@@ -34,7 +66,52 @@ impl Mirror {
     /// # Errors
     /// The source is missing or not a folder, the replica is something else than a folder, or the two overlap.
     pub fn new(options: MirrorOptions, interrupt: Arc<Interrupt>) -> Result<Mirror, Error> {
-        Ok(Mirror { options, interrupt })
+        check_source(&options)?;
+        let path = || options.replica.clone();
+        match stat::entry_at_path(&options.replica) {
+            Ok(entry) if entry.kind != Kind::Folder => return Err(Error::ReplicaNotAFolder { path: path() }),
+            Ok(_) => {}
+            Err(errno) if errno == Errno::NOENT => {}
+            Err(errno) if errno == Errno::NOTDIR => return Err(Error::ReplicaNotAFolder { path: path() }),
+            Err(errno) => {
+                return Err(Error::ReplicaUnusable { path: path(), action: "examined", cause: errno.into() });
+            }
+        }
+        let relation = roots::relation(&options.source, &options.replica)
+            .map_err(|errno| Error::System { action: "find out where the two folders are", cause: errno.into() })?;
+        if let Some(relation) = relation {
+            return Err(Error::RootsOverlap {
+                relation,
+                source_path: options.source.clone(),
+                replica_path: path(),
+            });
+        }
+        let mut first_notices = Vec::new();
+        let protected = protected(&options)?;
+        if let Some((side, path)) = &protected {
+            first_notices.push(FirstNotice::LogInside(*side, RelPath::from_bytes(roots::bytes_of(path).to_vec())));
+        }
+        let limit = crate::fs::open_file_limit();
+        let affordable = usize::try_from(limit.saturating_sub(RESERVED) / 2 / PER_THREAD).unwrap_or(usize::MAX).max(1);
+        let threads = options.threads.clamp(1, affordable);
+        if threads < options.threads {
+            first_notices.push(FirstNotice::FewerThreads(threads, limit));
+        }
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|number| format!("worker {number}"))
+            .build()
+            .map_err(|error| Error::NoThreads { reason: error.to_string() })?;
+        Ok(Mirror {
+            options,
+            interrupt,
+            pool,
+            filesystems: Filesystems::default(),
+            protected: protected.map(|(_, path)| path),
+            locked: None,
+            unsynced: true,
+            first_notices,
+        })
     }
 
     /// Runs one pass. Problems with single paths are reported to the monitor and counted; they are not errors.
@@ -42,7 +119,109 @@ impl Mirror {
     /// # Errors
     /// The source is missing, or the replica cannot be used.
     pub fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
-        let _ = (number, monitor, &self.options, &self.interrupt);
-        Err(Error::SourceMissing { path: self.options.source.clone() })
+        let started = BootTime::now();
+        for notice in self.first_notices.drain(..) {
+            monitor.event(&Event::Notice(match &notice {
+                FirstNotice::LogInside(side, path) => Notice::LogInside { side: *side, path },
+                FirstNotice::FewerThreads(threads, open_files) => {
+                    Notice::FewerThreads { threads: *threads, open_files: *open_files }
+                }
+            }));
+        }
+        check_source(&self.options)?;
+        let capacity = self.handle_capacity();
+        let source = Dir::root(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
+        let replica = self.open_replica(capacity, monitor)?;
+        let (purpose, mut unsynced) =
+            if self.options.dry_run { (Purpose::Plan, false) } else { (Purpose::Mirror, self.unsynced) };
+        let context = Context::new(
+            monitor,
+            &self.interrupt,
+            (&self.options.source, source),
+            (&self.options.replica, replica),
+            (&self.filesystems, self.protected.as_ref()),
+        );
+        let outcome = run(&context, &self.pool, purpose, &mut unsynced);
+        let counts = context.counts();
+        drop(context);
+        self.unsynced = unsynced;
+        let outcome = outcome?;
+        if outcome == Outcome::ReplicaLost {
+            self.locked = None;
+        }
+        Ok(PassReport { number, outcome, counts, duration: started.elapsed(), replica_age: None })
     }
+
+    /// How many folders of each tree stay open.
+    fn handle_capacity(&self) -> usize {
+        let threads = self.pool.current_num_threads() as u64;
+        let free = crate::fs::open_file_limit().saturating_sub(RESERVED + threads * PER_THREAD);
+        usize::try_from(free / 2).unwrap_or(usize::MAX).clamp(4, 512)
+    }
+
+    fn source_error(&self, errno: Errno) -> Error {
+        let path = self.options.source.clone();
+        match errno {
+            Errno::NOENT => Error::SourceMissing { path },
+            Errno::NOTDIR => Error::SourceNotAFolder { path },
+            errno => Error::SourceUnreadable { path, cause: errno.into() },
+        }
+    }
+
+    /// Opens the replica, makes it where it is missing, and locks it. None in a dry run without a replica.
+    fn open_replica(&mut self, capacity: usize, monitor: &dyn Monitor) -> Result<Option<Arc<Dir>>, Error> {
+        let path = self.options.replica.clone();
+        let unusable = |action: &'static str, errno: Errno| match errno {
+            Errno::NOTDIR => Error::ReplicaNotAFolder { path: path.clone() },
+            errno => Error::ReplicaUnusable { path: path.clone(), action, cause: errno.into() },
+        };
+        let dir = match Dir::root(&path, capacity) {
+            Err(Errno::NOENT) if self.options.dry_run => return Ok(None),
+            Err(Errno::NOENT) => {
+                roots::create_with_parents(&path).map_err(|errno| unusable("created", errno))?;
+                monitor.event(&Event::Notice(Notice::ReplicaCreated(&path)));
+                Dir::root(&path, capacity)
+            }
+            opened => opened,
+        };
+        let dir = dir.map_err(|errno| unusable("opened", errno))?;
+        if self.locked.as_ref().is_none_or(|(id, _)| *id != dir.id()) {
+            // A replica that was made again is another folder; the lock on the old one is let go.
+            self.locked = None;
+            let fd = dir.open().map_err(|errno| unusable("opened", errno))?;
+            match place::lock_folder(fd.as_fd()) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(Error::ReplicaLocked { path }),
+                Err(errno) if is_unsupported(errno) || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) => {
+                    monitor.event(&Event::Notice(Notice::NoLock));
+                }
+                Err(errno) => return Err(unusable("locked", errno)),
+            }
+            self.locked = Some((dir.id(), fd));
+        }
+        Ok(Some(dir))
+    }
+}
+
+fn check_source(options: &MirrorOptions) -> Result<(), Error> {
+    let path = || options.source.clone();
+    match stat::entry_at_path(&options.source) {
+        Ok(entry) if entry.kind == Kind::Folder => Ok(()),
+        Ok(_) => Err(Error::SourceNotAFolder { path: path() }),
+        Err(errno) if is_gone(errno) => Err(Error::SourceMissing { path: path() }),
+        Err(errno) => Err(Error::SourceUnreadable { path: path(), cause: Cause::System(errno) }),
+    }
+}
+
+/// The log file's path below a root, where it lies in one.
+fn protected(options: &MirrorOptions) -> Result<Option<(Side, PathBuf)>, Error> {
+    let Some(log) = &options.log else { return Ok(None) };
+    for (side, root) in [(Side::Source, &options.source), (Side::Replica, &options.replica)] {
+        let below = roots::position_below(root, log)
+            .map_err(|errno| Error::System { action: "find out where the log file is", cause: errno.into() })?;
+        if let Some(below) = below.filter(|below| !below.as_os_str().is_empty()) {
+            return Ok(Some((side, below)));
+        }
+    }
+    Ok(None)
 }

@@ -15,6 +15,11 @@ use std::time::Duration;
 pub trait Monitor: Sync {
     /// Takes one event. It must not fail and should not block.
     fn event(&self, event: &Event<'_>);
+
+    /// Whether [`Event::Verified`] is wanted, one for every unchanged file.
+    fn wants_verified(&self) -> bool {
+        false
+    }
 }
 
 /// What was done to a path, or would be.

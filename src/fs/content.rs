@@ -2,6 +2,7 @@
 
 use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::ops::Range;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -96,6 +97,42 @@ pub fn next_data(file: BorrowedFd<'_>, from: u64, end: u64) -> Result<Option<Ran
         Err(Errno::NXIO) => Ok(Some(start..end)),
         Err(errno) => Err(errno),
     }
+}
+
+/// A piece of a file: bytes that are stored, or a hole that reads as zeros.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// Stored bytes.
+    Data(Range<u64>),
+    /// Zeros that take no space.
+    Hole(Range<u64>),
+}
+
+/// The piece that starts at `at` and ends at or before `end`. Without `sparse` everything is data, unasked.
+///
+/// # Errors
+/// As [`next_data`].
+pub fn segment(file: BorrowedFd<'_>, at: u64, end: u64, sparse: bool) -> Result<Segment, Errno> {
+    if !sparse {
+        return Ok(Segment::Data(at..end));
+    }
+    Ok(match next_data(file, at, end)? {
+        None => Segment::Hole(at..end),
+        Some(data) if data.start > at => Segment::Hole(at..data.start),
+        Some(data) => Segment::Data(data),
+    })
+}
+
+/// How much is read at once. Larger buffers gain nothing and leave the processor's cache.
+pub const BUFFER: usize = 128 << 10;
+
+thread_local! {
+    static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((vec![0; BUFFER], vec![0; BUFFER]));
+}
+
+/// Lends the two buffers of this thread, [`BUFFER`] bytes each.
+pub fn with_buffers<R>(work: impl FnOnce(&mut [u8], &mut [u8]) -> R) -> R {
+    BUFFERS.with_borrow_mut(|(one, other)| work(one, other))
 }
 
 #[cfg(test)]

@@ -68,3 +68,12 @@ fn entry(facts: Statx) -> Result<Entry, Errno> {
 fn timestamp(raw: StatxTimestamp) -> Timestamp {
     Timestamp { seconds: raw.tv_sec, nanoseconds: raw.tv_nsec }
 }
+
+/// The type of the filesystem that holds an open file, as `statfs(2)` gives it.
+///
+/// # Errors
+/// As `fstatfs(2)`.
+pub fn filesystem_type(file: impl std::os::fd::AsFd) -> Result<u64, Errno> {
+    // The field is a signed long on some machines; the magic numbers are 32 bits wide.
+    Ok(u64::from(rustix::fs::fstatfs(file)?.f_type as u32))
+}

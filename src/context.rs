@@ -1,0 +1,252 @@
+//! What survey and apply share during one pass: the roots, the rights, the counters, and the one place where
+//! everything is reported and counted.
+
+use crate::entry::{FileId, Kind};
+use crate::filesystem::Filesystem;
+use crate::fs::dir::Dir;
+use crate::fs::{Errno, is_gone, stat};
+use crate::interrupt::Interrupt;
+use crate::monitor::{Event, Feature, Monitor, Notice, Operation, Verb};
+use crate::path::RelPath;
+use crate::plan::Watch;
+use crate::problem::{Cause, Problem};
+use crate::report::Counts;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What the survey and the apply of one pass need to know.
+pub struct Context<'a> {
+    /// Receives every event.
+    pub monitor: &'a dyn Monitor,
+    /// The wish to stop.
+    pub interrupt: &'a Interrupt,
+    /// The source as the user gave it, and the folder it led to when the pass began.
+    pub source: (&'a Path, Arc<Dir>),
+    /// The replica likewise; no folder in a dry run without a replica.
+    pub replica: (&'a Path, Option<Arc<Dir>>),
+    /// What is known of the replica's filesystems.
+    pub filesystems: &'a Filesystems,
+    /// The log file's path below the roots, where it lies in one of them.
+    pub protected: Option<&'a PathBuf>,
+    /// Whether this process may set owners.
+    pub privileged: bool,
+    /// The user this process acts as.
+    pub user: u32,
+    totals: Totals,
+    told: AtomicU32,
+    lost: AtomicBool,
+}
+
+#[derive(Default)]
+struct Totals {
+    verbs: [AtomicU64; Verb::ALL.len()],
+    unchanged: AtomicU64,
+    skipped: AtomicU64,
+    problems: AtomicU64,
+    bytes_read: AtomicU64,
+    bytes_written: AtomicU64,
+}
+
+/// Whether the source path still leads to the folder that the pass began with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// It does.
+    Same,
+    /// It leads nowhere, or to something that is not a folder.
+    Missing,
+    /// It leads to another folder.
+    Replaced,
+}
+
+impl<'a> Context<'a> {
+    /// A context with empty counters.
+    pub fn new(
+        monitor: &'a dyn Monitor,
+        interrupt: &'a Interrupt,
+        source: (&'a Path, Arc<Dir>),
+        replica: (&'a Path, Option<Arc<Dir>>),
+        (filesystems, protected): (&'a Filesystems, Option<&'a PathBuf>),
+    ) -> Context<'a> {
+        Context {
+            monitor,
+            interrupt,
+            source,
+            replica,
+            filesystems,
+            protected,
+            privileged: crate::fs::is_privileged(),
+            user: crate::fs::user(),
+            totals: Totals::default(),
+            told: AtomicU32::new(0),
+            lost: AtomicBool::new(false),
+        }
+    }
+
+    /// True when the pass has to end early: a signal came, or the replica is gone.
+    pub fn is_halted(&self) -> bool {
+        self.interrupt.is_set() || self.is_replica_lost()
+    }
+
+    /// True once the replica folder was found missing or replaced.
+    pub fn is_replica_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the replica path still leads to the folder of this pass. When it does not, the pass ends early,
+    /// with one problem instead of thousands.
+    pub fn check_replica(&self) -> bool {
+        let Some(dir) = &self.replica.1 else { return true };
+        let here = stat::entry_at_path(self.replica.0).is_ok_and(|entry| entry.id == dir.id());
+        if !here && !self.lost.swap(true, Ordering::Relaxed) {
+            self.count_problem(&Problem {
+                path: RelPath::root(),
+                action: "go on with this pass",
+                cause: Cause::Refused("the replica folder was removed or replaced"),
+                consequence: "the next pass makes it again and fills it",
+                content_unreadable: false,
+            });
+        }
+        here
+    }
+
+    /// Looks whether the source path still leads to the folder of this pass.
+    pub fn source_state(&self) -> SourceState {
+        match stat::entry_at_path(self.source.0) {
+            Ok(entry) if entry.id == self.source.1.id() => SourceState::Same,
+            Ok(entry) if entry.kind == Kind::Folder => SourceState::Replaced,
+            Ok(_) => SourceState::Missing,
+            Err(errno) if is_gone(errno) => SourceState::Missing,
+            // It cannot be seen: then it cannot be shown to be the same either.
+            Err(_) => SourceState::Replaced,
+        }
+    }
+
+    /// Reports something done, and counts it.
+    pub fn done(&self, operation: Operation<'_>) {
+        self.count_verb(operation.verb);
+        self.monitor.event(&Event::Done(operation));
+    }
+
+    /// Reports something planned, and counts it.
+    pub fn planned(&self, operation: Operation<'_>) {
+        self.count_verb(operation.verb);
+        self.monitor.event(&Event::Planned(operation));
+    }
+
+    fn count_verb(&self, verb: Verb) {
+        let index = Verb::ALL.iter().position(|other| *other == verb).unwrap_or_default();
+        if let Some(total) = self.totals.verbs.get(index) {
+            total.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Reports a problem, and counts it; once the replica is lost, what follows from that is not repeated.
+    pub fn problem(&self, problem: &Problem) {
+        if !self.is_replica_lost() && self.check_replica() {
+            self.count_problem(problem);
+        }
+    }
+
+    fn count_problem(&self, problem: &Problem) {
+        self.totals.problems.fetch_add(1, Ordering::Relaxed);
+        self.monitor.event(&Event::Problem(problem));
+    }
+
+    /// Reports an entry that is left out by design.
+    pub fn skipped(&self, path: &RelPath, kind: Kind, reason: &str) {
+        self.totals.skipped.fetch_add(1, Ordering::Relaxed);
+        self.monitor.event(&Event::Skipped { path, kind, reason });
+    }
+
+    /// Tells, once per pass, that the replica cannot hold something.
+    pub fn not_held(&self, feature: Feature) {
+        let bit = 1 << feature as u32;
+        if self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            self.monitor.event(&Event::Notice(Notice::NotHeld(feature)));
+        }
+    }
+
+    /// Counts entries that are right already.
+    pub fn unchanged(&self, entries: u64) {
+        self.totals.unchanged.fetch_add(entries, Ordering::Relaxed);
+    }
+
+    /// Counts entries that are left out by design and told by [`Context::not_held`].
+    pub fn left_out(&self) {
+        self.totals.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts bytes read, and is a sign of life.
+    pub fn read(&self, bytes: usize) {
+        self.interrupt.beat();
+        self.totals.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes written.
+    pub fn written(&self, bytes: usize) {
+        self.totals.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// The numbers so far.
+    pub fn counts(&self) -> Counts {
+        let verb = |verb: Verb| {
+            let index = Verb::ALL.iter().position(|other| *other == verb);
+            index.and_then(|at| self.totals.verbs.get(at)).map_or(0, |total| total.load(Ordering::Relaxed))
+        };
+        Counts {
+            created: verb(Verb::Create),
+            updated: verb(Verb::Update),
+            repaired: verb(Verb::Repair),
+            retyped: verb(Verb::Retype),
+            linked: verb(Verb::Link),
+            metadata: verb(Verb::Metadata),
+            deleted: verb(Verb::Delete),
+            unchanged: self.totals.unchanged.load(Ordering::Relaxed),
+            skipped: self.totals.skipped.load(Ordering::Relaxed),
+            problems: self.totals.problems.load(Ordering::Relaxed),
+            bytes_read: self.totals.bytes_read.load(Ordering::Relaxed),
+            bytes_written: self.totals.bytes_written.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How `name` in a folder that lies like `watch` lies to the protected log file: off it, above it, or the file
+    /// itself (none).
+    pub fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
+        let (Watch::On(matched), Some(protected)) = (watch, self.protected) else { return Some(Watch::Off) };
+        let mut names = protected.components().skip(matched);
+        match names.next() {
+            Some(next) if next.as_os_str().as_encoded_bytes() == name.to_bytes() => {
+                names.next().map(|_| Watch::On(matched + 1))
+            }
+            Some(_) | None => Some(Watch::Off),
+        }
+    }
+
+    /// Whether a file with this owner can be read without touching its access time.
+    pub fn owns(&self, uid: u32) -> bool {
+        self.privileged || self.user == uid
+    }
+}
+
+/// What is known of the filesystems that hold the replica, by device number; it outlives the pass.
+#[derive(Debug, Default)]
+pub struct Filesystems(Mutex<HashMap<u64, Arc<Filesystem>>>);
+
+impl Filesystems {
+    /// The filesystem that an open folder of the replica lies on.
+    ///
+    /// # Errors
+    /// As opening the folder and `fstatfs(2)`.
+    pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
+        let FileId { device, .. } = dir.id();
+        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&device) {
+            return Ok(Arc::clone(known));
+        }
+        let magic = stat::filesystem_type(&*dir.open()?)?;
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Arc::clone(known.entry(device).or_insert_with(|| Arc::new(Filesystem::of_type(magic)))))
+    }
+}

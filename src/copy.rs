@@ -1,0 +1,364 @@
+//! Making one entry in the replica: into a private temporary, checked, then published in one step.
+
+use crate::compare::{hash_zeros, hasher_for};
+use crate::context::Context;
+use crate::digest::{Digest, Hasher};
+use crate::entry::{Entry, FileId, Kind};
+use crate::filesystem::Filesystem;
+use crate::finish::{Model, set_metadata};
+use crate::fs::content::{
+    BUFFER, Segment, create_private, open_to_read, read_at, segment, set_length, with_buffers, write_at,
+};
+use crate::fs::subject::Subject;
+use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
+use crate::monitor::Feature;
+use crate::problem::Cause;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// How often a file that changes while it is read is read.
+const ATTEMPTS: usize = 3;
+
+/// Where an entry is made.
+#[derive(Clone, Copy)]
+pub struct Destination<'a> {
+    /// The source's folder.
+    pub source: BorrowedFd<'a>,
+    /// The replica's folder.
+    pub replica: BorrowedFd<'a>,
+    /// What holds the replica's folder.
+    pub filesystem: &'a Filesystem,
+    /// The name in both.
+    pub name: &'a CStr,
+    /// The entry of the replica that may be replaced; none when the name has to be free.
+    pub expected: Option<FileId>,
+}
+
+/// Why an entry was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The source has it no longer, or as another kind: the next pass sees it.
+    Vanished,
+    /// A signal came.
+    Halted,
+    /// The replica's filesystem cannot hold entries of this kind; it has been told.
+    NotHeld,
+    /// What could not be done, and why. True when it was the source's content that could not be read.
+    Because(&'static str, Cause, bool),
+}
+
+impl Failed {
+    pub(crate) fn replica(action: &'static str) -> impl Fn(Errno) -> Failed {
+        move |errno| Failed::Because(action, Cause::System(errno), false)
+    }
+
+    fn source(action: &'static str) -> impl Fn(Errno) -> Failed {
+        move |errno| {
+            if is_gone(errno) {
+                Failed::Vanished
+            } else {
+                Failed::Because(action, Cause::System(errno), true)
+            }
+        }
+    }
+
+    /// True when more room could help.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Failed::Because(_, Cause::System(errno), _) if crate::fs::is_full(*errno))
+    }
+}
+
+/// An entry that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its facts in the replica.
+    pub entry: Entry,
+    /// The digest of its content.
+    pub digest: Option<Digest>,
+    /// The target of a symbolic link.
+    pub target: Option<CString>,
+    /// True when the source changed during every reading.
+    pub unstable: bool,
+    /// What could not be set; the content is right.
+    pub not_set: Option<(&'static str, Errno)>,
+    /// What was replaced, under a temporary name, when it could not be replaced in place (a folder).
+    pub leftover: Option<CString>,
+}
+
+/// Makes the entry that the source has under the name, whatever its kind; folders are made elsewhere.
+///
+/// # Errors
+/// See [`Failed`]; nothing is left behind.
+pub fn make_entry(context: &Context<'_>, at: Destination<'_>, source: &Entry) -> Result<Made, Failed> {
+    let temporary = place::temporary_name().map_err(Failed::replica("find a name for a temporary"))?;
+    let made = match source.kind {
+        Kind::File => copy_file(context, at, source, &temporary),
+        Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
+            make_special(context, at, source, &temporary)
+        }
+        Kind::Folder | Kind::Socket => Err(Failed::Vanished),
+    };
+    let published = made.and_then(|mut made| {
+        made.leftover = publish(at, &temporary, false)?;
+        Ok(made)
+    });
+    if published.is_err() {
+        discard(at.replica, &temporary);
+    }
+    published
+}
+
+/// Removes a temporary that will not be published. Where that fails it stays as an extra, which the next pass removes.
+pub fn discard(folder: BorrowedFd<'_>, temporary: &CStr) {
+    match place::remove_file(folder, temporary) {
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// Gives a finished temporary its name. Returns the temporary name under which a replaced entry now is, where it could
+/// not be replaced in one step.
+///
+/// # Errors
+/// When the name is not as it was expected, or the kernel refuses.
+pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
+    const ACTION: &str = "put it in its place";
+    let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
+    let taken = |errno| match errno {
+        Errno::EXIST => Failed::Because(
+            ACTION,
+            Cause::Refused("the replica has another entry of that name (do upper and lower case count as the same there?)"),
+            false,
+        ),
+        errno => Failed::replica(ACTION)(errno),
+    };
+    let folder = at.replica;
+    let Some(expected) = at.expected else {
+        return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
+    };
+    let old = match stat::entry_at(folder, at.name) {
+        Ok(old) => old,
+        Err(Errno::NOENT) => {
+            return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
+        }
+        Err(errno) => return Err(Failed::replica(ACTION)(errno)),
+    };
+    let was_folder = old.kind == Kind::Folder;
+    if old.id != expected || (was_folder && is_folder) {
+        return Err(changed());
+    }
+    // RACE: between the look and the rename another process may put something else under the name, which is then
+    // replaced; only a folder cannot be replaced by mistake, since the kernel refuses that.
+    if !was_folder && !is_folder {
+        return place::rename_over(folder, temporary, at.name).map(|()| None).map_err(taken);
+    }
+    match place::exchange(folder, temporary, at.name) {
+        Ok(()) => Ok(Some(temporary.to_owned())),
+        Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
+            // This filesystem cannot exchange: the old entry steps aside first. If the program is killed in between,
+            // both versions exist, but none under its name, until the next pass.
+            let aside = place::temporary_name().map_err(Failed::replica(ACTION))?;
+            place::rename_to_free(folder, at.name, &aside).map_err(Failed::replica(ACTION))?;
+            match place::rename_to_free(folder, temporary, at.name) {
+                Ok(()) => Ok(Some(aside)),
+                Err(errno) => {
+                    place::rename_to_free(folder, &aside, at.name).map_err(Failed::replica("put the old entry back"))?;
+                    Err(taken(errno))
+                }
+            }
+        }
+        Err(errno) => Err(Failed::replica(ACTION)(errno)),
+    }
+}
+
+/// Symbolic links, FIFOs, device nodes.
+fn make_special(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    source: &Entry,
+    temporary: &CStr,
+) -> Result<Made, Failed> {
+    let mut target = None;
+    let made = match source.kind {
+        Kind::Symlink => {
+            let text = match place::read_symlink(at.source, at.name) {
+                Err(Errno::INVAL) => return Err(Failed::Vanished),
+                read => read.map_err(Failed::source("read the symbolic link"))?,
+            };
+            let made = place::make_symlink(&text, at.replica, temporary);
+            target = Some(text);
+            made
+        }
+        Kind::Fifo => place::make_fifo(at.replica, temporary),
+        Kind::CharDevice | Kind::BlockDevice => {
+            place::make_device(at.replica, temporary, source.kind == Kind::BlockDevice, source.rdev)
+        }
+        Kind::File | Kind::Folder | Kind::Socket => return Err(Failed::Vanished),
+    };
+    if let Err(errno) = made {
+        let feature = match source.kind {
+            Kind::Symlink => Feature::Symlinks,
+            Kind::Fifo => Feature::Fifos,
+            Kind::File | Kind::Folder | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => Feature::Devices,
+        };
+        // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
+        // a file can be made in it.
+        let refused = is_unsupported(errno) || (errno == Errno::PERM && can_make_files(at.replica));
+        if refused {
+            at.filesystem.learn_missing(feature);
+            context.not_held(feature);
+            return Err(Failed::NotHeld);
+        }
+        return Err(Failed::replica("make it")(errno));
+    }
+    // Opening a FIFO or a device could block or do things; its metadata is reached by name.
+    let has_attributes = source.kind != Kind::Symlink || context.privileged;
+    let attributes = has_attributes.then_some(Subject::Named(at.source, at.name));
+    let new = Subject::Named(at.replica, temporary);
+    let set = set_metadata(context, at.filesystem, Model { entry: source, attributes }, new);
+    finished(set, new, None, target, false)
+}
+
+fn can_make_files(folder: BorrowedFd<'_>) -> bool {
+    let Ok(name) = place::temporary_name() else { return false };
+    create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok())
+}
+
+fn finished(
+    set: Result<Entry, (&'static str, Errno)>,
+    new: Subject<'_>,
+    digest: Option<Digest>,
+    target: Option<CString>,
+    unstable: bool,
+) -> Result<Made, Failed> {
+    let (entry, not_set) = match set {
+        Ok(entry) => (entry, None),
+        Err((action, errno)) if crate::fs::is_full(errno) => return Err(Failed::replica(action)(errno)),
+        // The content is worth more than its metadata: it is published and the rest is a problem.
+        Err(not_set) => (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set)),
+    };
+    Ok(Made { entry, digest, target, unstable, not_set, leftover: None })
+}
+
+/// Copies a regular file into the temporary, hashing on the way, until it was read without changing meanwhile.
+fn copy_file(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    seen: &Entry,
+    temporary: &CStr,
+) -> Result<Made, Failed> {
+    const LOOK: &str = "look at the source file";
+    let source = open_to_read(at.source, at.name, context.owns(seen.uid))
+        .map_err(Failed::source("read the source file"))?;
+    let source = source.as_fd();
+    let mut before = stat::entry_of(source).map_err(Failed::source(LOOK))?;
+    if before.kind != Kind::File {
+        return Err(Failed::Vanished);
+    }
+    let copy = create_private(at.replica, temporary).map_err(Failed::replica("make a temporary file in the replica"))?;
+    let copy = copy.as_fd();
+    let mut attempt = 1;
+    let (digest, unstable) = loop {
+        let (digest, length) = copy_content(context, source, copy, &before)?;
+        let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
+        if after.is_unchanged_since(&before) {
+            break (digest, false);
+        }
+        if after.size > length && digest.is_some() && hash_prefix(context, source, length)? == digest {
+            // It only grew: what was copied is what the file was a moment ago.
+            break (digest, false);
+        }
+        before = after;
+        if attempt == ATTEMPTS {
+            break (digest, true);
+        }
+        attempt += 1;
+        set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
+    };
+    if unstable && at.expected.is_some() {
+        let reason = Cause::Refused("it changes all the time while it is read");
+        return Err(Failed::Because("copy the source file", reason, false));
+    }
+    let model = Model { entry: &before, attributes: Some(Subject::Open(source)) };
+    let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
+    finished(set, Subject::Open(copy), digest, None, unstable)
+}
+
+/// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files
+/// of some filesystems (procfs) do not know their size. Returns the digest and the number of bytes.
+fn copy_content(
+    context: &Context<'_>,
+    source: BorrowedFd<'_>,
+    copy: BorrowedFd<'_>,
+    entry: &Entry,
+) -> Result<(Option<Digest>, u64), Failed> {
+    let sparse = entry.may_have_holes();
+    let stored = if sparse { entry.blocks.saturating_mul(512) } else { entry.size };
+    let mut hasher = hasher_for(entry.size, stored);
+    let end = if entry.size == 0 { u64::MAX >> 1 } else { entry.size };
+    let mut at = 0;
+    let mut ends_in_hole = false;
+    with_buffers(|buffer, _| {
+        'pieces: while at < end {
+            match segment(source, at, end, sparse).map_err(Failed::source("read the source file"))? {
+                Segment::Hole(range) => {
+                    if let Some(hasher) = &mut hasher
+                        && !hash_zeros(context, hasher, range.end - range.start)
+                    {
+                        return Err(Failed::Halted);
+                    }
+                    at = range.end;
+                    ends_in_hole = true;
+                }
+                Segment::Data(range) => {
+                    ends_in_hole = false;
+                    while at < range.end {
+                        if context.is_halted() {
+                            return Err(Failed::Halted);
+                        }
+                        let want = (range.end - at).min(BUFFER as u64) as usize;
+                        let piece = buffer.get_mut(..want).unwrap_or_default();
+                        let read = read_at(source, piece, at).map_err(Failed::source("read the source file"))?;
+                        let piece = piece.get(..read).unwrap_or_default();
+                        write_at(copy, piece, at).map_err(Failed::replica("write the replica file"))?;
+                        if let Some(hasher) = &mut hasher {
+                            hasher.update(piece);
+                        }
+                        context.read(read);
+                        context.written(read);
+                        at += read as u64;
+                        if read < want {
+                            break 'pieces;
+                        }
+                    }
+                }
+            }
+        }
+        if ends_in_hole {
+            set_length(copy, at).map_err(Failed::replica("write the replica file"))?;
+        }
+        Ok((hasher.map(Hasher::finish), at))
+    })
+}
+
+/// The digest of the first `length` bytes of a file; none when it became shorter.
+fn hash_prefix(context: &Context<'_>, file: BorrowedFd<'_>, length: u64) -> Result<Option<Digest>, Failed> {
+    let mut hasher = Hasher::new();
+    with_buffers(|buffer, _| {
+        let mut at = 0;
+        while at < length {
+            if context.is_halted() {
+                return Err(Failed::Halted);
+            }
+            let want = (length - at).min(BUFFER as u64) as usize;
+            let piece = buffer.get_mut(..want).unwrap_or_default();
+            let read = read_at(file, piece, at).map_err(Failed::source("read the source file"))?;
+            context.read(read);
+            if read < want {
+                return Ok(None);
+            }
+            hasher.update(piece);
+            at += read as u64;
+        }
+        Ok(Some(hasher.finish()))
+    })
+}

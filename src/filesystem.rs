@@ -1,0 +1,300 @@
+//! What the replica's filesystem can hold, as far as it is known.
+//!
+//! Few filesystems say what they cannot do. A table knows some of them by their type; the rest is learned: when the
+//! kernel refuses, or when what was set reads back as something else, the feature counts as missing from then on, for
+//! as long as the program runs. A difference in a missing feature is not a difference: it is told once per pass.
+
+use crate::entry::{Entry, Timestamp};
+use crate::monitor::Feature;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+/// What one filesystem of the replica can hold. Shared between threads and passes.
+#[derive(Debug)]
+pub struct Filesystem {
+    /// One bit per missing [`Feature`].
+    missing: AtomicU32,
+    /// The step of its modification times in nanoseconds.
+    step: AtomicU32,
+    /// The earliest and latest modification time it can hold, in seconds since 1970.
+    earliest: AtomicI64,
+    latest: AtomicI64,
+}
+
+impl Default for Filesystem {
+    fn default() -> Filesystem {
+        Filesystem {
+            missing: AtomicU32::new(0),
+            step: AtomicU32::new(1),
+            earliest: AtomicI64::new(i64::MIN),
+            latest: AtomicI64::new(i64::MAX),
+        }
+    }
+}
+
+fn bit(feature: Feature) -> u32 {
+    1 << feature as u32
+}
+
+impl Filesystem {
+    /// A filesystem of the type that `statfs(2)` reports as `magic`.
+    pub fn of_type(magic: u64) -> Filesystem {
+        const MSDOS: u64 = 0x4d44;
+        const EXFAT: u64 = 0x2011_bab0;
+        let filesystem = Filesystem::default();
+        let step = match magic {
+            MSDOS => 2_000_000_000,
+            EXFAT => 10_000_000,
+            _ => return filesystem,
+        };
+        for feature in [
+            Feature::Owner,
+            Feature::Mode,
+            Feature::Symlinks,
+            Feature::HardLinks,
+            Feature::Fifos,
+            Feature::Devices,
+        ] {
+            filesystem.learn_missing(feature);
+        }
+        filesystem.step.store(step, Ordering::Relaxed);
+        filesystem.learn_missing(Feature::Mtime);
+        filesystem
+    }
+
+    /// True as far as nothing else is known.
+    pub fn holds(&self, feature: Feature) -> bool {
+        self.missing.load(Ordering::Relaxed) & bit(feature) == 0
+    }
+
+    /// Notes that a feature is missing.
+    pub fn learn_missing(&self, feature: Feature) {
+        self.missing.fetch_or(bit(feature), Ordering::Relaxed);
+    }
+
+    /// The time that this filesystem will show after `wanted` was set.
+    pub fn holdable(&self, wanted: Timestamp) -> Timestamp {
+        let earliest = self.earliest.load(Ordering::Relaxed);
+        let latest = self.latest.load(Ordering::Relaxed);
+        if wanted.seconds < earliest {
+            return Timestamp { seconds: earliest, nanoseconds: 0 };
+        }
+        if wanted.seconds > latest {
+            return Timestamp { seconds: latest, nanoseconds: 0 };
+        }
+        truncate(wanted, self.step.load(Ordering::Relaxed))
+    }
+
+    /// Learns from a modification time that was set and reads back as another one. Returns false when no rule explains
+    /// the difference (something else wrote to the file).
+    pub fn learn_mtime(&self, set: Timestamp, shown: Timestamp) -> bool {
+        const STEPS: [u32; 7] = [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
+        if let Some(step) = STEPS.into_iter().find(|step| truncate(set, *step) == shown) {
+            self.step.fetch_max(step, Ordering::Relaxed);
+        } else if set.seconds < shown.seconds && shown.nanoseconds == 0 && shown.seconds <= 315_619_200 {
+            // A lower bound: 1901, 1970 or 1980 are the ones in use.
+            self.earliest.store(shown.seconds, Ordering::Relaxed);
+        } else if set.seconds > shown.seconds && shown.seconds >= i64::from(i32::MAX) {
+            self.latest.store(shown.seconds, Ordering::Relaxed);
+        } else {
+            return false;
+        }
+        self.learn_missing(Feature::Mtime);
+        true
+    }
+}
+
+fn truncate(time: Timestamp, step: u32) -> Timestamp {
+    const SECOND: i128 = 1_000_000_000;
+    let total = i128::from(time.seconds) * SECOND + i128::from(time.nanoseconds);
+    let kept = total - total.rem_euclid(i128::from(step.max(1)));
+    Timestamp {
+        seconds: i64::try_from(kept.div_euclid(SECOND)).unwrap_or(time.seconds),
+        nanoseconds: u32::try_from(kept.rem_euclid(SECOND)).unwrap_or(0),
+    }
+}
+
+/// Which metadata of an entry differs. Extended attributes are compared elsewhere, since that takes reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Permission bits.
+    pub mode: bool,
+    /// Owner or group.
+    pub owner: bool,
+    /// Modification time.
+    pub mtime: bool,
+    /// Extended attributes.
+    pub attributes: bool,
+}
+
+impl Differences {
+    /// True when something differs.
+    pub fn any(self) -> bool {
+        self.mode || self.owner || self.mtime || self.attributes
+    }
+
+    /// The differences in words, joined with commas.
+    pub fn words(self) -> &'static str {
+        // Four bits, sixteen texts: no allocation for what may be a million changes.
+        const WORDS: [&str; 16] = [
+            "",
+            "mode",
+            "owner",
+            "mode, owner",
+            "mtime",
+            "mode, mtime",
+            "owner, mtime",
+            "mode, owner, mtime",
+            "attributes",
+            "mode, attributes",
+            "owner, attributes",
+            "mode, owner, attributes",
+            "mtime, attributes",
+            "mode, mtime, attributes",
+            "owner, mtime, attributes",
+            "mode, owner, mtime, attributes",
+        ];
+        let index = usize::from(self.mode)
+            | usize::from(self.owner) << 1
+            | usize::from(self.mtime) << 2
+            | usize::from(self.attributes) << 3;
+        WORDS.get(index).copied().unwrap_or_default()
+    }
+}
+
+/// How the metadata of two entries of one kind compares.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MetadataComparison {
+    /// What has to be set.
+    pub differences: Differences,
+    /// True when owners differ and the replica cannot hold them.
+    pub owner_not_held: bool,
+    /// True when modes differ and the replica cannot hold them.
+    pub mode_not_held: bool,
+    /// True when times differ by no more than what the replica cannot hold.
+    pub mtime_not_held: bool,
+}
+
+/// Compares what `statx` shows of two entries of one kind. `privileged` says that this process may set owners; without
+/// that they are not compared.
+pub fn compare_metadata(
+    source: &Entry,
+    replica: &Entry,
+    filesystem: &Filesystem,
+    privileged: bool,
+) -> MetadataComparison {
+    use crate::entry::Kind;
+    let mut out = MetadataComparison::default();
+    let owner = privileged && (source.uid, source.gid) != (replica.uid, replica.gid);
+    let owner_held = filesystem.holds(Feature::Owner);
+    out.differences.owner = owner && owner_held;
+    out.owner_not_held = owner && !owner_held;
+
+    // Once the owner is set, the replica's owner is the source's.
+    let (uid, gid) =
+        if out.differences.owner { (source.uid, source.gid) } else { (replica.uid, replica.gid) };
+    // A symbolic link has no permissions of its own.
+    let mode = source.kind != Kind::Symlink && mode_for(source, uid, gid) != replica.mode;
+    let mode_held = filesystem.holds(Feature::Mode);
+    out.differences.mode = mode && mode_held;
+    out.mode_not_held = mode && !mode_held;
+
+    let mtime = source.mtime != replica.mtime;
+    out.differences.mtime = mtime && filesystem.holdable(source.mtime) != replica.mtime;
+    out.mtime_not_held = mtime && !out.differences.mtime;
+    out
+}
+
+/// The mode that the copy of `source` gets when it belongs to `uid` and `gid`: setuid and setgid of a file are only
+/// safe, and only kept by the kernel, where the copy has the owner and group that they were meant for.
+pub fn mode_for(source: &Entry, uid: u32, gid: u32) -> u16 {
+    const SETUID: u16 = 0o4000;
+    const SETGID: u16 = 0o2000;
+    let mut mode = source.mode;
+    if source.kind == crate::entry::Kind::File {
+        if source.uid != uid {
+            mode &= !SETUID;
+        }
+        if source.gid != gid {
+            mode &= !SETGID;
+        }
+    }
+    mode
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::tests::file;
+
+    fn at(seconds: i64, nanoseconds: u32) -> Timestamp {
+        Timestamp { seconds, nanoseconds }
+    }
+
+    #[test]
+    fn the_step_of_times_is_learned_from_one_example() {
+        let cases = [
+            (at(1_000_001, 123_456_789), at(1_000_001, 123_456_700)),
+            (at(1_000_001, 123_456_789), at(1_000_001, 0)),
+            (at(1_000_001, 123_456_789), at(1_000_000, 0)),
+            (at(-5, 999_999_999), at(-6, 0)),
+        ];
+        for (set, shown) in cases {
+            let filesystem = Filesystem::default();
+            assert!(filesystem.learn_mtime(set, shown));
+            assert_eq!(filesystem.holdable(set), shown);
+            assert!(!filesystem.holds(Feature::Mtime));
+        }
+    }
+
+    #[test]
+    fn the_bounds_of_times_are_learned() {
+        let filesystem = Filesystem::default();
+        assert!(filesystem.learn_mtime(at(-10_000_000_000, 5), at(-2_147_483_648, 0)));
+        assert!(filesystem.learn_mtime(at(10_000_000_000, 5), at(2_147_483_647, 0)));
+        assert_eq!(filesystem.holdable(at(-9_000_000_000, 7)), at(-2_147_483_648, 0));
+        assert_eq!(filesystem.holdable(at(9_000_000_000, 7)), at(2_147_483_647, 0));
+        assert_eq!(filesystem.holdable(at(5, 7)), at(5, 7));
+    }
+
+    #[test]
+    fn a_time_that_something_else_wrote_teaches_nothing() {
+        let filesystem = Filesystem::default();
+        assert!(!filesystem.learn_mtime(at(1_000_000_000, 5), at(1_700_000_000, 9)));
+        assert_eq!(filesystem.holdable(at(1, 5)), at(1, 5));
+    }
+
+    #[test]
+    fn a_missing_feature_is_no_difference() {
+        let filesystem = Filesystem::of_type(0x4d44);
+        let source = Entry { mode: 0o640, uid: 5, mtime: at(1_000_001, 5), ..file(1) };
+        let replica = Entry { mode: 0o755, uid: 0, mtime: at(1_000_000, 0), ..file(2) };
+        let compared = compare_metadata(&source, &replica, &filesystem, true);
+        assert!(!compared.differences.any());
+        assert!(compared.owner_not_held && compared.mode_not_held && compared.mtime_not_held);
+    }
+
+    #[test]
+    fn differences_are_found_one_by_one() {
+        let filesystem = Filesystem::default();
+        let source = file(1);
+        let compare = |replica: Entry, privileged| {
+            compare_metadata(&source, &replica, &filesystem, privileged).differences.words()
+        };
+        assert_eq!(compare(file(2), true), "");
+        assert_eq!(compare(Entry { mode: 0o600, ..file(2) }, true), "mode");
+        assert_eq!(compare(Entry { uid: 77, ..file(2) }, true), "owner");
+        assert_eq!(compare(Entry { gid: 77, ..file(2) }, true), "owner");
+        assert_eq!(compare(Entry { gid: 77, ..file(2) }, false), "");
+        assert_eq!(compare(Entry { mtime: at(0, 1), ..file(2) }, true), "mtime");
+    }
+
+    #[test]
+    fn setuid_and_setgid_need_the_right_owner() {
+        let source = Entry { mode: 0o6755, uid: 10, gid: 20, ..file(1) };
+        assert_eq!(mode_for(&source, 10, 20), 0o6755);
+        assert_eq!(mode_for(&source, 11, 20), 0o2755);
+        assert_eq!(mode_for(&source, 10, 21), 0o4755);
+        let folder = Entry { kind: crate::entry::Kind::Folder, ..source };
+        assert_eq!(mode_for(&folder, 11, 21), 0o6755);
+    }
+}

@@ -1,0 +1,265 @@
+//! Setting metadata: owner, extended attributes, mode, modification time, in the order in which the kernel keeps them.
+//!
+//! Setting the owner clears setuid, setgid and capabilities; setting an access list changes the mode; everything
+//! changes the ctime. So: owner, attributes, mode, time. What was set is read back: where the filesystem shows
+//! something else, it cannot hold the feature, and that is learned instead of being tried again at every pass.
+
+use crate::context::Context;
+use crate::entry::{Entry, Kind};
+use crate::filesystem::{Filesystem, compare_metadata, mode_for};
+use crate::fs::attributes::{Attributes, is_system_made, namespace};
+use crate::fs::dir::Dir;
+use crate::fs::subject::Subject;
+use crate::fs::{Errno, is_unsupported};
+use crate::monitor::Feature;
+use crate::plan::Pair;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// What could not be set, to be read after "Cannot", and why.
+pub type NotSet = (&'static str, Errno);
+
+/// A source entry whose metadata is to be copied.
+#[derive(Clone, Copy)]
+pub struct Model<'a> {
+    /// Its facts.
+    pub entry: &'a Entry,
+    /// Where its extended attributes are read; none when they are not to be touched.
+    pub attributes: Option<Subject<'a>>,
+}
+
+/// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written.
+///
+/// # Errors
+/// What could not be set although the filesystem should hold it.
+pub fn set_metadata(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    model: Model<'_>,
+    target: Subject<'_>,
+) -> Result<Entry, NotSet> {
+    let look = || target.entry().map_err(|errno| ("look at it in the replica", errno));
+    let mut shown = look()?;
+    // What reads back wrong is set once more before the filesystem is blamed: something else may have written.
+    for attempt in 0..2 {
+        let differences = compare_metadata(model.entry, &shown, filesystem, context.privileged).differences;
+        if attempt > 0 && !differences.any() {
+            break;
+        }
+        let mut mode_may_differ = differences.mode;
+        if differences.owner {
+            set_owner(context, filesystem, model, target)?;
+            mode_may_differ = true;
+        }
+        if attempt == 0
+            && let Some(attributes) = model.attributes
+        {
+            mode_may_differ |= set_attributes(context, filesystem, attributes, target)?;
+        }
+        if mode_may_differ {
+            set_mode(context, filesystem, model, target)?;
+        }
+        if differences.mtime {
+            set_mtime(filesystem, model, target)?;
+        }
+        shown = look()?;
+    }
+    learn(context, filesystem, model.entry, &shown);
+    Ok(shown)
+}
+
+fn set_owner(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    model: Model<'_>,
+    target: Subject<'_>,
+) -> Result<(), NotSet> {
+    match target.set_owner(model.entry.uid, model.entry.gid) {
+        Ok(()) => Ok(()),
+        // Not allowed here, or an owner that this namespace or filesystem does not know.
+        Err(errno) if errno == Errno::PERM || errno == Errno::INVAL || is_unsupported(errno) => {
+            if is_immutable(target, errno) {
+                return Err(("set the owner", errno));
+            }
+            filesystem.learn_missing(Feature::Owner);
+            context.not_held(Feature::Owner);
+            Ok(())
+        }
+        Err(errno) => Err(("set the owner", errno)),
+    }
+}
+
+fn set_mode(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    model: Model<'_>,
+    target: Subject<'_>,
+) -> Result<(), NotSet> {
+    if model.entry.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
+        return Ok(());
+    }
+    // Asked again, because owner and access list change it.
+    let now = target.entry().map_err(|errno| ("look at it in the replica", errno))?;
+    let mode = mode_for(model.entry, now.uid, now.gid);
+    if mode == now.mode {
+        return Ok(());
+    }
+    match target.set_mode(mode) {
+        Ok(()) => Ok(()),
+        Err(errno) if (errno == Errno::PERM && !is_immutable(target, errno)) || is_unsupported(errno) => {
+            filesystem.learn_missing(Feature::Mode);
+            context.not_held(Feature::Mode);
+            Ok(())
+        }
+        Err(errno) => Err(("set the mode", errno)),
+    }
+}
+
+fn set_mtime(filesystem: &Filesystem, model: Model<'_>, target: Subject<'_>) -> Result<(), NotSet> {
+    match target.set_mtime(model.entry.mtime) {
+        Err(errno) if is_unsupported(errno) => {
+            filesystem.learn_missing(Feature::Mtime);
+            Ok(())
+        }
+        set => set.map_err(|errno| ("set the modification time", errno)),
+    }
+}
+
+/// Whether a refusal comes from the entry itself (immutable, append-only, or somebody else's) and not from the
+/// filesystem: then even the mode that it has already cannot be set.
+fn is_immutable(target: Subject<'_>, errno: Errno) -> bool {
+    errno == Errno::PERM
+        && target.entry().is_ok_and(|entry| {
+            entry.kind != Kind::Symlink && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)
+        })
+}
+
+/// Sets and removes extended attributes. True when something was written, which may have changed the mode.
+fn set_attributes(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    source: Subject<'_>,
+    target: Subject<'_>,
+) -> Result<bool, NotSet> {
+    let mut written = false;
+    let privileged = context.privileged;
+    let ours = match Attributes::read(source, privileged) {
+        Err(errno) if is_unsupported(errno) => Attributes::default(),
+        read => read.map_err(|errno| ("read the extended attributes in the source", errno))?,
+    };
+    let theirs = match Attributes::read(target, privileged) {
+        Err(errno) if is_unsupported(errno) => Attributes::default(),
+        read => read.map_err(|errno| ("read the extended attributes in the replica", errno))?,
+    };
+    for (name, _) in theirs.iter() {
+        if ours.get(name).is_none() && !is_system_made(name) {
+            match target.remove_attribute(name) {
+                Ok(()) | Err(Errno::NODATA) => written = true,
+                Err(errno) => return Err(("remove an extended attribute in the replica", errno)),
+            }
+        }
+    }
+    for (name, value) in ours.iter() {
+        let Some(feature) = namespace(name, privileged) else { continue };
+        if theirs.get(name) == Some(value) {
+            continue;
+        }
+        if !filesystem.holds(feature) {
+            context.not_held(feature);
+            continue;
+        }
+        // Labels and the like may be refused although the filesystem has attributes.
+        let by_policy = matches!(feature, Feature::SecurityAttributes | Feature::TrustedAttributes);
+        match target.set_attribute(name, value) {
+            Ok(()) => written = true,
+            Err(errno)
+                if is_unsupported(errno)
+                    || (by_policy && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::INVAL)) =>
+            {
+                filesystem.learn_missing(feature);
+                context.not_held(feature);
+            }
+            Err(errno) => return Err(("set an extended attribute in the replica", errno)),
+        }
+    }
+    Ok(written)
+}
+
+/// Learns from what the entry shows after everything was set.
+fn learn(context: &Context<'_>, filesystem: &Filesystem, model: &Entry, shown: &Entry) {
+    let wrong = compare_metadata(model, shown, filesystem, context.privileged).differences;
+    if wrong.owner {
+        filesystem.learn_missing(Feature::Owner);
+        context.not_held(Feature::Owner);
+    }
+    // Without rights the kernel may clear setgid; that says nothing about the filesystem.
+    if wrong.mode && (context.privileged || (model.mode ^ shown.mode) & 0o777 != 0) {
+        filesystem.learn_missing(Feature::Mode);
+        context.not_held(Feature::Mode);
+    }
+    if wrong.mtime && filesystem.learn_mtime(model.mtime, shown.mtime) {
+        context.not_held(Feature::Mtime);
+    }
+}
+
+/// Makes the metadata of a folder that of the source, after its contents. `attributes` says whether the extended
+/// attributes are compared too.
+///
+/// # Errors
+/// `ENOENT` when one of the two is not there any more; else what could not be set.
+pub fn finish_folder(context: &Context<'_>, pair: &Pair, attributes: bool) -> Result<(), NotSet> {
+    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(()) };
+    let open = |dir: &Arc<Dir>, action: &'static str| dir.open().map_err(|errno| (action, errno));
+    let source = open(source, "open the source folder")?;
+    let replica_fd = match replica.open() {
+        Ok(fd) => fd,
+        // Its own mode keeps even its owner out: that much can be mended from outside.
+        Err(Errno::ACCESS) => return finish_closed_folder(context, pair, source.as_fd()),
+        Err(errno) => return Err(("open the replica folder", errno)),
+    };
+    let entry =
+        Subject::Open(source.as_fd()).entry().map_err(|errno| ("look at the source folder", errno))?;
+    let attributes = attributes.then_some(Subject::Open(source.as_fd()));
+    let target = Subject::Open(replica_fd.as_fd());
+    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes }, target).map(|_| ())
+}
+
+fn finish_closed_folder(
+    context: &Context<'_>,
+    pair: &Pair,
+    source: std::os::fd::BorrowedFd<'_>,
+) -> Result<(), NotSet> {
+    const OPEN: &str = "open the replica folder";
+    let closed = (OPEN, Errno::ACCESS);
+    let Some((dir, parent)) = pair.replica.as_ref().and_then(|dir| Some((dir, dir.parent()?))) else {
+        return Err(closed);
+    };
+    let parent = parent.open().map_err(|errno| (OPEN, errno))?;
+    let target = Subject::Named(parent.as_fd(), dir.name());
+    if target.entry().map_err(|errno| (OPEN, errno))?.id != dir.id() {
+        return Err((OPEN, Errno::NOENT));
+    }
+    let entry = Subject::Open(source).entry().map_err(|errno| ("look at the source folder", errno))?;
+    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes: None }, target).map(|_| ())
+}
+
+/// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.
+/// Root needs no such thing.
+pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
+    const OWN: u16 = 0o700;
+    if context.privileged {
+        return;
+    }
+    if let Ok(fd) = dir.open() {
+        let subject = Subject::Open(fd.as_fd());
+        if let Ok(entry) = subject.entry()
+            && entry.mode & OWN != OWN
+            && entry.uid == context.user
+        {
+            // Where this fails, the work in the folder fails too, and is told there.
+            match subject.set_mode(entry.mode | OWN) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+}

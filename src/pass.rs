@@ -1,0 +1,123 @@
+//! One pass, told top to bottom: survey, plan, guard, apply, sync.
+
+use crate::apply::apply;
+use crate::context::{Context, SourceState};
+use crate::fs::{Errno, place};
+use crate::guard::{Facts, Ruling, examine};
+use crate::path::RelPath;
+use crate::plan::{Pair, Plan, Watch};
+use crate::problem::{Cause, Error, Problem};
+use crate::report::Outcome;
+use crate::survey::survey;
+use rayon::ThreadPool;
+use std::collections::HashSet;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// Whether the plan is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Make the replica match.
+    Mirror,
+    /// Tell what would be done, and do nothing.
+    Plan,
+}
+
+/// Runs one pass over roots that are open already. `unsynced` says whether something may wait for its way to the disk;
+/// it is false afterwards if everything got there.
+///
+/// # Errors
+/// The source disappeared.
+pub fn run(
+    context: &Context<'_>,
+    pool: &ThreadPool,
+    purpose: Purpose,
+    unsynced: &mut bool,
+) -> Result<Outcome, Error> {
+    let root = Arc::new(root_pair(context));
+    let plan = survey(context, pool, root);
+    if let Some(signal) = context.interrupt.stopped_by() {
+        return Ok(Outcome::Interrupted(signal));
+    }
+    let state = context.source_state();
+    if state == SourceState::Missing {
+        return Err(Error::SourceMissing { path: context.source.0.to_path_buf() });
+    }
+    if let Ruling::Hold(hold) = examine(&plan, Facts { source_is_same: state == SourceState::Same }) {
+        return Ok(Outcome::Held(hold));
+    }
+    if purpose == Purpose::Plan {
+        plan.describe(|operation| context.planned(operation));
+        return Ok(Outcome::Planned);
+    }
+    if !context.check_replica() {
+        return Ok(Outcome::ReplicaLost);
+    }
+    if !(plan.changes.is_empty() && plan.folders.is_empty()) {
+        *unsynced = true;
+        apply(context, pool, &plan);
+    }
+    if let Some(signal) = context.interrupt.stopped_by() {
+        return Ok(Outcome::Interrupted(signal));
+    }
+    if !context.check_replica() {
+        return Ok(Outcome::ReplicaLost);
+    }
+    if *unsynced {
+        *unsynced = !sync(context, &plan);
+    }
+    match context.source_state() {
+        SourceState::Same => {}
+        SourceState::Missing => {
+            return Err(Error::SourceMissing { path: context.source.0.to_path_buf() });
+        }
+        SourceState::Replaced => context.problem(&Problem {
+            path: RelPath::root(),
+            action: "vouch for this pass",
+            cause: Cause::Refused("the source path leads to another folder than when the pass started"),
+            consequence: "nothing was deleted after that; the next pass takes the folder that is there then",
+            content_unreadable: false,
+        }),
+    }
+    Ok(Outcome::Done)
+}
+
+fn root_pair(context: &Context<'_>) -> Pair {
+    let replica = context.replica.1.clone();
+    let filesystem = replica.as_ref().and_then(|dir| context.filesystems.of(dir).ok()).unwrap_or_default();
+    Pair {
+        source: Some(Arc::clone(&context.source.1)),
+        replica,
+        filesystem,
+        watch: if context.protected.is_some() { Watch::On(0) } else { Watch::Off },
+    }
+}
+
+/// Writes every filesystem that this pass wrote to to its disk. True when that worked.
+fn sync(context: &Context<'_>, plan: &Plan) -> bool {
+    let mut synced = HashSet::new();
+    let folders = plan.changes.iter().map(|change| &change.pair).chain(plan.folders.iter().map(|folder| &folder.pair));
+    let folders = context.replica.1.iter().chain(folders.filter_map(|pair| pair.replica.as_ref()));
+    let mut all = true;
+    context.interrupt.begin_disk_wait();
+    for folder in folders {
+        if !synced.insert(folder.id().device) {
+            continue;
+        }
+        let done = folder.open().and_then(|fd| place::sync_filesystem(fd.as_fd()));
+        if let Err(errno) = done
+            && errno != Errno::NOENT
+        {
+            all = false;
+            context.problem(&Problem {
+                path: folder.path(),
+                action: "write the replica to its disk",
+                cause: Cause::System(errno),
+                consequence: "what this pass copied may not survive a loss of power",
+                content_unreadable: false,
+            });
+        }
+    }
+    context.interrupt.end_disk_wait();
+    all
+}

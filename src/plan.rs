@@ -1,0 +1,172 @@
+//! The plan: what would make the replica match. A dry run prints it, apply carries it out.
+
+use crate::entry::{FileId, Kind};
+use crate::filesystem::{Differences, Filesystem};
+use crate::fs::dir::Dir;
+use crate::monitor::{Operation, Subtree, Verb};
+use crate::path::RelPath;
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One folder as both trees have it.
+#[derive(Debug)]
+pub struct Pair {
+    /// The folder in the source; none in the one case where a folder of the replica alone is gone through entry by
+    /// entry, because the log file lies in it.
+    pub source: Option<Arc<Dir>>,
+    /// The folder in the replica; none in a dry run without a replica.
+    pub replica: Option<Arc<Dir>>,
+    /// What holds the replica's folder.
+    pub filesystem: Arc<Filesystem>,
+    /// How this folder lies to the protected log file.
+    pub watch: Watch,
+}
+
+impl Pair {
+    /// The path below the roots.
+    pub fn path(&self) -> RelPath {
+        self.source.as_ref().or(self.replica.as_ref()).map(|dir| dir.path()).unwrap_or_default()
+    }
+
+    /// The number of folders above this one.
+    pub fn depth(&self) -> usize {
+        self.source.as_ref().or(self.replica.as_ref()).map(|dir| dir.depth()).unwrap_or_default()
+    }
+}
+
+/// How a folder lies to the one path that is neither copied nor deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Nothing protected lies at or below it.
+    Off,
+    /// So many names of the protected path lead here.
+    On(usize),
+}
+
+/// What to do at one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Make what the source has.
+    Create,
+    /// Replace what the replica has; the verb is update, repair or retype.
+    Replace(Verb),
+    /// Make it a hard link of the path that holds the same content. `same` says that its own content is right already,
+    /// so that it may stay where linking is impossible.
+    Link {
+        /// See above.
+        same: bool,
+    },
+    /// Set metadata alone.
+    SetMetadata(Differences),
+    /// Remove it, with everything below.
+    Delete,
+}
+
+/// One planned change.
+#[derive(Debug)]
+pub struct Change {
+    /// The folder it is in.
+    pub pair: Arc<Pair>,
+    /// The name in that folder.
+    pub name: Box<CStr>,
+    /// What the source has (for deletions, what the replica has).
+    pub kind: Kind,
+    /// What to do.
+    pub action: Action,
+    /// Bytes of content, for regular files.
+    pub size: u64,
+    /// The replica's entry that the survey saw, if any; another one is not replaced.
+    pub expected: Option<FileId>,
+    /// True when the replica's content could not be read.
+    pub replica_unreadable: bool,
+    /// What lies below, for folders that are created or deleted.
+    pub subtree: Option<Arc<Counted>>,
+    /// Why, in a few words.
+    pub reason: &'static str,
+}
+
+/// Metadata of a folder that both sides have.
+#[derive(Debug)]
+pub struct FolderChange {
+    /// The folder.
+    pub pair: Arc<Pair>,
+    /// What differs.
+    pub differences: Differences,
+}
+
+/// A file of several names whose content in the replica is right.
+#[derive(Debug)]
+pub struct Anchor {
+    /// The source's inode.
+    pub source: FileId,
+    /// The folder of one of its names in the replica.
+    pub folder: Arc<Dir>,
+    /// That name.
+    pub name: Box<CStr>,
+    /// The replica's inode.
+    pub replica: FileId,
+}
+
+/// The whole plan of one pass.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Changes, sorted by path once the survey is over.
+    pub changes: Vec<Change>,
+    /// Folders whose own metadata differs.
+    pub folders: Vec<FolderChange>,
+    /// Where further hard links can be linked to.
+    pub anchors: Vec<Anchor>,
+}
+
+/// The size of a subtree, counted by several threads.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// Entries that are not folders.
+    pub files: AtomicU64,
+    /// Folders below the top.
+    pub folders: AtomicU64,
+    /// Bytes of regular files.
+    pub bytes: AtomicU64,
+}
+
+impl Counted {
+    /// The count as plain numbers.
+    pub fn subtree(&self) -> Subtree {
+        Subtree {
+            files: self.files.load(Ordering::Relaxed),
+            folders: self.folders.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Plan {
+    /// Tells every change, in the order of the paths; folders' metadata last.
+    pub fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
+        for change in &self.changes {
+            let path = change.pair.path().join(&change.name);
+            let (verb, reason) = match change.action {
+                Action::Create => (Verb::Create, change.reason),
+                Action::Replace(verb) => (verb, change.reason),
+                Action::Link { .. } => (Verb::Link, change.reason),
+                Action::SetMetadata(differences) => (Verb::Metadata, differences.words()),
+                Action::Delete => (Verb::Delete, change.reason),
+            };
+            tell(Operation {
+                size: (change.kind == Kind::File).then_some(change.size),
+                replica_unreadable: change.replica_unreadable,
+                subtree: change.subtree.as_ref().map(|counted| counted.subtree()),
+                reason,
+                ..Operation::new(verb, &path, change.kind)
+            });
+        }
+        for folder in &self.folders {
+            let path = folder.pair.path();
+            tell(Operation {
+                reason: folder.differences.words(),
+                ..Operation::new(Verb::Metadata, &path, Kind::Folder)
+            });
+        }
+    }
+}

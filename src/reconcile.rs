@@ -1,0 +1,256 @@
+//! One pair of entries in, one decision out. Pure: no disk, no clock.
+
+use crate::entry::{Entry, Kind};
+use crate::filesystem::Filesystem;
+use crate::monitor::{Feature, Verb};
+use crate::problem::Side;
+
+/// What one side of a pair looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sighting {
+    /// The folder was read whole and the name is not in it.
+    Absent,
+    /// The name is there, with these facts.
+    Present(Entry),
+    /// The name is there and its facts could not be read. Never the same as absent.
+    Unreadable,
+}
+
+/// What to do about one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Neither side has it (any more).
+    Nothing,
+    /// Two folders: go into them.
+    Descend,
+    /// Two files of one size: read both.
+    CompareContents,
+    /// Two symbolic links: read both targets.
+    CompareTargets,
+    /// Nothing but metadata can differ.
+    CompareMetadata,
+    /// Make it.
+    Create,
+    /// Replace the content, for this reason.
+    Replace(Verb, &'static str),
+    /// Remove it from the replica.
+    Delete(&'static str),
+    /// Left out by design; a stale entry of another kind in the replica goes.
+    LeaveOut {
+        /// The missing feature; none for sockets, which are never mirrored.
+        missing: Option<Feature>,
+        /// True when the replica has something else under the name.
+        delete: bool,
+    },
+    /// One side cannot be known, so nothing at or below this name is touched.
+    Blocked(Side),
+}
+
+/// Decides about one name. `filesystem` is the one that holds the replica's folder.
+pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem) -> Decision {
+    let source = match (source, replica) {
+        (Sighting::Unreadable, _) => return Decision::Blocked(Side::Source),
+        (_, Sighting::Unreadable) => return Decision::Blocked(Side::Replica),
+        (Sighting::Absent, Sighting::Absent) => return Decision::Nothing,
+        (Sighting::Absent, Sighting::Present(_)) => return Decision::Delete(""),
+        (Sighting::Present(source), _) => source,
+    };
+    let replica = match replica {
+        Sighting::Present(replica) => Some(replica),
+        Sighting::Absent | Sighting::Unreadable => None,
+    };
+    if source.kind == Kind::Socket {
+        let delete = replica.is_some_and(|replica| replica.kind != Kind::Socket);
+        return Decision::LeaveOut { missing: None, delete };
+    }
+    let missing = needed(source.kind).filter(|feature| !filesystem.holds(*feature));
+    let Some(replica) = replica else {
+        return match missing {
+            Some(_) => Decision::LeaveOut { missing, delete: false },
+            None => Decision::Create,
+        };
+    };
+    if source.kind != replica.kind {
+        return match missing {
+            Some(_) => Decision::LeaveOut { missing, delete: true },
+            None => Decision::Replace(Verb::Retype, retyped(replica.kind)),
+        };
+    }
+    match source.kind {
+        Kind::Folder => Decision::Descend,
+        Kind::File if source.size != replica.size => {
+            Decision::Replace(content_verb(source, replica), "size differs")
+        }
+        Kind::File => Decision::CompareContents,
+        Kind::Symlink => Decision::CompareTargets,
+        Kind::CharDevice | Kind::BlockDevice if source.rdev != replica.rdev => {
+            Decision::Replace(Verb::Update, "device number differs")
+        }
+        Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket => Decision::CompareMetadata,
+    }
+}
+
+/// Whether a content difference comes from the source (update) or from the replica alone (repair).
+///
+/// The replica's inode was made when file-sync began to copy the file. Where the source's ctime, which no program can
+/// set back, is older than that, the source has not changed since, so the replica has. Where the replica's filesystem
+/// remembers no creation time, equal sizes and mtimes say the same with less certainty. The word is for people: what
+/// is done is the same.
+pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
+    let replica_alone = match replica.btime {
+        Some(made) => source.ctime < made,
+        None => source.size == replica.size && source.mtime == replica.mtime,
+    };
+    if replica_alone { Verb::Repair } else { Verb::Update }
+}
+
+/// The feature that an entry of this kind needs.
+fn needed(kind: Kind) -> Option<Feature> {
+    match kind {
+        Kind::Symlink => Some(Feature::Symlinks),
+        Kind::Fifo => Some(Feature::Fifos),
+        Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
+        Kind::File | Kind::Folder | Kind::Socket => None,
+    }
+}
+
+fn retyped(was: Kind) -> &'static str {
+    match was {
+        Kind::File => "was a file",
+        Kind::Folder => "was a folder",
+        Kind::Symlink => "was a symbolic link",
+        Kind::Fifo => "was a named pipe",
+        Kind::Socket => "was a socket",
+        Kind::CharDevice | Kind::BlockDevice => "was a device node",
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::entry::{FileId, Timestamp};
+
+    /// A plain file of 10 bytes.
+    pub(crate) fn file(inode: u64) -> Entry {
+        let epoch = Timestamp { seconds: 0, nanoseconds: 0 };
+        Entry {
+            kind: Kind::File,
+            mode: 0o644,
+            links: 1,
+            uid: 1000,
+            gid: 1000,
+            id: FileId { device: 1, inode },
+            size: 10,
+            blocks: 8,
+            rdev: 0,
+            mtime: epoch,
+            ctime: epoch,
+            btime: None,
+            is_mount: false,
+        }
+    }
+
+    fn of(kind: Kind) -> Sighting {
+        Sighting::Present(Entry { kind, ..file(1) })
+    }
+
+    const KINDS: [Kind; 7] = [
+        Kind::File,
+        Kind::Folder,
+        Kind::Symlink,
+        Kind::Fifo,
+        Kind::Socket,
+        Kind::CharDevice,
+        Kind::BlockDevice,
+    ];
+
+    #[test]
+    fn every_pair_of_kinds_has_its_decision() {
+        let able = Filesystem::default();
+        for source in KINDS {
+            for replica in KINDS {
+                let decision = reconcile(&of(source), &of(replica), &able);
+                let expected = match (source, replica) {
+                    (Kind::Socket, Kind::Socket) => Decision::LeaveOut { missing: None, delete: false },
+                    (Kind::Socket, _) => Decision::LeaveOut { missing: None, delete: true },
+                    (Kind::Folder, Kind::Folder) => Decision::Descend,
+                    (Kind::File, Kind::File) => Decision::CompareContents,
+                    (Kind::Symlink, Kind::Symlink) => Decision::CompareTargets,
+                    (a, b) if a == b => Decision::CompareMetadata,
+                    (_, was) => Decision::Replace(Verb::Retype, retyped(was)),
+                };
+                assert_eq!(decision, expected, "{source} over {replica}");
+            }
+            let created = reconcile(&of(source), &Sighting::Absent, &able);
+            let expected = match source {
+                Kind::Socket => Decision::LeaveOut { missing: None, delete: false },
+                _ => Decision::Create,
+            };
+            assert_eq!(created, expected, "{source} alone");
+            assert_eq!(reconcile(&Sighting::Absent, &of(source), &able), Decision::Delete(""), "{source} extra");
+        }
+        assert_eq!(reconcile(&Sighting::Absent, &Sighting::Absent, &able), Decision::Nothing);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_never_taken_for_absent() {
+        let able = Filesystem::default();
+        for known in KINDS.map(of).into_iter().chain([Sighting::Absent, Sighting::Unreadable]) {
+            let unreadable = Sighting::Unreadable;
+            assert_eq!(reconcile(&unreadable, &known, &able), Decision::Blocked(Side::Source), "{known:?}");
+            if known != Sighting::Unreadable {
+                assert_eq!(reconcile(&known, &unreadable, &able), Decision::Blocked(Side::Replica), "{known:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_replica_cannot_hold_is_left_out_and_what_is_stale_goes() {
+        let vfat = Filesystem::of_type(0x4d44);
+        let cases = [
+            (Kind::Symlink, Feature::Symlinks),
+            (Kind::Fifo, Feature::Fifos),
+            (Kind::CharDevice, Feature::Devices),
+            (Kind::BlockDevice, Feature::Devices),
+        ];
+        for (kind, feature) in cases {
+            let missing = Some(feature);
+            let alone = reconcile(&of(kind), &Sighting::Absent, &vfat);
+            assert_eq!(alone, Decision::LeaveOut { missing, delete: false });
+            let stale = reconcile(&of(kind), &of(Kind::File), &vfat);
+            assert_eq!(stale, Decision::LeaveOut { missing, delete: true });
+        }
+        assert_eq!(reconcile(&of(Kind::File), &Sighting::Absent, &vfat), Decision::Create);
+    }
+
+    #[test]
+    fn a_size_or_device_number_decides_without_reading() {
+        let able = Filesystem::default();
+        let longer = Sighting::Present(Entry { size: 11, mtime: file(1).mtime, ..file(2) });
+        let decision = reconcile(&of(Kind::File), &longer, &able);
+        assert_eq!(decision, Decision::Replace(Verb::Update, "size differs"));
+        let device = |rdev| Sighting::Present(Entry { kind: Kind::CharDevice, rdev, ..file(1) });
+        assert_eq!(reconcile(&device(1), &device(1), &able), Decision::CompareMetadata);
+        let other = reconcile(&device(1), &device(2), &able);
+        assert_eq!(other, Decision::Replace(Verb::Update, "device number differs"));
+    }
+
+    #[test]
+    fn repair_and_update_are_told_apart_by_when_the_copy_was_made() {
+        let at = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        let cases = [
+            // source ctime, replica btime, replica mtime: verb
+            (5, Some(9), 0, Verb::Repair),
+            (5, Some(9), 7, Verb::Repair),
+            (9, Some(5), 0, Verb::Update),
+            (9, Some(5), 7, Verb::Update),
+            (5, None, 0, Verb::Repair),
+            (5, None, 7, Verb::Update),
+        ];
+        for (ctime, btime, mtime, expected) in cases {
+            let source = Entry { ctime: at(ctime), ..file(1) };
+            let replica = Entry { btime: btime.map(at), mtime: at(mtime), ..file(2) };
+            assert_eq!(content_verb(&source, &replica), expected, "{ctime} {btime:?} {mtime}");
+        }
+    }
+}
