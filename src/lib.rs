@@ -1,10 +1,13 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
 
+pub mod cli;
+pub mod config;
 pub mod digest;
 pub mod entry;
 pub mod exit;
 pub mod fs;
 pub mod interrupt;
+pub mod interval;
 pub mod mirror;
 pub mod monitor;
 pub mod path;
