@@ -5,7 +5,7 @@
 //! complaints come back through [`usage_error`] so that all of them look alike.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ColorChoice, CommandFactory, Parser, ValueEnum};
+use clap::{ArgAction, ColorChoice, CommandFactory, Parser, ValueEnum};
 use std::ffi::OsString;
 
 const USAGE: &str = "\
@@ -45,6 +45,9 @@ Exit codes:
     about = "Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.",
     override_usage = USAGE,
     after_help = AFTER_HELP,
+    // Both come last, and `--help` is the compact form that `-h` has: one screen of options, not three.
+    disable_help_flag = true,
+    disable_version_flag = true,
     max_term_width = 100
 )]
 pub struct Cli {
@@ -94,6 +97,14 @@ pub struct Cli {
     /// Form of the lines in the log file and on the console
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text, help_heading = "What is shown")]
     pub log_format: LogFormat,
+
+    /// Print this help
+    #[arg(short, long, action = ArgAction::HelpShort, help_heading = "About")]
+    help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "About")]
+    version: Option<bool>,
 }
 
 /// When to use colors.

@@ -17,6 +17,16 @@ pub trait Monitor: Sync {
     fn event(&self, event: &Event<'_>);
 }
 
+/// Passes every event on to two monitors, one after the other.
+pub struct Both<'a>(pub &'a dyn Monitor, pub &'a dyn Monitor);
+
+impl Monitor for Both<'_> {
+    fn event(&self, event: &Event<'_>) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+}
+
 /// What was done to a path, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
@@ -273,6 +283,6 @@ pub enum Event<'a> {
     Stopping(Signal),
     /// The program ends in order.
     Stopped,
-    /// The program ends because of an error.
+    /// An error ended a pass. The program ends with it, or, in a later pass of many, goes on with the next one.
     Failed(&'a Error),
 }

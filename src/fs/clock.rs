@@ -23,7 +23,7 @@ pub struct BootTime(Duration);
 
 impl BootTime {
     /// The moment this long after the kernel started.
-    pub fn from_start(since_start: Duration) -> BootTime {
+    pub const fn from_start(since_start: Duration) -> BootTime {
         BootTime(since_start)
     }
 
