@@ -48,7 +48,8 @@ Exit codes:
     // Both come last, and `--help` is the compact form that `-h` has: one screen of options, not three.
     disable_help_flag = true,
     disable_version_flag = true,
-    max_term_width = 100
+    max_term_width = 100,
+    arg_required_else_help = true
 )]
 pub struct Cli {
     /// Folder to copy from; it is only ever read

@@ -89,10 +89,12 @@ impl Config {
     /// # Errors
     /// A needed option is missing, or a value makes no sense. The message names the option and shows a valid value.
     pub fn new(cli: Cli, surroundings: &Surroundings) -> Result<Config, UsageError> {
-        let rhythm = rhythm(&cli)?;
-        let threads = threads(cli.threads.as_deref(), surroundings.processors)?;
+        // Before the options that move out of `cli`; a missing one of those is told first all the same.
+        let rhythm = rhythm(&cli);
+        let threads = threads(cli.threads.as_deref(), surroundings.processors);
         let source = folder("--source", cli.source, "--source /home/ann")?;
         let replica = folder("--replica", cli.replica, "--replica /backup/ann")?;
+        let (rhythm, threads) = (rhythm?, threads?);
         let log = folder("--log_file", cli.log_file, "--log_file /var/log/file-sync/")?;
         let log = log_file(&log, surroundings)?;
         let log_keep_out = keep_out(&log, &source, surroundings);
@@ -266,7 +268,7 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name_with_a_valid_value() {
         let all = "--source a --replica b --log_file c --interval 60 ";
         let cases = [
-            ("", "--interval", "--interval 15m"),
+            ("-v", "--source is missing", "--source /home/ann"),
             ("--source a --replica b --log_file c", "--interval", "--interval 15m"),
             ("--source a --replica b --log_file c", "--interval", "--once"),
             ("--replica b --log_file c --interval 60", "--source is missing", "--source /home/ann"),
@@ -279,13 +281,13 @@ mod tests {
                 "--log_file \"\"",
                 "--log_file /var/log/file-sync/",
             ),
-            ("--interval 0", "--interval 0", "--interval 15m"),
-            ("--interval -5", "--interval -5", "--interval 15m"),
-            ("--interval=-5", "--interval -5", "--interval 15m"),
-            ("--interval ''", "--interval \"\"", "--interval 15m"),
-            ("--interval soon", "--interval soon", "--interval 15m"),
-            ("--once --interval soon", "--interval soon", "--interval 15m"),
-            ("--interval 99999999999999999999", "--interval 9999", "--interval 15m"),
+            ("--source a --replica b --interval 0", "--interval 0", "--interval 15m"),
+            ("--source a --replica b --interval -5", "--interval -5", "--interval 15m"),
+            ("--source a --replica b --interval=-5", "--interval -5", "--interval 15m"),
+            ("--source a --replica b --interval ''", "--interval \"\"", "--interval 15m"),
+            ("--source a --replica b --interval soon", "--interval soon", "--interval 15m"),
+            ("--source a --replica b --once --interval soon", "--interval soon", "--interval 15m"),
+            ("--source a --replica b --interval 99999999999999999999", "--interval 9999", "--interval 15m"),
             (&format!("{all} -j 0"), "--threads 0", "--threads 4"),
             (&format!("{all} -j -1"), "--threads -1", "--threads 4"),
             (&format!("{all} -j 1025"), "--threads 1025", "1024"),
@@ -303,7 +305,8 @@ mod tests {
     #[test]
     fn an_interval_that_is_not_utf_8_is_shown_escaped() {
         let interval = OsString::from_vec(b"1\xffm".to_vec());
-        let cli = parse(words("file-sync --interval").chain([interval])).expect("clap takes it");
+        let cli = parse(words("file-sync --source a --replica b --interval").chain([interval]))
+            .expect("clap takes it");
         let message = Config::new(cli, &surroundings()).expect_err("invalid").to_string();
         assert!(message.contains(r#"--interval "1\xffm""#), "{message}");
     }
