@@ -11,6 +11,7 @@ use clap::Error as ClapError;
 use file_sync::cli::{LogFormat, parse, usage_error};
 use file_sync::config::{Config, Detail, Surroundings};
 use file_sync::exit::Exit;
+use file_sync::fs::Errno;
 use file_sync::fs::clock::Timer;
 use file_sync::fs::place::{is_folder, resolve};
 use file_sync::interrupt::Interrupt;
@@ -22,7 +23,7 @@ use file_sync::schedule::{Parts, Requests, run};
 use file_sync::service::Service;
 use file_sync::signals::{Listener, Reactions};
 use std::env::{args_os, current_dir, var_os};
-use std::io::{IsTerminal, Write, stderr, stdout};
+use std::io::{Error as IoError, IsTerminal, Write, stderr, stdout};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -177,8 +178,8 @@ fn log_options(config: &Config) -> LogOptions {
     }
 }
 
-fn failed(action: &'static str, error: std::io::Error) -> Error {
-    let errno = error.raw_os_error().map(file_sync::fs::Errno::from_raw_os_error);
+fn failed(action: &'static str, error: IoError) -> Error {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     Error::System { action, cause: errno.map_or(Cause::Refused("no reason was given"), Cause::System) }
 }
 

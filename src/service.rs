@@ -168,6 +168,14 @@ fn send_and_ping(
     interrupt: &Interrupt,
     is_in_pass: &AtomicBool,
 ) {
+    // The watchdog's time begins with readiness; a ping before it would be the first thing heard of the program.
+    loop {
+        match receiver.recv() {
+            Ok(message @ Message::Ready) => break send(message),
+            Ok(message) => send(message),
+            Err(_) => return,
+        }
+    }
     let mut vigil = Vigil::new(time, Instant::now());
     let mut next_ping = Instant::now();
     loop {

@@ -1,5 +1,7 @@
 //! The command line as a person meets it: help, version, and every mistake.
 
+#![allow(clippy::expect_used, reason = "a helper of a test may fail as the test itself may")]
+
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 use insta::assert_snapshot;
@@ -197,4 +199,20 @@ fn paths_that_are_not_utf_8_are_no_usage_error() {
     let output = stdout(&assert) + &stderr(&assert);
     assert!(output.contains(r"\xff\xfe-source") || output.contains(r"\xFF\xFE-source"), "{output}");
     assert!(!name("replica").exists() && !name("source").exists());
+}
+
+#[test]
+fn a_log_inside_a_missing_source_does_not_bring_the_source_back() {
+    for log in ["gone", "gone/", "gone/log", "gone/deep/log", "./x/../gone/log"] {
+        for source in ["gone", "./gone/", "link"] {
+            let place = Place::new();
+            std::os::unix::fs::symlink("gone", place.path().join("link")).expect("linked");
+            let mut command = file_sync();
+            command.current_dir(place.path()).args(["--source", source, "--replica", "replica"]);
+            let assert = command.args(["--log_file", log, "--interval", "1h"]).assert().code(1);
+            let output = stdout(&assert) + &stderr(&assert);
+            assert!(!place.path().join("gone").exists(), "--source {source} --log_file {log}: {output}");
+            assert!(!place.path().join("replica").exists(), "--source {source} --log_file {log}: {output}");
+        }
+    }
 }
