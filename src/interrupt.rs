@@ -1,13 +1,14 @@
 //! The wish to stop, seen by every loop that can take long.
 
 use crate::monitor::Signal;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 /// Shared between the signal handler, the schedule and the engine.
 #[derive(Debug, Default)]
 pub struct Interrupt {
     signal: AtomicU8,
     pulse: AtomicU64,
+    waits_for_disk: AtomicBool,
 }
 
 impl Interrupt {
@@ -48,5 +49,22 @@ impl Interrupt {
     /// A number that grows while the engine makes progress; the watchdog compares two readings.
     pub fn pulse(&self) -> u64 {
         self.pulse.load(Ordering::Relaxed)
+    }
+
+    /// Marks that one system call begins that may take minutes by right and shows no progress meanwhile: the
+    /// `syncfs(2)` at the end of a pass. The watchdog is patient until [`Interrupt::end_disk_wait`].
+    pub fn begin_disk_wait(&self) {
+        self.waits_for_disk.store(true, Ordering::Relaxed);
+    }
+
+    /// Marks that the call of [`Interrupt::begin_disk_wait`] has returned; this is also a beat.
+    pub fn end_disk_wait(&self) {
+        self.beat();
+        self.waits_for_disk.store(false, Ordering::Relaxed);
+    }
+
+    /// True while the engine waits for the disk.
+    pub fn waits_for_disk(&self) -> bool {
+        self.waits_for_disk.load(Ordering::Relaxed)
     }
 }

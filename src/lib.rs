@@ -1,7 +1,9 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
 
 pub mod apply;
+pub mod cli;
 pub mod compare;
+pub mod config;
 pub mod context;
 pub mod copy;
 pub mod digest;
@@ -12,7 +14,9 @@ pub mod finish;
 pub mod fs;
 pub mod guard;
 pub mod interrupt;
+pub mod interval;
 pub mod links;
+pub mod log;
 pub mod mirror;
 pub mod monitor;
 pub mod pass;
@@ -22,4 +26,7 @@ pub mod problem;
 pub mod reconcile;
 pub mod remove;
 pub mod report;
+pub mod schedule;
+pub mod service;
+pub mod signals;
 pub mod survey;

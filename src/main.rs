@@ -1,1 +1,189 @@
-fn main() {}
+//! The program: reads the command line and the surroundings, puts the parts together, and exits.
+//!
+//! The order matters. The roots are checked before anything is created; the log comes after that, because it makes
+//! its own folders; and signals are heard before both, because even a look at a hung network mount may take forever.
+//!
+//! A panic is never silent: Rust's own hook prints where it happened (with a backtrace if `RUST_BACKTRACE` is set),
+//! the schedule turns one in a pass, also in a worker thread, into an error in the log and exit code 1, and what is
+//! left is caught here, because Rust's own exit code for a panic, 101, is none of ours.
+
+use clap::Error as ClapError;
+use file_sync::cli::{LogFormat, parse, usage_error};
+use file_sync::config::{Config, Detail, Surroundings};
+use file_sync::exit::Exit;
+use file_sync::fs::Errno;
+use file_sync::fs::clock::Timer;
+use file_sync::fs::resolve::{is_folder, resolve};
+use file_sync::interrupt::Interrupt;
+use file_sync::log::{ConsoleOptions, Format, Log, LogOptions};
+use file_sync::mirror::{Mirror, MirrorOptions};
+use file_sync::monitor::{Both, Event, Monitor};
+use file_sync::problem::{Cause, Error};
+use file_sync::schedule::{Parts, Requests, run};
+use file_sync::service::Service;
+use file_sync::signals::{Listener, Reactions};
+use std::env::{args_os, current_dir, var_os};
+use std::io::{Error as IoError, IsTerminal, Write, stderr, stdout};
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::sync::{Arc, OnceLock};
+use std::thread::available_parallelism;
+
+fn main() -> ExitCode {
+    let exit = catch_unwind(|| match configure() {
+        Ok(config) => start(&config),
+        Err(error) => {
+            // Help and version, too, are errors to clap; a console that is closed changes nothing.
+            let _ = error.print();
+            if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
+        }
+    });
+    let exit = exit.unwrap_or_else(|_| {
+        say("A mistake in file-sync ended the program; the lines above say where. Please report it");
+        Exit::Error
+    });
+    ExitCode::from(exit.code())
+}
+
+fn configure() -> Result<Config, ClapError> {
+    let cli = parse(args_os())?;
+    let color = cli.color;
+    let is_set = |name: &str| var_os(name).is_some_and(|value| !value.is_empty());
+    let surroundings = Surroundings {
+        current_folder: current_dir().ok(),
+        no_color: is_set("NO_COLOR") || var_os("TERM").is_some_and(|terminal| terminal == "dumb"),
+        is_terminal: stdout().is_terminal(),
+        processors: available_parallelism().map_or(1, usize::from),
+        is_folder,
+        resolve,
+    };
+    Config::new(cli, &surroundings).map_err(|error| usage_error(&error.to_string(), color))
+}
+
+/// Everything that is needed before the first pass.
+struct Ready {
+    timer: Timer,
+    requests: Arc<Requests>,
+    service: Service,
+    mirror: Mirror,
+}
+
+/// The log, as the signal thread finds it: not yet there at first.
+type LogSlot = Arc<OnceLock<Arc<Log>>>;
+
+fn start(config: &Config) -> Exit {
+    let interrupt = Arc::new(Interrupt::new());
+    let slot = LogSlot::default();
+    let mut listener = None;
+    let prepared = prepare(config, &interrupt, &slot, &mut listener);
+    if let Err(error @ Error::RootsOverlap { .. }) = &prepared
+        && !config.log.parent().is_some_and(is_folder)
+    {
+        // The log would create its folder, perhaps inside one of the roots.
+        say(&error.to_string());
+        return Exit::Error;
+    }
+    let log = Arc::new(Log::start(log_options(config), Arc::clone(&interrupt)));
+    // The slot is empty: it is filled here only.
+    let _ = slot.set(Arc::clone(&log));
+    log.event(&Event::Started {
+        source: &config.source,
+        replica: &config.replica,
+        interval: config.interval().map(|interval| interval.length()),
+        log: &config.log,
+        dry_run: config.is_dry_run(),
+    });
+    let exit = match prepared {
+        Ok(ready) => mirror(config, ready, &interrupt, &log),
+        Err(error) => {
+            log.event(&Event::Failed(&error));
+            Exit::Error
+        }
+    };
+    if let Some(listener) = listener {
+        listener.finish();
+    }
+    drop(slot);
+    match Arc::into_inner(log) {
+        Some(log) => log.finish(),
+        // Cannot be: all others who held it are gone. Then the lines were at least to be written.
+        None => say("The log could not be closed; its last lines may be missing"),
+    }
+    exit
+}
+
+fn prepare(
+    config: &Config,
+    interrupt: &Arc<Interrupt>,
+    slot: &LogSlot,
+    listener: &mut Option<Listener>,
+) -> Result<Ready, Error> {
+    let timer = Timer::new().map_err(|errno| failed("make a timer", errno.into()))?;
+    let requests = Arc::new(Requests::new());
+    let slot = Arc::clone(slot);
+    let reactions = Reactions {
+        interrupt: Arc::clone(interrupt),
+        requests: Arc::clone(&requests),
+        waker: timer.waker(),
+        reopen: Box::new(move || {
+            if let Some(log) = slot.get() {
+                log.request_reopen();
+            }
+        }),
+    };
+    *listener = Some(Listener::start(reactions).map_err(|error| failed("listen for signals", error))?);
+    let service = Service::from_environment(Arc::clone(interrupt))
+        .map_err(|error| failed("talk to the service manager", error))?;
+    let options = MirrorOptions {
+        source: config.source.clone(),
+        replica: config.replica.clone(),
+        log: Some(config.log.clone()),
+        threads: config.threads,
+        dry_run: config.is_dry_run(),
+    };
+    let mirror = Mirror::new(options, Arc::clone(interrupt))?;
+    Ok(Ready { timer, requests, service, mirror })
+}
+
+fn mirror(config: &Config, ready: Ready, interrupt: &Interrupt, log: &Log) -> Exit {
+    let Ready { timer, requests, service, mut mirror } = ready;
+    service.ready();
+    let parts = Parts {
+        engine: &mut mirror,
+        clock: &timer,
+        requests: &requests,
+        interrupt,
+        monitor: &Both(log, &service),
+    };
+    let exit = run(config.interval(), parts);
+    service.finish();
+    exit
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        path: config.log.clone(),
+        keep_out: config.log_keep_out.clone(),
+        format: match config.log_format {
+            LogFormat::Text => Format::Text,
+            LogFormat::Json => Format::Json,
+        },
+        verbose: config.detail == Detail::Verbose,
+        console: ConsoleOptions {
+            quiet: config.detail == Detail::Quiet,
+            color: config.is_colored,
+            // Someone waits for the output of a single pass; a schedule waits for nobody.
+            patient: config.interval().is_none(),
+        },
+    }
+}
+
+fn failed(action: &'static str, error: IoError) -> Error {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    Error::System { action, cause: errno.map_or(Cause::Refused("no reason was given"), Cause::System) }
+}
+
+/// A line for people where no log can take it. A console that is closed changes nothing.
+fn say(message: &str) {
+    let _ = writeln!(stderr(), "{message}");
+}

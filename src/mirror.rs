@@ -149,7 +149,7 @@ impl Mirror {
         if outcome == Outcome::ReplicaLost {
             self.locked = None;
         }
-        Ok(PassReport { number, outcome, counts, duration: started.elapsed(), replica_age: None })
+        Ok(PassReport { number, outcome, counts, duration: BootTime::now().since(started), replica_age: None })
     }
 
     /// How many folders of each tree stay open.

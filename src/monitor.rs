@@ -22,6 +22,20 @@ pub trait Monitor: Sync {
     }
 }
 
+/// Passes every event on to two monitors, one after the other.
+pub struct Both<'a>(pub &'a dyn Monitor, pub &'a dyn Monitor);
+
+impl Monitor for Both<'_> {
+    fn event(&self, event: &Event<'_>) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+
+    fn wants_verified(&self) -> bool {
+        self.0.wants_verified() || self.1.wants_verified()
+    }
+}
+
 /// What was done to a path, or would be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
@@ -278,6 +292,6 @@ pub enum Event<'a> {
     Stopping(Signal),
     /// The program ends in order.
     Stopped,
-    /// The program ends because of an error.
+    /// An error ended a pass. The program ends with it, or, in a later pass of many, goes on with the next one.
     Failed(&'a Error),
 }

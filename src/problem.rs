@@ -140,6 +140,15 @@ pub enum Error {
         /// What the kernel said.
         cause: Cause,
     },
+    /// A mistake in file-sync itself (a panic).
+    #[error(
+        "A mistake in file-sync ended the pass: {}; files already replaced are complete. Please report it, and start \
+         file-sync again", shown(.message.as_bytes())
+    )]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
 }
 
 /// How two roots that must be apart lie to each other.

@@ -4,10 +4,12 @@
 //! and no swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
 
 pub mod attributes;
+pub mod clock;
 pub mod content;
 pub mod dir;
 pub mod listing;
 pub mod place;
+pub mod resolve;
 pub mod roots;
 pub mod stat;
 pub mod subject;

@@ -1,13 +1,14 @@
 //! The two roots before a pass enters them: where they really are, and how they lie to each other.
 
 use crate::entry::FileId;
+use crate::fs::resolve::resolve;
 use crate::fs::stat::entry_at_path;
 use crate::problem::Relation;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Makes a folder and its missing parents. The folder itself is for this user only until the first pass has given it
 /// the mode of the source.
@@ -34,7 +35,7 @@ pub fn create_with_parents(path: &Path) -> Result<(), Errno> {
 /// # Errors
 /// When a path cannot be resolved.
 pub fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno> {
-    let (source, replica) = (resolve(source)?, resolve(replica)?);
+    let (source, replica) = (resolved(source)?, resolved(replica)?);
     let by_path = compare(&source, &replica);
     let by_id = || {
         let (source_id, replica_id) = (id_of(&source), id_of(&replica));
@@ -62,7 +63,7 @@ pub fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno
 /// # Errors
 /// When a path cannot be resolved.
 pub fn position_below(root: &Path, path: &Path) -> Result<Option<PathBuf>, Errno> {
-    let (root, path) = (resolve(root)?, resolve(path)?);
+    let (root, path) = (resolved(root)?, resolved(path)?);
     if let Ok(below) = path.strip_prefix(&root) {
         return Ok(Some(below.to_path_buf()));
     }
@@ -71,32 +72,10 @@ pub fn position_below(root: &Path, path: &Path) -> Result<Option<PathBuf>, Errno
     Ok(above.and_then(|above| path.strip_prefix(above).ok()).map(Path::to_path_buf))
 }
 
-/// The path with all symbolic links and `..` resolved as far as it exists; the rest is taken literally.
-fn resolve(path: &Path) -> Result<PathBuf, Errno> {
-    let as_errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-    let absolute = std::path::absolute(path).map_err(as_errno)?;
-    let mut rest: Vec<Component<'_>> = Vec::new();
-    let mut components = absolute.components();
-    loop {
-        match std::fs::canonicalize(components.as_path()) {
-            Ok(mut resolved) => {
-                for component in rest.into_iter().rev() {
-                    match component {
-                        Component::ParentDir => {
-                            resolved.pop();
-                        }
-                        Component::Normal(name) => resolved.push(name),
-                        Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
-                    }
-                }
-                return Ok(resolved);
-            }
-            Err(error) => match components.next_back() {
-                Some(component) => rest.push(component),
-                None => return Err(as_errno(error)),
-            },
-        }
-    }
+/// The path with all symbolic links and `..` resolved, whether it exists or not.
+fn resolved(path: &Path) -> Result<PathBuf, Errno> {
+    let absolute = std::path::absolute(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(resolve(&absolute))
 }
 
 fn compare(source: &Path, replica: &Path) -> Option<Relation> {

@@ -1,0 +1,98 @@
+//! Where paths of the command line lead: the few look-ups that happen before anything is opened.
+
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// As many symbolic links as the kernel follows in one path (`path_resolution(7)`).
+const MAX_LINKS: usize = 40;
+
+/// True when the path leads to a folder, symbolic links followed. What cannot be examined is taken for none.
+pub fn is_folder(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|facts| facts.is_dir())
+}
+
+/// Resolves the symbolic links, `.` and `..` of an absolute path, of which any part may be missing, as `realpath -m`
+/// does.
+///
+/// Rejected: `canonicalize` of the longest part that exists. It stops at a link whose target is missing, which is
+/// just what a source on an unmounted disk looks like.
+pub fn resolve(path: &Path) -> PathBuf {
+    let mut resolved = PathBuf::from("/");
+    let mut ahead = names_backwards(path);
+    let mut links = 0;
+    while let Some(name) = ahead.pop() {
+        if name == ".." {
+            resolved.pop();
+            continue;
+        }
+        resolved.push(&name);
+        if links == MAX_LINKS {
+            continue;
+        }
+        let Ok(target) = std::fs::read_link(&resolved) else {
+            continue;
+        };
+        links += 1;
+        resolved.pop();
+        if target.is_absolute() {
+            resolved = PathBuf::from("/");
+        }
+        ahead.extend(names_backwards(&target));
+    }
+    resolved
+}
+
+fn names_backwards(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    });
+    names.rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_path_is_resolved_even_where_it_leads_nowhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        std::fs::create_dir(base.join("real")).expect("created");
+        symlink("real", base.join("link")).expect("linked");
+        symlink(base.join("gone/deep"), base.join("dangling")).expect("linked");
+        symlink("../x/./dangling", base.join("real/up")).expect("linked");
+        symlink("loop", base.join("loop")).expect("linked");
+        let cases = [
+            ("real/a", "real/a"),
+            ("link/a/b", "real/a/b"),
+            ("link/..", ""),
+            ("dangling/log", "gone/deep/log"),
+            ("none/../real", "real"),
+            ("none/./a//b", "none/a/b"),
+            ("real/up", "x/dangling"),
+        ];
+        for (given, expected) in cases {
+            let expected: PathBuf = base.join(expected).components().collect();
+            assert_eq!(resolve(&base.join(given)), expected, "{given}");
+        }
+        assert!(resolve(&base.join("loop/a")).ends_with("loop/a"), "a loop ends");
+        assert_eq!(resolve(Path::new("/../..")), Path::new("/"));
+    }
+
+    #[test]
+    fn only_folders_are_folders() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let base = folder.path();
+        std::fs::write(base.join("file"), "").expect("written");
+        symlink(".", base.join("link")).expect("linked");
+        symlink("gone", base.join("dangling")).expect("linked");
+        for (name, expected) in
+            [("", true), ("file", false), ("link", true), ("dangling", false), ("none", false)]
+        {
+            assert_eq!(is_folder(&base.join(name)), expected, "{name}");
+        }
+    }
+}

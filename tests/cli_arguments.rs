@@ -1,0 +1,210 @@
+//! The command line as a person meets it: help, version, and every mistake.
+
+#![allow(clippy::expect_used, reason = "a helper of a test may fail as the test itself may")]
+
+use assert_cmd::Command;
+use assert_cmd::assert::Assert;
+use insta::assert_snapshot;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use tempfile::TempDir;
+
+fn file_sync() -> Command {
+    let mut command = Command::cargo_bin("file-sync").expect("it has been built");
+    for variable in ["COLUMNS", "NO_COLOR", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+fn stdout(assert: &Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stdout).into_owned()
+}
+
+fn stderr(assert: &Assert) -> String {
+    String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
+}
+
+/// Two roots and a place for the log, none of which may be touched by a usage error.
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("source")).expect("created");
+        Place { folder }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn names(&self) -> Vec<OsString> {
+        let entries = fs::read_dir(self.path()).expect("readable");
+        entries.map(|entry| entry.expect("readable").file_name()).collect()
+    }
+
+    fn refuse<Word: AsRef<OsStr>>(&self, words: &[Word]) -> String {
+        let assert = file_sync().current_dir(self.path()).args(words).assert().code(2);
+        assert_eq!(stdout(&assert), "", "a mistake is told on stderr");
+        assert_eq!(self.names(), ["source"], "a mistake creates nothing");
+        stderr(&assert)
+    }
+}
+
+const ROOTS: &str = "--source source --replica replica";
+
+#[test]
+fn help_is_worth_reading() {
+    let assert = file_sync().arg("--help").assert().code(0);
+    let help = stdout(&assert);
+    assert_snapshot!(help);
+    for line in help.lines() {
+        assert!(line.chars().count() <= 100, "too long: {line}");
+    }
+    assert_eq!(stdout(&file_sync().arg("-h").assert().code(0)), help);
+    assert_eq!(stderr(&assert), "");
+}
+
+#[test]
+fn version_is_one_line() {
+    for option in ["--version", "-V"] {
+        let assert = file_sync().arg(option).assert().code(0);
+        assert_eq!(stdout(&assert), format!("file-sync {}\n", env!("CARGO_PKG_VERSION")));
+    }
+}
+
+#[test]
+fn help_survives_a_closed_console() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("file-sync"));
+    let status = command.arg("--help").stdout(writer).status().expect("it runs");
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn every_mistake_is_named_and_a_valid_value_shown() {
+    let place = Place::new();
+    let log = format!("{ROOTS} --log_file log");
+    let full = format!("{log} --interval 60");
+    let cases = [
+        (String::new(), "--source <DIR>", "--source /home/ann"),
+        (String::new(), "--interval <TIME>", "--interval 15m"),
+        ("-v".into(), "--source is missing", "--source /home/ann"),
+        (log.clone(), "--interval is missing", "--interval 15m"),
+        (log.clone(), "--interval is missing", "--once"),
+        ("--replica b --log_file c --interval 60".into(), "--source is missing", "--source /home/ann"),
+        ("--source a --log_file c --interval 60".into(), "--replica is missing", "--replica /backup/ann"),
+        (format!("{ROOTS} --once"), "--log_file is missing", "--log_file /var/log/file-sync/"),
+        ("--source '' --replica b --log_file c --once".into(), "--source \"\"", "--source /home/ann"),
+        ("--source a --replica= --log_file c --once".into(), "--replica \"\"", "--replica /backup/ann"),
+        ("--source a --replica b --log-file '' --once".into(), "--log_file \"\"", "--log_file /var/log/"),
+        (format!("{log} --interval 0"), "--interval 0", "--interval 15m"),
+        (format!("{log} --interval 0s"), "--interval 0s", "--interval 15m"),
+        (format!("{log} --interval -5"), "--interval -5", "--interval 15m"),
+        (format!("{log} --interval=-5"), "--interval -5", "--interval 15m"),
+        (format!("{log} --interval ''"), "--interval \"\"", "--interval 15m"),
+        (format!("{log} --interval soon"), "--interval soon", "--interval 15m"),
+        (format!("{log} --interval 1.5"), "--interval 1.5", "--interval 15m"),
+        (format!("{log} --interval 99999999999999999999"), "--interval 99999", "--interval 15m"),
+        (format!("{log} --interval 99999999999999999999h"), "--interval 99999", "--interval 15m"),
+        (format!("{log} --once --interval soon"), "--interval soon", "--interval 15m"),
+        (format!("{log} --interval"), "--interval <TIME>", "--interval 15m"),
+        (format!("{full} --threads 0"), "--threads 0", "--threads 4"),
+        (format!("{full} -j -1"), "--threads -1", "--threads 4"),
+        (format!("{full} -j 1025"), "--threads 1025", "--threads 4"),
+        (format!("{full} -j many"), "--threads many", "--threads 4"),
+        (format!("{full} -j"), "--threads <N>", "--threads 4"),
+        (format!("{full} --color blue"), "--color <WHEN>", "always"),
+        (format!("{full} --log-format xml"), "--log-format <FORM>", "json"),
+        (format!("{full} -v -q"), "--verbose", "--quiet"),
+        (format!("{full} --source again"), "--source", "Usage: file-sync --source DIR"),
+        (format!("{full} --log-file again"), "--log_file", "Usage: file-sync --source DIR"),
+        (format!("{full} stray"), "stray", "Usage: file-sync --source DIR"),
+        (format!("{full} --sorce x"), "--sorce", "--source"),
+        ("--source".into(), "--source <DIR>", "--source /home/ann"),
+        ("--source --replica b".into(), "--source <DIR>", "--source /home/ann"),
+        ("--replica".into(), "--replica <DIR>", "--replica /backup/ann"),
+        ("--log_file".into(), "--log_file <PATH>", "--log_file /var/log/file-sync/"),
+        ("--log-file".into(), "--log_file <PATH>", "--log_file /var/log/file-sync/"),
+    ];
+    for (line, named, valid) in cases {
+        let words: Vec<_> =
+            line.split_whitespace().map(|word| if word == "''" { "" } else { word }).collect();
+        let message = place.refuse(&words);
+        assert!(message.contains(named), "{line} should name {named}: {message}");
+        assert!(message.contains(valid), "{line} should show {valid}: {message}");
+    }
+}
+
+#[test]
+fn a_mistake_reads_like_this() {
+    let place = Place::new();
+    let words = "--source source --replica replica --log_file log --interval -5";
+    let message = place.refuse(&words.split(' ').collect::<Vec<_>>());
+    assert_snapshot!(message);
+}
+
+#[test]
+fn values_that_are_not_utf_8_are_shown_escaped() {
+    let place = Place::new();
+    let mut words: Vec<OsString> = ROOTS.split(' ').map(OsString::from).collect();
+    words.extend(["--log_file", "log", "--interval"].map(OsString::from));
+    words.push(OsString::from_vec(b"1\xff\x1b[31mm".to_vec()));
+    let message = place.refuse(&words);
+    assert!(message.contains(r#"--interval "1\xff\x1b[31mm""#), "{message}");
+}
+
+#[test]
+fn colors_of_a_mistake_follow_the_option() {
+    let place = Place::new();
+    for (color, expected) in [("always", true), ("never", false), ("auto", false)] {
+        let message = place.refuse(&["--color", color]);
+        assert_eq!(message.contains('\u{1b}'), expected, "{color}: {message}");
+    }
+}
+
+#[test]
+fn paths_that_are_not_utf_8_are_no_usage_error() {
+    let place = Place::new();
+    let name = |suffix: &str| {
+        let mut bytes = b"\xff\xfe-".to_vec();
+        bytes.extend_from_slice(suffix.as_bytes());
+        place.path().join(OsString::from_vec(bytes))
+    };
+    // The source is missing, which is an error of its own kind and shows that all three paths were taken.
+    let assert = file_sync()
+        .arg("--source")
+        .arg(name("source"))
+        .arg("--replica")
+        .arg(name("replica"))
+        .arg("--log_file")
+        .arg(name("log"))
+        .args(["--interval", "1h"])
+        .assert()
+        .code(1);
+    let output = stdout(&assert) + &stderr(&assert);
+    assert!(output.contains(r"\xff\xfe-source") || output.contains(r"\xFF\xFE-source"), "{output}");
+    assert!(!name("replica").exists() && !name("source").exists());
+}
+
+#[test]
+fn a_log_inside_a_missing_source_does_not_bring_the_source_back() {
+    for log in ["gone", "gone/", "gone/log", "gone/deep/log", "./x/../gone/log"] {
+        for source in ["gone", "./gone/", "link"] {
+            let place = Place::new();
+            std::os::unix::fs::symlink("gone", place.path().join("link")).expect("linked");
+            let mut command = file_sync();
+            command.current_dir(place.path()).args(["--source", source, "--replica", "replica"]);
+            let assert = command.args(["--log_file", log, "--interval", "1h"]).assert().code(1);
+            let output = stdout(&assert) + &stderr(&assert);
+            assert!(!place.path().join("gone").exists(), "--source {source} --log_file {log}: {output}");
+            assert!(!place.path().join("replica").exists(), "--source {source} --log_file {log}: {output}");
+        }
+    }
+}
