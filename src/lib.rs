@@ -5,6 +5,7 @@ pub mod entry;
 pub mod exit;
 pub mod fs;
 pub mod interrupt;
+pub mod log;
 pub mod mirror;
 pub mod monitor;
 pub mod path;
