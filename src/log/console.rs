@@ -5,6 +5,7 @@
 
 use crate::fs::console::Stream;
 use crate::interrupt::Interrupt;
+use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -71,14 +72,14 @@ impl Console {
     /// Shows a line, and waits for a slow reader as long as the options allow.
     pub(super) fn show(&self, line: &Line) {
         if self.wants(line.level) {
-            self.queue.push(&self.dressed(line), target(line.level));
+            self.queue.push(&dressed(line, self.options), target(line.level));
         }
     }
 
     /// Shows a line about the log itself without waiting.
     pub(super) fn tell(&self, record: &Record<'_>) {
         let line = Line::new(self.format, record);
-        self.queue.push_at_once(&self.dressed(&line), target(line.level));
+        self.queue.push_at_once(&dressed(&line, self.options), target(line.level));
     }
 
     /// See [`Queue::flush`].
@@ -98,10 +99,6 @@ impl Console {
 
     fn wants(&self, level: Level) -> bool {
         !self.options.quiet || level >= Level::Warn
-    }
-
-    fn dressed<'a>(&self, line: &'a Line) -> std::borrow::Cow<'a, str> {
-        dressed(line, self.options)
     }
 }
 
@@ -154,7 +151,8 @@ fn chunk(bytes: &[u8]) -> &[u8] {
     }
 }
 
-fn dressed(line: &Line, options: ConsoleOptions) -> std::borrow::Cow<'_, str> {
+/// The line as this console shows it.
+fn dressed(line: &Line, options: ConsoleOptions) -> Cow<'_, str> {
     if options.color { line.colored().into() } else { line.text.as_str().into() }
 }
 
@@ -268,7 +266,7 @@ mod tests {
     #[test]
     fn a_stalled_reader_costs_lines_and_learns_how_many() {
         let stalled = fixture(PLAIN);
-        let total = 40_000;
+        let total = 80_000;
         for number in 0..total {
             stalled.console.show(&info(number));
         }

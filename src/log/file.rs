@@ -81,7 +81,9 @@ impl LogFile {
         let unsure = self.queue.finish();
         if unsure > 0 {
             let lines = words::counted(unsure, "line", "lines");
-            self.tell(&format!("it does not take the last {lines}; the disk may have hung"));
+            self.tell(&format!(
+                "it has stopped taking lines, and up to {lines} are lost; the disk may have hung"
+            ));
         }
     }
 
