@@ -83,7 +83,13 @@ fn start(config: &Config) -> Exit {
         say(&error.to_string());
         return Exit::Error;
     }
-    let log = Arc::new(Log::start(log_options(config), Arc::clone(&interrupt)));
+    let log = match Log::start(log_options(config), Arc::clone(&interrupt)) {
+        Ok(log) => Arc::new(log),
+        Err(error) => {
+            say(&error.to_string());
+            return Exit::Error;
+        }
+    };
     // The slot is empty: it is filled here only.
     let _ = slot.set(Arc::clone(&log));
     log.event(&Event::Started {
@@ -103,12 +109,7 @@ fn start(config: &Config) -> Exit {
     if let Some(listener) = listener {
         listener.finish();
     }
-    drop(slot);
-    match Arc::into_inner(log) {
-        Some(log) => log.finish(),
-        // Cannot be: all others who held it are gone. Then the lines were at least to be written.
-        None => say("The log could not be closed; its last lines may be missing"),
-    }
+    log.finish();
     exit
 }
 

@@ -3,8 +3,10 @@
 //! Everything inside the two trees is done relative to open folders with `O_NOFOLLOW`, so no path is resolved twice
 //! and no swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
 
+pub mod append;
 pub mod attributes;
 pub mod clock;
+pub mod console;
 pub mod content;
 pub mod dir;
 pub mod listing;

@@ -1,66 +1,154 @@
-//! Stand-in for the log: writes every event to stderr, so that what lies above can be built and tried.
+//! The log and the console: every event becomes one line, and every line goes to both.
+//!
+//! A line is formatted by the thread that reports the event and handed to two sinks, each with a buffer and a thread
+//! of its own, so that neither a full disk nor a paused terminal holds the backup up. Each thread's lines keep their
+//! order; lines of different threads may differ in order by as little as a scheduler does.
 
+mod clock;
+mod console;
+mod file;
+mod json;
+mod queue;
+mod record;
+mod text;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use crate::fs::Errno;
+use crate::fs::append::AppendPath;
+use crate::fs::console::Stream;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor};
-use std::io::Write;
+use crate::problem::{Cause, Error};
+use console::Console;
+use file::LogFile;
+use record::{Level, Line, Record, level_of};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What the log needs to know.
-pub struct LogOptions {
-    /// The log file.
-    pub path: PathBuf,
-    /// Nothing is created below this folder while it is missing.
-    pub keep_out: Option<PathBuf>,
-    /// The form of lines.
-    pub format: Format,
-    /// True: also files that agree.
-    pub verbose: bool,
-    /// How the console behaves.
-    pub console: ConsoleOptions,
-}
-
-/// How the console behaves.
-pub struct ConsoleOptions {
-    /// True: warnings and errors only.
-    pub quiet: bool,
-    /// True: colored.
-    pub color: bool,
-    /// True: a slow reader is waited for.
-    pub patient: bool,
-}
-
-/// The form of lines.
+/// The two forms of a line; `docs/log-format.md` documents both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     /// For people.
+    #[default]
     Text,
-    /// For programs.
+    /// For programs: one JSON object per line.
     Json,
 }
 
-/// The log.
-pub struct Log;
+/// How the console behaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConsoleOptions {
+    /// Show warnings and errors only.
+    pub quiet: bool,
+    /// Colour text lines. The file never has colours, and neither has JSON.
+    pub color: bool,
+    /// Wait for a slow reader instead of dropping lines: for a single pass, whose output somebody pages through.
+    pub patient: bool,
+}
+
+/// What the log is to be.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// The file. Missing folders above it are made.
+    pub path: PathBuf,
+    /// A folder that is never created for the sake of the log, nor anything above it: the source, which must not
+    /// come back empty because the log lies inside.
+    pub keep_out: Option<PathBuf>,
+    /// The form of the lines, in the file and on the console.
+    pub format: Format,
+    /// Debug lines too, in the file and on the console.
+    pub verbose: bool,
+    /// The console.
+    pub console: ConsoleOptions,
+}
+
+/// The running log. It is a [`Monitor`]; all its methods may be called from any thread.
+#[derive(Debug)]
+pub struct Log {
+    format: Format,
+    verbose: bool,
+    file: LogFile,
+    console: Arc<Console>,
+}
 
 impl Log {
-    /// Starts the log.
-    pub fn start(_options: LogOptions, _interrupt: Arc<Interrupt>) -> Log {
-        Log
+    /// Starts the log on the process's own console. Touches no file: that happens with the first line.
+    ///
+    /// # Errors
+    /// [`Error::System`] when the two threads cannot be started.
+    pub fn start(options: LogOptions, interrupt: Arc<Interrupt>) -> Result<Log, Error> {
+        Log::start_on([Stream::stdout(), Stream::stderr()], options, interrupt)
     }
 
-    /// Asks for the file to be opened anew; does not wait.
+    /// Starts the log with other streams in place of standard output and standard error.
+    ///
+    /// # Errors
+    /// As [`Log::start`].
+    pub fn start_on(
+        [output, error]: [Option<Stream>; 2],
+        options: LogOptions,
+        interrupt: Arc<Interrupt>,
+    ) -> Result<Log, Error> {
+        let LogOptions { path, keep_out, format, verbose, console } = options;
+        let path = AppendPath::new(path, keep_out);
+        let console = Console::start([output, error], console, format, Arc::clone(&interrupt));
+        let console = Arc::new(console.map_err(no_thread)?);
+        let file = LogFile::start(path, format, &console, interrupt).map_err(no_thread)?;
+        Ok(Log { format, verbose, file, console })
+    }
+
+    /// Opens the file anew before the next line is written (SIGHUP, after a rotation).
     pub fn request_reopen(&self) {
-        let _ = writeln!(std::io::stderr(), "Reopen");
+        self.file.request_reopen();
     }
 
-    /// Waits until all lines are written.
-    pub fn flush(&self) {}
+    /// Returns when everything handed in before is written, or given up: a file or a console that hangs is not
+    /// waited for longer than a producer would wait.
+    pub fn flush(&self) {
+        // The file first, because its troubles are told on the console.
+        self.file.flush();
+        self.console.flush();
+    }
 
-    /// Writes all lines and closes the file.
-    pub fn finish(self) {}
+    /// Writes what waits and takes no more lines. Waits about one second for a log disk that has hung and one for
+    /// a console that nobody reads (a patient console is waited for until the program is asked to stop). Calling it
+    /// again does nothing.
+    pub fn finish(&self) {
+        self.file.finish();
+        self.console.finish();
+    }
 }
 
 impl Monitor for Log {
     fn event(&self, event: &Event<'_>) {
-        let _ = writeln!(std::io::stderr(), "{event:?}");
+        if level_of(event) == Level::Debug && !self.verbose {
+            return;
+        }
+        let line = Line::new(self.format, &Record::Event(event));
+        self.file.write(&line);
+        self.console.show(&line);
+    }
+
+    fn wants_verified(&self) -> bool {
+        self.verbose
+    }
+}
+
+impl Drop for Log {
+    /// Lets the threads go when somebody forgot to finish. Waits for nothing, and nothing can fail.
+    fn drop(&mut self) {
+        self.file.close();
+        self.console.close();
+    }
+}
+
+fn no_thread(error: io::Error) -> Error {
+    Error::System {
+        action: "start the threads of the log",
+        cause: Cause::System(Errno::from_io_error(&error).unwrap_or(Errno::AGAIN)),
     }
 }

@@ -1,0 +1,348 @@
+//! The console: what a person, a service manager or a pipe sees while the program runs.
+//!
+//! One thread writes to both streams, so that they keep their order where both are the same terminal. A reader that
+//! went away closes its stream for good and is no problem; a reader that stopped reading costs lines, not time.
+
+use crate::fs::console::Stream;
+use crate::interrupt::Interrupt;
+use std::borrow::Cow;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::queue::{Batch, Limits, Patience, Queue, Target};
+use super::record::{Level, Line, Record};
+use super::{ConsoleOptions, Format};
+
+/// A reader that has taken nothing for so long stands still.
+const STALL: Duration = Duration::from_secs(1);
+
+/// A reader that is this slow with 1 MiB would slow the backup down.
+const SLOW: Duration = Duration::from_secs(5);
+
+const FOREVER: Limits = Limits { stall: None, full: None };
+
+/// The passes go on whatever the reader does.
+const PERIODIC: Patience = Patience {
+    running: Limits { stall: Some(STALL), full: Some(SLOW) },
+    ending: Limits { stall: Some(STALL), full: None },
+};
+
+/// A person pages through the output of a single pass and wants to see the end of it too.
+const PATIENT: Patience = Patience { running: FOREVER, ending: FOREVER };
+
+/// `write(2)` of so much is whole or not at all on a pipe (PIPE_BUF), and a slow reader is seen to make progress.
+const CHUNK: usize = 4096;
+
+/// The producers' side.
+#[derive(Debug)]
+pub(super) struct Console {
+    queue: Arc<Queue>,
+    options: ConsoleOptions,
+    format: Format,
+}
+
+/// The writer's side.
+struct Writer {
+    queue: Arc<Queue>,
+    output: Option<Stream>,
+    error: Option<Stream>,
+    options: ConsoleOptions,
+    format: Format,
+}
+
+impl Console {
+    /// Starts the thread; a stream that is none is a stream that nobody reads.
+    pub(super) fn start(
+        streams: [Option<Stream>; 2],
+        options: ConsoleOptions,
+        format: Format,
+        interrupt: Arc<Interrupt>,
+    ) -> io::Result<Console> {
+        let patience = if options.patient { PATIENT } else { PERIODIC };
+        let queue = Arc::new(Queue::new(patience, interrupt));
+        let [output, error] = streams;
+        let writer = Writer { queue: Arc::clone(&queue), output, error, options, format };
+        // Nobody joins the thread: it may hang in a write, and then the end of the program ends it.
+        thread::Builder::new().name("console".to_owned()).spawn(move || writer.run())?;
+        Ok(Console { queue, options, format })
+    }
+
+    /// Shows a line, and waits for a slow reader as long as the options allow.
+    pub(super) fn show(&self, line: &Line) {
+        if self.wants(line.level) {
+            self.queue.push(&dressed(line, self.options), target(line.level));
+        }
+    }
+
+    /// Shows a line about the log itself without waiting.
+    pub(super) fn tell(&self, record: &Record<'_>) {
+        let line = Line::new(self.format, record);
+        self.queue.push_at_once(&dressed(&line, self.options), target(line.level));
+    }
+
+    /// See [`Queue::flush`].
+    pub(super) fn flush(&self) {
+        self.queue.flush();
+    }
+
+    /// See [`Queue::finish`].
+    pub(super) fn finish(&self) {
+        self.queue.finish();
+    }
+
+    /// See [`Queue::close`].
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+
+    fn wants(&self, level: Level) -> bool {
+        !self.options.quiet || level >= Level::Warn
+    }
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut batch = Batch::default();
+        while self.queue.take(&mut batch) {
+            let mut start = 0;
+            for (target, end) in &batch.runs {
+                self.write(&batch.bytes[start..*end], *target);
+                start = *end;
+            }
+            if batch.dropped > 0 {
+                let record = Record::NotShown { lines: batch.dropped };
+                let line = Line::new(self.format, &record);
+                self.write(dressed(&line, self.options).as_bytes(), target(line.level));
+            }
+            if self.output.is_none() && self.error.is_none() {
+                self.queue.abandon();
+                return;
+            }
+        }
+    }
+
+    /// Writes whole lines as far as the chunks allow. An error closes the stream for ever and is no problem: the log
+    /// file has the lines.
+    fn write(&mut self, mut bytes: &[u8], target: Target) {
+        let slot = match target {
+            Target::Output => &mut self.output,
+            Target::Error => &mut self.error,
+        };
+        while let (Some(stream), false) = (slot.as_ref(), bytes.is_empty()) {
+            match stream.write(chunk(bytes)) {
+                Ok(written) if written > 0 => {
+                    bytes = bytes.get(written..).unwrap_or_default();
+                    self.queue.progress();
+                }
+                Ok(_) | Err(_) => *slot = None,
+            }
+        }
+    }
+}
+
+/// As many whole lines as fit in [`CHUNK`], or a piece of one that does not.
+fn chunk(bytes: &[u8]) -> &[u8] {
+    let Some(chunk) = bytes.get(..CHUNK) else { return bytes };
+    match chunk.iter().rposition(|byte| *byte == b'\n') {
+        Some(place) => &chunk[..=place],
+        None => chunk,
+    }
+}
+
+/// The line as this console shows it.
+fn dressed(line: &Line, options: ConsoleOptions) -> Cow<'_, str> {
+    if options.color { line.colored().into() } else { line.text.as_str().into() }
+}
+
+fn target(level: Level) -> Target {
+    match level {
+        Level::Debug | Level::Info => Target::Output,
+        Level::Warn | Level::Error => Target::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::{Event, Signal};
+    use std::io::{PipeReader, Read};
+    use std::os::fd::OwnedFd;
+
+    const PLAIN: ConsoleOptions = ConsoleOptions { quiet: false, color: false, patient: false };
+
+    struct Fixture {
+        console: Console,
+        interrupt: Arc<Interrupt>,
+        output: Option<PipeReader>,
+        error: Option<PipeReader>,
+    }
+
+    fn fixture(options: ConsoleOptions) -> Fixture {
+        let (output, output_end) = io::pipe().unwrap();
+        let (error, error_end) = io::pipe().unwrap();
+        let streams = [output_end, error_end].map(|end| Some(Stream::from_descriptor(OwnedFd::from(end))));
+        let interrupt = Arc::new(Interrupt::new());
+        let console = Console::start(streams, options, Format::Text, Arc::clone(&interrupt)).unwrap();
+        Fixture { console, interrupt, output: Some(output), error: Some(error) }
+    }
+
+    fn read(end: Option<PipeReader>) -> String {
+        let mut text = String::new();
+        end.unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    fn info(number: u64) -> Line {
+        Line::new(Format::Text, &Record::Event(&Event::PassStarted { number }))
+    }
+
+    fn warning() -> Line {
+        Line::new(Format::Text, &Record::NotShown { lines: 1 })
+    }
+
+    #[test]
+    fn warnings_go_to_standard_error_and_the_rest_to_standard_output() {
+        let all = fixture(PLAIN);
+        all.console.show(&info(1));
+        all.console.show(&warning());
+        all.console.finish();
+        let (output, error) = (read(all.output), read(all.error));
+        assert!(output.ends_with(" INFO  pass 1 started\n") && output.lines().count() == 1);
+        assert!(error.contains(" WARN  console 1 line was not shown") && error.lines().count() == 1);
+    }
+
+    #[test]
+    fn quiet_shows_warnings_only() {
+        let quiet = fixture(ConsoleOptions { quiet: true, ..PLAIN });
+        quiet.console.show(&info(1));
+        quiet.console.show(&warning());
+        quiet.console.finish();
+        assert_eq!(read(quiet.output), "");
+        assert_eq!(read(quiet.error).lines().count(), 1);
+    }
+
+    #[test]
+    fn color_frames_time_level_and_verb() {
+        let colored = fixture(ConsoleOptions { color: true, ..PLAIN });
+        colored.console.show(&info(1));
+        colored.console.finish();
+        let output = read(colored.output);
+        assert!(output.starts_with("\x1b[2m2"), "{output:?}");
+        assert!(
+            output.ends_with("\x1b[0m \x1b[32mINFO \x1b[0m \x1b[1mpass 1\x1b[0m started\n"),
+            "{output:?}"
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_problem_and_leaves_the_other_stream_open() {
+        let mut half = fixture(PLAIN);
+        half.output = None;
+        for number in 0..1000 {
+            half.console.show(&info(number));
+            half.console.flush();
+        }
+        half.console.show(&warning());
+        half.console.finish();
+        assert_eq!(read(half.error).lines().count(), 1);
+    }
+
+    #[test]
+    fn with_both_pipes_closed_lines_are_given_up_at_once() {
+        let mut none = fixture(ConsoleOptions { patient: true, ..PLAIN });
+        none.output = None;
+        none.error = None;
+        let line = info(1);
+        for _ in 0..100_000 {
+            none.console.show(&line);
+            none.console.show(&warning());
+        }
+        none.console.flush();
+        none.console.finish();
+    }
+
+    #[test]
+    fn a_stalled_reader_costs_lines_and_learns_how_many() {
+        let stalled = fixture(PLAIN);
+        let total = 80_000;
+        for number in 0..total {
+            stalled.console.show(&info(number));
+        }
+        let console = stalled.console;
+        let reader = thread::spawn(move || read(stalled.output));
+        console.flush();
+        console.finish();
+        drop(console);
+        let shown = reader.join().unwrap().lines().count();
+        let notices = read(stalled.error);
+        let dropped: usize = notices
+            .lines()
+            .map(|line| line.split("console ").nth(1).unwrap().split(' ').next().unwrap().replace(',', ""))
+            .map(|number| number.parse::<usize>().unwrap())
+            .sum();
+        assert!(dropped > 0);
+        assert_eq!(shown + dropped, usize::try_from(total).unwrap());
+    }
+
+    #[test]
+    fn the_end_does_not_wait_for_a_stalled_reader() {
+        let stalled = fixture(PLAIN);
+        for number in 0..5000 {
+            stalled.console.show(&info(number));
+        }
+        stalled.console.finish();
+        assert!(stalled.output.is_some());
+    }
+
+    #[test]
+    fn a_patient_console_shows_every_line_to_a_slow_reader() {
+        let slow = fixture(ConsoleOptions { patient: true, ..PLAIN });
+        let total = 60_000;
+        let console = slow.console;
+        let producer = thread::spawn(move || {
+            for number in 0..total {
+                console.show(&info(number));
+            }
+            console.finish();
+        });
+        let mut output = slow.output.unwrap();
+        let (mut text, mut piece) = (Vec::new(), vec![0; 100_000]);
+        loop {
+            match output.read(&mut piece).unwrap() {
+                0 => break,
+                length => text.extend_from_slice(&piece[..length]),
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        producer.join().unwrap();
+        assert_eq!(String::from_utf8(text).unwrap().lines().count(), usize::try_from(total).unwrap());
+        assert_eq!(read(slow.error), "");
+    }
+
+    #[test]
+    fn a_patient_console_stops_waiting_when_the_program_is_asked_to_stop() {
+        let stalled = fixture(ConsoleOptions { patient: true, ..PLAIN });
+        let console = stalled.console;
+        let producer = thread::spawn(move || {
+            for number in 0..60_000 {
+                console.show(&info(number));
+            }
+            console.finish();
+        });
+        thread::sleep(Duration::from_millis(50));
+        assert!(!producer.is_finished());
+        stalled.interrupt.stop(Signal::Terminate);
+        producer.join().unwrap();
+        assert!(stalled.output.is_some() && stalled.error.is_some());
+    }
+
+    #[test]
+    fn chunks_end_with_lines_where_they_can() {
+        assert_eq!(chunk(b"a\nb"), b"a\nb");
+        let long = [vec![b'x'; 3000], vec![b'\n'], vec![b'y'; 3000]].concat();
+        assert_eq!(chunk(&long).len(), 3001);
+        assert_eq!(chunk(&vec![b'z'; 10_000]).len(), CHUNK);
+    }
+}

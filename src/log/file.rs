@@ -1,0 +1,503 @@
+//! The log file, which may be rotated, removed, or on a full disk, and must never stop the backup.
+//!
+//! Before each batch of lines the path is looked up: if it does not lead to the open file any more, the file is
+//! opened anew. What cannot be written is lost and counted. Every later batch tries again, and the first that
+//! succeeds says how many lines are missing. There is no `fsync`: a log line is worth less than the time of one.
+
+use crate::entry::FileId;
+use crate::fs::Errno;
+use crate::fs::append::{AppendFile, AppendPath, OpenError};
+use crate::interrupt::Interrupt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use super::Format;
+use super::console::Console;
+use super::queue::{Batch, Handed, Limits, Patience, Queue, Target};
+use super::record::{Line, Record};
+use super::words;
+
+/// A disk that is merely slow holds the backup up; one that has taken nothing for so long has hung.
+const PATIENCE: Patience = Patience {
+    running: Limits { stall: Some(Duration::from_secs(10)), full: None },
+    ending: Limits { stall: Some(Duration::from_secs(1)), full: None },
+};
+
+/// The producers' side.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    queue: Arc<Queue>,
+    path: PathBuf,
+    console: Arc<Console>,
+}
+
+impl LogFile {
+    /// Starts the thread; the file is opened with the first line.
+    pub(super) fn start(
+        path: AppendPath,
+        format: Format,
+        console: &Arc<Console>,
+        interrupt: Arc<Interrupt>,
+    ) -> io::Result<LogFile> {
+        let queue = Arc::new(Queue::new(PATIENCE, interrupt));
+        let log =
+            LogFile { queue: Arc::clone(&queue), path: path.path().to_owned(), console: Arc::clone(console) };
+        let mut writer = Writer::new(path, format, Arc::clone(console));
+        // Nobody joins the thread: it may hang in a write, and then the end of the program ends it.
+        thread::Builder::new().name("log".to_owned()).spawn(move || {
+            let mut batch = Batch::default();
+            while queue.take(&mut batch) {
+                writer.deliver(&batch, || queue.progress());
+            }
+        })?;
+        Ok(log)
+    }
+
+    /// Hands a line in.
+    pub(super) fn write(&self, line: &Line) {
+        match self.queue.push(&line.text, Target::Output) {
+            Handed::FirstDropped => {
+                self.tell("it has stopped taking lines; the disk may have hung, or be too slow");
+            }
+            Handed::Taken | Handed::Dropped | Handed::Closed => {}
+        }
+    }
+
+    /// See [`Queue::request_reopen`].
+    pub(super) fn request_reopen(&self) {
+        self.queue.request_reopen();
+    }
+
+    /// See [`Queue::flush`].
+    pub(super) fn flush(&self) {
+        self.queue.flush();
+    }
+
+    /// See [`Queue::finish`].
+    pub(super) fn finish(&self) {
+        let unsure = self.queue.finish();
+        if unsure > 0 {
+            let lines = words::counted(unsure, "line", "lines");
+            self.tell(&format!(
+                "it has stopped taking lines, and up to {lines} are lost; the disk may have hung"
+            ));
+        }
+    }
+
+    /// See [`Queue::close`].
+    pub(super) fn close(&self) {
+        self.queue.close();
+    }
+
+    fn tell(&self, cause: &str) {
+        self.console.tell(&Record::Unwritable { log: &self.path, cause });
+    }
+}
+
+/// The writer's side.
+struct Writer {
+    path: AppendPath,
+    format: Format,
+    console: Arc<Console>,
+    file: Option<AppendFile>,
+    /// The file that was left in the middle of a line.
+    torn: Option<FileId>,
+    /// Lost lines that the file does not tell of yet.
+    lost: u64,
+    /// Lost lines that the console has not heard of yet.
+    unheard: u64,
+    /// True from the first failure, which the console was told, until everything is well again.
+    failing: bool,
+}
+
+impl Writer {
+    fn new(path: AppendPath, format: Format, console: Arc<Console>) -> Writer {
+        Writer { path, format, console, file: None, torn: None, lost: 0, unheard: 0, failing: false }
+    }
+
+    /// Writes a batch or counts it as lost.
+    fn deliver(&mut self, batch: &Batch, mut progress: impl FnMut()) {
+        if batch.reopen {
+            self.file = None;
+        }
+        let written = self.write(&batch.bytes, &mut progress);
+        // Dropped lines come after the batch, and so does the line about them. The producer who dropped the first
+        // has told the console.
+        self.lose(batch.dropped);
+        self.failing |= batch.dropped > 0;
+        let written = written && (self.lost == 0 || self.write(b"", &mut progress));
+        if written && self.failing {
+            self.console.tell(&Record::Lost { log: self.path.path(), lines: self.unheard });
+            self.unheard = 0;
+            self.failing = false;
+        }
+    }
+
+    /// Writes lines, after what has to be said before them; false when not all of it was written.
+    fn write(&mut self, lines: &[u8], progress: &mut impl FnMut()) -> bool {
+        let file = match self.opened() {
+            Ok(file) => file,
+            Err(error) => {
+                self.lose(count(lines));
+                self.fail(&open_error(&error));
+                return false;
+            }
+        };
+        let mut before = Vec::new();
+        if self.torn == Some(file.id()) {
+            before.push(b'\n');
+        }
+        if self.lost > 0 {
+            let record = Record::Lost { log: self.path.path(), lines: self.lost };
+            before.extend_from_slice(Line::new(self.format, &record).text.as_bytes());
+        }
+        if let Err((written, errno)) = write_all(|bytes| file.write(bytes), &before, progress) {
+            // Half of the line about the loss tells nothing; it is said again. A lone newline is no line at all.
+            self.stopped_at(file.id(), &before, written);
+            self.lose(count(lines));
+            self.fail(&io::Error::from(errno).to_string());
+            return false;
+        }
+        self.torn = None;
+        self.lost = 0;
+        if let Err((written, errno)) = write_all(|bytes| file.write(bytes), lines, progress) {
+            self.stopped_at(file.id(), lines, written);
+            self.lose(count(lines.get(written..).unwrap_or_default()));
+            self.fail(&io::Error::from(errno).to_string());
+            return false;
+        }
+        self.file = Some(file);
+        true
+    }
+
+    /// The file that the path leads to.
+    fn opened(&mut self) -> Result<AppendFile, OpenError> {
+        match self.file.take() {
+            Some(file) if self.path.leads_to(&file) => Ok(file),
+            Some(_) | None => {
+                let file = self.path.open()?;
+                match file.ends_mid_line() {
+                    Some(true) => self.torn = Some(file.id()),
+                    Some(false) => self.torn = None,
+                    None => {}
+                }
+                Ok(file)
+            }
+        }
+    }
+
+    /// Remembers whether a write that failed has left half a line.
+    fn stopped_at(&mut self, file: FileId, bytes: &[u8], written: usize) {
+        match bytes.get(..written).and_then(<[u8]>::last) {
+            Some(b'\n') => self.torn = None,
+            Some(_) => self.torn = Some(file),
+            None => {}
+        }
+    }
+
+    fn lose(&mut self, lines: u64) {
+        self.lost += lines;
+        self.unheard += lines;
+    }
+
+    fn fail(&mut self, cause: &str) {
+        if !self.failing {
+            self.failing = true;
+            self.console.tell(&Record::Unwritable { log: self.path.path(), cause });
+        }
+    }
+}
+
+/// Every line ends in a newline and has no other.
+fn count(lines: &[u8]) -> u64 {
+    u64::try_from(lines.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u64::MAX)
+}
+
+/// Writes everything, piece by piece; an error comes with the number of bytes that were written before it.
+fn write_all(
+    mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
+    bytes: &[u8],
+    progress: &mut impl FnMut(),
+) -> Result<(), (usize, Errno)> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match write(rest) {
+            Ok(0) => return Err((written, Errno::IO)),
+            Ok(more) => {
+                written += more;
+                progress();
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err((written, errno)),
+        }
+    }
+    Ok(())
+}
+
+fn open_error(error: &OpenError) -> String {
+    match error {
+        OpenError::File(errno) => io::Error::from(*errno).to_string(),
+        OpenError::Folder(folder, errno) => {
+            format!("its folder {} cannot be created: {}", words::path(folder), io::Error::from(*errno))
+        }
+        OpenError::KeptOut(folder) => {
+            format!("its folder {} is missing and not for the log to create", words::path(folder))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::console::Stream;
+    use crate::log::{ConsoleOptions, Log, LogOptions};
+    use crate::monitor::{Event, Monitor};
+    use std::fs;
+    use std::io::{PipeReader, Read};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::fs::{FileTypeExt, symlink};
+    use std::path::Path;
+    use tempfile::TempDir;
+
+    struct Fixture {
+        temp: TempDir,
+        log: Log,
+        error: PipeReader,
+    }
+
+    /// A log at `path` below a new folder, and the end of its standard error.
+    fn fixture(path: &str, keep_out: Option<&str>) -> Fixture {
+        let temp = tempfile::tempdir().unwrap();
+        let (error, error_end) = io::pipe().unwrap();
+        let options = LogOptions {
+            path: temp.path().join(path),
+            keep_out: keep_out.map(|folder| temp.path().join(folder)),
+            format: Format::Text,
+            verbose: false,
+            console: ConsoleOptions::default(),
+        };
+        let streams = [None, Some(Stream::from_descriptor(OwnedFd::from(error_end)))];
+        let log = Log::start_on(streams, options, Arc::new(Interrupt::new())).unwrap();
+        Fixture { temp, log, error }
+    }
+
+    impl Fixture {
+        fn at(&self, path: &str) -> PathBuf {
+            self.temp.path().join(path)
+        }
+
+        /// Each number is one line, and each call at least one batch.
+        fn write(&self, numbers: std::ops::RangeInclusive<u64>) {
+            for number in numbers {
+                self.log.event(&Event::PassStarted { number });
+            }
+            self.log.flush();
+        }
+
+        /// The file without what differs from run to run.
+        fn content(&self, path: &str) -> Vec<String> {
+            self.plain(&fs::read_to_string(self.at(path)).unwrap())
+        }
+
+        /// Everything that standard error has shown; ends the log.
+        fn shown(mut self) -> Vec<String> {
+            self.log.finish();
+            let mut text = String::new();
+            self.error.read_to_string(&mut text).unwrap();
+            self.plain(&text)
+        }
+
+        fn plain(&self, text: &str) -> Vec<String> {
+            let temp = self.temp.path().to_str().unwrap();
+            let line = |line: &str| line.get(30..).unwrap_or(line).replace(temp, "TEMP");
+            text.lines().map(line).collect()
+        }
+    }
+
+    fn started(number: u64) -> String {
+        format!("INFO  pass {number} started")
+    }
+
+    const BACK: &str = "WARN  log The log file TEMP/log is written again;";
+
+    #[test]
+    fn lines_are_appended_and_folders_made() {
+        let fixture = fixture("a/b/log", None);
+        fs::create_dir_all(fixture.at("a/b")).unwrap();
+        fs::write(fixture.at("a/b/log"), "earlier\n").unwrap();
+        fixture.write(1..=2);
+        assert_eq!(fixture.content("a/b/log"), ["earlier", &started(1), &started(2)]);
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn the_next_line_after_a_rotation_or_removal_is_in_a_new_file() {
+        let fixture = fixture("d/log", None);
+        fixture.write(1..=1);
+        fs::rename(fixture.at("d/log"), fixture.at("d/log.1")).unwrap();
+        fixture.write(2..=2);
+        assert_eq!(fixture.content("d/log.1"), [started(1)]);
+        assert_eq!(fixture.content("d/log"), [started(2)]);
+        fs::remove_file(fixture.at("d/log")).unwrap();
+        fixture.write(3..=3);
+        assert_eq!(fixture.content("d/log"), [started(3)]);
+        fs::remove_dir_all(fixture.at("d")).unwrap();
+        fixture.write(4..=5);
+        assert_eq!(fixture.content("d/log"), [started(4), started(5)]);
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn a_request_opens_the_file_anew_and_loses_nothing() {
+        let fixture = fixture("log", None);
+        fixture.write(1..=1);
+        fixture.log.request_reopen();
+        fixture.write(2..=2);
+        assert_eq!(fixture.content("log"), [started(1), started(2)]);
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn an_unwritable_log_is_told_once_and_its_lost_lines_when_it_is_back() {
+        let fixture = fixture("log", None);
+        fs::create_dir(fixture.at("log")).unwrap();
+        fixture.write(1..=3);
+        fixture.write(4..=1200);
+        fs::remove_dir(fixture.at("log")).unwrap();
+        fixture.write(1201..=1201);
+        fixture.write(1202..=1202);
+        let back = format!("{BACK} 1,200 lines were lost while it could not be written");
+        assert_eq!(fixture.content("log"), [back.clone(), started(1201), started(1202)]);
+        assert_eq!(
+            fixture.shown(),
+            [
+                "ERROR log Cannot write the log file TEMP/log: Is a directory (os error 21); the backup goes on without it",
+                &back
+            ]
+        );
+    }
+
+    #[test]
+    fn a_full_disk_loses_lines_until_there_is_room() {
+        let full = Path::new("/dev/full");
+        assert!(fs::metadata(full).unwrap().file_type().is_char_device(), "needs /dev/full");
+        let fixture = fixture("log", None);
+        symlink(full, fixture.at("log")).unwrap();
+        fixture.write(1..=1);
+        fs::remove_file(fixture.at("log")).unwrap();
+        fixture.write(2..=2);
+        let back = format!("{BACK} 1 line was lost while it could not be written");
+        assert_eq!(fixture.content("log"), [back.clone(), started(2)]);
+        assert_eq!(
+            fixture.shown(),
+            [
+                "ERROR log Cannot write the log file TEMP/log: No space left on device (os error 28); the backup goes on without it",
+                &back
+            ]
+        );
+    }
+
+    #[test]
+    fn a_removed_source_does_not_come_back_because_the_log_lies_inside() {
+        let fixture = fixture("source/logs/log", Some("source"));
+        fs::create_dir(fixture.at("source")).unwrap();
+        fixture.write(1..=1);
+        fs::remove_dir_all(fixture.at("source")).unwrap();
+        fixture.write(2..=2);
+        assert!(!fixture.at("source").exists());
+        fs::create_dir(fixture.at("source")).unwrap();
+        fixture.write(3..=3);
+        let back =
+            BACK.replace("TEMP", "TEMP/source/logs") + " 1 line was lost while it could not be written";
+        assert_eq!(fixture.content("source/logs/log"), [back.clone(), started(3)]);
+        assert_eq!(
+            fixture.shown(),
+            [
+                "ERROR log Cannot write the log file TEMP/source/logs/log: its folder TEMP/source is missing and not for the log to create; the backup goes on without it",
+                &back
+            ]
+        );
+    }
+
+    #[test]
+    fn half_a_line_from_before_is_ended_first() {
+        let fixture = fixture("log", None);
+        fs::write(fixture.at("log"), "half a li").unwrap();
+        fixture.write(1..=1);
+        fixture.write(2..=2);
+        assert_eq!(fs::read_to_string(fixture.at("log")).unwrap().lines().next(), Some("half a li"));
+        assert_eq!(fixture.content("log")[1..], [started(1), started(2)]);
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn many_threads_lose_no_line() {
+        let fixture = fixture("log", None);
+        let (threads, each) = (4_u64, 20_000);
+        thread::scope(|scope| {
+            for first in 0..threads {
+                let log = &fixture.log;
+                scope.spawn(move || {
+                    for number in 0..each {
+                        log.event(&Event::PassStarted { number: first * each + number });
+                    }
+                });
+            }
+        });
+        fixture.log.finish();
+        let mut lines = fixture.content("log");
+        lines.sort();
+        lines.dedup();
+        assert_eq!(lines.len(), usize::try_from(threads * each).unwrap());
+    }
+
+    #[test]
+    fn events_after_the_end_are_ignored() {
+        let fixture = fixture("log", None);
+        fixture.write(1..=1);
+        fixture.log.finish();
+        fixture.write(2..=2);
+        fixture.log.finish();
+        assert_eq!(fixture.content("log"), [started(1)]);
+    }
+
+    #[test]
+    fn writing_goes_on_after_short_writes_and_signals_and_says_how_far_it_came() {
+        let mut answers = vec![Ok(3), Err(Errno::INTR), Ok(2), Err(Errno::NOSPC)].into_iter();
+        let mut steps = 0;
+        let mut seen = Vec::new();
+        let result = write_all(
+            |bytes| {
+                seen.push(bytes.to_vec());
+                answers.next().unwrap()
+            },
+            b"a\nb\nc\nd\n",
+            &mut || steps += 1,
+        );
+        assert_eq!(result, Err((5, Errno::NOSPC)));
+        assert_eq!(seen, [&b"a\nb\nc\nd\n"[..], b"\nc\nd\n", b"\nc\nd\n", b"\nd\n"]);
+        assert_eq!(steps, 2);
+        assert_eq!(write_all(|_| Ok(0), b"x", &mut || ()), Err((0, Errno::IO)));
+        assert_eq!(write_all(|bytes| Ok(bytes.len()), b"x", &mut || ()), Ok(()));
+    }
+
+    #[test]
+    fn lines_not_wholly_written_are_lost_and_a_torn_one_is_remembered() {
+        let fixture = fixture("unused", None);
+        let console = Arc::clone(&fixture.log.console);
+        let path = AppendPath::new(fixture.at("log"), None);
+        let mut writer = Writer::new(path, Format::Text, console);
+        let id = FileId { device: 1, inode: 2 };
+        let lines = b"a\nbcd\ne\n";
+        for (written, torn, lost) in
+            [(0, None, 3), (1, Some(id), 3), (2, None, 2), (4, Some(id), 2), (6, None, 1)]
+        {
+            writer.stopped_at(id, lines, written);
+            assert_eq!(writer.torn, torn, "{written}");
+            assert_eq!(count(&lines[written..]), lost, "{written}");
+        }
+    }
+}

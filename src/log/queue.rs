@@ -1,0 +1,479 @@
+//! The handover of lines from the threads that report to the one thread that writes.
+//!
+//! A double buffer: producers append to one `Vec` under a mutex while the writer works on the other, so a system call
+//! is never made with the lock held, and many lines become one write. The buffer is bounded. When it is full,
+//! producers wait for room, but only as long as [`Patience`] allows: then lines are dropped and counted until the
+//! writer has come round again. A log or a terminal that hangs must not stop a backup.
+
+use crate::interrupt::Interrupt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Bytes that may wait.
+pub(super) const LIMIT: usize = 1 << 20;
+
+/// How long the writer lets lines gather before it takes them. Waking it for every line would cost the producers
+/// more than formatting does.
+const GATHER: Duration = Duration::from_millis(1);
+
+/// How often a waiting thread looks whether the program was asked to stop.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// What is left of the patience once the program was asked to stop.
+const HURRY: Limits =
+    Limits { stall: Some(Duration::from_millis(500)), full: Some(Duration::from_millis(1000)) };
+
+/// How long producers wait for room.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// At most so long without any progress of the writer; none waits for ever.
+    pub(super) stall: Option<Duration>,
+    /// At most so long for one buffer, even if the writer makes progress; none waits for ever.
+    pub(super) full: Option<Duration>,
+}
+
+/// How long producers wait for room, and how long the end of the program waits for the rest to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// While work goes on.
+    pub(super) running: Limits,
+    /// At the end.
+    pub(super) ending: Limits,
+}
+
+/// Where a line goes on the console.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Standard output; the file sink has only this one.
+    Output,
+    /// Standard error.
+    Error,
+}
+
+/// Lines that are written together.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Whole lines, each with its newline.
+    pub(super) bytes: Vec<u8>,
+    /// Where the bytes go: up to this place to this target.
+    pub(super) runs: Vec<(Target, usize)>,
+    /// Lines that were dropped after these.
+    pub(super) dropped: u64,
+    /// True when the file is to be opened anew first.
+    pub(super) reopen: bool,
+    lines: u64,
+}
+
+impl Batch {
+    fn append(&mut self, line: &str, target: Target) {
+        self.bytes.extend_from_slice(line.as_bytes());
+        self.lines += 1;
+        let end = self.bytes.len();
+        match self.runs.last_mut() {
+            Some((last, place)) if *last == target => *place = end,
+            Some(_) | None => self.runs.push((target, end)),
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.bytes.capacity() > 2 * LIMIT {
+            self.bytes = Vec::new();
+        }
+        self.bytes.clear();
+        self.runs.clear();
+        self.dropped = 0;
+        self.reopen = false;
+        self.lines = 0;
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lines == 0 && self.dropped == 0
+    }
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Handed {
+    /// It waits to be written.
+    Taken,
+    /// It was dropped, as others were before.
+    Dropped,
+    /// It was dropped, as the first after a time of patience.
+    FirstDropped,
+    /// Nobody writes any more.
+    Closed,
+}
+
+/// Shared by the producers and the writer.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    /// The writer waits here for lines.
+    work: Condvar,
+    /// The others wait here for room, or for the writer to be done.
+    done: Condvar,
+    patience: Patience,
+    interrupt: Arc<Interrupt>,
+}
+
+#[derive(Debug)]
+struct State {
+    waiting: Batch,
+    /// Lines taken in, ever.
+    handed: u64,
+    /// Lines written or given up, ever.
+    settled: u64,
+    /// When the writer last got on, or had nothing to do.
+    progress: Instant,
+    /// Since when the buffer is full.
+    full_since: Option<Instant>,
+    /// True from the first dropped line until the writer takes the buffer.
+    dropping: bool,
+    /// True while the writer waits for a line.
+    resting: bool,
+    /// True while somebody waits for everything to be written.
+    urgent: bool,
+    /// No more lines are taken.
+    closing: bool,
+    /// The writer has left.
+    ended: bool,
+}
+
+impl Queue {
+    pub(super) fn new(patience: Patience, interrupt: Arc<Interrupt>) -> Queue {
+        let state = State {
+            waiting: Batch::default(),
+            handed: 0,
+            settled: 0,
+            progress: Instant::now(),
+            full_since: None,
+            dropping: false,
+            resting: false,
+            urgent: false,
+            closing: false,
+            ended: false,
+        };
+        Queue { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new(), patience, interrupt }
+    }
+
+    /// Hands a line in, and waits for room as long as the patience lasts.
+    pub(super) fn push(&self, line: &str, target: Target) -> Handed {
+        let mut state = self.lock();
+        while !state.closing && !state.dropping && is_full(&state, line) {
+            let full_since = *state.full_since.get_or_insert_with(Instant::now);
+            let limits = if self.interrupt.is_set() { HURRY } else { self.patience.running };
+            match time_left(limits, state.progress, full_since) {
+                Some(left) => state = self.wait(&self.done, state, left),
+                None => {
+                    state.dropping = true;
+                    state.waiting.dropped += 1;
+                    return Handed::FirstDropped;
+                }
+            }
+        }
+        if state.closing {
+            return Handed::Closed;
+        }
+        if state.dropping {
+            state.waiting.dropped += 1;
+            return Handed::Dropped;
+        }
+        self.append(state, line, target);
+        Handed::Taken
+    }
+
+    /// Hands a line in without waiting. For the few lines about the log itself, which come from a thread that
+    /// others wait for; they may go a little beyond the limit.
+    pub(super) fn push_at_once(&self, line: &str, target: Target) {
+        let mut state = self.lock();
+        if state.closing {
+            return;
+        }
+        if state.waiting.bytes.len() > 2 * LIMIT {
+            state.waiting.dropped += 1;
+            return;
+        }
+        self.append(state, line, target);
+    }
+
+    fn append(&self, mut state: MutexGuard<'_, State>, line: &str, target: Target) {
+        let was_half_full = is_half_full(&state);
+        state.waiting.append(line, target);
+        state.handed += 1;
+        // Once per batch, because each wake-up is a system call.
+        let wake = state.resting || (is_half_full(&state) && !was_half_full);
+        if state.resting {
+            // Until now the writer had nothing to do: that is not standing still.
+            state.resting = false;
+            state.progress = Instant::now();
+        }
+        drop(state);
+        if wake {
+            self.work.notify_one();
+        }
+    }
+
+    /// The next batch will begin with opening the file anew.
+    pub(super) fn request_reopen(&self) {
+        self.lock().waiting.reopen = true;
+    }
+
+    /// The writer's side: settles the batch that was written and fills it with what waits by now; waits for lines
+    /// when there are none. False when there will never be more.
+    pub(super) fn take(&self, batch: &mut Batch) -> bool {
+        let mut state = self.lock();
+        state.settled += batch.lines;
+        batch.clear();
+        state.progress = Instant::now();
+        self.done.notify_all();
+        let mut gathered = false;
+        loop {
+            if state.waiting.is_empty() {
+                if state.closing {
+                    state.ended = true;
+                    self.done.notify_all();
+                    return false;
+                }
+                state.resting = true;
+                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.resting = false;
+            } else if !gathered && !state.urgent && !state.closing && !is_half_full(&state) {
+                state = self.wait(&self.work, state, GATHER);
+                gathered = true;
+            } else {
+                std::mem::swap(batch, &mut state.waiting);
+                state.progress = Instant::now();
+                state.full_since = None;
+                state.dropping = false;
+                state.urgent = false;
+                self.done.notify_all();
+                return true;
+            }
+        }
+    }
+
+    /// The writer's side: something was written.
+    pub(super) fn progress(&self) {
+        self.lock().progress = Instant::now();
+    }
+
+    /// The writer's side: it leaves, and nothing will ever be written again.
+    pub(super) fn abandon(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.ended = true;
+        state.waiting.clear();
+        drop(state);
+        self.done.notify_all();
+    }
+
+    /// Returns when everything handed in before is written or given up, or when the patience is at its end; true in
+    /// the first case.
+    pub(super) fn flush(&self) -> bool {
+        let mut state = self.lock();
+        let target = state.handed;
+        let begin = Instant::now();
+        loop {
+            if state.settled >= target || state.ended {
+                return true;
+            }
+            // Again and again, because each batch that is taken ends the hurry.
+            state.urgent = true;
+            self.work.notify_one();
+            let limits = if self.interrupt.is_set() { HURRY } else { self.patience.running };
+            match time_left(Limits { full: None, ..limits }, state.progress, begin) {
+                Some(left) => state = self.wait(&self.done, state, left),
+                None => return false,
+            }
+        }
+    }
+
+    /// Takes no more lines, and waits until the writer has left or the patience is at its end. Returns the number of
+    /// lines of which nobody knows whether they will be written.
+    pub(super) fn finish(&self) -> u64 {
+        self.close();
+        let begin = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if state.ended {
+                return 0;
+            }
+            let ending = self.patience.ending;
+            let limits = if self.interrupt.is_set() {
+                Limits { stall: HURRY.stall, full: ending.full.or(HURRY.full) }
+            } else {
+                ending
+            };
+            match time_left(limits, state.progress.max(begin), begin) {
+                Some(left) => state = self.wait(&self.done, state, left),
+                None => return state.handed - state.settled + state.waiting.dropped,
+            }
+        }
+    }
+
+    /// Takes no more lines; the writer leaves when the last one is written.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
+        self.work.notify_one();
+        self.done.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A thread that panicked with the lock held has at worst left a line out.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(
+        &self,
+        condition: &Condvar,
+        state: MutexGuard<'a, State>,
+        most: Duration,
+    ) -> MutexGuard<'a, State> {
+        condition.wait_timeout(state, most.min(GLANCE)).unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+fn is_full(state: &State, line: &str) -> bool {
+    let waiting = state.waiting.bytes.len();
+    waiting > 0 && waiting + line.len() > LIMIT
+}
+
+fn is_half_full(state: &State) -> bool {
+    state.waiting.bytes.len() > LIMIT / 2
+}
+
+/// How much longer to wait; none when it has been long enough.
+fn time_left(limits: Limits, progress: Instant, begin: Instant) -> Option<Duration> {
+    let mut left = Duration::MAX;
+    for (limit, since) in [(limits.stall, progress), (limits.full, begin)] {
+        if let Some(limit) = limit {
+            left = left.min(limit.checked_sub(since.elapsed()).filter(|left| !left.is_zero())?);
+        }
+    }
+    Some(left)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::Signal;
+
+    const SHORT: Limits = Limits { stall: Some(Duration::from_millis(20)), full: None };
+    const ENDLESS: Limits = Limits { stall: None, full: None };
+
+    fn queue(running: Limits) -> Arc<Queue> {
+        let patience = Patience { running, ending: SHORT };
+        Arc::new(Queue::new(patience, Arc::new(Interrupt::new())))
+    }
+
+    fn fill(queue: &Queue, line: &str) -> u64 {
+        let mut taken = 0;
+        while queue.push(line, Target::Output) == Handed::Taken {
+            taken += 1;
+        }
+        taken
+    }
+
+    #[test]
+    fn lines_come_out_in_order_with_their_targets() {
+        let queue = queue(ENDLESS);
+        queue.push("a\n", Target::Output);
+        queue.push("b\n", Target::Output);
+        queue.push("c\n", Target::Error);
+        queue.push("d\n", Target::Output);
+        let mut batch = Batch::default();
+        assert!(queue.take(&mut batch));
+        assert_eq!(batch.bytes, b"a\nb\nc\nd\n");
+        assert_eq!(batch.runs, [(Target::Output, 4), (Target::Error, 6), (Target::Output, 8)]);
+        queue.close();
+        assert!(!queue.take(&mut batch));
+        assert_eq!(queue.push("e\n", Target::Output), Handed::Closed);
+        assert_eq!(queue.finish(), 0);
+    }
+
+    #[test]
+    fn a_full_buffer_drops_after_its_patience_and_counts_exactly_until_it_is_taken() {
+        let queue = queue(SHORT);
+        let line = format!("{}\n", "x".repeat(1023));
+        assert_eq!(fill(&queue, &line), 1024);
+        for _ in 0..10 {
+            assert_eq!(queue.push(&line, Target::Output), Handed::Dropped);
+        }
+        assert!(!queue.flush());
+        let mut batch = Batch::default();
+        assert!(queue.take(&mut batch));
+        assert_eq!((batch.lines, batch.dropped), (1024, 11));
+        assert_eq!(queue.push(&line, Target::Output), Handed::Taken);
+        assert!(queue.take(&mut batch));
+        assert_eq!((batch.lines, batch.dropped), (1, 0));
+    }
+
+    #[test]
+    fn progress_lengthens_the_patience_only_up_to_the_whole_limit() {
+        let queue = queue(Limits { stall: Some(Duration::MAX), full: Some(Duration::from_millis(20)) });
+        let line = format!("{}\n", "x".repeat(LIMIT - 1));
+        assert_eq!(fill(&queue, &line), 1);
+    }
+
+    #[test]
+    fn a_line_larger_than_the_buffer_is_taken_when_nothing_waits() {
+        let queue = queue(SHORT);
+        let line = format!("{}\n", "x".repeat(2 * LIMIT));
+        assert_eq!(fill(&queue, &line), 1);
+    }
+
+    #[test]
+    fn endless_patience_ends_with_the_wish_to_stop() {
+        let queue = queue(ENDLESS);
+        let filler = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || fill(&queue, "line\n")
+        });
+        while !is_full(&queue.lock(), "line\n") {
+            std::thread::yield_now();
+        }
+        assert!(!filler.is_finished());
+        queue.interrupt.stop(Signal::Terminate);
+        assert_eq!(filler.join().unwrap(), u64::try_from(LIMIT / 5).unwrap());
+        assert!(!queue.flush());
+        assert!(queue.finish() > 0);
+    }
+
+    #[test]
+    fn a_writer_that_leaves_sets_everybody_free() {
+        let queue = queue(ENDLESS);
+        let filler = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || fill(&queue, "line\n")
+        });
+        while !is_full(&queue.lock(), "line\n") {
+            std::thread::yield_now();
+        }
+        queue.abandon();
+        filler.join().unwrap();
+        assert!(queue.flush());
+        assert_eq!(queue.finish(), 0);
+    }
+
+    #[test]
+    fn flush_waits_for_what_was_handed_in_before() {
+        let queue = queue(ENDLESS);
+        let writer = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                let (mut batch, mut all) = (Batch::default(), Vec::new());
+                while queue.take(&mut batch) {
+                    all.extend_from_slice(&batch.bytes);
+                }
+                all
+            }
+        });
+        for round in 0..100 {
+            queue.push(&format!("{round}\n"), Target::Output);
+            assert!(queue.flush());
+            assert_eq!(queue.lock().settled, round + 1);
+        }
+        assert_eq!(queue.finish(), 0);
+        assert_eq!(writer.join().unwrap().iter().filter(|byte| **byte == b'\n').count(), 100);
+    }
+}

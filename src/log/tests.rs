@@ -1,0 +1,505 @@
+//! What every event looks like in both forms, and that `docs/log-format.md` shows the same.
+
+use crate::digest::{Digest, Hasher};
+use crate::entry::Kind;
+use crate::fs::Errno;
+use crate::monitor::{Event, Feature, Notice, Operation, Signal, Subtree, Verb};
+use crate::path::RelPath;
+use crate::problem::{Cause, Error, Problem, Side};
+use crate::report::{Counts, Hold, Outcome, PassReport};
+use jiff::tz::TimeZone;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Format;
+use super::clock::Stamp;
+use super::record::{Line, Record};
+
+const DOCUMENT: &str = include_str!("../../docs/log-format.md");
+
+fn stamp() -> Stamp {
+    Stamp::at("2026-11-22T11:00:00.123Z".parse().unwrap(), &TimeZone::posix("CET-1").unwrap())
+}
+
+fn line(format: Format, record: Record<'_>) -> String {
+    let line = Line::at(&stamp(), format, &record).text;
+    let line = line.strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n') && !line.contains('\x1b') && !line.contains('\u{85}'), "{line:?}");
+    line.to_owned()
+}
+
+/// The text form without its timestamp.
+fn text(event: Event<'_>) -> String {
+    let line = line(Format::Text, Record::Event(&event));
+    line.strip_prefix("2026-11-22T12:00:00.123+01:00 ").unwrap().to_owned()
+}
+
+/// The JSON form without its timestamp.
+fn json(event: Event<'_>) -> String {
+    let line = line(Format::Json, Record::Event(&event));
+    serde_json::from_str::<serde_json::Value>(&line).unwrap();
+    line.strip_prefix(r#"{"time":"2026-11-22T12:00:00.123+01:00","#).unwrap().to_owned()
+}
+
+fn path(raw: &[u8]) -> RelPath {
+    RelPath::from_bytes(raw.to_vec())
+}
+
+fn abc() -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(b"abc");
+    hasher.finish()
+}
+
+const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+fn unreadable() -> Problem {
+    Problem {
+        path: path(b"secret.txt"),
+        action: "read the source file",
+        cause: Cause::System(Errno::ACCESS),
+        consequence: "its replica is kept",
+        content_unreadable: true,
+    }
+}
+
+fn refused() -> Problem {
+    Problem {
+        path: path(b"log"),
+        action: "update the file",
+        cause: Cause::Refused("it changes all the time"),
+        consequence: "its replica is kept",
+        content_unreadable: false,
+    }
+}
+
+fn report(outcome: Outcome) -> PassReport {
+    PassReport {
+        number: 7,
+        outcome,
+        counts: Counts {
+            created: 3,
+            updated: 1,
+            deleted: 2,
+            unchanged: 12_345,
+            bytes_read: 1_288_490_189,
+            bytes_written: 34 << 20,
+            ..Counts::default()
+        },
+        duration: Duration::from_millis(2_100),
+        replica_age: Some(Duration::from_millis(2_100)),
+    }
+}
+
+#[test]
+fn operations_as_text() {
+    let (file, folder, odd) = (path(b"docs/a.txt"), path(b"docs"), path(b"my docs\n\xff"));
+    let update = Operation {
+        size: Some(12_595),
+        digest: Some(abc()),
+        reason: "content differs",
+        ..Operation::new(Verb::Update, &file, Kind::File)
+    };
+    assert_eq!(
+        text(Event::Done(update)),
+        format!("INFO  update docs/a.txt 12.3 KiB sha256={ABC} (content differs)")
+    );
+    let repair = Operation { verb: Verb::Repair, replica_unreadable: true, reason: "", ..update };
+    assert_eq!(
+        text(Event::Done(repair)),
+        format!("INFO  repair docs/a.txt 12.3 KiB sha256={ABC} replica_sha256=\"\"")
+    );
+    let made = Operation::new(Verb::Create, &folder, Kind::Folder);
+    assert_eq!(text(Event::Done(made)), "INFO  create docs/");
+    let made = Operation::new(Verb::Create, &odd, Kind::Folder);
+    assert_eq!(text(Event::Done(made)), r#"INFO  create "my docs\n\xff/""#);
+    let symlink =
+        Operation { target: Some(b"../t\x1b"), ..Operation::new(Verb::Create, &file, Kind::Symlink) };
+    assert_eq!(text(Event::Done(symlink)), r#"INFO  create docs/a.txt -> "../t\x1b""#);
+    let link = Operation { linked_to: Some(&odd), ..Operation::new(Verb::Link, &file, Kind::File) };
+    assert_eq!(text(Event::Done(link)), r#"INFO  link docs/a.txt => "my docs\n\xff""#);
+    let root = RelPath::root();
+    let root = Operation { reason: "mtime\u{1b}", ..Operation::new(Verb::Metadata, &root, Kind::Folder) };
+    assert_eq!(text(Event::Done(root)), r"INFO  metadata ./ (mtime\u{1b})");
+    for (verb, word) in [(Verb::Delete, "delete"), (Verb::Retype, "retype")] {
+        assert_eq!(
+            text(Event::Done(Operation::new(verb, &file, Kind::Fifo))),
+            format!("INFO  {word} docs/a.txt")
+        );
+    }
+}
+
+#[test]
+fn planned_operations_as_text() {
+    let folder = path(b"docs");
+    let cases = [
+        ((3, 12, 3_565_158), "(3 folders, 12 files, 3.4 MiB)"),
+        ((1, 1, 1), "(1 folder, 1 file, 1 B)"),
+        ((0, 1000, 0), "(0 folders, 1,000 files, 0 B)"),
+        ((0, 0, 0), "(empty)"),
+    ];
+    for ((folders, files, bytes), expected) in cases {
+        let subtree = Some(Subtree { files, folders, bytes });
+        let planned = Operation { subtree, ..Operation::new(Verb::Create, &folder, Kind::Folder) };
+        assert_eq!(text(Event::Planned(planned)), format!("INFO  would create docs/ {expected}"));
+    }
+}
+
+#[test]
+fn other_lines_about_paths_as_text() {
+    let file = path(b"a b");
+    let verified = |digest| Event::Verified { path: &file, size: 12, digest };
+    assert_eq!(text(verified(Some(abc()))), format!("DEBUG same \"a b\" 12 B sha256={ABC}"));
+    assert_eq!(text(verified(None)), "DEBUG same \"a b\" 12 B");
+    let skipped = |reason| Event::Skipped { path: &file, kind: Kind::Socket, reason };
+    assert_eq!(text(skipped("sockets are not mirrored")), "INFO  skip \"a b\" (sockets are not mirrored)");
+    assert_eq!(text(skipped("")), "INFO  skip \"a b\" (socket)");
+    assert_eq!(
+        text(Event::Problem(&unreadable())),
+        "WARN  problem secret.txt sha256=\"\" Cannot read the source file: Permission denied (os error 13); its replica is kept"
+    );
+    assert_eq!(
+        text(Event::Problem(&refused())),
+        "WARN  problem log Cannot update the file: it changes all the time; its replica is kept"
+    );
+}
+
+#[test]
+fn the_end_of_a_pass_as_text() {
+    let counts =
+        "3 created, 1 updated, 2 deleted, 12,345 unchanged, 0 problems, 1.2 GiB read, 34 MiB written, 2.1 s";
+    let ended = |report: PassReport| text(Event::PassEnded(&report));
+    assert_eq!(ended(report(Outcome::Done)), format!("INFO  pass 7 done: {counts}, replica is 2 s old"));
+    assert_eq!(
+        ended(report(Outcome::Interrupted(Signal::Terminate))),
+        format!("INFO  pass 7 stopped by SIGTERM: {counts}, replica is 2 s old")
+    );
+    let mut first = report(Outcome::Interrupted(Signal::Interrupt));
+    first.replica_age = None;
+    assert_eq!(ended(first), format!("INFO  pass 7 stopped by SIGINT: {counts}, replica age unknown"));
+    assert_eq!(
+        ended(report(Outcome::ReplicaLost)),
+        format!("WARN  pass 7 ended early: the replica folder disappeared; {counts}, replica is 2 s old")
+    );
+    let reason = Hold::SourceReplaced.reason();
+    assert_eq!(
+        ended(report(Outcome::Held(Hold::SourceReplaced))),
+        format!("WARN  pass 7 held: {reason}; nothing was changed")
+    );
+    for (problems, words) in [(1, "1 problem"), (3000, "3,000 problems")] {
+        let mut report = report(Outcome::Done);
+        report.counts.problems = problems;
+        let counts = counts.replace("0 problems", words);
+        assert_eq!(ended(report), format!("INFO  pass 7 done: {counts}, replica is 2 s old but for {words}"));
+    }
+    let mut all = report(Outcome::Done);
+    all.counts.repaired = 4;
+    all.counts.retyped = 5;
+    all.counts.linked = 6;
+    all.counts.metadata = 7;
+    all.counts.skipped = 8;
+    assert_eq!(
+        ended(all.clone()),
+        "INFO  pass 7 done: 3 created, 1 updated, 4 repaired, 5 retyped, 6 linked, 7 metadata set, 2 deleted, \
+         12,345 unchanged, 8 skipped, 0 problems, 1.2 GiB read, 34 MiB written, 2.1 s, replica is 2 s old"
+    );
+    all.outcome = Outcome::Planned;
+    assert_eq!(
+        ended(all.clone()),
+        "INFO  pass 7 planned: 3 to create, 1 to update, 4 to repair, 5 to retype, 6 to link, 7 metadata to set, \
+         2 to delete, 12,345 unchanged, 8 skipped, 0 problems, 1.2 GiB read, 34 MiB to write, 2.1 s, \
+         nothing was written"
+    );
+    all.counts.bytes_written = 0;
+    assert!(!ended(all).contains("to write"));
+}
+
+#[test]
+fn notices_as_text() {
+    let log = path(b"logs/file-sync.log");
+    let cases = [
+        (
+            Notice::LogInside { side: Side::Source, path: &log },
+            "INFO  notice The log file lies inside the source at logs/file-sync.log; it is neither copied nor deleted",
+        ),
+        (
+            Notice::NotHeld(Feature::Symlinks),
+            "WARN  notice The replica's filesystem, or the rights of this process, cannot hold symbolic links; they are left out",
+        ),
+        (
+            Notice::NoLock,
+            "WARN  notice The replica's filesystem knows no locks; make sure that no second file-sync works on it",
+        ),
+        (
+            Notice::FewerThreads { threads: 1, open_files: 256 },
+            "WARN  notice Working with 1 thread, fewer than asked for, because only 256 files may be open at once; raise the limit with ulimit -n",
+        ),
+        (
+            Notice::ReplicaCreated(Path::new("/mnt/my replica")),
+            "INFO  notice The replica folder \"/mnt/my replica\" was missing and has been created",
+        ),
+    ];
+    for (notice, expected) in cases {
+        assert_eq!(text(Event::Notice(notice)), expected);
+    }
+}
+
+fn started(interval: Option<u64>, dry_run: bool) -> Event<'static> {
+    Event::Started {
+        source: Path::new("/home"),
+        replica: Path::new("/mnt/home"),
+        interval: interval.map(Duration::from_secs),
+        log: Path::new("/var/log/file-sync.log"),
+        dry_run,
+    }
+}
+
+#[test]
+fn the_life_of_the_program_as_text() {
+    let version = env!("CARGO_PKG_VERSION");
+    for (interval, dry_run, words) in [
+        (Some(60), false, "interval 60 s"),
+        (Some(5400), false, "interval 5400 s"),
+        (None, false, "single pass"),
+        (Some(60), true, "dry run"),
+    ] {
+        let begun = format!("INFO  file-sync {version} started: source /home replica /mnt/home {words}");
+        assert_eq!(text(started(interval, dry_run)), format!("{begun} log /var/log/file-sync.log"));
+    }
+    let overran = Event::Overran { number: 7, by: Duration::from_millis(12_300) };
+    let failed = Error::SourceMissing { path: "/ho\nme".into() };
+    let cases = [
+        (Event::PassStarted { number: 7 }, "INFO  pass 7 started"),
+        (overran, "WARN  pass 7 overran its interval by 12.3 s; the next one starts now"),
+        (Event::Stopping(Signal::Terminate), "INFO  file-sync stopping on SIGTERM"),
+        (Event::Stopped, "INFO  file-sync stopped"),
+        (
+            Event::Failed(&failed),
+            r#"ERROR file-sync failed: The source "/ho\nme" does not exist; nothing was changed. Check --source, or mount what holds it"#,
+        ),
+        (
+            Event::Failed(&Error::NoThreads { reason: "a\nb".to_owned() }),
+            r"ERROR file-sync failed: The worker threads could not be started: a\nb",
+        ),
+    ];
+    for (event, expected) in cases {
+        assert_eq!(text(event), expected);
+    }
+}
+
+#[test]
+fn operations_as_json() {
+    let (file, folder) = (path(b"docs/a.txt"), path(b"docs"));
+    let update = Operation {
+        size: Some(12_595),
+        digest: Some(abc()),
+        replica_unreadable: true,
+        reason: "content differs",
+        ..Operation::new(Verb::Update, &file, Kind::File)
+    };
+    assert_eq!(
+        json(Event::Done(update)),
+        format!(
+            r#""level":"INFO","event":"operation","verb":"update","path":"docs/a.txt","kind":"file","bytes":12595,"sha256":"{ABC}","replica_sha256":"","reason":"content differs"}}"#
+        )
+    );
+    let subtree = Some(Subtree { files: 12, folders: 3, bytes: 3_565_158 });
+    let planned = Operation { subtree, ..Operation::new(Verb::Create, &folder, Kind::Folder) };
+    assert_eq!(
+        json(Event::Planned(planned)),
+        r#""level":"INFO","event":"planned","verb":"create","path":"docs","kind":"folder","subtree_folders":3,"subtree_files":12,"subtree_bytes":3565158}"#
+    );
+}
+
+#[test]
+fn names_that_are_not_utf8_carry_their_bytes_in_json() {
+    let odd = path(b"n\xff");
+    let link = Operation {
+        target: Some(b"t\xfe"),
+        linked_to: Some(&odd),
+        ..Operation::new(Verb::Link, &odd, Kind::Symlink)
+    };
+    assert_eq!(
+        json(Event::Done(link)),
+        "\"level\":\"INFO\",\"event\":\"operation\",\"verb\":\"link\",\"path\":\"n\u{fffd}\",\"path_bytes\":\"6eff\",\
+         \"kind\":\"symlink\",\"target\":\"t\u{fffd}\",\"target_bytes\":\"74fe\",\
+         \"linked_to\":\"n\u{fffd}\",\"linked_to_bytes\":\"6eff\"}"
+    );
+}
+
+#[test]
+fn json_escapes_what_could_deceive_and_parses_to_the_same_name() {
+    let cases = [
+        ("", "."),
+        ("日本 ünï", "日本 ünï"),
+        ("a\n\t\"\\\u{1b}", r#"a\n\t\"\\\u001b"#),
+        ("a\u{7f}b", r"a\u007fb"),
+        ("ü\u{85}\u{9b}31m", r"ü\u0085\u009b31m"),
+        ("x\u{202e}y\u{2028}\"\u{feff}", r#"x\u202ey\u2028\"\ufeff"#),
+        ("tag\u{e0041}", r"tag\udb40\udc41"),
+    ];
+    for (name, expected) in cases {
+        let skipped = path(name.as_bytes());
+        let event = Event::Skipped { path: &skipped, kind: Kind::Socket, reason: "" };
+        let line = line(Format::Json, Record::Event(&event));
+        assert!(line.contains(&format!(r#""path":"{expected}","#)), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["path"], if name.is_empty() { "." } else { name });
+    }
+}
+
+#[test]
+fn problems_and_notices_as_json() {
+    assert_eq!(
+        json(Event::Problem(&unreadable())),
+        r#""level":"WARN","event":"problem","path":"secret.txt","sha256":"","action":"read the source file","cause":"Permission denied (os error 13)","errno":13,"consequence":"its replica is kept","message":"Cannot read the source file: Permission denied (os error 13); its replica is kept"}"#
+    );
+    let refused = json(Event::Problem(&refused()));
+    assert!(!refused.contains("sha256") && !refused.contains("errno"), "{refused}");
+    let log = path(b"l");
+    let cases = [
+        (
+            Notice::LogInside { side: Side::Replica, path: &log },
+            r#""log_inside","side":"replica","path":"l","#,
+        ),
+        (Notice::NotHeld(Feature::Owner), r#""not_held","feature":"owners and groups","#),
+        (Notice::NoLock, r#""no_lock","#),
+        (
+            Notice::FewerThreads { threads: 2, open_files: 64 },
+            r#""fewer_threads","threads":2,"open_files":64,"#,
+        ),
+        (Notice::ReplicaCreated(Path::new("/r")), r#""replica_created","replica":"/r","#),
+    ];
+    for (notice, expected) in cases {
+        let line = json(Event::Notice(notice));
+        assert!(line.contains(&format!(r#""event":"notice","notice":{expected}"message":""#)), "{line}");
+    }
+}
+
+#[test]
+fn the_end_of_a_pass_as_json() {
+    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
+    let reason = Hold::SourceReplaced.reason();
+    let cases = [
+        (Outcome::Done, "INFO", "\"pass_done\",\"pass\":7,".to_owned()),
+        (Outcome::Planned, "INFO", "\"pass_planned\",\"pass\":7,".to_owned()),
+        (
+            Outcome::Held(Hold::SourceReplaced),
+            "WARN",
+            format!("\"pass_held\",\"pass\":7,\"reason\":\"{reason}\","),
+        ),
+        (
+            Outcome::Interrupted(Signal::Interrupt),
+            "INFO",
+            "\"pass_stopped\",\"pass\":7,\"signal\":\"SIGINT\",".to_owned(),
+        ),
+        (
+            Outcome::ReplicaLost,
+            "WARN",
+            "\"pass_ended_early\",\"pass\":7,\"reason\":\"the replica folder disappeared\",".to_owned(),
+        ),
+    ];
+    for (outcome, level, head) in cases {
+        let line = json(Event::PassEnded(&report(outcome)));
+        assert_eq!(line, format!(r#""level":"{level}","event":{head}{counts}"#));
+    }
+    let mut first = report(Outcome::ReplicaLost);
+    first.replica_age = None;
+    assert!(json(Event::PassEnded(&first)).ends_with(r#""replica_age_seconds":null}"#));
+}
+
+#[test]
+fn the_life_of_the_program_as_json() {
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        json(started(Some(60), false)),
+        format!(
+            r#""level":"INFO","event":"started","version":"{version}","source":"/home","replica":"/mnt/home","interval_seconds":60.0,"dry_run":false,"log":"/var/log/file-sync.log"}}"#
+        )
+    );
+    assert!(json(started(None, true)).contains(r#""interval_seconds":null,"dry_run":true"#));
+    let failed = Error::ReplicaLocked { path: "/r".into() };
+    let overran = Event::Overran { number: 7, by: Duration::from_micros(12_345_678) };
+    let cases = [
+        (Event::PassStarted { number: 7 }, r#""level":"INFO","event":"pass_started","pass":7}"#),
+        (overran, r#""level":"WARN","event":"overran","pass":7,"by_seconds":12.346}"#),
+        (Event::Stopping(Signal::Terminate), r#""level":"INFO","event":"stopping","signal":"SIGTERM"}"#),
+        (Event::Stopped, r#""level":"INFO","event":"stopped"}"#),
+        (
+            Event::Failed(&failed),
+            r#""level":"ERROR","event":"failed","message":"The replica /r is locked by another file-sync; wait for it to end or stop it"}"#,
+        ),
+    ];
+    for (event, expected) in cases {
+        assert_eq!(json(event), expected);
+    }
+}
+
+/// Every example line of the document, in its order.
+fn examples(format: Format) -> Vec<String> {
+    let (a, docs, link, copy) = (path(b"docs/a.txt"), path(b"docs"), path(b"current"), path(b"docs/b.txt"));
+    let (odd, socket, same) = (path(b"my docs\xff"), path(b"run/x.sock"), path(b"notes.txt"));
+    let update = Operation {
+        size: Some(12_595),
+        digest: Some(abc()),
+        reason: "content differs",
+        ..Operation::new(Verb::Update, &a, Kind::File)
+    };
+    let symlink =
+        Operation { target: Some(b"releases/7"), ..Operation::new(Verb::Create, &link, Kind::Symlink) };
+    let linked = Operation { linked_to: Some(&a), ..Operation::new(Verb::Link, &copy, Kind::File) };
+    let subtree = Some(Subtree { files: 12, folders: 3, bytes: 3_565_158 });
+    let mut done = report(Outcome::Done);
+    done.counts.problems = 1;
+    let held = report(Outcome::Held(Hold::SourceReplaced));
+    let planned = report(Outcome::Planned);
+    let stopped = report(Outcome::Interrupted(Signal::Terminate));
+    let lost = report(Outcome::ReplicaLost);
+    let (unreadable, failed) = (unreadable(), Error::SourceMissing { path: "/home".into() });
+    let log = Path::new("/var/log/file-sync.log");
+    let full = "No space left on device (os error 28)";
+    let events = [
+        started(Some(60), false),
+        Event::Notice(Notice::NoLock),
+        Event::PassStarted { number: 7 },
+        Event::Done(update),
+        Event::Done(Operation { verb: Verb::Repair, replica_unreadable: true, reason: "", ..update }),
+        Event::Done(symlink),
+        Event::Done(linked),
+        Event::Done(Operation::new(Verb::Delete, &odd, Kind::Folder)),
+        Event::Planned(Operation { subtree, ..Operation::new(Verb::Create, &docs, Kind::Folder) }),
+        Event::Verified { path: &same, size: 12, digest: Some(abc()) },
+        Event::Skipped { path: &socket, kind: Kind::Socket, reason: "sockets are not mirrored" },
+        Event::Problem(&unreadable),
+        Event::PassEnded(&done),
+        Event::PassEnded(&planned),
+        Event::PassEnded(&held),
+        Event::PassEnded(&stopped),
+        Event::PassEnded(&lost),
+        Event::Overran { number: 7, by: Duration::from_millis(12_300) },
+        Event::Stopping(Signal::Terminate),
+        Event::Stopped,
+        Event::Failed(&failed),
+    ];
+    let records = [
+        Record::Unwritable { log, cause: full },
+        Record::Lost { log, lines: 1234 },
+        Record::NotShown { lines: 1 },
+    ];
+    let lines = events.iter().map(Record::Event).chain(records);
+    // The document need not follow every release.
+    lines.map(|record| line(format, record).replace(env!("CARGO_PKG_VERSION"), "0.1.0")).collect()
+}
+
+#[test]
+fn the_document_shows_every_line_as_it_is() {
+    for format in [Format::Text, Format::Json] {
+        let expected = examples(format);
+        let start = match format {
+            Format::Text => "20",
+            Format::Json => "{\"time\"",
+        };
+        let shown: Vec<&str> = DOCUMENT.lines().filter(|line| line.starts_with(start)).collect();
+        assert_eq!(shown, expected, "docs/log-format.md should have:\n{}", expected.join("\n"));
+    }
+}

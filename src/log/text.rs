@@ -1,0 +1,299 @@
+//! The text form of the log: time, level, verb, path, facts. `docs/log-format.md` documents it; a test compares.
+
+use crate::digest::Digest;
+use crate::monitor::{Event, Operation};
+use crate::path::shown;
+use crate::report::{Counts, Outcome, PassReport};
+use std::fmt::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use super::clock::Stamp;
+use super::record::{Level, Record};
+use super::words;
+
+/// The whole line with its newline, and where its verb ends.
+pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String, usize) {
+    let mut out = Out { text: String::with_capacity(256), head_end: 0 };
+    out.words(format_args!("{} {:<5} ", stamp.as_str(), level.word()));
+    match record {
+        Record::Event(event) => write_event(&mut out, event),
+        Record::Unwritable { log, cause } => out.message("log", &words::unwritable(log, cause)),
+        Record::Lost { log, lines } => out.message("log", &words::lost(log, *lines)),
+        Record::NotShown { lines } => out.message("console", &words::not_shown(*lines)),
+    }
+    out.text.push('\n');
+    (out.text, out.head_end)
+}
+
+/// A line in the making.
+struct Out {
+    text: String,
+    head_end: usize,
+}
+
+impl Out {
+    fn words(&mut self, words: fmt::Arguments<'_>) {
+        let written = self.text.write_fmt(words);
+        debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    }
+
+    /// The words that a terminal shows in bold.
+    fn head(&mut self, head: fmt::Arguments<'_>) {
+        self.words(head);
+        self.head_end = self.text.len();
+    }
+
+    fn message(&mut self, head: &str, message: &str) {
+        self.head(format_args!("{head}"));
+        self.words(format_args!(" {}", words::one_line(message)));
+    }
+
+    fn digest(&mut self, digest: Option<Digest>) {
+        if let Some(digest) = digest {
+            self.words(format_args!(" sha256={digest}"));
+        }
+    }
+}
+
+fn write_event(out: &mut Out, event: &Event<'_>) {
+    match event {
+        Event::Started { source, replica, interval, log, dry_run } => {
+            write_start(out, source, replica, *interval, *dry_run);
+            out.words(format_args!(" log {}", words::path(log)));
+        }
+        Event::PassStarted { number } => {
+            out.head(format_args!("pass {number}"));
+            out.words(format_args!(" started"));
+        }
+        Event::Verified { path, size, digest } => {
+            out.head(format_args!("same"));
+            out.words(format_args!(" {path} {}", words::size(*size)));
+            out.digest(*digest);
+        }
+        Event::Done(operation) => {
+            out.head(format_args!("{}", operation.verb.word()));
+            write_facts(out, operation);
+        }
+        Event::Planned(operation) => {
+            out.head(format_args!("would {}", operation.verb.word()));
+            write_facts(out, operation);
+        }
+        Event::Skipped { path, kind, reason } => {
+            out.head(format_args!("skip"));
+            let reason = if reason.is_empty() { kind.word() } else { reason };
+            out.words(format_args!(" {} ({})", words::below(path, *kind), words::one_line(reason)));
+        }
+        Event::Problem(problem) => {
+            out.head(format_args!("problem"));
+            out.words(format_args!(" {}", problem.path));
+            if problem.content_unreadable {
+                out.words(format_args!(" sha256=\"\""));
+            }
+            out.words(format_args!(" {}", words::one_line(&problem.to_string())));
+        }
+        Event::Notice(notice) => out.message("notice", &words::notice(notice)),
+        Event::PassEnded(report) => write_pass_end(out, report),
+        Event::Overran { number, by } => {
+            out.head(format_args!("pass {number}"));
+            out.words(format_args!(
+                " overran its interval by {}; the next one starts now",
+                words::duration(*by)
+            ));
+        }
+        Event::Stopping(signal) => {
+            out.head(format_args!("file-sync"));
+            out.words(format_args!(" stopping on {signal}"));
+        }
+        Event::Stopped => {
+            out.head(format_args!("file-sync"));
+            out.words(format_args!(" stopped"));
+        }
+        Event::Failed(error) => out.message("file-sync", &format!("failed: {error}")),
+    }
+}
+
+fn write_start(out: &mut Out, source: &Path, replica: &Path, interval: Option<Duration>, dry_run: bool) {
+    out.head(format_args!("file-sync"));
+    out.words(format_args!(
+        " {} started: source {} replica {}",
+        env!("CARGO_PKG_VERSION"),
+        words::path(source),
+        words::path(replica)
+    ));
+    // A dry run is one pass whatever the interval.
+    if dry_run {
+        out.words(format_args!(" dry run"));
+    } else if let Some(interval) = interval {
+        out.words(format_args!(" interval {} s", interval.as_secs_f64()));
+    } else {
+        out.words(format_args!(" single pass"));
+    }
+}
+
+fn write_facts(out: &mut Out, operation: &Operation<'_>) {
+    let Operation {
+        verb: _,
+        path,
+        kind,
+        size,
+        digest,
+        replica_unreadable,
+        target,
+        linked_to,
+        subtree,
+        reason,
+    } = operation;
+    out.words(format_args!(" {}", words::below(path, *kind)));
+    if let Some(target) = target {
+        out.words(format_args!(" -> {}", shown(target)));
+    }
+    if let Some(linked_to) = linked_to {
+        out.words(format_args!(" => {linked_to}"));
+    }
+    if let Some(size) = size {
+        out.words(format_args!(" {}", words::size(*size)));
+    }
+    out.digest(*digest);
+    if *replica_unreadable {
+        out.words(format_args!(" replica_sha256=\"\""));
+    }
+    if let Some(subtree) = subtree {
+        if subtree.folders == 0 && subtree.files == 0 {
+            out.words(format_args!(" (empty)"));
+        } else {
+            out.words(format_args!(
+                " ({}, {}, {})",
+                words::counted(subtree.folders, "folder", "folders"),
+                words::counted(subtree.files, "file", "files"),
+                words::size(subtree.bytes),
+            ));
+        }
+    }
+    if !reason.is_empty() {
+        out.words(format_args!(" ({})", words::one_line(reason)));
+    }
+}
+
+fn write_pass_end(out: &mut Out, report: &PassReport) {
+    out.head(format_args!("pass {}", report.number));
+    let counts = counts(&report.counts);
+    let duration = words::duration(report.duration);
+    let age = match report.replica_age {
+        Some(age) => format!("replica is {} old", words::age(age)),
+        None => "replica age unknown".to_owned(),
+    };
+    match report.outcome {
+        Outcome::Done => {
+            out.words(format_args!(" done: {counts}, {duration}, {age}"));
+            if report.counts.problems > 0 {
+                let problems = words::counted(report.counts.problems, "problem", "problems");
+                out.words(format_args!(" but for {problems}"));
+            }
+        }
+        Outcome::Planned => {
+            let plan = plan(&report.counts);
+            out.words(format_args!(" planned: {plan}, {duration}, nothing was written"));
+        }
+        Outcome::Held(hold) => {
+            out.words(format_args!(" held: {}; nothing was changed", hold.reason()));
+        }
+        Outcome::Interrupted(signal) => {
+            out.words(format_args!(" stopped by {signal}: {counts}, {duration}, {age}"));
+        }
+        Outcome::ReplicaLost => {
+            out.words(format_args!(
+                " ended early: the replica folder disappeared; {counts}, {duration}, {age}"
+            ));
+        }
+    }
+}
+
+/// What was done, in one order; what is rare is left out where it is zero.
+fn counts(counts: &Counts) -> String {
+    let Counts {
+        created,
+        updated,
+        repaired,
+        retyped,
+        linked,
+        metadata,
+        deleted,
+        unchanged,
+        skipped,
+        problems,
+        bytes_read,
+        bytes_written,
+    } = *counts;
+    let mut list = List::default();
+    list.always(created, "created");
+    list.always(updated, "updated");
+    list.unless_zero(repaired, "repaired");
+    list.unless_zero(retyped, "retyped");
+    list.unless_zero(linked, "linked");
+    list.unless_zero(metadata, "metadata set");
+    list.always(deleted, "deleted");
+    list.always(unchanged, "unchanged");
+    list.unless_zero(skipped, "skipped");
+    list.always(problems, if problems == 1 { "problem" } else { "problems" });
+    list.item(format!("{} read", words::size(bytes_read)));
+    list.item(format!("{} written", words::size(bytes_written)));
+    list.0
+}
+
+/// What would be done, in the same order.
+fn plan(counts: &Counts) -> String {
+    let Counts {
+        created,
+        updated,
+        repaired,
+        retyped,
+        linked,
+        metadata,
+        deleted,
+        unchanged,
+        skipped,
+        problems,
+        bytes_read,
+        bytes_written,
+    } = *counts;
+    let mut list = List::default();
+    list.always(created, "to create");
+    list.always(updated, "to update");
+    list.unless_zero(repaired, "to repair");
+    list.unless_zero(retyped, "to retype");
+    list.unless_zero(linked, "to link");
+    list.unless_zero(metadata, "metadata to set");
+    list.always(deleted, "to delete");
+    list.always(unchanged, "unchanged");
+    list.unless_zero(skipped, "skipped");
+    list.always(problems, if problems == 1 { "problem" } else { "problems" });
+    list.item(format!("{} read", words::size(bytes_read)));
+    if bytes_written > 0 {
+        list.item(format!("{} to write", words::size(bytes_written)));
+    }
+    list.0
+}
+
+/// Items joined by commas.
+#[derive(Default)]
+struct List(String);
+
+impl List {
+    fn item(&mut self, item: String) {
+        if !self.0.is_empty() {
+            self.0.push_str(", ");
+        }
+        self.0.push_str(&item);
+    }
+
+    fn always(&mut self, count: u64, what: &str) {
+        self.item(format!("{} {what}", words::number(count)));
+    }
+
+    fn unless_zero(&mut self, count: u64, what: &str) {
+        if count > 0 {
+            self.always(count, what);
+        }
+    }
+}
