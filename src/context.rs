@@ -38,6 +38,7 @@ pub struct Context<'a> {
     totals: Totals,
     told: AtomicU32,
     lost: AtomicBool,
+    disturbed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -82,6 +83,7 @@ impl<'a> Context<'a> {
             totals: Totals::default(),
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
+            disturbed: AtomicBool::new(false),
         }
     }
 
@@ -110,6 +112,20 @@ impl<'a> Context<'a> {
             });
         }
         here
+    }
+
+    /// Tells that something else removes folders of the replica while this pass works in them: once, because a replica
+    /// that is being deleted would give one problem per file.
+    pub fn replica_disturbed(&self, path: &RelPath) {
+        if self.check_replica() && !self.disturbed.swap(true, Ordering::Relaxed) {
+            self.count_problem(&Problem {
+                path: path.clone(),
+                action: "work on this folder of the replica",
+                cause: Cause::Refused("something else removed it during the pass"),
+                consequence: "the next pass makes it again; further folders like it are not told",
+                content_unreadable: false,
+            });
+        }
     }
 
     /// Looks whether the source path still leads to the folder of this pass.

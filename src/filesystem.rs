@@ -87,7 +87,8 @@ impl Filesystem {
     /// Learns from a modification time that was set and reads back as another one. Returns false when no rule explains
     /// the difference (something else wrote to the file).
     pub fn learn_mtime(&self, set: Timestamp, shown: Timestamp) -> bool {
-        const STEPS: [u32; 7] = [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
+        const STEPS: [u32; 7] =
+            [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
         if let Some(step) = STEPS.into_iter().find(|step| truncate(set, *step) == shown) {
             self.step.fetch_max(step, Ordering::Relaxed);
         } else if set.seconds < shown.seconds && shown.nanoseconds == 0 && shown.seconds <= 315_619_200 {
@@ -224,7 +225,7 @@ pub fn mode_for(source: &Entry, uid: u32, gid: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::tests::file;
+    use crate::survey::reconcile::tests::file;
 
     fn at(seconds: i64, nanoseconds: u32) -> Timestamp {
         Timestamp { seconds, nanoseconds }

@@ -77,8 +77,10 @@ impl Mirror {
                 return Err(Error::ReplicaUnusable { path: path(), action: "examined", cause: errno.into() });
             }
         }
-        let relation = roots::relation(&options.source, &options.replica)
-            .map_err(|errno| Error::System { action: "find out where the two folders are", cause: errno.into() })?;
+        let relation = roots::relation(&options.source, &options.replica).map_err(|errno| Error::System {
+            action: "find out where the two folders are",
+            cause: errno.into(),
+        })?;
         if let Some(relation) = relation {
             return Err(Error::RootsOverlap {
                 relation,
@@ -89,10 +91,12 @@ impl Mirror {
         let mut first_notices = Vec::new();
         let protected = protected(&options)?;
         if let Some((side, path)) = &protected {
-            first_notices.push(FirstNotice::LogInside(*side, RelPath::from_bytes(roots::bytes_of(path).to_vec())));
+            first_notices
+                .push(FirstNotice::LogInside(*side, RelPath::from_bytes(roots::bytes_of(path).to_vec())));
         }
         let limit = crate::fs::open_file_limit();
-        let affordable = usize::try_from(limit.saturating_sub(RESERVED) / 2 / PER_THREAD).unwrap_or(usize::MAX).max(1);
+        let affordable =
+            usize::try_from(limit.saturating_sub(RESERVED) / 2 / PER_THREAD).unwrap_or(usize::MAX).max(1);
         let threads = options.threads.clamp(1, affordable);
         if threads < options.threads {
             first_notices.push(FirstNotice::FewerThreads(threads, limit));
@@ -149,7 +153,13 @@ impl Mirror {
         if outcome == Outcome::ReplicaLost {
             self.locked = None;
         }
-        Ok(PassReport { number, outcome, counts, duration: BootTime::now().since(started), replica_age: None })
+        Ok(PassReport {
+            number,
+            outcome,
+            counts,
+            duration: BootTime::now().since(started),
+            replica_age: None,
+        })
     }
 
     /// How many folders of each tree stay open.
@@ -192,7 +202,10 @@ impl Mirror {
             match place::lock_folder(fd.as_fd()) {
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) => return Err(Error::ReplicaLocked { path }),
-                Err(errno) if is_unsupported(errno) || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) => {
+                Err(errno)
+                    if is_unsupported(errno)
+                        || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) =>
+                {
                     monitor.event(&Event::Notice(Notice::NoLock));
                 }
                 Err(errno) => return Err(unusable("locked", errno)),
@@ -217,8 +230,10 @@ fn check_source(options: &MirrorOptions) -> Result<(), Error> {
 fn protected(options: &MirrorOptions) -> Result<Option<(Side, PathBuf)>, Error> {
     let Some(log) = &options.log else { return Ok(None) };
     for (side, root) in [(Side::Source, &options.source), (Side::Replica, &options.replica)] {
-        let below = roots::position_below(root, log)
-            .map_err(|errno| Error::System { action: "find out where the log file is", cause: errno.into() })?;
+        let below = roots::position_below(root, log).map_err(|errno| Error::System {
+            action: "find out where the log file is",
+            cause: errno.into(),
+        })?;
         if let Some(below) = below.filter(|below| !below.as_os_str().is_empty()) {
             return Ok(Some((side, below)));
         }

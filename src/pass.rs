@@ -96,7 +96,8 @@ fn root_pair(context: &Context<'_>) -> Pair {
 /// Writes every filesystem that this pass wrote to to its disk. True when that worked.
 fn sync(context: &Context<'_>, plan: &Plan) -> bool {
     let mut synced = HashSet::new();
-    let folders = plan.changes.iter().map(|change| &change.pair).chain(plan.folders.iter().map(|folder| &folder.pair));
+    let folders =
+        plan.changes.iter().map(|change| &change.pair).chain(plan.folders.iter().map(|folder| &folder.pair));
     let folders = context.replica.1.iter().chain(folders.filter_map(|pair| pair.replica.as_ref()));
     let mut all = true;
     context.interrupt.begin_disk_wait();

@@ -38,8 +38,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const FOLDER: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC).union(OFlags::NOCTTY).union(OFlags::NONBLOCK);
+const FOLDER: OFlags = OFlags::RDONLY
+    .union(OFlags::DIRECTORY)
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NOCTTY)
+    .union(OFlags::NONBLOCK);
 
 impl Dir {
     /// Opens a root; symbolic links in `path` are followed, as the user's own words are. At most `capacity` further
@@ -171,7 +174,11 @@ impl Drop for Dir {
 }
 
 /// Opens a folder without touching its access time where the kernel allows that (owner or root).
-fn open_folder<P: rustix::path::Arg + Copy>(at: BorrowedFd<'_>, path: P, flags: OFlags) -> Result<OwnedFd, Errno> {
+fn open_folder<P: rustix::path::Arg + Copy>(
+    at: BorrowedFd<'_>,
+    path: P,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
     match openat(at, path, flags | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => openat(at, path, flags, Mode::empty()),
         opened => opened,
@@ -213,7 +220,8 @@ mod tests {
         assert!(open_descriptors() <= before + 40, "{} more", open_descriptors() - before);
         let mut dir = dir;
         while let Some(parent) = dir.parent().cloned() {
-            rustix::fs::unlinkat(&*parent.open().unwrap(), dir.name(), rustix::fs::AtFlags::REMOVEDIR).unwrap();
+            rustix::fs::unlinkat(&*parent.open().unwrap(), dir.name(), rustix::fs::AtFlags::REMOVEDIR)
+                .unwrap();
             dir = parent;
         }
     }

@@ -74,7 +74,8 @@ pub fn position_below(root: &Path, path: &Path) -> Result<Option<PathBuf>, Errno
 
 /// The path with all symbolic links and `..` resolved, whether it exists or not.
 fn resolved(path: &Path) -> Result<PathBuf, Errno> {
-    let absolute = std::path::absolute(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let absolute =
+        std::path::absolute(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     Ok(resolve(&absolute))
 }
 
@@ -104,7 +105,9 @@ fn place_on_filesystem(mounts: &[u8], path: &Path) -> Option<(Vec<u8>, PathBuf)>
     let mut best: Option<(usize, Vec<u8>, PathBuf)> = None;
     for line in mounts.split(|byte| *byte == b'\n') {
         let mut fields = line.split(|byte| *byte == b' ').skip(2);
-        let (Some(device), Some(root), Some(point)) = (fields.next(), fields.next(), fields.next()) else { continue };
+        let (Some(device), Some(root), Some(point)) = (fields.next(), fields.next(), fields.next()) else {
+            continue;
+        };
         let (root, point) = (unescape(root), unescape(point));
         let Ok(below) = path.strip_prefix(&point) else { continue };
         let depth = Path::new(&point).components().count();

@@ -1,7 +1,9 @@
 //! `statx(2)` as [`Entry`].
 
 use crate::entry::{Entry, FileId, Kind, Timestamp};
-use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx,
+};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;

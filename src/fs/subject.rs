@@ -4,9 +4,9 @@
 use crate::entry::{Entry, Timestamp};
 use crate::fs::stat::{entry_at, entry_of};
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat, fchmod,
-    fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr, lremovexattr, lsetxattr,
-    openat, utimensat,
+    AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
+    fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr,
+    lremovexattr, lsetxattr, openat, utimensat,
 };
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -56,7 +56,8 @@ impl Subject<'_> {
             Subject::Named(folder, name) => {
                 // fchmodat(2) would follow a link that was swapped in. A path descriptor pins the inode, and /proc
                 // leads to exactly that inode.
-                let pinned = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+                let pinned =
+                    openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
                 if entry_of(pinned.as_fd())?.kind == crate::entry::Kind::Symlink {
                     return Err(Errno::LOOP);
                 }

@@ -5,26 +5,31 @@
 //! stack stays flat however deep the tree is. What is kept in memory is the changes, the folders in flight, and the
 //! files with several names that are not yet settled.
 
-use crate::compare::{Comparison, compare_contents};
+pub mod compare;
+mod contents;
+pub mod links;
+mod merge;
+mod problems;
+pub mod reconcile;
+
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{Differences, MetadataComparison, compare_metadata};
-use crate::fs::attributes::{Attributes, is_system_made, namespace};
-use crate::fs::content::open_to_read;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::subject::Subject;
-use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
-use crate::links::{LinkTable, Verdict};
-use crate::monitor::{Event, Feature, Verb};
+use crate::fs::{Errno, is_gone, stat};
+use crate::monitor::{Feature, Verb};
 use crate::plan::{Action, Change, Counted, FolderChange, Pair, Plan, Watch};
 use crate::problem::{Cause, Problem, Side};
-use crate::reconcile::{Decision, Sighting, content_verb, reconcile};
+use crate::survey::links::LinkTable;
+use crate::survey::merge::{Merge, Position};
+use crate::survey::reconcile::{Decision, Sighting, reconcile};
 use rayon::{Scope, ThreadPool};
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many names are one task.
 const CHUNK: usize = 256;
@@ -44,49 +49,33 @@ pub fn survey(context: &Context<'_>, pool: &ThreadPool, root: Arc<Pair>) -> Plan
     context.unchanged(resolution.unchanged);
     plan.changes.extend(resolution.changes);
     plan.anchors = resolution.anchors;
-    plan.changes.sort_by_cached_key(|change| (change.pair.path(), change.name.clone()));
-    plan.folders.sort_by_cached_key(|folder| folder.pair.path());
+    sort(&mut plan);
     plan
+}
+
+/// Sorts the changes by folder and name. The path of each folder is made once: a folder may have a million changes.
+fn sort(plan: &mut Plan) {
+    let mut ranks: HashMap<*const Pair, usize> = HashMap::new();
+    let mut pairs: Vec<&Arc<Pair>> = Vec::new();
+    for change in &plan.changes {
+        ranks.entry(Arc::as_ptr(&change.pair)).or_insert_with(|| {
+            pairs.push(&change.pair);
+            0
+        });
+    }
+    pairs.sort_by_cached_key(|pair| pair.path());
+    for (rank, pair) in pairs.into_iter().enumerate() {
+        ranks.insert(Arc::as_ptr(pair), rank);
+    }
+    let rank = |change: &Change| ranks.get(&Arc::as_ptr(&change.pair));
+    plan.changes.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
+    plan.folders.sort_by_cached_key(|folder| folder.pair.path());
 }
 
 struct Survey<'a> {
     context: &'a Context<'a>,
     plan: Mutex<Plan>,
     links: LinkTable,
-}
-
-/// The listings of a folder pair.
-struct Merge {
-    pair: Arc<Pair>,
-    source: Listing,
-    replica: Listing,
-}
-
-/// A position in both listings.
-#[derive(Clone, Copy, Default)]
-struct Position {
-    source: usize,
-    replica: usize,
-}
-
-impl Merge {
-    /// The next name in the order of raw bytes, and which sides have it.
-    fn next(&self, at: &mut Position) -> Option<(&CStr, bool, bool)> {
-        let (source, replica) = (self.source.get(at.source), self.replica.get(at.replica));
-        let (name, in_source, in_replica) = match (source, replica) {
-            (None, None) => return None,
-            (Some(name), None) => (name, true, false),
-            (None, Some(name)) => (name, false, true),
-            (Some(ours), Some(theirs)) => match ours.to_bytes().cmp(theirs.to_bytes()) {
-                std::cmp::Ordering::Less => (ours, true, false),
-                std::cmp::Ordering::Equal => (ours, true, true),
-                std::cmp::Ordering::Greater => (theirs, false, true),
-            },
-        };
-        at.source += usize::from(in_source);
-        at.replica += usize::from(in_replica);
-        Some((name, in_source, in_replica))
-    }
 }
 
 /// The open folders of a pair.
@@ -96,7 +85,7 @@ struct Doors<'a> {
     replica: Option<BorrowedFd<'a>>,
 }
 
-impl<'a> Survey<'a> {
+impl Survey<'_> {
     /// One folder pair: its own metadata, its two listings, then its names.
     fn visit<'s>(&'s self, scope: &Scope<'s>, pair: Arc<Pair>) {
         if self.context.is_halted() {
@@ -117,8 +106,7 @@ impl<'a> Survey<'a> {
             }
         };
         // Both are tried, so that both are told; either one blocks everything below.
-        let (source, replica) =
-            (listing(Side::Source, &pair.source), listing(Side::Replica, &pair.replica));
+        let (source, replica) = (listing(Side::Source, &pair.source), listing(Side::Replica, &pair.replica));
         self.compare_folders(
             &pair,
             source.as_ref().and_then(|(_, fd)| fd.as_ref()),
@@ -138,8 +126,7 @@ impl<'a> Survey<'a> {
         replica_fd: Option<&Arc<OwnedFd>>,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
-        let (Ok(source), Ok(replica)) =
-            (facts_of(source_dir, source_fd), facts_of(replica_dir, replica_fd))
+        let (Ok(source), Ok(replica)) = (facts_of(source_dir, source_fd), facts_of(replica_dir, replica_fd))
         else {
             return;
         };
@@ -209,15 +196,15 @@ impl<'a> Survey<'a> {
     ) -> u64 {
         let pair = &merge.pair;
         let Some(watch) = self.context.watch_below(pair.watch, name) else { return 0 };
-        let mut source = self.look(pair, Side::Source, doors.source.filter(|_| in_source), name);
+        let source = self.look(pair, Side::Source, doors.source.filter(|_| in_source), name);
         let replica = self.look(pair, Side::Replica, doors.replica.filter(|_| in_replica), name);
         if in_source && source == Sighting::Absent {
             // It vanished since the listing: neither a problem nor a deletion in this pass.
             return 0;
         }
-        if let (Sighting::Present(entry), Watch::On(_)) = (&mut source, watch)
-            && entry.kind != Kind::Folder
-            && in_replica
+        if let (Sighting::Present(ours), Sighting::Present(theirs), Watch::On(_)) = (&source, &replica, watch)
+            && ours.kind != Kind::Folder
+            && theirs.kind == Kind::Folder
         {
             self.holds_log(pair, name);
             return 0;
@@ -254,13 +241,19 @@ impl<'a> Survey<'a> {
                     self.leave_out(pair, name, source.kind, missing);
                 }
                 if let (true, Sighting::Present(replica)) = (delete, &replica) {
-                    self.delete(scope, pair, name, replica, "the source has something there that is left out");
+                    self.delete(
+                        scope,
+                        pair,
+                        name,
+                        replica,
+                        "the source has something there that is left out",
+                    );
                 }
                 0
             }
             Decision::Create => {
                 if let Sighting::Present(source) = &source {
-                    let subtree = self.count_below(scope, &pair.source, name, source);
+                    let subtree = self.count_below(scope, Side::Source, pair, name, source);
                     self.push(Change { subtree, ..change(pair, name, source, Action::Create) });
                 }
                 0
@@ -268,7 +261,7 @@ impl<'a> Survey<'a> {
             Decision::Replace(Verb::Retype, reason) => {
                 if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
                     self.links.count_name(replica);
-                    let subtree = self.count_below(scope, &pair.source, name, source);
+                    let subtree = self.count_below(scope, Side::Source, pair, name, source);
                     let action = Action::Replace(Verb::Retype);
                     let expected = Some(replica.id);
                     self.push(Change { subtree, expected, reason, ..change(pair, name, source, action) });
@@ -279,7 +272,9 @@ impl<'a> Survey<'a> {
             | Decision::CompareContents
             | Decision::CompareTargets
             | Decision::CompareMetadata) => {
-                let (Sighting::Present(source), Sighting::Present(replica)) = (source, replica) else { return 0 };
+                let (Sighting::Present(source), Sighting::Present(replica)) = (source, replica) else {
+                    return 0;
+                };
                 if decision == Decision::CompareContents && source.size >= LARGE {
                     let (merge, name) = (Arc::clone(merge), Box::<CStr>::from(name));
                     scope.spawn(move |_| {
@@ -333,7 +328,9 @@ impl<'a> Survey<'a> {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
                 action: "use this folder of the replica",
-                cause: Cause::Refused("it is a mount of the source's own filesystem, so writing to it could change the source"),
+                cause: Cause::Refused(
+                    "it is a mount of the source's own filesystem, so writing to it could change the source",
+                ),
                 consequence: "nothing at or below it is changed; unmount it",
                 content_unreadable: false,
             });
@@ -363,7 +360,7 @@ impl<'a> Survey<'a> {
         reason: &'static str,
     ) {
         self.links.count_name(replica);
-        let subtree = self.count_below(scope, &pair.replica, name, replica);
+        let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
         let expected = Some(replica.id);
         self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
     }
@@ -378,33 +375,28 @@ impl<'a> Survey<'a> {
         }
     }
 
-    fn holds_log(&self, pair: &Pair, name: &CStr) {
-        self.context.problem(&Problem {
-            path: pair.path().join(name),
-            action: "replace this folder of the replica",
-            cause: Cause::Refused("the log file lies in it"),
-            consequence: "it is kept; put the log elsewhere with --log_file",
-            content_unreadable: false,
-        });
-    }
-
     /// Starts counting what lies below a folder that is on one side only; none for everything else.
     fn count_below<'s>(
         &'s self,
         scope: &Scope<'s>,
-        parent: &Option<Arc<Dir>>,
+        side: Side,
+        pair: &Pair,
         name: &CStr,
         entry: &Entry,
     ) -> Option<Arc<Counted>> {
+        let parent = match side {
+            Side::Source => &pair.source,
+            Side::Replica => &pair.replica,
+        };
         let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder)?.child(name, entry.id);
         let counted = Arc::new(Counted::default());
         let task = Arc::clone(&counted);
-        scope.spawn(move |scope| self.count(scope, dir, task));
+        scope.spawn(move |scope| self.count(scope, side, dir, task));
         Some(counted)
     }
 
     /// Counts one folder of a subtree. What cannot be read is not counted; apply tells it when it gets there.
-    fn count<'s>(&'s self, scope: &Scope<'s>, dir: Arc<Dir>, counted: Arc<Counted>) {
+    fn count<'s>(&'s self, scope: &Scope<'s>, side: Side, dir: Arc<Dir>, counted: Arc<Counted>) {
         if self.context.is_halted() {
             return;
         }
@@ -419,15 +411,21 @@ impl<'a> Survey<'a> {
                 Kind::Folder => {
                     folders += 1;
                     let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));
-                    scope.spawn(move |scope| self.count(scope, child, counted));
+                    scope.spawn(move |scope| self.count(scope, side, child, counted));
                 }
-                Kind::File | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
+                Kind::File
+                | Kind::Symlink
+                | Kind::Fifo
+                | Kind::Socket
+                | Kind::CharDevice
+                | Kind::BlockDevice => {
                     files += 1;
                     if entry.kind == Kind::File {
                         bytes += entry.size;
                     }
-                    // Harmless for names of the source: inodes of the two trees are never the same.
-                    self.links.count_name(&entry);
+                    if side == Side::Replica {
+                        self.links.count_name(&entry);
+                    }
                 }
             }
         }
@@ -436,255 +434,11 @@ impl<'a> Survey<'a> {
         counted.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn compare_large(
-        &self,
-        pair: &Arc<Pair>,
-        name: &CStr,
-        decision: Decision,
-        entries: (&Entry, &Entry),
-    ) -> u64 {
-        let open = |dir: &Option<Arc<Dir>>| dir.as_ref().and_then(|dir| dir.open().ok());
-        let (source, replica) = (open(&pair.source), open(&pair.replica));
-        let doors = Doors {
-            source: source.as_ref().map(|fd| fd.as_fd()),
-            replica: replica.as_ref().map(|fd| fd.as_fd()),
-        };
-        if self.context.is_halted() { 0 } else { self.compare(pair, doors, name, decision, entries) }
-    }
-
-    /// Compares two entries of one kind that are not folders. Returns 1 when nothing differs.
-    fn compare(
-        &self,
-        pair: &Arc<Pair>,
-        doors: Doors<'_>,
-        name: &CStr,
-        decision: Decision,
-        (source, replica): (&Entry, &Entry),
-    ) -> u64 {
-        if source.links > 1 || replica.links > 1 {
-            if self.links.enter(pair, name, source, replica) {
-                let verdict = self.verdict(pair, doors, name, decision, (source, replica));
-                self.links.judge(source, replica, verdict);
-            }
-            return 0;
-        }
-        let change = change(pair, name, source, Action::Create);
-        match self.verdict(pair, doors, name, decision, (source, replica)) {
-            Verdict::Same(differences) if differences.any() => {
-                let action = Action::SetMetadata(differences);
-                self.push(Change { action, expected: Some(replica.id), ..change });
-                0
-            }
-            Verdict::Same(_) => 1,
-            Verdict::Replace { verb, reason, replica_unreadable } => {
-                let action = Action::Replace(verb);
-                self.push(Change { action, expected: Some(replica.id), replica_unreadable, reason, ..change });
-                0
-            }
-            Verdict::Unknown => 0,
-        }
-    }
-
-    fn verdict(
-        &self,
-        pair: &Arc<Pair>,
-        doors: Doors<'_>,
-        name: &CStr,
-        decision: Decision,
-        (source, replica): (&Entry, &Entry),
-    ) -> Verdict {
-        let (Some(source_folder), Some(replica_folder)) = (doors.source, doors.replica) else {
-            return Verdict::Unknown;
-        };
-        let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
-        let subjects = match decision {
-            Decision::Replace(verb, reason) => {
-                return Verdict::Replace { verb, reason, replica_unreadable: false };
-            }
-            Decision::CompareContents => {
-                return self.compare_files(pair, (source_folder, replica_folder), name, (source, replica));
-            }
-            Decision::CompareTargets => {
-                match (place::read_symlink(source_folder, name), place::read_symlink(replica_folder, name)) {
-                    (Ok(ours), Ok(theirs)) if ours == theirs => named,
-                    (Ok(_), Ok(_)) => {
-                        let verb = content_verb(source, replica);
-                        return Verdict::Replace { verb, reason: "target differs", replica_unreadable: false };
-                    }
-                    (Err(errno), _) => return self.unreadable_source(pair, name, errno),
-                    (Ok(_), Err(errno)) => return replace_unreadable(errno),
-                }
-            }
-            Decision::CompareMetadata => named,
-            Decision::Nothing
-            | Decision::Descend
-            | Decision::Create
-            | Decision::Delete(_)
-            | Decision::LeaveOut { .. }
-            | Decision::Blocked(_) => return Verdict::Unknown,
-        };
-        self.same_but_metadata(pair, name, (source, replica), subjects)
-    }
-
-    fn compare_files(
-        &self,
-        pair: &Arc<Pair>,
-        (source_folder, replica_folder): (BorrowedFd<'_>, BorrowedFd<'_>),
-        name: &CStr,
-        (source, replica): (&Entry, &Entry),
-    ) -> Verdict {
-        let source_file = match open_to_read(source_folder, name, self.context.owns(source.uid)) {
-            Ok(file) => file,
-            Err(errno) => return self.unreadable_source(pair, name, errno),
-        };
-        let replica_file = match open_to_read(replica_folder, name, self.context.owns(replica.uid)) {
-            Ok(file) => file,
-            Err(errno) => return replace_unreadable(errno),
-        };
-        let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
-        let sparse = source.may_have_holes();
-        let sizes = (source.size, source.blocks.saturating_mul(512));
-        match compare_contents(self.context, source_file, replica_file, sizes, sparse) {
-            Comparison::Equal(digest) => {
-                if self.context.monitor.wants_verified() {
-                    let path = pair.path().join(name);
-                    self.context.monitor.event(&Event::Verified { path: &path, size: source.size, digest });
-                }
-                let subjects = (Subject::Open(source_file), Subject::Open(replica_file));
-                self.same_but_metadata(pair, name, (source, replica), subjects)
-            }
-            Comparison::Different => Verdict::Replace {
-                verb: content_verb(source, replica),
-                reason: "content differs",
-                replica_unreadable: false,
-            },
-            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
-            Comparison::ReplicaUnreadable(errno) => replace_unreadable(errno),
-            Comparison::Interrupted => Verdict::Unknown,
-        }
-    }
-
-    fn same_but_metadata(
-        &self,
-        pair: &Arc<Pair>,
-        name: &CStr,
-        (source, replica): (&Entry, &Entry),
-        (ours, theirs): (Subject<'_>, Subject<'_>),
-    ) -> Verdict {
-        let mut differences = self.metadata(pair, source, replica);
-        // A symbolic link has only attributes that root may set.
-        if source.kind != Kind::Symlink || self.context.privileged {
-            match self.attributes_differ(pair, ours, theirs) {
-                Ok(differ) => differences.attributes = differ,
-                Err((_, errno)) if is_gone(errno) => return Verdict::Unknown,
-                Err(failed) => self.unreadable_attributes(pair, Some(name), failed),
-            }
-        }
-        Verdict::Same(differences)
-    }
-
-    fn metadata(&self, pair: &Pair, source: &Entry, replica: &Entry) -> Differences {
-        let MetadataComparison { differences, owner_not_held, mode_not_held, mtime_not_held } =
-            compare_metadata(source, replica, &pair.filesystem, self.context.privileged);
-        for (not_held, feature) in
-            [(owner_not_held, Feature::Owner), (mode_not_held, Feature::Mode), (mtime_not_held, Feature::Mtime)]
-        {
-            if not_held {
-                self.context.not_held(feature);
-            }
-        }
-        differences
-    }
-
-    fn attributes_differ(
-        &self,
-        pair: &Pair,
-        source: Subject<'_>,
-        replica: Subject<'_>,
-    ) -> Result<bool, (Side, Errno)> {
-        let privileged = self.context.privileged;
-        let ours = match Attributes::read(source, privileged) {
-            Err(errno) if is_unsupported(errno) => Attributes::default(),
-            read => read.map_err(|errno| (Side::Source, errno))?,
-        };
-        let theirs = match Attributes::read(replica, privileged) {
-            Err(errno) if is_unsupported(errno) => {
-                for (name, _) in ours.iter() {
-                    if let Some(feature) = namespace(name, privileged) {
-                        pair.filesystem.learn_missing(feature);
-                        self.context.not_held(feature);
-                    }
-                }
-                return Ok(false);
-            }
-            read => read.map_err(|errno| (Side::Replica, errno))?,
-        };
-        let mut differ = false;
-        for (name, value) in ours.iter() {
-            let Some(feature) = namespace(name, privileged) else { continue };
-            if theirs.get(name) == Some(value) {
-                continue;
-            }
-            if pair.filesystem.holds(feature) {
-                differ = true;
-            } else {
-                self.context.not_held(feature);
-            }
-        }
-        Ok(differ || theirs.iter().any(|(name, _)| ours.get(name).is_none() && !is_system_made(name)))
-    }
-
-    fn unreadable_source(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
-        // Gone, or another kind by now (EINVAL: no symbolic link any more): the next pass sees it.
-        if !is_gone(errno) && errno != Errno::INVAL {
-            self.context.problem(&Problem {
-                path: pair.path().join(name),
-                action: "read the source file",
-                cause: Cause::System(errno),
-                consequence: "it is skipped and its replica kept",
-                content_unreadable: true,
-            });
-        }
-        Verdict::Unknown
-    }
-
-    fn unreadable_attributes(&self, pair: &Pair, name: Option<&CStr>, (side, errno): (Side, Errno)) {
-        if is_gone(errno) {
-            return;
-        }
-        self.context.problem(&Problem {
-            path: name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
-            action: match side {
-                Side::Source => "read the extended attributes in the source",
-                Side::Replica => "read the extended attributes in the replica",
-            },
-            cause: Cause::System(errno),
-            consequence: "those of the replica are kept as they are",
-            content_unreadable: false,
-        });
-    }
-
-    fn unreadable_folder(&self, pair: &Pair, side: Side, errno: Errno) {
-        self.context.problem(&Problem {
-            path: pair.path(),
-            action: match side {
-                Side::Source => "read the source folder",
-                Side::Replica => "read the replica folder",
-            },
-            cause: Cause::System(errno),
-            consequence: match side {
-                Side::Source => "its replica is kept with everything below",
-                Side::Replica => "nothing below it is changed in this pass",
-            },
-            content_unreadable: false,
-        });
-    }
-
     fn push(&self, change: Change) {
         self.plan().changes.push(change);
     }
 
-    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+    fn plan(&self) -> MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -701,14 +455,6 @@ fn change(pair: &Arc<Pair>, name: &CStr, entry: &Entry, action: Action) -> Chang
         subtree: None,
         reason: "",
     }
-}
-
-/// A replica that cannot be read is replaced, unless it is not what it was any more: then the next pass sees it.
-fn replace_unreadable(errno: Errno) -> Verdict {
-    if is_gone(errno) || errno == Errno::INVAL {
-        return Verdict::Unknown;
-    }
-    Verdict::Replace { verb: Verb::Repair, reason: "the replica cannot be read", replica_unreadable: true }
 }
 
 /// The facts of a folder: of the open one, else by its name in its parent.

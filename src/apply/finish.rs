@@ -130,7 +130,8 @@ fn set_mtime(filesystem: &Filesystem, model: Model<'_>, target: Subject<'_>) -> 
 fn is_immutable(target: Subject<'_>, errno: Errno) -> bool {
     errno == Errno::PERM
         && target.entry().is_ok_and(|entry| {
-            entry.kind != Kind::Symlink && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)
+            entry.kind != Kind::Symlink
+                && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)
         })
 }
 

@@ -166,9 +166,8 @@ fn resolve_group(
     out: &mut Resolution,
 ) {
     group.members.sort_by_cached_key(|member| member.pair.path().join(&member.name));
-    let verdict_of = |id: FileId| {
-        group.verdicts.iter().find(|(other, _)| *other == id).and_then(|(_, verdict)| *verdict)
-    };
+    let verdict_of =
+        |id: FileId| group.verdicts.iter().find(|(other, _)| *other == id).and_then(|(_, verdict)| *verdict);
     let is_free = |id: FileId| names.get(&id).is_none_or(|(links, seen)| seen >= links);
     let Some(first) = group.members.first() else { return };
     let can_link = first.pair.filesystem.holds(Feature::HardLinks);
@@ -177,7 +176,9 @@ fn resolve_group(
     let mut candidates: Vec<(usize, FileId)> = group
         .verdicts
         .iter()
-        .filter(|(id, verdict)| matches!(verdict, Some(Verdict::Same(_))) && is_free(*id) && !taken.contains(id))
+        .filter(|(id, verdict)| {
+            matches!(verdict, Some(Verdict::Same(_))) && is_free(*id) && !taken.contains(id)
+        })
         .map(|(id, _)| (group.members.iter().filter(|member| member.replica == *id).count(), *id))
         .collect();
     candidates.sort_unstable_by_key(|(members, id)| (std::cmp::Reverse(*members), *id));
@@ -250,9 +251,10 @@ mod tests {
     use super::*;
     use crate::filesystem::Filesystem;
     use crate::plan::Watch;
-    use crate::reconcile::tests::file;
+    use crate::survey::reconcile::tests::file;
 
-    const SAME: Verdict = Verdict::Same(Differences { mode: false, owner: false, mtime: false, attributes: false });
+    const SAME: Verdict =
+        Verdict::Same(Differences { mode: false, owner: false, mtime: false, attributes: false });
     const OTHER: Verdict =
         Verdict::Replace { verb: Verb::Update, reason: "content differs", replica_unreadable: false };
 
@@ -260,8 +262,11 @@ mod tests {
         Entry { links, ..file(inode) }
     }
 
-    /// Enters names (name, source inode and links, replica inode and links, verdict) and tells what comes out.
-    fn resolve(names: &[(&CStr, (u64, u32), (u64, u32), Verdict)], deleted: &[(u64, u32)]) -> Vec<String> {
+    /// A name, the source's inode and links, the replica's inode and links, what comparing them found.
+    type Name<'a> = (&'a CStr, (u64, u32), (u64, u32), Verdict);
+
+    /// Enters names and tells what comes out.
+    fn resolve(names: &[Name<'_>], deleted: &[(u64, u32)]) -> Vec<String> {
         let pair = Arc::new(Pair {
             source: None,
             replica: None,

@@ -3,9 +3,9 @@
 //! Absence is checked again right before each destruction: the source root is still the same folder, the source's
 //! folder is still where it was, and it still lacks the name.
 
+use crate::apply::finish::make_writable;
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
-use crate::finish::make_writable;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::{Errno, is_gone, place, stat};
@@ -39,8 +39,7 @@ impl Licence<'_> {
         let absent = |lookup: Result<Entry, Errno>| lookup.is_err_and(|errno| errno == Errno::NOENT);
         match &pair.source {
             Some(dir) => {
-                is_in_place(dir)
-                    && dir.open().is_ok_and(|fd| absent(stat::entry_at(fd.as_fd(), name)))
+                is_in_place(dir) && dir.open().is_ok_and(|fd| absent(stat::entry_at(fd.as_fd(), name)))
             }
             None => lacks_path(context, &pair.path().join(name)),
         }
@@ -143,7 +142,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: 
             match remove_inner(context, level, &name, &path, licence) {
                 Ok(None) => {}
                 Ok(Some((below, entry))) => levels.push((below, entry)),
-                Err(()) => level.stays = true,
+                Err(Stays) => level.stays = true,
             }
             continue;
         }
@@ -156,15 +155,21 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: 
     }
 }
 
-/// Removes one name inside a folder that is being emptied; a folder is entered instead. An error has been told.
+/// An entry that could not be removed, which has been told.
+struct Stays;
+
+/// Removes one name inside a folder that is being emptied; a folder is entered instead.
 fn remove_inner(
     context: &Context<'_>,
     level: &Level,
     name: &CStr,
     path: &RelPath,
     licence: Licence<'_>,
-) -> Result<Option<(Level, Entry)>, ()> {
-    let told = |cause: Cause| problem(context, path, cause);
+) -> Result<Option<(Level, Entry)>, Stays> {
+    let told = |cause: Cause| {
+        problem(context, path, cause);
+        Stays
+    };
     let fd = level.dir.open().map_err(|errno| told(Cause::System(errno)))?;
     let entry = match stat::entry_at(fd.as_fd(), name) {
         Ok(entry) => entry,
@@ -173,10 +178,10 @@ fn remove_inner(
     };
     if entry.kind != Kind::Folder {
         let removed = place::remove_file(fd.as_fd(), name);
-        return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(()) };
+        return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Stays) };
     }
     if !licence.holds(context) {
-        return Err(());
+        return Err(Stays);
     }
     match enter(context, &level.dir, name, &entry, path.clone()) {
         Ok(below) => Ok(Some((below, entry))),

@@ -1,11 +1,10 @@
 //! Making one entry in the replica: into a private temporary, checked, then published in one step.
 
-use crate::compare::{hash_zeros, hasher_for};
+use crate::apply::finish::{Model, set_metadata};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileId, Kind};
 use crate::filesystem::Filesystem;
-use crate::finish::{Model, set_metadata};
 use crate::fs::content::{
     BUFFER, Segment, create_private, open_to_read, read_at, segment, set_length, with_buffers, write_at,
 };
@@ -13,6 +12,7 @@ use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
 use crate::monitor::Feature;
 use crate::problem::Cause;
+use crate::survey::compare::{hash_zeros, hasher_for};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -126,7 +126,9 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     let taken = |errno| match errno {
         Errno::EXIST => Failed::Because(
             ACTION,
-            Cause::Refused("the replica has another entry of that name (do upper and lower case count as the same there?)"),
+            Cause::Refused(
+                "the replica has another entry of that name (do upper and lower case count as the same there?)",
+            ),
             false,
         ),
         errno => Failed::replica(ACTION)(errno),
@@ -161,7 +163,8 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
             match place::rename_to_free(folder, temporary, at.name) {
                 Ok(()) => Ok(Some(aside)),
                 Err(errno) => {
-                    place::rename_to_free(folder, &aside, at.name).map_err(Failed::replica("put the old entry back"))?;
+                    place::rename_to_free(folder, &aside, at.name)
+                        .map_err(Failed::replica("put the old entry back"))?;
                     Err(taken(errno))
                 }
             }
@@ -198,7 +201,9 @@ fn make_special(
         let feature = match source.kind {
             Kind::Symlink => Feature::Symlinks,
             Kind::Fifo => Feature::Fifos,
-            Kind::File | Kind::Folder | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => Feature::Devices,
+            Kind::File | Kind::Folder | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
+                Feature::Devices
+            }
         };
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
         // a file can be made in it.
@@ -254,7 +259,8 @@ fn copy_file(
     if before.kind != Kind::File {
         return Err(Failed::Vanished);
     }
-    let copy = create_private(at.replica, temporary).map_err(Failed::replica("make a temporary file in the replica"))?;
+    let copy = create_private(at.replica, temporary)
+        .map_err(Failed::replica("make a temporary file in the replica"))?;
     let copy = copy.as_fd();
     let mut attempt = 1;
     let (digest, unstable) = loop {
@@ -317,7 +323,8 @@ fn copy_content(
                         }
                         let want = (range.end - at).min(BUFFER as u64) as usize;
                         let piece = buffer.get_mut(..want).unwrap_or_default();
-                        let read = read_at(source, piece, at).map_err(Failed::source("read the source file"))?;
+                        let read =
+                            read_at(source, piece, at).map_err(Failed::source("read the source file"))?;
                         let piece = piece.get(..read).unwrap_or_default();
                         write_at(copy, piece, at).map_err(Failed::replica("write the replica file"))?;
                         if let Some(hasher) = &mut hasher {

@@ -182,12 +182,17 @@ pub(crate) mod tests {
                 assert_eq!(decision, expected, "{source} over {replica}");
             }
             let created = reconcile(&of(source), &Sighting::Absent, &able);
-            let expected = match source {
-                Kind::Socket => Decision::LeaveOut { missing: None, delete: false },
-                _ => Decision::Create,
+            let expected = if source == Kind::Socket {
+                Decision::LeaveOut { missing: None, delete: false }
+            } else {
+                Decision::Create
             };
             assert_eq!(created, expected, "{source} alone");
-            assert_eq!(reconcile(&Sighting::Absent, &of(source), &able), Decision::Delete(""), "{source} extra");
+            assert_eq!(
+                reconcile(&Sighting::Absent, &of(source), &able),
+                Decision::Delete(""),
+                "{source} extra"
+            );
         }
         assert_eq!(reconcile(&Sighting::Absent, &Sighting::Absent, &able), Decision::Nothing);
     }
@@ -199,7 +204,11 @@ pub(crate) mod tests {
             let unreadable = Sighting::Unreadable;
             assert_eq!(reconcile(&unreadable, &known, &able), Decision::Blocked(Side::Source), "{known:?}");
             if known != Sighting::Unreadable {
-                assert_eq!(reconcile(&known, &unreadable, &able), Decision::Blocked(Side::Replica), "{known:?}");
+                assert_eq!(
+                    reconcile(&known, &unreadable, &able),
+                    Decision::Blocked(Side::Replica),
+                    "{known:?}"
+                );
             }
         }
     }

@@ -1,0 +1,122 @@
+//! Files with several names: the first name is copied, every other one is linked to it.
+
+use crate::apply::copy::{Destination, Failed, discard, publish};
+use crate::apply::{Apply, Job, Place, lock};
+use crate::entry::Entry;
+use crate::fs::{Errno, is_unsupported, place, stat};
+use crate::monitor::{Feature, Operation, Verb};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+impl Apply<'_> {
+    /// Makes one name of a file that has several: the first is copied, the others are linked to it.
+    pub(super) fn make_linked(&self, job: &Job, entry: &Entry) {
+        let Some(replica) = &job.pair.replica else { return };
+        let key = (entry.id, replica.id().device);
+        let anchor = {
+            let mut anchors = lock(&self.anchors);
+            match anchors.get(&key) {
+                Some(None) => {
+                    lock(&self.deferred).push(job.clone());
+                    return;
+                }
+                Some(Some(place)) => Some(place.clone()),
+                None => {
+                    anchors.insert(key, None);
+                    None
+                }
+            }
+        };
+        if let Some(anchor) = anchor {
+            match self.link(job, entry, &anchor) {
+                Ok(()) => return,
+                Err(Some(failed)) => return self.failed(job, failed),
+                // It cannot be linked there. If its own content is right it stays; else it becomes the new anchor.
+                Err(None) if job.content_is_right => return self.context.unchanged(1),
+                Err(None) => {}
+            }
+        } else if job.content_is_right {
+            lock(&self.anchors).remove(&key);
+            return self.context.unchanged(1);
+        }
+        let made = self.make_alone(job, entry);
+        let mut anchors = lock(&self.anchors);
+        match made {
+            Some(place) => anchors.insert(key, Some(place)),
+            None => anchors.remove(&key),
+        };
+    }
+
+    /// Links one name to its anchor.
+    ///
+    /// # Errors
+    /// None when linking is impossible here and copying is not; else what went wrong.
+    fn link(&self, job: &Job, entry: &Entry, anchor: &Place) -> Result<(), Option<Failed>> {
+        const ACTION: &str = "link it to its other name";
+        let failed = |errno| Some(Failed::replica(ACTION)(errno));
+        let Some(replica) = &job.pair.replica else { return Ok(()) };
+        let folder = replica.open().map_err(failed)?;
+        let Ok(from) = anchor.folder.open() else { return Err(None) };
+        let temporary = place::temporary_name().map_err(failed)?;
+        match place::make_link(from.as_fd(), &anchor.name, folder.as_fd(), &temporary) {
+            Ok(()) => {}
+            // Too many links, or another filesystem, or the anchor is gone.
+            Err(Errno::MLINK | Errno::XDEV | Errno::NOENT) => return Err(None),
+            Err(errno) if errno == Errno::PERM || is_unsupported(errno) => {
+                job.pair.filesystem.learn_missing(Feature::HardLinks);
+                self.context.not_held(Feature::HardLinks);
+                return Err(None);
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+        let at = Destination {
+            source: folder.as_fd(),
+            replica: folder.as_fd(),
+            filesystem: &job.pair.filesystem,
+            name: &job.name,
+            expected: job.expected,
+        };
+        if stat::entry_at(folder.as_fd(), &temporary).map(|linked| linked.id) != Ok(anchor.id) {
+            discard(folder.as_fd(), &temporary);
+            return Err(None);
+        }
+        if job.expected == Some(anchor.id) {
+            // rename(2) does nothing when both names are the same file already.
+            discard(folder.as_fd(), &temporary);
+            self.context.unchanged(1);
+            return Ok(());
+        }
+        match publish(at, &temporary, false) {
+            Ok(leftover) => {
+                let path = job.path();
+                let other = anchor.folder.path().join(&anchor.name);
+                self.context.done(Operation {
+                    linked_to: Some(&other),
+                    ..Operation::new(Verb::Link, &path, entry.kind)
+                });
+                if let Some(leftover) = leftover {
+                    lock(&self.leftovers).push((Arc::clone(replica), leftover, path));
+                }
+                Ok(())
+            }
+            Err(failed) => {
+                discard(folder.as_fd(), &temporary);
+                Err(Some(failed))
+            }
+        }
+    }
+
+    /// The names that waited for their inode, one after the other.
+    pub(super) fn link_deferred(&self) {
+        let jobs = std::mem::take(&mut *lock(&self.deferred));
+        for job in jobs {
+            if self.context.is_halted() {
+                return;
+            }
+            if let Some(entry) = self.look(&job) {
+                self.touch(&job.pair);
+                self.make(&job, &entry);
+            }
+        }
+    }
+}

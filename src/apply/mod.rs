@@ -1,0 +1,376 @@
+//! Carrying the plan out: the only part that writes.
+//!
+//! In this order: creates and updates, in parallel; hard links to what is there now; deletions, deepest first; once
+//! more what found no room before the deletions; the metadata of the folders that were worked in, deepest first.
+
+pub mod copy;
+pub mod finish;
+mod folders;
+mod linked;
+mod metadata;
+pub mod remove;
+
+use crate::apply::copy::{Destination, Failed, Made, make_entry};
+use crate::apply::finish::make_writable;
+use crate::apply::folders::NewFolder;
+use crate::apply::remove::{Licence, Target, remove};
+use crate::context::Context;
+use crate::entry::{Entry, FileId, Kind};
+use crate::fs::dir::Dir;
+use crate::fs::{Errno, is_gone, stat};
+use crate::monitor::{Feature, Operation, Verb};
+use crate::path::RelPath;
+use crate::plan::{Action, Change, Pair, Plan};
+use crate::problem::{Cause, Problem};
+use rayon::{Scope, ThreadPool};
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// So many changes, or names of a new folder, are one task.
+const CHUNK: usize = 64;
+
+/// Files of at least this size are copied in a task of their own.
+const LARGE: u64 = 1 << 20;
+
+/// Carries out a plan that the guard let through.
+pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
+    let apply = Apply {
+        context,
+        anchors: Mutex::new(HashMap::new()),
+        deferred: Mutex::default(),
+        no_room: Mutex::default(),
+        leftovers: Mutex::default(),
+        touched: Mutex::default(),
+    };
+    for anchor in &plan.anchors {
+        let key = (anchor.source, anchor.folder.id().device);
+        let place =
+            Place { folder: Arc::clone(&anchor.folder), name: anchor.name.clone(), id: anchor.replica };
+        lock(&apply.anchors).insert(key, Some(place));
+    }
+    let (removals, changes): (Vec<&Change>, Vec<&Change>) =
+        plan.changes.iter().partition(|change| change.action == Action::Delete);
+
+    pool.in_place_scope(|scope| apply.change_all(scope, &changes));
+    apply.link_deferred();
+    pool.in_place_scope(|scope| apply.remove_all(scope, &removals));
+    apply.remove_leftovers();
+    apply.try_again(pool);
+    apply.finish_folders(plan);
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A name in the replica and the inode it leads to.
+#[derive(Clone)]
+struct Place {
+    folder: Arc<Dir>,
+    name: Box<CStr>,
+    id: FileId,
+}
+
+/// One entry to make.
+#[derive(Clone)]
+struct Job {
+    pair: Arc<Pair>,
+    name: Box<CStr>,
+    verb: Verb,
+    expected: Option<FileId>,
+    replica_unreadable: bool,
+    reason: &'static str,
+    /// True when the content under the name is right and only the link is missing.
+    content_is_right: bool,
+}
+
+impl Job {
+    fn of(change: &Change, verb: Verb) -> Job {
+        Job {
+            pair: Arc::clone(&change.pair),
+            name: change.name.clone(),
+            verb,
+            expected: change.expected,
+            replica_unreadable: change.replica_unreadable,
+            reason: change.reason,
+            content_is_right: change.action == Action::Link { same: true },
+        }
+    }
+
+    fn path(&self) -> RelPath {
+        self.pair.path().join(&self.name)
+    }
+}
+
+/// What a name that shares its inode with others waits for.
+type Anchors = HashMap<(FileId, u64), Option<Place>>;
+
+struct Apply<'a> {
+    context: &'a Context<'a>,
+    /// Where each source inode of several names is in the replica; none while it is being copied.
+    anchors: Mutex<Anchors>,
+    /// Names that wait for their inode to be copied.
+    deferred: Mutex<Vec<Job>>,
+    /// What found no room.
+    no_room: Mutex<Vec<Job>>,
+    /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
+    leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
+    /// Folders that have to be finished at the end, though no planned change names them.
+    touched: Mutex<Vec<Arc<Pair>>>,
+}
+
+impl Apply<'_> {
+    /// Creates, updates and metadata: a chunk, after handing the rest to whoever is free.
+    fn change_all<'s>(&'s self, scope: &Scope<'s>, changes: &'s [&'s Change]) {
+        let (chunk, rest) = changes.split_at(changes.len().min(CHUNK));
+        if !rest.is_empty() {
+            scope.spawn(move |scope| self.change_all(scope, rest));
+        }
+        let mut prepared: Option<&Arc<Pair>> = None;
+        for change in chunk {
+            if self.context.is_halted() {
+                return;
+            }
+            if !prepared.is_some_and(|pair| Arc::ptr_eq(pair, &change.pair)) {
+                if let Some(dir) = &change.pair.replica {
+                    make_writable(self.context, dir);
+                }
+                prepared = Some(&change.pair);
+            }
+            match change.action {
+                Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
+                Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
+                Action::Link { .. } => lock(&self.deferred).push(Job::of(change, Verb::Link)),
+                Action::SetMetadata(differences) => self.set_metadata(change, differences.words()),
+                Action::Delete => {}
+            }
+        }
+    }
+
+    /// Makes one entry now, or, for a large file, in a task of its own. `holder` is the new folder that waits for it,
+    /// already held once for this job.
+    fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
+        let Some(entry) = self.look(&job) else { return self.release(holder) };
+        match entry.kind {
+            Kind::Folder => {
+                self.make_folder(scope, &job, holder.clone());
+                self.release(holder);
+            }
+            Kind::File if entry.size >= LARGE => scope.spawn(move |_| {
+                self.make(&job, &entry);
+                self.release(holder);
+            }),
+            Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => {
+                self.make(&job, &entry);
+                self.release(holder);
+            }
+        }
+    }
+
+    /// The source's entry as it is now; none when there is nothing to do.
+    fn look(&self, job: &Job) -> Option<Entry> {
+        let dir = job.pair.source.as_ref()?;
+        match dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)) {
+            Ok(entry) => Some(entry),
+            Err(errno) if is_gone(errno) => None,
+            Err(errno) => {
+                let failed = Failed::Because("look at it in the source", Cause::System(errno), true);
+                self.failed(job, failed);
+                None
+            }
+        }
+    }
+
+    /// Makes one entry that is not a folder.
+    fn make(&self, job: &Job, entry: &Entry) {
+        if self.context.is_halted() {
+            return;
+        }
+        self.context.interrupt.beat();
+        if entry.kind == Kind::Folder {
+            // It became a folder meanwhile: the next pass sees it.
+            return;
+        }
+        if entry.kind == Kind::Socket {
+            return self.context.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
+        }
+        let feature = match entry.kind {
+            Kind::Symlink => Some(Feature::Symlinks),
+            Kind::Fifo => Some(Feature::Fifos),
+            Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
+            Kind::File | Kind::Folder | Kind::Socket => None,
+        };
+        if let Some(feature) = feature.filter(|feature| !job.pair.filesystem.holds(*feature)) {
+            self.context.not_held(feature);
+            return self.context.left_out();
+        }
+        if entry.links > 1 && job.pair.filesystem.holds(Feature::HardLinks) {
+            self.make_linked(job, entry);
+        } else {
+            self.make_alone(job, entry);
+        }
+    }
+
+    /// Makes an entry by copying it. Returns where it is then.
+    fn make_alone(&self, job: &Job, entry: &Entry) -> Option<Place> {
+        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return None };
+        let made = self.open(source, replica).and_then(|(source, replica)| {
+            let at = Destination {
+                source: source.as_fd(),
+                replica: replica.as_fd(),
+                filesystem: &job.pair.filesystem,
+                name: &job.name,
+                expected: job.expected,
+            };
+            make_entry(self.context, at, entry)
+        });
+        match made {
+            Ok(made) => {
+                let place = Place { folder: Arc::clone(replica), name: job.name.clone(), id: made.entry.id };
+                self.made(job, made);
+                Some(place)
+            }
+            Err(failed) => {
+                self.failed(job, failed);
+                None
+            }
+        }
+    }
+
+    fn open(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
+        let source = match source.open() {
+            Err(errno) if is_gone(errno) => return Err(Failed::Vanished),
+            opened => opened
+                .map_err(|errno| Failed::Because("open the source folder", Cause::System(errno), false))?,
+        };
+        let replica = replica.open().map_err(Failed::replica("open the replica folder"))?;
+        Ok((source, replica))
+    }
+
+    /// Tells what was made.
+    fn made(&self, job: &Job, made: Made) {
+        let path = job.path();
+        let linked_verb = if job.verb == Verb::Link { Verb::Update } else { job.verb };
+        let reason = if made.unstable { "unstable: it changed while it was read" } else { job.reason };
+        self.context.done(Operation {
+            size: (made.entry.kind == Kind::File).then_some(made.entry.size),
+            digest: made.digest,
+            replica_unreadable: job.replica_unreadable,
+            target: made.target.as_deref().map(CStr::to_bytes),
+            reason,
+            ..Operation::new(linked_verb, &path, made.entry.kind)
+        });
+        if made.unstable {
+            self.problem(
+                &path,
+                "copy the source file at rest",
+                Cause::Refused("it changes all the time while it is read"),
+                "its last copy is kept, which may mix two moments",
+            );
+        }
+        if let Some((action, errno)) = made.not_set {
+            self.problem(&path, action, Cause::System(errno), "its content is right");
+        }
+        if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
+            lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
+        }
+    }
+
+    fn failed(&self, job: &Job, failed: Failed) {
+        match failed {
+            Failed::Vanished | Failed::Halted => {
+                self.context.check_replica();
+            }
+            Failed::NotHeld => self.context.left_out(),
+            Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
+                self.context.replica_disturbed(&job.pair.path());
+            }
+            full if full.is_full() => lock(&self.no_room).push(job.clone()),
+            Failed::Because(action, cause, content_unreadable) => self.context.problem(&Problem {
+                path: job.path(),
+                action,
+                cause,
+                consequence: match job.expected {
+                    Some(_) => "the old replica is kept",
+                    None => "it is missing in the replica",
+                },
+                content_unreadable,
+            }),
+        }
+    }
+
+    fn problem(&self, path: &RelPath, action: &'static str, cause: Cause, consequence: &'static str) {
+        self.context.problem(&Problem {
+            path: path.clone(),
+            action,
+            cause,
+            consequence,
+            content_unreadable: false,
+        });
+    }
+
+    /// Removes what the source no longer has: a chunk, after handing the rest on.
+    fn remove_all<'s>(&'s self, scope: &Scope<'s>, removals: &'s [&'s Change]) {
+        let (chunk, rest) = removals.split_at(removals.len().min(CHUNK));
+        if !rest.is_empty() {
+            scope.spawn(move |scope| self.remove_all(scope, rest));
+        }
+        for change in chunk {
+            if self.context.is_halted() {
+                return;
+            }
+            let Some(folder) = &change.pair.replica else { continue };
+            make_writable(self.context, folder);
+            let path = change.pair.path().join(&change.name);
+            let target =
+                Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
+            remove(self.context, target, Licence::Absent(&change.pair, &change.name));
+        }
+    }
+
+    fn remove_leftovers(&self) {
+        let leftovers = std::mem::take(&mut *lock(&self.leftovers));
+        for (folder, name, path) in leftovers {
+            if self.context.is_halted() {
+                return;
+            }
+            let target =
+                Target { folder: &folder, name: &name, expected: None, path: &path, tell_top: false };
+            remove(self.context, target, Licence::Replaced);
+        }
+    }
+
+    /// What found no room before the deletions is tried once more.
+    fn try_again(&self, pool: &ThreadPool) {
+        let jobs = std::mem::take(&mut *lock(&self.no_room));
+        if jobs.is_empty() {
+            return;
+        }
+        pool.in_place_scope(|scope| {
+            for job in jobs {
+                if !self.context.is_halted() {
+                    self.touch(&job.pair);
+                    self.start(scope, job, None);
+                }
+            }
+        });
+        self.link_deferred();
+        for job in std::mem::take(&mut *lock(&self.no_room)) {
+            self.problem(
+                &job.path(),
+                "copy it, even after the deletions",
+                Cause::System(Errno::NOSPC),
+                match job.expected {
+                    Some(_) => "the old replica is kept",
+                    None => "it is missing in the replica",
+                },
+            );
+        }
+        self.remove_leftovers();
+    }
+}
+
+/// The open folders of a pair.
+type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);

@@ -1,0 +1,239 @@
+//! Comparing two entries of one kind: content, symbolic link target, metadata.
+
+use crate::entry::{Entry, Kind};
+use crate::filesystem::{Differences, MetadataComparison, compare_metadata};
+use crate::fs::attributes::{Attributes, is_system_made, namespace};
+use crate::fs::content::open_to_read;
+use crate::fs::dir::Dir;
+use crate::fs::subject::Subject;
+use crate::fs::{Errno, is_gone, is_unsupported, place};
+use crate::monitor::{Event, Feature, Verb};
+use crate::plan::{Action, Change, Pair};
+use crate::problem::Side;
+use crate::survey::compare::{Comparison, compare_contents};
+use crate::survey::links::Verdict;
+use crate::survey::reconcile::{Decision, content_verb};
+use crate::survey::{Doors, Survey, change};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+impl Survey<'_> {
+    pub(super) fn compare_large(
+        &self,
+        pair: &Arc<Pair>,
+        name: &CStr,
+        decision: Decision,
+        entries: (&Entry, &Entry),
+    ) -> u64 {
+        let open = |dir: &Option<Arc<Dir>>| dir.as_ref().and_then(|dir| dir.open().ok());
+        let (source, replica) = (open(&pair.source), open(&pair.replica));
+        let doors = Doors {
+            source: source.as_ref().map(|fd| fd.as_fd()),
+            replica: replica.as_ref().map(|fd| fd.as_fd()),
+        };
+        if self.context.is_halted() { 0 } else { self.compare(pair, doors, name, decision, entries) }
+    }
+
+    /// Compares two entries of one kind that are not folders. Returns 1 when nothing differs.
+    pub(super) fn compare(
+        &self,
+        pair: &Arc<Pair>,
+        doors: Doors<'_>,
+        name: &CStr,
+        decision: Decision,
+        (source, replica): (&Entry, &Entry),
+    ) -> u64 {
+        if source.links > 1 || replica.links > 1 {
+            if self.links.enter(pair, name, source, replica) {
+                let verdict = self.verdict(pair, doors, name, decision, (source, replica));
+                self.links.judge(source, replica, verdict);
+            }
+            return 0;
+        }
+        let change = change(pair, name, source, Action::Create);
+        match self.verdict(pair, doors, name, decision, (source, replica)) {
+            Verdict::Same(differences) if differences.any() => {
+                let action = Action::SetMetadata(differences);
+                self.push(Change { action, expected: Some(replica.id), ..change });
+                0
+            }
+            Verdict::Same(_) => 1,
+            Verdict::Replace { verb, reason, replica_unreadable } => {
+                let action = Action::Replace(verb);
+                self.push(Change {
+                    action,
+                    expected: Some(replica.id),
+                    replica_unreadable,
+                    reason,
+                    ..change
+                });
+                0
+            }
+            Verdict::Unknown => 0,
+        }
+    }
+
+    fn verdict(
+        &self,
+        pair: &Arc<Pair>,
+        doors: Doors<'_>,
+        name: &CStr,
+        decision: Decision,
+        (source, replica): (&Entry, &Entry),
+    ) -> Verdict {
+        let (Some(source_folder), Some(replica_folder)) = (doors.source, doors.replica) else {
+            return Verdict::Unknown;
+        };
+        let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
+        let subjects = match decision {
+            Decision::Replace(verb, reason) => {
+                return Verdict::Replace { verb, reason, replica_unreadable: false };
+            }
+            Decision::CompareContents => {
+                return self.compare_files(pair, (source_folder, replica_folder), name, (source, replica));
+            }
+            Decision::CompareTargets => {
+                match (place::read_symlink(source_folder, name), place::read_symlink(replica_folder, name)) {
+                    (Ok(ours), Ok(theirs)) if ours == theirs => named,
+                    (Ok(_), Ok(_)) => {
+                        let verb = content_verb(source, replica);
+                        return Verdict::Replace {
+                            verb,
+                            reason: "target differs",
+                            replica_unreadable: false,
+                        };
+                    }
+                    (Err(errno), _) => return self.unreadable_source(pair, name, errno),
+                    (Ok(_), Err(errno)) => return replace_unreadable(errno),
+                }
+            }
+            Decision::CompareMetadata => named,
+            Decision::Nothing
+            | Decision::Descend
+            | Decision::Create
+            | Decision::Delete(_)
+            | Decision::LeaveOut { .. }
+            | Decision::Blocked(_) => return Verdict::Unknown,
+        };
+        self.same_but_metadata(pair, name, (source, replica), subjects)
+    }
+
+    fn compare_files(
+        &self,
+        pair: &Arc<Pair>,
+        (source_folder, replica_folder): (BorrowedFd<'_>, BorrowedFd<'_>),
+        name: &CStr,
+        (source, replica): (&Entry, &Entry),
+    ) -> Verdict {
+        let source_file = match open_to_read(source_folder, name, self.context.owns(source.uid)) {
+            Ok(file) => file,
+            Err(errno) => return self.unreadable_source(pair, name, errno),
+        };
+        let replica_file = match open_to_read(replica_folder, name, self.context.owns(replica.uid)) {
+            Ok(file) => file,
+            Err(errno) => return replace_unreadable(errno),
+        };
+        let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
+        let sparse = source.may_have_holes();
+        let sizes = (source.size, source.blocks.saturating_mul(512));
+        match compare_contents(self.context, source_file, replica_file, sizes, sparse) {
+            Comparison::Equal(digest) => {
+                if self.context.monitor.wants_verified() {
+                    let path = pair.path().join(name);
+                    self.context.monitor.event(&Event::Verified { path: &path, size: source.size, digest });
+                }
+                let subjects = (Subject::Open(source_file), Subject::Open(replica_file));
+                self.same_but_metadata(pair, name, (source, replica), subjects)
+            }
+            Comparison::Different => Verdict::Replace {
+                verb: content_verb(source, replica),
+                reason: "content differs",
+                replica_unreadable: false,
+            },
+            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
+            Comparison::ReplicaUnreadable(errno) => replace_unreadable(errno),
+            Comparison::Interrupted => Verdict::Unknown,
+        }
+    }
+
+    fn same_but_metadata(
+        &self,
+        pair: &Arc<Pair>,
+        name: &CStr,
+        (source, replica): (&Entry, &Entry),
+        (ours, theirs): (Subject<'_>, Subject<'_>),
+    ) -> Verdict {
+        let mut differences = self.metadata(pair, source, replica);
+        // A symbolic link has only attributes that root may set.
+        if source.kind != Kind::Symlink || self.context.privileged {
+            match self.attributes_differ(pair, ours, theirs) {
+                Ok(differ) => differences.attributes = differ,
+                Err((_, errno)) if is_gone(errno) => return Verdict::Unknown,
+                Err(failed) => self.unreadable_attributes(pair, Some(name), failed),
+            }
+        }
+        Verdict::Same(differences)
+    }
+
+    pub(super) fn metadata(&self, pair: &Pair, source: &Entry, replica: &Entry) -> Differences {
+        let MetadataComparison { differences, owner_not_held, mode_not_held, mtime_not_held } =
+            compare_metadata(source, replica, &pair.filesystem, self.context.privileged);
+        for (not_held, feature) in [
+            (owner_not_held, Feature::Owner),
+            (mode_not_held, Feature::Mode),
+            (mtime_not_held, Feature::Mtime),
+        ] {
+            if not_held {
+                self.context.not_held(feature);
+            }
+        }
+        differences
+    }
+
+    pub(super) fn attributes_differ(
+        &self,
+        pair: &Pair,
+        source: Subject<'_>,
+        replica: Subject<'_>,
+    ) -> Result<bool, (Side, Errno)> {
+        let privileged = self.context.privileged;
+        let ours = match Attributes::read(source, privileged) {
+            Err(errno) if is_unsupported(errno) => Attributes::default(),
+            read => read.map_err(|errno| (Side::Source, errno))?,
+        };
+        let theirs = match Attributes::read(replica, privileged) {
+            Err(errno) if is_unsupported(errno) => {
+                for (name, _) in ours.iter() {
+                    if let Some(feature) = namespace(name, privileged) {
+                        pair.filesystem.learn_missing(feature);
+                        self.context.not_held(feature);
+                    }
+                }
+                return Ok(false);
+            }
+            read => read.map_err(|errno| (Side::Replica, errno))?,
+        };
+        let mut differ = false;
+        for (name, value) in ours.iter() {
+            let Some(feature) = namespace(name, privileged) else { continue };
+            if theirs.get(name) == Some(value) {
+                continue;
+            }
+            if pair.filesystem.holds(feature) {
+                differ = true;
+            } else {
+                self.context.not_held(feature);
+            }
+        }
+        Ok(differ || theirs.iter().any(|(name, _)| ours.get(name).is_none() && !is_system_made(name)))
+    }
+}
+
+/// A replica that cannot be read is replaced, unless it is not what it was any more: then the next pass sees it.
+fn replace_unreadable(errno: Errno) -> Verdict {
+    if is_gone(errno) || errno == Errno::INVAL {
+        return Verdict::Unknown;
+    }
+    Verdict::Replace { verb: Verb::Repair, reason: "the replica cannot be read", replica_unreadable: true }
+}

@@ -1,0 +1,71 @@
+//! The words for what the survey cannot read.
+
+use crate::fs::{Errno, is_gone};
+use crate::plan::Pair;
+use crate::problem::{Cause, Problem, Side};
+use crate::survey::Survey;
+use crate::survey::links::Verdict;
+use std::ffi::CStr;
+
+impl Survey<'_> {
+    pub(super) fn unreadable_source(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
+        // Gone, or another kind by now (EINVAL: no symbolic link any more): the next pass sees it.
+        if !is_gone(errno) && errno != Errno::INVAL {
+            self.context.problem(&Problem {
+                path: pair.path().join(name),
+                action: "read the source file",
+                cause: Cause::System(errno),
+                consequence: "it is skipped and its replica kept",
+                content_unreadable: true,
+            });
+        }
+        Verdict::Unknown
+    }
+
+    pub(super) fn unreadable_attributes(
+        &self,
+        pair: &Pair,
+        name: Option<&CStr>,
+        (side, errno): (Side, Errno),
+    ) {
+        if is_gone(errno) {
+            return;
+        }
+        self.context.problem(&Problem {
+            path: name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
+            action: match side {
+                Side::Source => "read the extended attributes in the source",
+                Side::Replica => "read the extended attributes in the replica",
+            },
+            cause: Cause::System(errno),
+            consequence: "those of the replica are kept as they are",
+            content_unreadable: false,
+        });
+    }
+
+    pub(super) fn unreadable_folder(&self, pair: &Pair, side: Side, errno: Errno) {
+        self.context.problem(&Problem {
+            path: pair.path(),
+            action: match side {
+                Side::Source => "read the source folder",
+                Side::Replica => "read the replica folder",
+            },
+            cause: Cause::System(errno),
+            consequence: match side {
+                Side::Source => "its replica is kept with everything below",
+                Side::Replica => "nothing below it is changed in this pass",
+            },
+            content_unreadable: false,
+        });
+    }
+
+    pub(super) fn holds_log(&self, pair: &Pair, name: &CStr) {
+        self.context.problem(&Problem {
+            path: pair.path().join(name),
+            action: "replace this folder of the replica",
+            cause: Cause::Refused("the log file lies in it"),
+            consequence: "it is kept; put the log elsewhere with --log_file",
+            content_unreadable: false,
+        });
+    }
+}
