@@ -6,6 +6,7 @@
 
 use crate::entry::FileId;
 use crate::fs::Errno;
+use crate::fs::resolve::resolve as real_path;
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::File;
@@ -65,6 +66,11 @@ impl AppendPath {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(&self) -> Result<AppendFile, OpenError> {
+        // The file itself must not take the place of the folder either.
+        if self.keep_out.as_deref().is_some_and(|folder| real_path(folder).starts_with(real_path(&self.path)))
+        {
+            return Err(OpenError::KeptOut(self.path.clone()));
+        }
         let descriptor = match open_to_append(&self.path) {
             Err(Errno::NOENT) => {
                 self.make_folders()?;
@@ -95,11 +101,8 @@ impl AppendPath {
             None => return Err(OpenError::File(Errno::ISDIR)),
         };
         let (mut folder, missing) =
-            resolve(parent).map_err(|errno| OpenError::Folder(parent.to_owned(), errno))?;
-        let keep_out = self.keep_out.as_deref().map(|keep_out| match resolve(keep_out) {
-            Ok((existing, missing)) => existing.join(missing.iter().collect::<PathBuf>()),
-            Err(_) => keep_out.to_owned(),
-        });
+            split_missing(parent).map_err(|errno| OpenError::Folder(parent.to_owned(), errno))?;
+        let keep_out = self.keep_out.as_deref().map(real_path);
         for name in missing {
             folder.push(name);
             if keep_out.as_ref().is_some_and(|keep_out| keep_out.starts_with(&folder)) {
@@ -165,7 +168,7 @@ fn open_to_append(path: &Path) -> Result<OwnedFd, Errno> {
 
 /// The real path of the lowest existing folder on the way to `path`, and the names that are missing below it. A `..`
 /// below a missing folder leads nowhere and is an error.
-fn resolve(path: &Path) -> Result<(PathBuf, Vec<OsString>), Errno> {
+fn split_missing(path: &Path) -> Result<(PathBuf, Vec<OsString>), Errno> {
     let mut missing = Vec::new();
     for ancestor in path.ancestors() {
         let looked_up = if ancestor.as_os_str().is_empty() { Path::new(".") } else { ancestor };
