@@ -576,7 +576,11 @@ impl Apply<'_> {
         }
     }
 
+    /// Opens a folder for work that comes late; it may be a new one that is finished already.
     fn touch(&self, pair: &Arc<Pair>) {
+        if let Some(dir) = &pair.replica {
+            make_writable(self.context, dir);
+        }
         lock(&self.touched).push(Arc::clone(pair));
     }
 
