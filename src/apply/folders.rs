@@ -1,7 +1,7 @@
 //! Folders: making and filling new ones, and setting the metadata of every folder after its contents.
 
 use crate::apply::copy::{Destination, Failed, publish};
-use crate::apply::finish::finish_folder;
+use crate::apply::finish::{finish_folder, make_writable};
 use crate::apply::{Apply, CHUNK, Job, lock};
 use crate::entry::Kind;
 use crate::filesystem::Differences;
@@ -190,7 +190,11 @@ impl Apply<'_> {
         }
     }
 
+    /// Opens a folder for work that comes late; it may be a new one that is finished already.
     pub(super) fn touch(&self, pair: &Arc<Pair>) {
+        if let Some(dir) = &pair.replica {
+            make_writable(self.context, dir);
+        }
         lock(&self.touched).push(Arc::clone(pair));
     }
 

@@ -1,0 +1,38 @@
+//! Cases in which one pass did not make the replica equal, or a second one still found something: one test each.
+
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself may")]
+
+mod support;
+
+use file_sync::monitor::Verb;
+use rustix::fs::FileType;
+use std::fs;
+use support::{Scratch, chmod, link, make_node, plant};
+
+#[test]
+fn what_the_replica_has_in_the_place_of_a_socket_is_deleted() {
+    let scratch = Scratch::new();
+    plant(&scratch.source, &["file", "folder/inside"]);
+    scratch.converge();
+    fs::remove_file(scratch.source.join("file")).unwrap();
+    fs::remove_dir_all(scratch.source.join("folder")).unwrap();
+    for name in ["file", "folder"] {
+        make_node(&scratch.source.join(name), FileType::Socket, 0).unwrap();
+    }
+    let passed = scratch.converge();
+    assert!(passed.seen.did(Verb::Delete, "file") && passed.seen.did(Verb::Delete, "folder"));
+}
+
+#[test]
+fn a_name_that_waits_for_its_other_name_is_linked_into_a_new_folder_that_is_read_only() {
+    let scratch = Scratch::new();
+    plant(&scratch.source, &["one/a", "one/b", "two/a"]);
+    for (old, new) in [("one/a", "two/z"), ("one/b", "two/b"), ("two/a", "one/z")] {
+        fs::write(scratch.source.join(old), vec![7; 2 << 20]).unwrap();
+        link(&scratch.source.join(old), &scratch.source.join(new)).unwrap();
+    }
+    for name in ["one", "two"] {
+        chmod(&scratch.source.join(name), 0o555).unwrap();
+    }
+    scratch.converge();
+}
