@@ -5,6 +5,7 @@ use crate::filesystem::{Differences, Filesystem};
 use crate::fs::dir::Dir;
 use crate::monitor::{Operation, Subtree, Verb};
 use crate::path::RelPath;
+use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -142,6 +143,25 @@ impl Counted {
 }
 
 impl Plan {
+    /// Sorts the changes by folder and name. The path of each folder is made once: a folder may have a million changes.
+    pub fn sort(&mut self) {
+        let mut ranks: HashMap<*const Pair, usize> = HashMap::new();
+        let mut pairs: Vec<&Arc<Pair>> = Vec::new();
+        for change in &self.changes {
+            ranks.entry(Arc::as_ptr(&change.pair)).or_insert_with(|| {
+                pairs.push(&change.pair);
+                0
+            });
+        }
+        pairs.sort_by_cached_key(|pair| pair.path());
+        for (rank, pair) in pairs.into_iter().enumerate() {
+            ranks.insert(Arc::as_ptr(pair), rank);
+        }
+        let rank = |change: &Change| ranks.get(&Arc::as_ptr(&change.pair));
+        self.changes.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
+        self.folders.sort_by_cached_key(|folder| folder.pair.path());
+    }
+
     /// Tells every change, in the order of the paths; folders' metadata last.
     pub fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
         for change in &self.changes {

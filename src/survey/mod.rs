@@ -7,6 +7,7 @@
 
 pub mod compare;
 mod contents;
+mod count;
 pub mod links;
 mod merge;
 mod problems;
@@ -19,16 +20,14 @@ use crate::fs::listing::Listing;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, stat};
 use crate::monitor::{Feature, Verb};
-use crate::plan::{Action, Change, Counted, FolderChange, Pair, Plan, Watch};
+use crate::plan::{Action, Change, FolderChange, Pair, Plan, Watch};
 use crate::problem::{Cause, Problem, Side};
 use crate::survey::links::LinkTable;
 use crate::survey::merge::{Merge, Position};
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
 use rayon::{Scope, ThreadPool};
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many names are one task.
@@ -49,27 +48,8 @@ pub fn survey(context: &Context<'_>, pool: &ThreadPool, root: Arc<Pair>) -> Plan
     context.unchanged(resolution.unchanged);
     plan.changes.extend(resolution.changes);
     plan.anchors = resolution.anchors;
-    sort(&mut plan);
+    plan.sort();
     plan
-}
-
-/// Sorts the changes by folder and name. The path of each folder is made once: a folder may have a million changes.
-fn sort(plan: &mut Plan) {
-    let mut ranks: HashMap<*const Pair, usize> = HashMap::new();
-    let mut pairs: Vec<&Arc<Pair>> = Vec::new();
-    for change in &plan.changes {
-        ranks.entry(Arc::as_ptr(&change.pair)).or_insert_with(|| {
-            pairs.push(&change.pair);
-            0
-        });
-    }
-    pairs.sort_by_cached_key(|pair| pair.path());
-    for (rank, pair) in pairs.into_iter().enumerate() {
-        ranks.insert(Arc::as_ptr(pair), rank);
-    }
-    let rank = |change: &Change| ranks.get(&Arc::as_ptr(&change.pair));
-    plan.changes.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
-    plan.folders.sort_by_cached_key(|folder| folder.pair.path());
 }
 
 struct Survey<'a> {
@@ -373,65 +353,6 @@ impl Survey<'_> {
             }
             None => self.context.skipped(&pair.path().join(name), kind, "sockets are not mirrored"),
         }
-    }
-
-    /// Starts counting what lies below a folder that is on one side only; none for everything else.
-    fn count_below<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        side: Side,
-        pair: &Pair,
-        name: &CStr,
-        entry: &Entry,
-    ) -> Option<Arc<Counted>> {
-        let parent = match side {
-            Side::Source => &pair.source,
-            Side::Replica => &pair.replica,
-        };
-        let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder)?.child(name, entry.id);
-        let counted = Arc::new(Counted::default());
-        let task = Arc::clone(&counted);
-        scope.spawn(move |scope| self.count(scope, side, dir, task));
-        Some(counted)
-    }
-
-    /// Counts one folder of a subtree. What cannot be read is not counted; apply tells it when it gets there.
-    fn count<'s>(&'s self, scope: &Scope<'s>, side: Side, dir: Arc<Dir>, counted: Arc<Counted>) {
-        if self.context.is_halted() {
-            return;
-        }
-        self.context.interrupt.beat();
-        let Ok(fd) = dir.open() else { return };
-        let Ok(listing) = Listing::read(fd.as_fd()) else { return };
-        let (mut files, mut folders, mut bytes) = (0, 0, 0);
-        for at in 0..listing.len() {
-            let Some(name) = listing.get(at) else { break };
-            let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
-            match entry.kind {
-                Kind::Folder => {
-                    folders += 1;
-                    let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));
-                    scope.spawn(move |scope| self.count(scope, side, child, counted));
-                }
-                Kind::File
-                | Kind::Symlink
-                | Kind::Fifo
-                | Kind::Socket
-                | Kind::CharDevice
-                | Kind::BlockDevice => {
-                    files += 1;
-                    if entry.kind == Kind::File {
-                        bytes += entry.size;
-                    }
-                    if side == Side::Replica {
-                        self.links.count_name(&entry);
-                    }
-                }
-            }
-        }
-        counted.files.fetch_add(files, Ordering::Relaxed);
-        counted.folders.fetch_add(folders, Ordering::Relaxed);
-        counted.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn push(&self, change: Change) {

@@ -1,0 +1,75 @@
+//! The size of what is on one side only: counted for the plan, never expanded in memory.
+
+use crate::entry::{Entry, Kind};
+use crate::fs::dir::Dir;
+use crate::fs::listing::Listing;
+use crate::fs::stat;
+use crate::plan::{Counted, Pair};
+use crate::problem::Side;
+use crate::survey::Survey;
+use rayon::Scope;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Survey<'_> {
+    /// Starts counting what lies below a folder that is on one side only; none for everything else.
+    pub(super) fn count_below<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        side: Side,
+        pair: &Pair,
+        name: &CStr,
+        entry: &Entry,
+    ) -> Option<Arc<Counted>> {
+        let parent = match side {
+            Side::Source => &pair.source,
+            Side::Replica => &pair.replica,
+        };
+        let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder)?.child(name, entry.id);
+        let counted = Arc::new(Counted::default());
+        let task = Arc::clone(&counted);
+        scope.spawn(move |scope| self.count(scope, side, dir, task));
+        Some(counted)
+    }
+
+    /// Counts one folder of a subtree. What cannot be read is not counted; apply tells it when it gets there.
+    fn count<'s>(&'s self, scope: &Scope<'s>, side: Side, dir: Arc<Dir>, counted: Arc<Counted>) {
+        if self.context.is_halted() {
+            return;
+        }
+        self.context.interrupt.beat();
+        let Ok(fd) = dir.open() else { return };
+        let Ok(listing) = Listing::read(fd.as_fd()) else { return };
+        let (mut files, mut folders, mut bytes) = (0, 0, 0);
+        for at in 0..listing.len() {
+            let Some(name) = listing.get(at) else { break };
+            let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
+            match entry.kind {
+                Kind::Folder => {
+                    folders += 1;
+                    let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));
+                    scope.spawn(move |scope| self.count(scope, side, child, counted));
+                }
+                Kind::File
+                | Kind::Symlink
+                | Kind::Fifo
+                | Kind::Socket
+                | Kind::CharDevice
+                | Kind::BlockDevice => {
+                    files += 1;
+                    if entry.kind == Kind::File {
+                        bytes += entry.size;
+                    }
+                    if side == Side::Replica {
+                        self.links.count_name(&entry);
+                    }
+                }
+            }
+        }
+        counted.files.fetch_add(files, Ordering::Relaxed);
+        counted.folders.fetch_add(folders, Ordering::Relaxed);
+        counted.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
