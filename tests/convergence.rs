@@ -7,7 +7,7 @@ mod support;
 use file_sync::monitor::Verb;
 use rustix::fs::FileType;
 use std::fs;
-use support::{Scratch, chmod, link, make_node, plant};
+use support::{Scratch, chmod, keeps, link, make_node, plant, set_attribute};
 
 #[test]
 fn what_the_replica_has_in_the_place_of_a_socket_is_deleted() {
@@ -35,4 +35,27 @@ fn a_name_that_waits_for_its_other_name_is_linked_into_a_new_folder_that_is_read
         chmod(&scratch.source.join(name), 0o555).unwrap();
     }
     scratch.converge();
+}
+
+#[test]
+fn extended_attributes_of_what_is_read_only_are_set_and_removed() {
+    let scratch = Scratch::new();
+    if !keeps(&scratch.source, "user.one", b"1") {
+        return;
+    }
+    plant(&scratch.source, &["file", "folder/"]);
+    let names = ["file", "folder"].map(|name| scratch.source.join(name));
+    for path in &names {
+        set_attribute(path, "user.one", b"1").unwrap();
+        chmod(path, 0o555).unwrap();
+    }
+    scratch.converge();
+    for path in &names {
+        chmod(path, 0o755).unwrap();
+        set_attribute(path, "user.two", b"2").unwrap();
+        rustix::fs::removexattr(path, "user.one").unwrap();
+        chmod(path, 0o555).unwrap();
+    }
+    let passed = scratch.converge();
+    assert!(passed.seen.did(Verb::Metadata, "file") && passed.seen.did(Verb::Metadata, "folder"));
 }

@@ -20,7 +20,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -97,14 +96,46 @@ impl Scratch {
 }
 
 impl Drop for Scratch {
-    /// By `rm`, which knows no limit for the length of a path, after every folder was made removable.
+    /// In this process: a child would inherit the locks of the replicas of other tests for a moment.
     fn drop(&mut self) {
         let Some(folder) = self.folder.take() else { return };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = folder.keep();
-        if !is_root() {
-            let _ = Command::new("chmod").args(["-R", "u+rwX", "--"]).arg(&path).output();
+        if let Ok(fd) = rustix::fs::open(&path, flags, Mode::empty()) {
+            empty(fd.as_fd());
         }
-        let _ = Command::new("rm").args(["-rf", "--"]).arg(&path).output();
+        let _ = fs::remove_dir(&path);
+    }
+}
+
+/// Removes everything below a folder, however deep: a folder in a folder is moved up first.
+pub(crate) fn empty(top: BorrowedFd<'_>) {
+    let names = |folder: BorrowedFd<'_>| -> Vec<CString> {
+        let Ok(folder) = rustix::fs::Dir::read_from(folder) else { return Vec::new() };
+        let names = folder.filter_map(Result::ok).map(|entry| entry.file_name().to_owned());
+        names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect()
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut moved = 0;
+    let mut folders = Vec::new();
+    let mut sort = |from: BorrowedFd<'_>, folders: &mut Vec<CString>| {
+        for name in names(from) {
+            if rustix::fs::unlinkat(from, &name, AtFlags::empty()).is_err() {
+                let _ = rustix::fs::chmodat(from, &name, Mode::RWXU, AtFlags::empty());
+                moved += 1;
+                let above = CString::new(format!("to remove {moved}")).unwrap();
+                if rustix::fs::renameat(from, &name, top, &above).is_ok() {
+                    folders.push(above);
+                }
+            }
+        }
+    };
+    sort(top, &mut folders);
+    while let Some(name) = folders.pop() {
+        if let Ok(fd) = rustix::fs::openat(top, &name, flags, Mode::empty()) {
+            sort(fd.as_fd(), &mut folders);
+        }
+        let _ = rustix::fs::unlinkat(top, &name, AtFlags::REMOVEDIR);
     }
 }
 
