@@ -260,7 +260,7 @@ impl<'a> Survey<'a> {
             }
             Decision::Create => {
                 if let Sighting::Present(source) = &source {
-                    let subtree = self.count_below(scope, &pair.source, name, source);
+                    let subtree = self.count_below(scope, (Side::Source, &pair.source), name, source);
                     self.push(Change { subtree, ..change(pair, name, source, Action::Create) });
                 }
                 0
@@ -268,7 +268,7 @@ impl<'a> Survey<'a> {
             Decision::Replace(Verb::Retype, reason) => {
                 if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
                     self.links.count_name(replica);
-                    let subtree = self.count_below(scope, &pair.source, name, source);
+                    let subtree = self.count_below(scope, (Side::Source, &pair.source), name, source);
                     let action = Action::Replace(Verb::Retype);
                     let expected = Some(replica.id);
                     self.push(Change { subtree, expected, reason, ..change(pair, name, source, action) });
@@ -363,7 +363,7 @@ impl<'a> Survey<'a> {
         reason: &'static str,
     ) {
         self.links.count_name(replica);
-        let subtree = self.count_below(scope, &pair.replica, name, replica);
+        let subtree = self.count_below(scope, (Side::Replica, &pair.replica), name, replica);
         let expected = Some(replica.id);
         self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
     }
@@ -392,19 +392,19 @@ impl<'a> Survey<'a> {
     fn count_below<'s>(
         &'s self,
         scope: &Scope<'s>,
-        parent: &Option<Arc<Dir>>,
+        (side, parent): (Side, &Option<Arc<Dir>>),
         name: &CStr,
         entry: &Entry,
     ) -> Option<Arc<Counted>> {
         let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder)?.child(name, entry.id);
         let counted = Arc::new(Counted::default());
         let task = Arc::clone(&counted);
-        scope.spawn(move |scope| self.count(scope, dir, task));
+        scope.spawn(move |scope| self.count(scope, (side, dir), task));
         Some(counted)
     }
 
     /// Counts one folder of a subtree. What cannot be read is not counted; apply tells it when it gets there.
-    fn count<'s>(&'s self, scope: &Scope<'s>, dir: Arc<Dir>, counted: Arc<Counted>) {
+    fn count<'s>(&'s self, scope: &Scope<'s>, (side, dir): (Side, Arc<Dir>), counted: Arc<Counted>) {
         if self.context.is_halted() {
             return;
         }
@@ -419,15 +419,18 @@ impl<'a> Survey<'a> {
                 Kind::Folder => {
                     folders += 1;
                     let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));
-                    scope.spawn(move |scope| self.count(scope, child, counted));
+                    scope.spawn(move |scope| self.count(scope, (side, child), counted));
                 }
                 Kind::File | Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
                     files += 1;
                     if entry.kind == Kind::File {
                         bytes += entry.size;
                     }
-                    // Harmless for names of the source: inodes of the two trees are never the same.
-                    self.links.count_name(&entry);
+                    // A name of the source is a name outside, even where the replica has the same inode (as after
+                    // `cp -al`): counted as one of the replica it would be written through.
+                    if side == Side::Replica {
+                        self.links.count_name(&entry);
+                    }
                 }
             }
         }
