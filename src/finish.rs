@@ -268,9 +268,9 @@ pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
     if context.privileged {
         return;
     }
-    if let Ok(fd) = dir.open() {
-        let subject = Subject::Open(fd.as_fd());
+    let open_up = |subject: Subject<'_>| {
         if let Ok(entry) = subject.entry()
+            && entry.id == dir.id()
             && entry.mode & OWN != OWN
             && entry.uid == context.user
         {
@@ -279,5 +279,11 @@ pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
                 Ok(()) | Err(_) => {}
             }
         }
+    };
+    match (dir.open(), dir.parent().map(Dir::open)) {
+        (Ok(fd), _) => open_up(Subject::Open(fd.as_fd())),
+        // Closed even to its owner: reached by name.
+        (Err(Errno::ACCESS), Some(Ok(parent))) => open_up(Subject::Named(parent.as_fd(), dir.name())),
+        (Err(_), _) => {}
     }
 }
