@@ -508,7 +508,8 @@ impl Apply<'_> {
                     let path = folder.pair.path();
                     self.problem(&path, "read the source folder", Cause::System(errno), "its replica stays empty");
                 }
-                self.release(Some(folder));
+                // Nothing else holds it, and there is nothing to finish it by.
+                self.release(folder.parent.clone());
             }
         }
     }
