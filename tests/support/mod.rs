@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "no test file uses everything")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "events that no test asks about are not listed here")]
 
 use file_sync::interrupt::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
