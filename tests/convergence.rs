@@ -7,7 +7,7 @@ mod support;
 use file_sync::monitor::Verb;
 use rustix::fs::FileType;
 use std::fs;
-use support::{Scratch, chmod, link, make_node, plant};
+use support::{Scratch, Tree, assert_same, chmod, keeps, link, make_node, plant, set_attribute};
 
 #[test]
 fn what_the_replica_has_in_the_place_of_a_socket_is_deleted() {
@@ -35,4 +35,56 @@ fn a_name_that_waits_for_its_other_name_is_linked_into_a_new_folder_that_is_read
         chmod(&scratch.source.join(name), 0o555).unwrap();
     }
     scratch.converge();
+}
+
+#[test]
+fn extended_attributes_of_what_is_read_only_are_set_and_removed() {
+    let scratch = Scratch::new();
+    if !keeps(&scratch.source, "user.one", b"1") {
+        return;
+    }
+    plant(&scratch.source, &["file", "folder/"]);
+    let names = ["file", "folder"].map(|name| scratch.source.join(name));
+    for path in &names {
+        set_attribute(path, "user.one", b"1").unwrap();
+        chmod(path, 0o555).unwrap();
+    }
+    scratch.converge();
+    for path in &names {
+        chmod(path, 0o755).unwrap();
+        set_attribute(path, "user.two", b"2").unwrap();
+        rustix::fs::removexattr(path, "user.one").unwrap();
+        chmod(path, 0o555).unwrap();
+    }
+    let passed = scratch.converge();
+    assert!(passed.seen.did(Verb::Metadata, "file") && passed.seen.did(Verb::Metadata, "folder"));
+}
+
+#[test]
+fn a_replica_file_that_is_a_name_of_a_source_file_is_never_written_through() {
+    let scratch = Scratch::new();
+    plant(&scratch.source, &["new/x"]);
+    fs::copy(scratch.source.join("new/x"), scratch.source.join("b")).unwrap();
+    chmod(&scratch.source.join("b"), 0o600).unwrap();
+    // As after `cp -al`, and a rename in the source.
+    link(&scratch.source.join("new/x"), &scratch.replica.join("b")).unwrap();
+    let before = Tree::of(&scratch.source);
+    scratch.converge();
+    assert_same("the source changed", &before, &Tree::of(&scratch.source));
+    assert_eq!(Tree::of(&scratch.replica).shared_outside(), [""; 0]);
+}
+
+#[test]
+fn a_replica_that_was_made_of_hard_links_to_the_source_becomes_files_of_its_own() {
+    let scratch = Scratch::new();
+    plant(&scratch.source, &["a", "folder/b", "folder/c", "new/d"]);
+    link(&scratch.source.join("a"), &scratch.source.join("new/e")).unwrap();
+    fs::create_dir(scratch.replica.join("folder")).unwrap();
+    for name in ["a", "folder/b", "folder/c"] {
+        link(&scratch.source.join(name), &scratch.replica.join(name)).unwrap();
+    }
+    let before = Tree::of(&scratch.source);
+    scratch.converge();
+    assert_same("the source changed", &before, &Tree::of(&scratch.source));
+    assert_eq!(Tree::of(&scratch.replica).shared_outside(), [""; 0]);
 }

@@ -154,7 +154,7 @@ fn set_attributes(
     };
     for (name, _) in theirs.iter() {
         if ours.get(name).is_none() && !is_system_made(name) {
-            match target.remove_attribute(name) {
+            match opened(context, target, || target.remove_attribute(name)) {
                 Ok(()) | Err(Errno::NODATA) => written = true,
                 Err(errno) => return Err(("remove an extended attribute in the replica", errno)),
             }
@@ -171,7 +171,7 @@ fn set_attributes(
         }
         // Labels and the like may be refused although the filesystem has attributes.
         let by_policy = matches!(feature, Feature::SecurityAttributes | Feature::TrustedAttributes);
-        match target.set_attribute(name, value) {
+        match opened(context, target, || target.set_attribute(name, value)) {
             Ok(()) => written = true,
             Err(errno)
                 if is_unsupported(errno)
@@ -184,6 +184,28 @@ fn set_attributes(
         }
     }
     Ok(written)
+}
+
+/// Writes a `user.*` attribute also where the mode forbids that, which only root may ignore (xattr(7)): this user's own
+/// mode is opened for the moment.
+fn opened(
+    context: &Context<'_>,
+    target: Subject<'_>,
+    write: impl Fn() -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    const OWN_WRITE: u16 = 0o200;
+    match write() {
+        Err(Errno::ACCESS) if !context.privileged => {}
+        written => return written,
+    }
+    let entry = target.entry()?;
+    if entry.uid != context.user || entry.mode & OWN_WRITE != 0 {
+        return Err(Errno::ACCESS);
+    }
+    target.set_mode(entry.mode | OWN_WRITE)?;
+    let written = write();
+    target.set_mode(entry.mode)?;
+    written
 }
 
 /// Learns from what the entry shows after everything was set.
@@ -251,9 +273,9 @@ pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
     if context.privileged {
         return;
     }
-    if let Ok(fd) = dir.open() {
-        let subject = Subject::Open(fd.as_fd());
+    let open_up = |subject: Subject<'_>| {
         if let Ok(entry) = subject.entry()
+            && entry.id == dir.id()
             && entry.mode & OWN != OWN
             && entry.uid == context.user
         {
@@ -262,5 +284,11 @@ pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
                 Ok(()) | Err(_) => {}
             }
         }
+    };
+    match (dir.open(), dir.parent().map(Dir::open)) {
+        (Ok(fd), _) => open_up(Subject::Open(fd.as_fd())),
+        // Closed even to its owner: reached by name.
+        (Err(Errno::ACCESS), Some(Ok(parent))) => open_up(Subject::Named(parent.as_fd(), dir.name())),
+        (Err(_), _) => {}
     }
 }

@@ -122,7 +122,8 @@ impl Apply<'_> {
                         "its replica stays empty",
                     );
                 }
-                self.release(Some(folder));
+                // Nothing else holds it, and there is nothing to finish it by.
+                self.release(folder.parent.clone());
             }
         }
     }

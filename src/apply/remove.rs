@@ -98,7 +98,8 @@ pub struct Target<'a> {
 /// One folder that is being emptied.
 struct Level {
     dir: Arc<Dir>,
-    path: RelPath,
+    /// The length of its path. Not the path itself: those of a chain of folders add up with the square of its depth.
+    path: usize,
     listing: Listing,
     next: usize,
     /// Something in it could not be removed, so it stays.
@@ -131,7 +132,8 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
 /// Empties and removes a folder without recursion: the stack of folders lies on the heap.
 fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: Licence<'_>) {
     let mut levels = Vec::new();
-    match enter(context, target.folder, target.name, top, target.path.clone()) {
+    let mut path = target.path.clone();
+    match enter(context, target.folder, target.name, top, &path) {
         Ok(level) => levels.push((level, *top)),
         Err(cause) => return problem(context, target.path, cause),
     }
@@ -142,19 +144,23 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: 
         if let Some(name) = level.listing.get(level.next) {
             let name = name.to_owned();
             level.next += 1;
-            let path = level.path.join(&name);
-            match remove_inner(context, level, &name, &path, licence) {
+            let inner = path.join(&name);
+            match remove_inner(context, level, &name, &inner, licence) {
                 Ok(None) => {}
-                Ok(Some((below, entry))) => levels.push((below, entry)),
+                Ok(Some((below, entry))) => {
+                    levels.push((below, entry));
+                    path = inner;
+                }
                 Err(Stays) => level.stays = true,
             }
             continue;
         }
         let Some((emptied, entry)) = levels.pop() else { break };
         let is_top = levels.is_empty();
-        let stays = emptied.stays || !leave(context, &emptied, &entry, !is_top || target.tell_top);
+        let stays = emptied.stays || !leave(context, &emptied, &entry, &path, !is_top || target.tell_top);
         if let Some((parent, _)) = levels.last_mut() {
             parent.stays |= stays;
+            path = RelPath::from_bytes(path.as_bytes().get(..parent.path).unwrap_or_default().to_vec());
         }
     }
 }
@@ -187,7 +193,7 @@ fn remove_inner(
     if !licence.holds(context) {
         return Err(Stays);
     }
-    match enter(context, &level.dir, name, &entry, path.clone()) {
+    match enter(context, &level.dir, name, &entry, path) {
         Ok(below) => Ok(Some((below, entry))),
         Err(cause) => Err(told(cause)),
     }
@@ -198,7 +204,7 @@ fn enter(
     parent: &Arc<Dir>,
     name: &CStr,
     entry: &Entry,
-    path: RelPath,
+    path: &RelPath,
 ) -> Result<Level, Cause> {
     if entry.is_mount {
         return Err(Cause::Refused("something is mounted there; unmount it first"));
@@ -206,17 +212,17 @@ fn enter(
     let dir = parent.child(name, entry.id);
     make_writable(context, &dir);
     let listing = dir.open().and_then(|fd| Listing::read(fd.as_fd())).map_err(Cause::System)?;
-    Ok(Level { dir, path, listing, next: 0, stays: false })
+    Ok(Level { dir, path: path.as_bytes().len(), listing, next: 0, stays: false })
 }
 
 /// Removes a folder that has been emptied; true when it is gone.
-fn leave(context: &Context<'_>, level: &Level, entry: &Entry, tell: bool) -> bool {
+fn leave(context: &Context<'_>, level: &Level, entry: &Entry, path: &RelPath, tell: bool) -> bool {
     if level.stays {
         return false;
     }
     let Some(parent) = level.dir.parent() else { return false };
     let removed = parent.open().and_then(|fd| place::remove_folder(fd.as_fd(), level.dir.name()));
-    report(context, &level.path, entry, removed, tell)
+    report(context, path, entry, removed, tell)
 }
 
 /// Tells a removal or the problem with it; true when the entry is gone.

@@ -62,6 +62,8 @@ impl Survey<'_> {
                     if entry.kind == Kind::File {
                         bytes += entry.size;
                     }
+                    // A name of the source is a name outside, even where the replica has the same inode (as after
+                    // `cp -al`): counted as one of the replica it would be written through.
                     if side == Side::Replica {
                         self.links.count_name(&entry);
                     }

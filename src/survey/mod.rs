@@ -97,8 +97,8 @@ impl Survey<'_> {
         }
     }
 
-    /// The metadata of the folder itself. Without an open folder the extended attributes are not known, but the rest
-    /// is: setting a lost mode right is what makes an unreadable folder of the replica readable for the next pass.
+    /// The metadata of the folder itself. Without an open folder of the replica its extended attributes are not known,
+    /// but the rest is: setting a lost mode right is what makes it readable for the next pass.
     fn compare_folders(
         &self,
         pair: &Arc<Pair>,
@@ -106,12 +106,15 @@ impl Survey<'_> {
         replica_fd: Option<&Arc<OwnedFd>>,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
-        let (Ok(source), Ok(replica)) = (facts_of(source_dir, source_fd), facts_of(replica_dir, replica_fd))
+        // A source folder that cannot be read blocks every change, also of the folder itself.
+        let Some(source_fd) = source_fd else { return };
+        let (Ok(source), Ok(replica)) =
+            (stat::entry_of(source_fd.as_fd()), facts_of(replica_dir, replica_fd))
         else {
             return;
         };
         let mut differences = self.metadata(pair, &source, &replica);
-        if let (Some(source_fd), Some(replica_fd)) = (source_fd, replica_fd) {
+        if let Some(replica_fd) = replica_fd {
             let subjects = (Subject::Open(source_fd.as_fd()), Subject::Open(replica_fd.as_fd()));
             match self.attributes_differ(pair, subjects.0, subjects.1) {
                 Ok(differ) => differences.attributes = differ,

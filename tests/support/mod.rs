@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "no test file uses everything")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
+#![allow(clippy::wildcard_enum_match_arm, reason = "events that no test asks about are not listed here")]
 
 use file_sync::interrupt::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
@@ -20,7 +21,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -82,6 +82,14 @@ impl Scratch {
         passed
     }
 
+    /// As [`Scratch::converge`], where the first passes may have problems.
+    pub(crate) fn converge_in(&self, passes: usize) -> Passed {
+        for _ in 1..passes {
+            self.pass();
+        }
+        self.converge()
+    }
+
     pub(crate) fn assert_equal(&self) {
         assert_same("the replica is not the source", &Tree::of(&self.source), &Tree::of(&self.replica));
     }
@@ -97,14 +105,46 @@ impl Scratch {
 }
 
 impl Drop for Scratch {
-    /// By `rm`, which knows no limit for the length of a path, after every folder was made removable.
+    /// In this process: a child would inherit the locks of the replicas of other tests for a moment.
     fn drop(&mut self) {
         let Some(folder) = self.folder.take() else { return };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let path = folder.keep();
-        if !is_root() {
-            let _ = Command::new("chmod").args(["-R", "u+rwX", "--"]).arg(&path).output();
+        if let Ok(fd) = rustix::fs::open(&path, flags, Mode::empty()) {
+            empty(fd.as_fd());
         }
-        let _ = Command::new("rm").args(["-rf", "--"]).arg(&path).output();
+        let _ = fs::remove_dir(&path);
+    }
+}
+
+/// Removes everything below a folder, however deep: a folder in a folder is moved up first.
+pub(crate) fn empty(top: BorrowedFd<'_>) {
+    let names = |folder: BorrowedFd<'_>| -> Vec<CString> {
+        let Ok(folder) = rustix::fs::Dir::read_from(folder) else { return Vec::new() };
+        let names = folder.filter_map(Result::ok).map(|entry| entry.file_name().to_owned());
+        names.filter(|name| !matches!(name.to_bytes(), b"." | b"..")).collect()
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut moved = 0;
+    let mut folders = Vec::new();
+    let mut sort = |from: BorrowedFd<'_>, folders: &mut Vec<CString>| {
+        for name in names(from) {
+            if rustix::fs::unlinkat(from, &name, AtFlags::empty()).is_err() {
+                let _ = rustix::fs::chmodat(from, &name, Mode::RWXU, AtFlags::empty());
+                moved += 1;
+                let above = CString::new(format!("to remove {moved}")).unwrap();
+                if rustix::fs::renameat(from, &name, top, &above).is_ok() {
+                    folders.push(above);
+                }
+            }
+        }
+    };
+    sort(top, &mut folders);
+    while let Some(name) = folders.pop() {
+        if let Ok(fd) = rustix::fs::openat(top, &name, flags, Mode::empty()) {
+            sort(fd.as_fd(), &mut folders);
+        }
+        let _ = rustix::fs::unlinkat(top, &name, AtFlags::REMOVEDIR);
     }
 }
 
@@ -138,13 +178,15 @@ type Hook<'a> = Box<dyn Fn(&Event<'_>) + Sync + 'a>;
 #[derive(Default)]
 pub(crate) struct Collector<'a> {
     seen: Mutex<Seen>,
+    /// Operations are not kept: their paths may be more than fits into memory.
+    forgets_operations: bool,
     hook: Option<Hook<'a>>,
 }
 
 impl<'a> Collector<'a> {
     /// Calls `hook` for every event, before it is kept.
     pub(crate) fn with_hook(hook: impl Fn(&Event<'_>) + Sync + 'a) -> Collector<'a> {
-        Collector { seen: Mutex::default(), hook: Some(Box::new(hook)) }
+        Collector { hook: Some(Box::new(hook)), ..Collector::default() }
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -161,6 +203,9 @@ impl Monitor for Collector<'_> {
         let line = |operation: &file_sync::monitor::Operation<'_>| {
             Line(operation.verb, path(operation.path), operation.reason.to_owned())
         };
+        if self.forgets_operations && matches!(event, Event::Done(_) | Event::Verified { .. }) {
+            return;
+        }
         let mut seen = self.seen.lock().unwrap();
         match event {
             Event::Done(operation) => seen.done.push(line(operation)),
@@ -206,6 +251,15 @@ pub(crate) fn pass(mirror: &mut Mirror) -> Passed {
     let collector = Collector::default();
     let report = mirror.pass(1, &collector).unwrap();
     Passed { report, seen: collector.seen() }
+}
+
+/// One pass of a tree whose paths are too long to be kept. It has to be done without a problem.
+pub(crate) fn clean_pass(mirror: &mut Mirror) -> PassReport {
+    let collector = Collector { forgets_operations: true, ..Collector::default() };
+    let report = mirror.pass(1, &collector).unwrap();
+    assert_eq!(collector.seen().problems, [], "problems");
+    assert_eq!((report.outcome, report.counts.problems), (Outcome::Done, 0));
+    report
 }
 
 /// One pass during which `hook` is called for every event.
