@@ -99,6 +99,9 @@ fn start(config: &Config) -> Exit {
         log: &config.log,
         dry_run: config.is_dry_run(),
     });
+    // A log that lies inside a root makes its file and its folders there; they have to be there before the first pass
+    // looks, or it takes them for a change by somebody else.
+    log.flush_file();
     let exit = match prepared {
         Ok(ready) => mirror(config, ready, &interrupt, &log),
         Err(error) => {

@@ -316,6 +316,71 @@ fn roots_that_are_one_folder_by_a_bind_mount_are_refused() {
 }
 
 #[test]
+fn a_log_in_the_source_is_not_copied_and_the_first_lines_say_so() {
+    for log in ["source/log", "source/sub/log", "source/new/deep/log", "source/new/"] {
+        let place = Place::new();
+        place.write("source/sub/file", "content");
+        for number in 1..=2 {
+            let ended =
+                start(place.with("--source source --replica replica --log_file", log).arg("--once")).end();
+            assert_eq!(ended.code, Some(0), "{log}: {ended:?}");
+            let path = if log.ends_with('/') { format!("{log}file-sync.log") } else { log.to_owned() };
+            let below = path.strip_prefix("source/").expect("inside");
+            let notice =
+                format!("The log file lies inside the source at {below}; it is neither copied nor deleted");
+            assert!(
+                place.read(&path).lines().take(3).any(|line| line.contains(&notice)),
+                "{}",
+                place.read(&path)
+            );
+            assert!(ended.stdout.lines().take(3).any(|line| line.contains(&notice)), "{ended:?}");
+            let mut source = picture(&place.at("source"));
+            source.retain(|path, _| path.to_str() != Some(below));
+            assert_eq!(source, picture(&place.at("replica")), "{log}");
+            let unchanged = ended.stdout.contains("pass 1 done: 0 created, 0 updated, 0 deleted");
+            assert_eq!(unchanged, number == 2, "{log}: {ended:?}");
+            assert!(number == 1 || !ended.stdout.contains("metadata"), "{log}: {ended:?}");
+        }
+    }
+}
+
+#[test]
+fn a_log_in_the_replica_is_not_deleted_and_the_first_lines_say_so() {
+    for log in ["replica/log", "replica/sub/log", "replica/own/deep/log", "replica/own/"] {
+        let place = Place::new();
+        place.write("source/sub/file", "content");
+        let path = if log.ends_with('/') { format!("{log}file-sync.log") } else { log.to_owned() };
+        let below = path.strip_prefix("replica/").expect("inside");
+        for number in 1..=2 {
+            let ended =
+                start(place.with("--source source --replica replica --log_file", log).arg("--once")).end();
+            assert_eq!(ended.code, Some(0), "{log}: {ended:?}");
+            let notice =
+                format!("The log file lies inside the replica at {below}; it is neither copied nor deleted");
+            assert_eq!(count(&place.read(&path), &notice), number, "{}", place.read(&path));
+            assert!(ended.stdout.lines().take(3).any(|line| line.contains(&notice)), "{ended:?}");
+            assert_eq!(
+                count(&place.read(&path), "file-sync stopped"),
+                number,
+                "the same file is appended to"
+            );
+            let mut replica = picture(&place.at("replica"));
+            replica.retain(|path, _| {
+                !below.starts_with(path.to_str().expect("UTF-8")) || path.as_os_str() == "sub"
+            });
+            let mut source = picture(&place.at("source"));
+            source.retain(|path, _| !path.as_os_str().is_empty());
+            assert_eq!(source, replica, "{log}");
+            assert!(
+                number == 1 || ended.stdout.contains("pass 1 done: 0 created, 0 updated, 0 deleted"),
+                "{ended:?}"
+            );
+            assert!(number == 1 || !ended.stdout.contains("metadata"), "{log}: {ended:?}");
+        }
+    }
+}
+
+#[test]
 fn beside_a_log_in_a_folder_that_the_source_lacks_everything_else_is_deleted() {
     let place = Place::new();
     place.write("source/file", "content");
@@ -344,6 +409,16 @@ fn a_path_that_is_the_log_on_one_side_is_left_alone_on_the_other() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(place.read("source/log").starts_with("of the source\n"));
     assert!(place.read("replica/log").starts_with("of the replica\n"));
+}
+
+#[test]
+fn a_folder_of_the_replica_that_holds_the_log_is_not_replaced_by_a_file() {
+    let place = Place::new();
+    place.write("source/logs", "a file");
+    let ended =
+        start(place.with("--source source --replica replica --log_file replica/logs/log", "--once")).end();
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    assert!(place.read("replica/logs/log").contains("problem logs "), "{ended:?}");
 }
 
 #[test]
