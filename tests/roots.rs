@@ -98,6 +98,23 @@ fn a_source_removed_while_running_is_an_error_and_the_replica_stays_untouched() 
 }
 
 #[test]
+fn a_source_renamed_away_in_the_middle_of_a_pass_ends_the_program_and_nothing_is_deleted() {
+    let place = Place::new();
+    many_files(&place);
+    place.write("replica/extra", "content");
+    place.folder("replica/extras/below");
+    let running = start(place.command("--interval 1h"));
+    meets_the_middle(&place, &running);
+    place.rename("source", "elsewhere");
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(place.has("replica/extra") && place.has("replica/extras/below"));
+    assert_eq!(count(&place.log(), " delete "), 0);
+    assert_eq!(count(&ended.stderr, "ERROR file-sync failed: The source source "), 1, "{}", ended.stderr);
+    assert!(!ended.stderr.contains("nothing was changed"), "it has copied files: {}", ended.stderr);
+}
+
+#[test]
 fn a_source_swapped_during_the_survey_holds_the_pass() {
     let place = Place::new();
     // Large enough that comparing it takes a while.
