@@ -182,6 +182,95 @@ fn a_replica_whose_parents_vanished_is_made_again_with_them() {
 }
 
 #[test]
+fn a_replica_lost_in_the_middle_of_a_pass_is_one_problem_and_filled_at_once() {
+    let ways: [(&str, fn(&Place)); 2] = [
+        ("renamed", |place| place.rename("replica", "elsewhere")),
+        ("removed", |place| place.remove("replica")),
+    ];
+    for (way, lose) in ways {
+        let place = Place::new();
+        many_files(&place);
+        let running = start(place.command("--interval 1h"));
+        meets_the_middle(&place, &running);
+        running.signal(Signal::STOP);
+        // What the program has begun goes on for a moment.
+        until("it is gone", || {
+            if place.has("replica") {
+                lose(&place);
+            }
+            !place.has("replica")
+        });
+        running.signal(Signal::CONT);
+        running.hears("pass 1 ended early: the replica folder disappeared");
+        running.pass_ends(2);
+        assert_mirrored(&place);
+        let ended = running.stop();
+        assert_eq!(lines_with(&ended.stderr, "problem ").len(), 1, "{way}: {}", ended.stderr);
+        assert!(
+            ended.stderr.contains("the replica folder was removed or replaced"),
+            "{way}: {}",
+            ended.stderr
+        );
+        assert_eq!(count(&ended.stdout, "pass 2 done"), 1, "{way}");
+    }
+}
+
+#[test]
+fn a_replica_removed_piece_by_piece_while_it_is_filled_is_not_thousands_of_problems() {
+    let place = Place::new();
+    many_files(&place);
+    let running = start(place.command("--interval 1h"));
+    meets_the_middle(&place, &running);
+    // The program goes on filling it meanwhile, so it takes more than one try.
+    until("it is gone", || fs::remove_dir_all(place.at("replica")).is_ok());
+    running.pass_ends(1);
+    running.pass_now();
+    assert_mirrored(&place);
+    let ended = running.stop();
+    assert!(lines_with(&ended.stderr, "problem ").len() <= 2, "{}", ended.stderr);
+}
+
+#[test]
+fn a_folder_of_the_replica_lost_in_the_middle_of_a_pass_is_one_problem_and_not_one_per_file() {
+    let place = Place::new();
+    many_files(&place);
+    let running = start(place.command("--interval 1h"));
+    meets_the_middle(&place, &running);
+    let half_full = || {
+        running.signal(Signal::STOP);
+        let names = (0..8).map(|number| place.at("replica").join(number.to_string()));
+        let is_half_full = |path: &PathBuf| {
+            let count = fs::read_dir(path).map_or(0, Iterator::count);
+            (1..MANY / 8 - 100).contains(&count)
+        };
+        let found = names.into_iter().find(is_half_full);
+        if found.is_none() {
+            running.signal(Signal::CONT);
+        }
+        found
+    };
+    let mut found = None;
+    until("a folder is half full", || {
+        found = half_full();
+        found.is_some()
+    });
+    let folder = found.expect("found");
+    until("it is gone", || fs::remove_dir_all(&folder).is_ok());
+    running.signal(Signal::CONT);
+    running.pass_ends(1);
+    running.pass_now();
+    assert_mirrored(&place);
+    let ended = running.stop();
+    let name = folder.file_name().expect("it has one").to_string_lossy().into_owned();
+    let expected = format!(
+        "WARN  problem {name} Cannot work on this folder of the replica: something else removed it during the pass; \
+         the next pass makes it again; further folders like it are not told"
+    );
+    assert_eq!(lines_with(&ended.stderr, "problem "), [expected]);
+    assert!(ended.stdout.contains(" 1 problem, "), "{}", ended.stdout);
+}
+
+#[test]
 fn a_single_pass_that_loses_its_replica_says_so_in_its_exit_code() {
     let place = Place::new();
     many_files(&place);
