@@ -484,6 +484,27 @@ fn a_new_source_file_that_cannot_be_read_is_a_problem_with_an_empty_digest() {
 }
 
 #[test]
+fn a_source_folder_that_cannot_be_read_keeps_its_replica_and_deletions_elsewhere_go_on() {
+    let Some(place) = Place::of_ordinary_user() else { return };
+    place.write("source/closed/deep/file", "content");
+    place.write("source/gone/file", "content");
+    place.sync();
+    let before = traces(&place.at("replica/closed/deep"));
+    place.remove("source/gone");
+    place.mode("source/closed", 0o000);
+    let ended = place.run("--once");
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    place.mode("replica/closed", 0o700);
+    assert_eq!(traces(&place.at("replica/closed/deep")), before);
+    assert!(!place.has("replica/gone"), "{ended:?}");
+    assert_eq!(lines_with(&ended.stderr, "problem ").len(), 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("problem closed Cannot read the source folder: Permission denied"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_replica_file_that_cannot_be_read_is_replaced_and_its_digest_is_empty() {
     let Some(place) = Place::of_ordinary_user() else { return };
     place.write("source/file", "content");
