@@ -109,10 +109,11 @@ fn start(config: &Config) -> Exit {
             Exit::Error
         }
     };
+    // Signals are heard to the end: the log waits as long as it likes for somebody who reads a single pass's output.
+    log.finish();
     if let Some(listener) = listener {
         listener.finish();
     }
-    log.finish();
     exit
 }
 

@@ -278,6 +278,42 @@ fn a_signal_between_passes_ends_the_program_at_once() {
     }
 }
 
+/// A single pass that is done and waits for somebody to read its output.
+fn unread(place: &Place) -> (Running, std::io::PipeReader) {
+    for number in 0..1500 {
+        place.write(format!("source/{}{number}", "n".repeat(200)), "");
+    }
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let running = program::start_as_is(place.command("--once").stdout(writer));
+    until("the pass is done", || place.has("log") && place.log().contains("pass 1 done"));
+    (running, reader)
+}
+
+#[test]
+fn a_single_pass_whose_output_nobody_reads_ends_when_it_is_asked_to() {
+    let place = Place::new();
+    let (mut running, _reader) = unread(&place);
+    assert!(!running.has_ended(), "it waits for the reader");
+    let (ended, time) = stop_with(running, Signal::TERM);
+    assert_eq!(ended.code, Some(0), "the pass was done");
+    assert!(time < Duration::from_secs(2), "it took {time:?}");
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let place = Place::new();
+    let (mut running, _reader) = unread(&place);
+    running.signal(Signal::TERM);
+    until("the program has ended", || {
+        // The second one counts from a tenth of a second after the first, so it is sent until it does.
+        running.has_ended() || {
+            running.signal(Signal::TERM);
+            false
+        }
+    });
+    assert_eq!(running.end().code, Some(1));
+}
+
 #[test]
 fn with_problems_the_program_goes_on() {
     let place = Place::new();
