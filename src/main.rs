@@ -99,6 +99,9 @@ fn start(config: &Config) -> Exit {
         log: &config.log,
         dry_run: config.is_dry_run(),
     });
+    // A log that lies inside a root makes its file and its folders there; they have to be there before the first pass
+    // looks, or it takes them for a change by somebody else.
+    log.flush_file();
     let exit = match prepared {
         Ok(ready) => mirror(config, ready, &interrupt, &log),
         Err(error) => {
@@ -106,10 +109,11 @@ fn start(config: &Config) -> Exit {
             Exit::Error
         }
     };
+    // Signals are heard to the end: the log waits as long as it likes for somebody who reads a single pass's output.
+    log.finish();
     if let Some(listener) = listener {
         listener.finish();
     }
-    log.finish();
     exit
 }
 

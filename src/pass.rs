@@ -69,7 +69,7 @@ pub fn run(
     match context.source_state() {
         SourceState::Same => {}
         SourceState::Missing => {
-            return Err(Error::SourceMissing { path: context.source.0.to_path_buf() });
+            return Err(Error::SourceLost { path: context.source.0.to_path_buf() });
         }
         SourceState::Replaced => context.problem(&Problem {
             path: RelPath::root(),

@@ -80,6 +80,15 @@ pub enum Error {
         /// As the user gave it.
         path: PathBuf,
     },
+    /// The source was there when the pass began, and is not any more.
+    #[error(
+        "The source {} disappeared during the pass; what was copied until then is complete, and nothing was deleted \
+         afterwards. Check --source, or mount what holds it", show(.path)
+    )]
+    SourceLost {
+        /// As the user gave it.
+        path: PathBuf,
+    },
     /// The source is something else.
     #[error("The source {} is not a folder; nothing was changed. Give a folder to --source", show(.path))]
     SourceNotAFolder {

@@ -262,6 +262,7 @@ fn may_pass(error: &Error) -> bool {
         | Error::ReplicaNotAFolder { .. }
         | Error::ReplicaLocked { .. } => true,
         Error::SourceMissing { .. }
+        | Error::SourceLost { .. }
         | Error::SourceNotAFolder { .. }
         | Error::RootsOverlap { .. }
         | Error::NoThreads { .. }
@@ -606,6 +607,7 @@ mod tests {
         let system = Cause::Refused("x");
         let cases = [
             (missing(), false),
+            (Error::SourceLost { path: "/s".into() }, false),
             (Error::SourceNotAFolder { path: "/s".into() }, false),
             (Error::SourceUnreadable { path: "/s".into(), cause: system }, true),
             (Error::ReplicaNotAFolder { path: "/r".into() }, true),

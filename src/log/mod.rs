@@ -114,6 +114,11 @@ impl Log {
         self.console.flush();
     }
 
+    /// Returns when the file has everything handed in before, or as [`Log::flush`] gives up; the console may lag.
+    pub fn flush_file(&self) {
+        self.file.flush();
+    }
+
     /// Writes what waits and takes no more lines. Waits about one second for a log disk that has hung and one for
     /// a console that nobody reads (a patient console is waited for until the program is asked to stop). Calling it
     /// again does nothing.

@@ -87,11 +87,10 @@ impl Survey<'_> {
         };
         // Both are tried, so that both are told; either one blocks everything below.
         let (source, replica) = (listing(Side::Source, &pair.source), listing(Side::Replica, &pair.replica));
-        self.compare_folders(
-            &pair,
-            source.as_ref().and_then(|(_, fd)| fd.as_ref()),
-            replica.as_ref().and_then(|(_, fd)| fd.as_ref()),
-        );
+        if let Some((_, source)) = &source {
+            // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
+            self.compare_folders(&pair, source.as_ref(), replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
+        }
         if let (Some((source, _)), Some((replica, _))) = (source, replica) {
             self.chunk(scope, Arc::new(Merge { pair, source, replica }), Position::default());
         }

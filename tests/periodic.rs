@@ -1,0 +1,389 @@
+//! Repeated passes with the real program on the real clock: a life of edits, the rhythm, and every signal.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
+
+#[path = "support/program.rs"]
+mod program;
+
+use insta::assert_snapshot;
+use jiff::Timestamp;
+use program::{Ended, Place, Running, count, lines_with, noise, picture, start, traces, until};
+use rustix::process::Signal;
+use std::fs::{self, OpenOptions};
+use std::time::{Duration, Instant};
+
+/// Too large to be copied or compared before a signal comes.
+const HUGE: usize = 128 << 20;
+
+fn assert_mirrored(place: &Place) {
+    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+}
+
+/// Waits for the end of a pass that has surely begun after now.
+fn a_whole_pass(running: &Running) {
+    // One may have begun that the console does not show yet.
+    running.pass_ends(running.last_pass() + 2);
+}
+
+/// When something was logged, in seconds since the first line.
+fn seconds_of(log: &str, words: &str) -> f64 {
+    let time =
+        |line: &str| line.split(' ').next().and_then(|time| time.parse::<Timestamp>().ok()).expect("a time");
+    let line = log.lines().find(|line| line.contains(words)).unwrap_or_else(|| panic!("no {words} in {log}"));
+    let begin = time(log.lines().next().expect("a line"));
+    time(line).duration_since(begin).as_secs_f64()
+}
+
+#[test]
+fn the_replica_follows_a_life_of_edits() {
+    let place = Place::new();
+    place.write("source/kept", "kept");
+    place.write("source/changed", "version 1");
+    place.write("source/secretly changed", "version 1");
+    place.write("source/removed/deep/er/file", "removed");
+    place.write("source/renamed/file", "renamed");
+    place.write("source/file to folder", "file");
+    place.write("source/folder to file/deep/file", "folder");
+    place.write("source/file to link", "file");
+    place.link("source/link to file", "kept");
+    place.link("source/link to folder", "kept");
+    let running = place.started(&mut place.command("--interval 1"));
+    assert_mirrored(&place);
+
+    place.write("source/created/deep/er/file", "created");
+    place.write("source/changed", "version 2, which is longer");
+    let mtime =
+        fs::metadata(place.at("source/secretly changed")).and_then(|facts| facts.modified()).expect("known");
+    place.write("source/secretly changed", "version 2");
+    let file = OpenOptions::new().write(true).open(place.at("source/secretly changed")).expect("open");
+    file.set_modified(mtime).expect("set");
+    place.remove("source/removed");
+    a_whole_pass(&running);
+    assert_mirrored(&place);
+
+    place.rename("source/renamed", "source/new name");
+    for path in [
+        "source/file to folder",
+        "source/folder to file",
+        "source/file to link",
+        "source/link to file",
+        "source/link to folder",
+    ] {
+        place.remove(path);
+    }
+    place.write("source/file to folder/deep/file", "folder now");
+    place.write("source/folder to file", "file now");
+    place.link("source/file to link", "nowhere");
+    place.write("source/link to file", "file now");
+    place.folder("source/link to folder/deep");
+    place.mode("source/kept", 0o640);
+    a_whole_pass(&running);
+    assert_mirrored(&place);
+
+    // The replica alone is changed.
+    place.write("replica/kept", "KEPT");
+    place.write("replica/extra/file", "extra");
+    place.remove("replica/new name");
+    a_whole_pass(&running);
+    assert_mirrored(&place);
+
+    let last = running.last_pass();
+    let ended = running.stop();
+    assert_eq!(ended.stderr, "");
+    let passes: Vec<_> = ended.stdout.lines().filter(|line| line.contains("INFO  pass ")).collect();
+    for (number, lines) in (1..=last).zip(passes.chunks(2)) {
+        assert!(lines[0].ends_with(&format!("pass {number} started")), "passes overlap: {passes:?}");
+        assert!(lines[1].contains(&format!("pass {number} ")), "passes overlap: {passes:?}");
+    }
+}
+
+#[test]
+fn passes_start_one_interval_after_each_other() {
+    let place = Place::new();
+    place.write("source/file", "content");
+    let running = place.started(&mut place.command("--interval 1s"));
+    running.pass_ends(4);
+    let ended = running.stop();
+    let begin = seconds_of(&ended.stdout, "pass 1 started");
+    for number in 2..=4_u32 {
+        let start = seconds_of(&ended.stdout, &format!("pass {number} started")) - begin;
+        let due = f64::from(number - 1);
+        // A line may be late, and so may a pass on a busy computer, but neither is early.
+        assert!((due - 0.5..due + 5.0).contains(&start), "pass {number} after {start} s: {}", ended.stdout);
+    }
+    assert!(ended.stdout.contains("4 done: 0 created, 0 updated, 0 deleted, 1 unchanged, 0 problems"));
+}
+
+#[test]
+fn a_pass_that_overruns_is_followed_at_once_and_the_log_says_by_how_much() {
+    let place = Place::new();
+    place.write("source/large", noise(HUGE / 2));
+    let running = start(place.command("--interval 2"));
+    until("the copy has begun", || place.names("replica").len() == 1);
+    // Suspended, as a laptop is: the time counts.
+    running.signal(Signal::STOP);
+    assert!(!place.has("replica/large"), "it has been copied already");
+    std::thread::sleep(Duration::from_millis(2100));
+    running.signal(Signal::CONT);
+    running.hears("pass 2 started");
+    let ended = running.stop();
+    let overran = lines_with(&ended.stderr, "overran");
+    assert_eq!(overran.len(), 1, "{ended:?}");
+    assert!(overran[0].starts_with("WARN  pass 1 overran its interval by "), "{ended:?}");
+    assert!(overran[0].ends_with(" s; the next one starts now"), "{ended:?}");
+    let wait = seconds_of(&ended.stdout, "pass 2 started") - seconds_of(&ended.stdout, "pass 1 done");
+    assert!((0.0..1.0).contains(&wait), "waited {wait} s: {ended:?}");
+}
+
+#[test]
+fn sigusr1_starts_a_pass_at_once() {
+    let place = Place::new();
+    let running = place.start("");
+    for number in 2..=4 {
+        place.write(format!("source/{number}"), "content");
+        running.pass_now();
+        assert_mirrored(&place);
+        assert_eq!(running.last_pass(), number);
+    }
+    running.stop();
+}
+
+#[test]
+fn sighup_in_the_middle_of_a_pass_opens_the_log_anew_and_ends_nothing() {
+    let place = Place::new();
+    place.write("source/large", noise(HUGE / 4));
+    let running = start(place.command("--interval 1h"));
+    until("the copy has begun", || place.names("replica").len() == 1);
+    place.rename("log", "log.1");
+    running.signal(Signal::HUP);
+    running.pass_ends(1);
+    running.stop();
+    assert_mirrored(&place);
+    assert!(place.log().contains("pass 1 done") && place.log().ends_with("file-sync stopped\n"));
+    assert!(place.read("log.1").contains("pass 1 started"));
+}
+
+/// Sends the signal and measures the time to the end.
+fn stop_with(mut running: Running, signal: Signal) -> (Ended, Duration) {
+    let begin = Instant::now();
+    running.signal(signal);
+    until("the program has ended", || running.has_ended());
+    let time = begin.elapsed();
+    (running.end(), time)
+}
+
+#[test]
+fn a_signal_while_a_huge_file_is_copied_ends_the_program_within_two_seconds_and_harms_nothing() {
+    for options in ["--interval 1h", "--once"] {
+        for (signal, word) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+            for old in [Some("the old version"), None] {
+                let place = Place::new();
+                place.write("source/large", noise(HUGE));
+                place.folder("replica");
+                if let Some(old) = old {
+                    place.write("replica/large", old);
+                }
+                let before = place.names("replica");
+                let running = start(place.command(options));
+                until("the copy has begun", || place.names("replica").len() > before.len());
+                let (ended, time) = stop_with(running, signal);
+                assert_eq!(ended.code, Some(0), "{ended:?}");
+                assert!(time < Duration::from_secs(2), "it took {time:?}");
+                assert_eq!(place.names("replica"), before, "nothing is left under any name");
+                if let Some(old) = old {
+                    assert_eq!(place.read("replica/large"), old);
+                }
+                let log = place.log();
+                for line in [
+                    format!("INFO  file-sync stopping on {word}"),
+                    format!("INFO  pass 1 stopped by {word}: 0 created, 0 updated, 0 deleted"),
+                    "INFO  file-sync stopped".to_owned(),
+                ] {
+                    assert_eq!(count(&log, &line), 1, "{line}: {log}");
+                }
+                assert!(log.ends_with(" INFO  file-sync stopped\n"), "{log}");
+                assert_eq!(ended.stderr, "");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_signal_while_a_huge_file_is_compared_ends_the_program_within_two_seconds() {
+    let place = Place::new();
+    place.write("source/large", noise(HUGE));
+    place.folder("replica");
+    fs::copy(place.at("source/large"), place.at("replica/large")).expect("copied");
+    let before = traces(&place.at("replica"));
+    let running = start(place.command("--interval 1h"));
+    running.hears("pass 1 started");
+    let (ended, time) = stop_with(running, Signal::TERM);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(time < Duration::from_secs(2), "it took {time:?}");
+    assert!(ended.stdout.contains("pass 1 stopped by SIGTERM: 0 created, 0 updated, 0 deleted"), "{ended:?}");
+    assert_eq!(traces(&place.at("replica")), before);
+}
+
+#[test]
+fn a_signal_while_a_huge_file_with_holes_is_copied_ends_the_program_within_two_seconds() {
+    let place = Place::new();
+    place.write("source/large", noise(HUGE / 2));
+    let file = OpenOptions::new().write(true).open(place.at("source/large")).expect("open");
+    if file.set_len(1 << 40).is_err() {
+        return program::skip("this filesystem has no files of 1 TiB");
+    }
+    let running = start(place.command("--interval 1h"));
+    until("the copy has begun", || place.names("replica").len() == 1);
+    let (ended, time) = stop_with(running, Signal::TERM);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(time < Duration::from_secs(2), "it took {time:?}");
+    assert!(place.names("replica").is_empty());
+}
+
+#[test]
+fn a_signal_while_many_files_are_copied_leaves_only_whole_files_and_the_next_run_completes_them() {
+    let place = Place::new();
+    for number in 0..4000 {
+        place.write(format!("source/{}/{number}", number % 8), format!("content {number}"));
+    }
+    let running = start(place.command("--interval 1h"));
+    until("some of the files are there", || count(&running.stdout(), " create ") > 200);
+    let (ended, time) = stop_with(running, Signal::TERM);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(time < Duration::from_secs(2), "it took {time:?}");
+    assert!(ended.stdout.contains("pass 1 stopped by SIGTERM: "), "{}", place.log());
+    let created = count(&ended.stdout, " INFO  create ");
+    assert!(ended.stdout.contains(&format!("SIGTERM: {created} created")) || created > 999, "{created}");
+    let source = picture(&place.at("source"));
+    for (path, facts) in picture(&place.at("replica")).iter().filter(|(_, facts)| !facts.ends_with("folder"))
+    {
+        assert_eq!(source.get(path), Some(facts), "{path:?}");
+    }
+    place.sync();
+    assert_mirrored(&place);
+}
+
+#[test]
+fn a_signal_between_passes_ends_the_program_at_once() {
+    for (signal, word) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let place = Place::new();
+        let (ended, time) = stop_with(place.start(""), signal);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(time < Duration::from_secs(2), "it took {time:?}");
+        let end = lines_with(&place.log(), "INFO  file-sync s");
+        assert_eq!(
+            end,
+            [format!("INFO  file-sync stopping on {word}"), "INFO  file-sync stopped".to_owned()]
+        );
+    }
+}
+
+/// A single pass that is done and waits for somebody to read its output.
+fn unread(place: &Place) -> (Running, std::io::PipeReader) {
+    for number in 0..1500 {
+        place.write(format!("source/{}{number}", "n".repeat(200)), "");
+    }
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let running = program::start_as_is(place.command("--once").stdout(writer));
+    until("the pass is done", || place.has("log") && place.log().contains("pass 1 done"));
+    (running, reader)
+}
+
+#[test]
+fn a_single_pass_whose_output_nobody_reads_ends_when_it_is_asked_to() {
+    let place = Place::new();
+    let (mut running, _reader) = unread(&place);
+    assert!(!running.has_ended(), "it waits for the reader");
+    let (ended, time) = stop_with(running, Signal::TERM);
+    assert_eq!(ended.code, Some(0), "the pass was done");
+    assert!(time < Duration::from_secs(2), "it took {time:?}");
+}
+
+#[test]
+fn a_second_signal_exits_at_once() {
+    let place = Place::new();
+    let (mut running, _reader) = unread(&place);
+    running.signal(Signal::TERM);
+    until("the program has ended", || {
+        // The second one counts from a tenth of a second after the first, so it is sent until it does.
+        running.has_ended() || {
+            running.signal(Signal::TERM);
+            false
+        }
+    });
+    assert_eq!(running.end().code, Some(1));
+}
+
+#[test]
+fn with_problems_the_program_goes_on() {
+    let place = Place::new();
+    place.write("source/logs", "a file where the log's folder is");
+    place.write("source/file", "content");
+    let roots = "--source source --replica replica --log_file replica/logs/log";
+    let running = place.started(&mut place.with(roots, "--interval 1"));
+    place.write("source/file", "changed");
+    a_whole_pass(&running);
+    assert_eq!(place.read("replica/file"), "changed");
+    let ended = running.stop();
+    assert!(count(&ended.stderr, "WARN  problem logs ") >= 2, "{ended:?}");
+    assert!(ended.stdout.contains(" old but for 1 problem\n"), "{ended:?}");
+}
+
+#[test]
+fn a_problem_that_is_over_is_not_told_any_more() {
+    let Some(place) = Place::of_ordinary_user() else { return };
+    place.write("source/secret", "content");
+    place.mode("source/secret", 0o000);
+    let running = place.start("");
+    running.pass_now();
+    place.mode("source/secret", 0o600);
+    running.pass_now();
+    let ended = running.stop();
+    assert_eq!(count(&ended.stderr, "WARN  problem secret "), 2, "{ended:?}");
+    assert!(ended.stdout.contains("pass 3 done: 1 created"), "{ended:?}");
+    assert_eq!(place.read("replica/secret"), "content");
+}
+
+#[test]
+fn after_a_held_pass_the_program_goes_on_with_the_folder_that_is_there_then() {
+    let place = Place::new();
+    place.write("source/large", noise(HUGE / 2));
+    place.folder("replica");
+    fs::copy(place.at("source/large"), place.at("replica/large")).expect("copied");
+    let before = traces(&place.at("replica"));
+    let running = start(place.command("--interval 1h"));
+    running.hears("pass 1 started");
+    place.rename("source", "elsewhere");
+    place.write("source/file", "content");
+    running.hears("WARN  pass 1 held: ");
+    assert_eq!(traces(&place.at("replica")), before);
+    running.pass_now();
+    assert_mirrored(&place);
+    running.stop();
+}
+
+#[test]
+fn the_age_of_the_replica_is_told_also_when_a_pass_is_not_done() {
+    let place = Place::new();
+    place.write("source/file", "content");
+    let running = place.start("");
+    place.write("source/large", noise(HUGE));
+    running.signal(Signal::USR1);
+    until("the copy has begun", || place.names("replica").len() == 2);
+    let ended = running.stop();
+    let line = lines_with(&ended.stdout, "pass 2 stopped by SIGTERM").remove(0);
+    let age = line.rsplit(", ").next().expect("an age");
+    assert!(age.starts_with("replica is ") && age.ends_with(" old"), "{line}");
+}
+
+#[test]
+fn repeated_passes_read_like_this() {
+    let place = Place::new();
+    place.write("source/file", "content");
+    let running = place.start("");
+    place.write("source/file", "changed");
+    running.pass_now();
+    running.pass_now();
+    running.stop();
+    place.settled().bind(|| assert_snapshot!(place.log()));
+}

@@ -1,0 +1,262 @@
+//! One pass and its exit code, the dry run, and a second pass that has nothing to do.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
+
+#[path = "support/program.rs"]
+mod program;
+
+use program::{Place, count, lines_with, noise, picture, start, traces};
+use std::fs;
+use std::process::Command;
+
+fn some_tree(place: &Place) {
+    place.write("source/file", "content");
+    place.write("source/folder/deep/file", noise(100_000));
+    place.write("source/empty", "");
+    place.folder("source/folder/empty");
+    place.link("source/link", "file");
+    place.link("source/dangling", "nowhere");
+    fs::hard_link(place.at("source/file"), place.at("source/folder/hard link")).expect("linked");
+    rustix::fs::mkfifoat(rustix::fs::CWD, place.at("source/fifo"), rustix::fs::Mode::RWXU).expect("made");
+    place.mode("source/folder/deep/file", 0o4751);
+    place.mode("source/folder/empty", 0o1777);
+}
+
+#[test]
+fn exit_code_0_when_the_replica_matches() {
+    let place = Place::new();
+    some_tree(&place);
+    assert_eq!(place.run("--once").code, Some(0));
+    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+}
+
+#[test]
+fn exit_code_1_when_the_source_is_missing() {
+    let place = Place::new();
+    place.remove("source");
+    assert_eq!(place.run("--once").code, Some(1));
+}
+
+#[test]
+fn exit_code_2_when_the_command_line_makes_no_sense() {
+    let place = Place::new();
+    assert_eq!(place.run("--once --interval 0").code, Some(2));
+    assert_eq!(place.names(""), ["source"], "nothing is created");
+}
+
+#[test]
+fn exit_code_23_when_a_path_could_not_be_mirrored_and_the_rest_is() {
+    let Some(place) = Place::of_ordinary_user() else { return };
+    place.write("source/secret", "content");
+    place.write("source/file", "content");
+    place.mode("source/secret", 0o000);
+    let ended = place.run("--once");
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    assert_eq!(place.names("replica"), ["file"]);
+    assert!(
+        ended.stdout.contains("pass 1 done: 1 created, 0 updated, 1 metadata set, 0 deleted"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn exit_code_23_when_an_extra_cannot_be_deleted() {
+    let place = Place::new();
+    place.write("source/file", "content");
+    place.folder("replica/mounted");
+    let words = "--source source --replica replica --log_file log --once";
+    let Some(command) = place.behind_mounts("mount -t tmpfs none replica/mounted", words) else { return };
+    let ended = start(command).end();
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    assert_eq!(lines_with(&ended.stderr, "problem mounted ").len(), 1, "{ended:?}");
+    assert_eq!(place.names("replica"), ["file", "mounted"]);
+}
+
+#[test]
+fn an_interval_does_no_harm_beside_once() {
+    let place = Place::new();
+    assert_eq!(place.run("--once --interval 1h").code, Some(0));
+}
+
+#[test]
+fn a_second_pass_changes_nothing() {
+    let place = Place::new();
+    some_tree(&place);
+    place.sync();
+    let before = traces(&place.at("replica"));
+    let source = traces(&place.at("source"));
+    let ended = place.sync();
+    assert!(
+        ended.stdout.contains("pass 1 done: 0 created, 0 updated, 0 deleted, 10 unchanged, 0 problems"),
+        "{ended:?}"
+    );
+    assert_eq!(
+        lines_with(&ended.stdout, "").len(),
+        4,
+        "started, pass started, pass done, stopped: {ended:?}"
+    );
+    assert_eq!(traces(&place.at("replica")), before);
+    assert_eq!(traces(&place.at("source")), source);
+}
+
+#[test]
+fn a_dry_run_writes_nothing_and_prints_every_planned_change() {
+    let place = Place::new();
+    some_tree(&place);
+    place.sync();
+    place.write("source/file", "changed");
+    place.write("source/new", "content");
+    place.write("source/tree/deep/file", "content");
+    place.mode("source/empty", 0o600);
+    place.remove("source/folder/deep");
+    place.remove("source/dangling");
+    place.folder("source/dangling");
+    place.write("replica/extra", "content");
+    let before = (traces(&place.at("source")), traces(&place.at("replica")));
+    for options in ["--dry-run", "-n", "-n --once", "-n --interval 1"] {
+        place.remove("log");
+        let ended = place.run(options);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stderr, "");
+        for (verb, path) in [
+            ("update", "file "),
+            ("create", "new "),
+            ("create", "tree/ (1 folder, 1 file, 7 B)"),
+            ("metadata", "empty "),
+            ("delete", "folder/deep/ (0 folders, 1 file, 97.7 KiB)"),
+            ("retype", "dangling/ "),
+            ("delete", "extra "),
+        ] {
+            let line = format!("INFO  would {verb} {path}");
+            assert_eq!(count(&ended.stdout, &line), 1, "{line}: {ended:?}");
+            assert_eq!(count(&place.log(), &line), 1, "{line}");
+        }
+        assert!(
+            ended.stdout.contains("pass 1 planned: ") && ended.stdout.contains("nothing was written"),
+            "{ended:?}"
+        );
+        assert_eq!(before, (traces(&place.at("source")), traces(&place.at("replica"))), "{options}");
+        assert_eq!(place.names(""), ["log", "replica", "source"]);
+    }
+}
+
+#[test]
+fn a_dry_run_does_not_make_a_missing_replica() {
+    let place = Place::new();
+    some_tree(&place);
+    let roots = "--source source --replica new/deep/replica --log_file log";
+    let ended = start(place.with(roots, "--dry-run")).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(place.names(""), ["log", "source"]);
+    assert_eq!(count(&ended.stdout, "INFO  would create "), 6, "the entries of the source's root: {ended:?}");
+}
+
+#[test]
+fn a_dry_run_without_changes_says_so() {
+    let place = Place::new();
+    some_tree(&place);
+    place.sync();
+    let ended = place.run("--dry-run");
+    assert_eq!(ended.code, Some(0));
+    let expected = "pass 1 planned: 0 to create, 0 to update, 0 to delete, 10 unchanged, 0 problems";
+    assert!(ended.stdout.contains(expected), "{ended:?}");
+}
+
+#[test]
+fn a_dry_run_with_problems_has_the_exit_code_of_a_pass_with_problems() {
+    let Some(place) = Place::of_ordinary_user() else { return };
+    place.write("source/secret", "content");
+    place.write("source/file", "content");
+    place.sync();
+    place.mode("source/secret", 0o000);
+    let before = traces(&place.at("replica"));
+    let ended = place.run("--dry-run");
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    assert_eq!(count(&ended.stderr, "WARN  problem secret sha256=\"\" "), 1, "{ended:?}");
+    assert_eq!(traces(&place.at("replica")), before);
+}
+
+#[test]
+fn what_a_dry_run_plans_is_what_a_pass_does() {
+    let place = Place::new();
+    some_tree(&place);
+    place.sync();
+    place.write("source/file", "changed");
+    place.write("source/new", "content");
+    place.remove("source/link");
+    place.write("source/link", "a file now");
+    place.remove("source/folder/empty");
+    place.mode("source/empty", 0o600);
+    place.write("replica/folder/deep/file", "damaged");
+    // Verb and path of each line.
+    let changes = |text: &str| -> Vec<String> {
+        let verbs = ["create", "update", "repair", "retype", "link", "metadata", "delete"];
+        let mut changes: Vec<String> = lines_with(text, "INFO  ")
+            .iter()
+            .filter_map(|line| line.strip_prefix("INFO  "))
+            .map(|line| line.strip_prefix("would ").unwrap_or(line))
+            .filter(|line| verbs.iter().any(|verb| line.starts_with(&format!("{verb} "))))
+            .map(|line| {
+                let (verb, rest) = line.split_once(' ').expect("a path");
+                let end = match rest.strip_prefix('"') {
+                    Some(quoted) => quoted.find('"').map(|end| end + 2),
+                    None => rest.find(' '),
+                };
+                format!("{verb} {}", &rest[..end.unwrap_or(rest.len())])
+            })
+            .collect();
+        changes.sort();
+        changes
+    };
+    let planned = changes(&place.run("--dry-run").stdout);
+    let done = changes(&place.sync().stdout);
+    assert_eq!(planned, done);
+    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+}
+
+#[test]
+fn one_thread_does_what_many_do() {
+    for threads in ["1", "2", "16"] {
+        let place = Place::new();
+        some_tree(&place);
+        let ended = place.run(&format!("--once -j {threads}"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(picture(&place.at("source")), picture(&place.at("replica")), "{threads} threads");
+    }
+}
+
+#[test]
+fn few_open_files_are_enough_and_cost_threads_only() {
+    let place = Place::new();
+    for number in 0..300 {
+        place.write(format!("source/{}/{number}/file", number % 20), "content");
+    }
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -n 128; exec "$0" "$@""#;
+    command.args([
+        "-c",
+        script,
+        env!("CARGO_BIN_EXE_file-sync"),
+        "--source",
+        "source",
+        "--replica",
+        "replica",
+    ]);
+    command.args(["--log_file", "log", "--once", "-j", "64"]).current_dir(place.path());
+    let ended = start(command).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.console().contains("notice Working with 5 threads, fewer than asked for"), "{ended:?}");
+    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+}
+
+#[test]
+fn the_source_is_only_ever_read() {
+    let place = Place::new();
+    some_tree(&place);
+    let before = traces(&place.at("source"));
+    place.sync();
+    place.write("replica/extra", "content");
+    place.remove("replica/file");
+    place.sync();
+    assert_eq!(traces(&place.at("source")), before);
+}
