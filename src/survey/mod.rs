@@ -87,10 +87,11 @@ impl Survey<'_> {
         };
         // Both are tried, so that both are told; either one blocks everything below.
         let (source, replica) = (listing(Side::Source, &pair.source), listing(Side::Replica, &pair.replica));
-        if let Some((_, source)) = &source {
-            // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
-            self.compare_folders(&pair, source.as_ref(), replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
-        }
+        self.compare_folders(
+            &pair,
+            source.as_ref().and_then(|(_, fd)| fd.as_ref()),
+            replica.as_ref().and_then(|(_, fd)| fd.as_ref()),
+        );
         if let (Some((source, _)), Some((replica, _))) = (source, replica) {
             self.chunk(scope, Arc::new(Merge { pair, source, replica }), Position::default());
         }
@@ -105,7 +106,7 @@ impl Survey<'_> {
         replica_fd: Option<&Arc<OwnedFd>>,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
-        // A source folder that cannot be read blocks every change, also of the folder itself.
+        // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
         let Some(source_fd) = source_fd else { return };
         let (Ok(source), Ok(replica)) =
             (stat::entry_of(source_fd.as_fd()), facts_of(replica_dir, replica_fd))
