@@ -562,12 +562,13 @@ impl Apply<'_> {
         }
     }
 
+    /// True when the folder shows other metadata now.
     fn finish(&self, pair: &Pair, attributes: bool) -> bool {
         if self.context.is_halted() {
             return false;
         }
         match finish_folder(self.context, pair, attributes) {
-            Ok(()) => true,
+            Ok(changed) => changed,
             Err((_, errno)) if is_gone(errno) => false,
             Err((action, errno)) => {
                 self.problem(&pair.path(), action, Cause::System(errno), "the folder's contents are right");
@@ -624,8 +625,8 @@ impl Apply<'_> {
         }
         let has_attributes = change.kind != Kind::Symlink || self.context.privileged;
         let attributes = has_attributes.then_some(ours);
-        let now = set_metadata(self.context, &change.pair.filesystem, Model { entry: &entry, attributes }, theirs)?;
-        Ok((now.ctime != old.ctime).then_some(now))
+        let set = set_metadata(self.context, &change.pair.filesystem, Model { entry: &entry, attributes }, theirs)?;
+        Ok(set.changed.then_some(set.entry))
     }
 
     /// Removes what the source no longer has: a chunk, after handing the rest on.

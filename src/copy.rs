@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileId, Kind};
 use crate::filesystem::Filesystem;
-use crate::finish::{Model, set_metadata};
+use crate::finish::{Model, Set, set_metadata};
 use crate::fs::content::{
     BUFFER, Segment, create_private, open_to_read, read_at, segment, set_length, with_buffers, write_at,
 };
@@ -224,14 +224,14 @@ fn can_make_files(folder: BorrowedFd<'_>) -> bool {
 }
 
 fn finished(
-    set: Result<Entry, (&'static str, Errno)>,
+    set: Result<Set, (&'static str, Errno)>,
     new: Subject<'_>,
     digest: Option<Digest>,
     target: Option<CString>,
     unstable: bool,
 ) -> Result<Made, Failed> {
     let (entry, not_set) = match set {
-        Ok(entry) => (entry, None),
+        Ok(set) => (set.entry, None),
         Err((action, errno)) if crate::fs::is_full(errno) => return Err(Failed::replica(action)(errno)),
         // The content is worth more than its metadata: it is published and the rest is a problem.
         Err(not_set) => (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set)),
