@@ -50,7 +50,7 @@ pub fn set_metadata(
     let look = || target.entry().map_err(|errno| ("look at it in the replica", errno));
     let mut shown = look()?;
     let before = shown;
-    let mut wrote_attributes = false;
+    let mut attributes_changed = false;
     // What reads back wrong is set once more before the filesystem is blamed: something else may have written.
     for attempt in 0..2 {
         let differences = compare_metadata(model.entry, &shown, filesystem, context.privileged).differences;
@@ -65,8 +65,9 @@ pub fn set_metadata(
         if attempt == 0
             && let Some(attributes) = model.attributes
         {
-            wrote_attributes = set_attributes(context, filesystem, attributes, target)?;
-            mode_may_differ |= wrote_attributes;
+            let effect = set_attributes(context, filesystem, attributes, target)?;
+            mode_may_differ |= effect != Effect::NotWritten;
+            attributes_changed = effect == Effect::Changed;
         }
         if mode_may_differ {
             set_mode(context, filesystem, model, target)?;
@@ -79,7 +80,7 @@ pub fn set_metadata(
     learn(context, filesystem, model.entry, &shown);
     // Not the ctime: that changes also when what was set is not held.
     let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
-    Ok(Set { entry: shown, changed: wrote_attributes || facts(&shown) != facts(&before) })
+    Ok(Set { entry: shown, changed: attributes_changed || facts(&shown) != facts(&before) })
 }
 
 fn set_owner(
@@ -148,13 +149,25 @@ fn is_immutable(target: Subject<'_>, errno: Errno) -> bool {
         })
 }
 
-/// Sets and removes extended attributes. True when something was written, which may have changed the mode.
+/// What came of setting extended attributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// There was nothing to set.
+    NotWritten,
+    /// The filesystem took what was set and forgot it.
+    Ignored,
+    /// The entry has other attributes now.
+    Changed,
+}
+
+/// Sets and removes extended attributes; that may change the mode.
 fn set_attributes(
     context: &Context<'_>,
     filesystem: &Filesystem,
     source: Subject<'_>,
     target: Subject<'_>,
-) -> Result<bool, NotSet> {
+) -> Result<Effect, NotSet> {
+    const READ_REPLICA: &str = "read the extended attributes in the replica";
     let mut written = false;
     let privileged = context.privileged;
     let ours = match Attributes::read(source, privileged) {
@@ -163,7 +176,7 @@ fn set_attributes(
     };
     let theirs = match Attributes::read(target, privileged) {
         Err(errno) if is_unsupported(errno) => Attributes::default(),
-        read => read.map_err(|errno| ("read the extended attributes in the replica", errno))?,
+        read => read.map_err(|errno| (READ_REPLICA, errno))?,
     };
     for (name, _) in theirs.iter() {
         if ours.get(name).is_none() && !is_system_made(name) {
@@ -196,7 +209,18 @@ fn set_attributes(
             Err(errno) => return Err(("set an extended attribute in the replica", errno)),
         }
     }
-    Ok(written)
+    if !written {
+        return Ok(Effect::NotWritten);
+    }
+    // Some filesystems (ntfs-3g) accept what they do not keep.
+    let now = Attributes::read(target, privileged).map_err(|errno| (READ_REPLICA, errno))?;
+    for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none()) {
+        if let Some(feature) = namespace(name, privileged) {
+            filesystem.learn_missing(feature);
+            context.not_held(feature);
+        }
+    }
+    Ok(if now == theirs { Effect::Ignored } else { Effect::Changed })
 }
 
 /// Learns from what the entry shows after everything was set.
