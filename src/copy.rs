@@ -202,7 +202,11 @@ fn make_special(
         };
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
         // a file can be made in it.
-        let refused = is_unsupported(errno) || (errno == Errno::PERM && can_make_files(at.replica));
+        // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
+        let refused = is_unsupported(errno)
+            || (errno == Errno::PERM && can_make_files(at.replica))
+            || (errno == Errno::IO
+                && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind));
         if refused {
             at.filesystem.learn_missing(feature);
             context.not_held(feature);
