@@ -217,6 +217,9 @@ impl Apply<'_> {
         }
         if entry.links > 1 && job.pair.filesystem.holds(Feature::HardLinks) {
             self.make_linked(job, entry);
+        } else if entry.links > 1 && job.content_is_right {
+            // Learned since the plan was made: linking is impossible here, and its own content is right.
+            self.context.unchanged(1);
         } else {
             self.make_alone(job, entry);
         }
