@@ -104,6 +104,11 @@ pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
     if replica_alone { Verb::Repair } else { Verb::Update }
 }
 
+/// True for what a replica on this filesystem never has: whatever is there under its name is an extra.
+pub fn is_left_out(kind: Kind, filesystem: &Filesystem) -> bool {
+    kind == Kind::Socket || needed(kind).is_some_and(|feature| !filesystem.holds(feature))
+}
+
 /// The feature that an entry of this kind needs.
 fn needed(kind: Kind) -> Option<Feature> {
     match kind {

@@ -13,6 +13,7 @@ use crate::monitor::{Operation, Verb};
 use crate::path::RelPath;
 use crate::plan::Pair;
 use crate::problem::{Cause, Problem};
+use crate::reconcile::is_left_out;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 /// The reason why something may be removed, checked again as often as needed.
 #[derive(Clone, Copy)]
 pub enum Licence<'a> {
-    /// The source lacks this name in this folder.
+    /// The source lacks this name in this folder, or has something there that is left out by design.
     Absent(&'a Pair, &'a CStr),
     /// It was replaced by an entry of another kind and lies under a temporary name now.
     Replaced,
@@ -36,7 +37,10 @@ impl Licence<'_> {
             return false;
         }
         let Licence::Absent(pair, name) = self else { return true };
-        let absent = |lookup: Result<Entry, Errno>| lookup.is_err_and(|errno| errno == Errno::NOENT);
+        let absent = |lookup: Result<Entry, Errno>| match lookup {
+            Ok(entry) => is_left_out(entry.kind, &pair.filesystem),
+            Err(errno) => errno == Errno::NOENT,
+        };
         match &pair.source {
             Some(dir) => {
                 is_in_place(dir)
