@@ -1,6 +1,6 @@
 //! Making one entry in the replica: into a private temporary, checked, then published in one step.
 
-use crate::apply::finish::{Model, set_metadata};
+use crate::apply::finish::{Model, Set, set_metadata};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileId, Kind};
@@ -207,7 +207,11 @@ fn make_special(
         };
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
         // a file can be made in it.
-        let refused = is_unsupported(errno) || (errno == Errno::PERM && can_make_files(at.replica));
+        // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
+        let refused = is_unsupported(errno)
+            || (errno == Errno::PERM && can_make_files(at.replica))
+            || (errno == Errno::IO
+                && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind));
         if refused {
             at.filesystem.learn_missing(feature);
             context.not_held(feature);
@@ -229,14 +233,14 @@ fn can_make_files(folder: BorrowedFd<'_>) -> bool {
 }
 
 fn finished(
-    set: Result<Entry, (&'static str, Errno)>,
+    set: Result<Set, (&'static str, Errno)>,
     new: Subject<'_>,
     digest: Option<Digest>,
     target: Option<CString>,
     unstable: bool,
 ) -> Result<Made, Failed> {
     let (entry, not_set) = match set {
-        Ok(entry) => (entry, None),
+        Ok(set) => (set.entry, None),
         Err((action, errno)) if crate::fs::is_full(errno) => return Err(Failed::replica(action)(errno)),
         // The content is worth more than its metadata: it is published and the rest is a problem.
         Err(not_set) => (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set)),

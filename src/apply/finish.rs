@@ -28,6 +28,15 @@ pub struct Model<'a> {
     pub attributes: Option<Subject<'a>>,
 }
 
+/// What became of an entry's metadata.
+#[derive(Clone, Copy, Debug)]
+pub struct Set {
+    /// The facts that the entry shows now.
+    pub entry: Entry,
+    /// False when it shows what it showed before: what differed cannot be held, or did not differ any more.
+    pub changed: bool,
+}
+
 /// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written.
 ///
 /// # Errors
@@ -37,9 +46,11 @@ pub fn set_metadata(
     filesystem: &Filesystem,
     model: Model<'_>,
     target: Subject<'_>,
-) -> Result<Entry, NotSet> {
+) -> Result<Set, NotSet> {
     let look = || target.entry().map_err(|errno| ("look at it in the replica", errno));
     let mut shown = look()?;
+    let before = shown;
+    let mut attributes_changed = false;
     // What reads back wrong is set once more before the filesystem is blamed: something else may have written.
     for attempt in 0..2 {
         let differences = compare_metadata(model.entry, &shown, filesystem, context.privileged).differences;
@@ -54,7 +65,9 @@ pub fn set_metadata(
         if attempt == 0
             && let Some(attributes) = model.attributes
         {
-            mode_may_differ |= set_attributes(context, filesystem, attributes, target)?;
+            let effect = set_attributes(context, filesystem, attributes, target)?;
+            mode_may_differ |= effect != Effect::NotWritten;
+            attributes_changed = effect == Effect::Changed;
         }
         if mode_may_differ {
             set_mode(context, filesystem, model, target)?;
@@ -65,7 +78,9 @@ pub fn set_metadata(
         shown = look()?;
     }
     learn(context, filesystem, model.entry, &shown);
-    Ok(shown)
+    // Not the ctime: that changes also when what was set is not held.
+    let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
+    Ok(Set { entry: shown, changed: attributes_changed || facts(&shown) != facts(&before) })
 }
 
 fn set_owner(
@@ -135,13 +150,25 @@ fn is_immutable(target: Subject<'_>, errno: Errno) -> bool {
         })
 }
 
-/// Sets and removes extended attributes. True when something was written, which may have changed the mode.
+/// What came of setting extended attributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    /// There was nothing to set.
+    NotWritten,
+    /// The filesystem took what was set and forgot it.
+    Ignored,
+    /// The entry has other attributes now.
+    Changed,
+}
+
+/// Sets and removes extended attributes; that may change the mode.
 fn set_attributes(
     context: &Context<'_>,
     filesystem: &Filesystem,
     source: Subject<'_>,
     target: Subject<'_>,
-) -> Result<bool, NotSet> {
+) -> Result<Effect, NotSet> {
+    const READ_REPLICA: &str = "read the extended attributes in the replica";
     let mut written = false;
     let privileged = context.privileged;
     let ours = match Attributes::read(source, privileged) {
@@ -150,7 +177,7 @@ fn set_attributes(
     };
     let theirs = match Attributes::read(target, privileged) {
         Err(errno) if is_unsupported(errno) => Attributes::default(),
-        read => read.map_err(|errno| ("read the extended attributes in the replica", errno))?,
+        read => read.map_err(|errno| (READ_REPLICA, errno))?,
     };
     for (name, _) in theirs.iter() {
         if ours.get(name).is_none() && !is_system_made(name) {
@@ -183,7 +210,18 @@ fn set_attributes(
             Err(errno) => return Err(("set an extended attribute in the replica", errno)),
         }
     }
-    Ok(written)
+    if !written {
+        return Ok(Effect::NotWritten);
+    }
+    // Some filesystems (ntfs-3g) accept what they do not keep.
+    let now = Attributes::read(target, privileged).map_err(|errno| (READ_REPLICA, errno))?;
+    for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none()) {
+        if let Some(feature) = namespace(name, privileged) {
+            filesystem.learn_missing(feature);
+            context.not_held(feature);
+        }
+    }
+    Ok(if now == theirs { Effect::Ignored } else { Effect::Changed })
 }
 
 /// Writes a `user.*` attribute also where the mode forbids that, which only root may ignore (xattr(7)): this user's own
@@ -226,12 +264,12 @@ fn learn(context: &Context<'_>, filesystem: &Filesystem, model: &Entry, shown: &
 }
 
 /// Makes the metadata of a folder that of the source, after its contents. `attributes` says whether the extended
-/// attributes are compared too.
+/// attributes are compared too. Returns whether the folder shows something else now.
 ///
 /// # Errors
 /// `ENOENT` when one of the two is not there any more; else what could not be set.
-pub fn finish_folder(context: &Context<'_>, pair: &Pair, attributes: bool) -> Result<(), NotSet> {
-    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(()) };
+pub fn finish_folder(context: &Context<'_>, pair: &Pair, attributes: bool) -> Result<bool, NotSet> {
+    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(false) };
     let open = |dir: &Arc<Dir>, action: &'static str| dir.open().map_err(|errno| (action, errno));
     let source = open(source, "open the source folder")?;
     let replica_fd = match replica.open() {
@@ -244,14 +282,15 @@ pub fn finish_folder(context: &Context<'_>, pair: &Pair, attributes: bool) -> Re
         Subject::Open(source.as_fd()).entry().map_err(|errno| ("look at the source folder", errno))?;
     let attributes = attributes.then_some(Subject::Open(source.as_fd()));
     let target = Subject::Open(replica_fd.as_fd());
-    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes }, target).map(|_| ())
+    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes }, target)
+        .map(|set| set.changed)
 }
 
 fn finish_closed_folder(
     context: &Context<'_>,
     pair: &Pair,
     source: std::os::fd::BorrowedFd<'_>,
-) -> Result<(), NotSet> {
+) -> Result<bool, NotSet> {
     const OPEN: &str = "open the replica folder";
     let closed = (OPEN, Errno::ACCESS);
     let Some((dir, parent)) = pair.replica.as_ref().and_then(|dir| Some((dir, dir.parent()?))) else {
@@ -263,7 +302,8 @@ fn finish_closed_folder(
         return Err((OPEN, Errno::NOENT));
     }
     let entry = Subject::Open(source).entry().map_err(|errno| ("look at the source folder", errno))?;
-    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes: None }, target).map(|_| ())
+    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes: None }, target)
+        .map(|set| set.changed)
 }
 
 /// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.

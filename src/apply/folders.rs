@@ -177,12 +177,13 @@ impl Apply<'_> {
         }
     }
 
+    /// True when the folder shows other metadata now.
     fn finish(&self, pair: &Pair, attributes: bool) -> bool {
         if self.context.is_halted() {
             return false;
         }
         match finish_folder(self.context, pair, attributes) {
-            Ok(()) => true,
+            Ok(changed) => changed,
             Err((_, errno)) if is_gone(errno) => false,
             Err((action, errno)) => {
                 self.problem(&pair.path(), action, Cause::System(errno), "the folder's contents are right");

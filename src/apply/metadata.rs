@@ -64,8 +64,8 @@ impl Apply<'_> {
         }
         let has_attributes = change.kind != Kind::Symlink || self.context.privileged;
         let attributes = has_attributes.then_some(ours);
-        let now =
+        let set =
             set_metadata(self.context, &change.pair.filesystem, Model { entry: &entry, attributes }, theirs)?;
-        Ok((now.ctime != old.ctime).then_some(now))
+        Ok(set.changed.then_some(set.entry))
     }
 }

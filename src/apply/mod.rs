@@ -208,6 +208,9 @@ impl Apply<'_> {
         }
         if entry.links > 1 && job.pair.filesystem.holds(Feature::HardLinks) {
             self.make_linked(job, entry);
+        } else if entry.links > 1 && job.content_is_right {
+            // Learned since the plan was made: linking is impossible here, and its own content is right.
+            self.context.unchanged(1);
         } else {
             self.make_alone(job, entry);
         }
@@ -348,14 +351,13 @@ impl Apply<'_> {
         if jobs.is_empty() {
             return;
         }
-        pool.in_place_scope(|scope| {
-            for job in jobs {
-                if !self.context.is_halted() {
-                    self.touch(&job.pair);
-                    self.start(scope, job, None);
-                }
+        // One after the other: what does not fit must not take the room, while it tries, from what does.
+        for job in jobs {
+            if !self.context.is_halted() {
+                self.touch(&job.pair);
+                pool.in_place_scope(|scope| self.start(scope, job, None));
             }
-        });
+        }
         self.link_deferred();
         for job in std::mem::take(&mut *lock(&self.no_room)) {
             self.problem(

@@ -67,7 +67,8 @@ impl Attributes {
 /// The feature that a mirrored attribute belongs to; none for attributes that are not mirrored.
 ///
 /// `security.*` and `trusted.*` belong to root. Of `system.*` only the access control lists are data; the rest is a
-/// filesystem's own view of itself.
+/// filesystem's own view of itself. XFS shows root each access control list a second time, under the name that it
+/// has on the disk: to remove that name, because the source lacks it, would be to remove the list.
 pub fn namespace(name: &CStr, privileged: bool) -> Option<Feature> {
     let name = name.to_bytes();
     if name.starts_with(b"user.") {
@@ -76,7 +77,7 @@ pub fn namespace(name: &CStr, privileged: bool) -> Option<Feature> {
         Some(Feature::AccessLists)
     } else if privileged && name.starts_with(b"security.") {
         Some(Feature::SecurityAttributes)
-    } else if privileged && name.starts_with(b"trusted.") {
+    } else if privileged && name.starts_with(b"trusted.") && !name.starts_with(b"trusted.SGI_ACL_") {
         Some(Feature::TrustedAttributes)
     } else {
         None
@@ -103,6 +104,8 @@ mod tests {
             (c"system.nfs4_acl", None, None),
             (c"security.capability", None, Some(Feature::SecurityAttributes)),
             (c"trusted.overlay.opaque", None, Some(Feature::TrustedAttributes)),
+            (c"trusted.SGI_ACL_FILE", None, None),
+            (c"trusted.SGI_ACL_DEFAULT", None, None),
             (c"btrfs.compression", None, None),
         ];
         for (name, as_user, as_root) in cases {

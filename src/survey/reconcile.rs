@@ -104,7 +104,7 @@ pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
     if replica_alone { Verb::Repair } else { Verb::Update }
 }
 
-/// Whether an entry of this kind is never made in a replica on this filesystem.
+/// True for what a replica on this filesystem never has: whatever is there under its name is an extra.
 pub fn is_left_out(kind: Kind, filesystem: &Filesystem) -> bool {
     kind == Kind::Socket || needed(kind).is_some_and(|feature| !filesystem.holds(feature))
 }
