@@ -230,7 +230,7 @@ fn a_source_that_is_gone_in_the_middle_is_an_error_and_deletes_nothing() {
         fs::rename(&scratch.source, scratch.outside.join("source")).unwrap();
     });
     let (report, seen) = pass_with(&mut scratch.mirror(1), goes);
-    assert!(matches!(report, Err(Error::SourceMissing { .. })), "{report:?}");
+    assert!(matches!(report, Err(Error::SourceLost { .. })), "{report:?}");
     assert_eq!(deletions(&seen), 0);
     assert!(scratch.replica.join("folder/extra").exists());
 }
