@@ -114,15 +114,15 @@ impl<'a> Context<'a> {
         here
     }
 
-    /// Tells that something else removes folders of the replica while this pass works in them: once, because a replica
-    /// that is being deleted would give one problem per file.
+    /// Tells that something else works on the replica during this pass, so that it may not match at the end: once,
+    /// because a replica that is being deleted would give one problem per file.
     pub fn replica_disturbed(&self, path: &RelPath) {
         if self.check_replica() && !self.disturbed.swap(true, Ordering::Relaxed) {
             self.count_problem(&Problem {
                 path: path.clone(),
-                action: "work on this folder of the replica",
-                cause: Cause::Refused("something else removed it during the pass"),
-                consequence: "the next pass makes it again; further folders like it are not told",
+                action: "go on here in the replica",
+                cause: Cause::Refused("something else removed or replaced it during the pass"),
+                consequence: "the next pass looks at it again; no more paths like it are told in this one",
                 content_unreadable: false,
             });
         }

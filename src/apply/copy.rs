@@ -1,6 +1,6 @@
 //! Making one entry in the replica: into a private temporary, checked, then published in one step.
 
-use crate::apply::finish::{Model, Set, set_metadata};
+use crate::apply::finish::{Model, NotSet, Set, set_metadata};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileId, Kind};
@@ -80,7 +80,7 @@ pub struct Made {
     /// True when the source changed during every reading.
     pub unstable: bool,
     /// What could not be set; the content is right.
-    pub not_set: Option<(&'static str, Errno)>,
+    pub not_set: Option<NotSet>,
     /// What was replaced, under a temporary name, when it could not be replaced in place (a folder).
     pub leftover: Option<CString>,
 }
@@ -233,7 +233,7 @@ fn can_make_files(folder: BorrowedFd<'_>) -> bool {
 }
 
 fn finished(
-    set: Result<Set, (&'static str, Errno)>,
+    set: Result<Set, NotSet>,
     new: Subject<'_>,
     digest: Option<Digest>,
     target: Option<CString>,
@@ -241,7 +241,9 @@ fn finished(
 ) -> Result<Made, Failed> {
     let (entry, not_set) = match set {
         Ok(set) => (set.entry, None),
-        Err((action, errno)) if crate::fs::is_full(errno) => return Err(Failed::replica(action)(errno)),
+        Err(NotSet { action, errno, .. }) if crate::fs::is_full(errno) => {
+            return Err(Failed::replica(action)(errno));
+        }
         // The content is worth more than its metadata: it is published and the rest is a problem.
         Err(not_set) => (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set)),
     };

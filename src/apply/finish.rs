@@ -13,11 +13,28 @@ use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported};
 use crate::monitor::Feature;
 use crate::plan::Pair;
+use crate::problem::Side;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-/// What could not be set, to be read after "Cannot", and why.
-pub type NotSet = (&'static str, Errno);
+/// What could not be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotSet {
+    /// Where the kernel refused.
+    pub side: Side,
+    /// What was tried, to be read after "Cannot".
+    pub action: &'static str,
+    /// Why.
+    pub errno: Errno,
+}
+
+pub(super) fn in_replica(action: &'static str) -> impl Fn(Errno) -> NotSet {
+    move |errno| NotSet { side: Side::Replica, action, errno }
+}
+
+pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> NotSet {
+    move |errno| NotSet { side: Side::Source, action, errno }
+}
 
 /// A source entry whose metadata is to be copied.
 #[derive(Clone, Copy)]
@@ -47,7 +64,7 @@ pub fn set_metadata(
     model: Model<'_>,
     target: Subject<'_>,
 ) -> Result<Set, NotSet> {
-    let look = || target.entry().map_err(|errno| ("look at it in the replica", errno));
+    let look = || target.entry().map_err(in_replica("look at it in the replica"));
     let mut shown = look()?;
     let before = shown;
     let mut attributes_changed = false;
@@ -94,13 +111,13 @@ fn set_owner(
         // Not allowed here, or an owner that this namespace or filesystem does not know.
         Err(errno) if errno == Errno::PERM || errno == Errno::INVAL || is_unsupported(errno) => {
             if is_immutable(target, errno) {
-                return Err(("set the owner", errno));
+                return Err(in_replica("set the owner")(errno));
             }
             filesystem.learn_missing(Feature::Owner);
             context.not_held(Feature::Owner);
             Ok(())
         }
-        Err(errno) => Err(("set the owner", errno)),
+        Err(errno) => Err(in_replica("set the owner")(errno)),
     }
 }
 
@@ -114,7 +131,7 @@ fn set_mode(
         return Ok(());
     }
     // Asked again, because owner and access list change it.
-    let now = target.entry().map_err(|errno| ("look at it in the replica", errno))?;
+    let now = target.entry().map_err(in_replica("look at it in the replica"))?;
     let mode = mode_for(model.entry, now.uid, now.gid);
     if mode == now.mode {
         return Ok(());
@@ -126,7 +143,7 @@ fn set_mode(
             context.not_held(Feature::Mode);
             Ok(())
         }
-        Err(errno) => Err(("set the mode", errno)),
+        Err(errno) => Err(in_replica("set the mode")(errno)),
     }
 }
 
@@ -136,7 +153,7 @@ fn set_mtime(filesystem: &Filesystem, model: Model<'_>, target: Subject<'_>) -> 
             filesystem.learn_missing(Feature::Mtime);
             Ok(())
         }
-        set => set.map_err(|errno| ("set the modification time", errno)),
+        set => set.map_err(in_replica("set the modification time")),
     }
 }
 
@@ -173,17 +190,17 @@ fn set_attributes(
     let privileged = context.privileged;
     let ours = match Attributes::read(source, privileged) {
         Err(errno) if is_unsupported(errno) => Attributes::default(),
-        read => read.map_err(|errno| ("read the extended attributes in the source", errno))?,
+        read => read.map_err(in_source("read the extended attributes in the source"))?,
     };
     let theirs = match Attributes::read(target, privileged) {
         Err(errno) if is_unsupported(errno) => Attributes::default(),
-        read => read.map_err(|errno| (READ_REPLICA, errno))?,
+        read => read.map_err(in_replica(READ_REPLICA))?,
     };
     for (name, _) in theirs.iter() {
         if ours.get(name).is_none() && !is_system_made(name) {
             match opened(context, target, || target.remove_attribute(name)) {
                 Ok(()) | Err(Errno::NODATA) => written = true,
-                Err(errno) => return Err(("remove an extended attribute in the replica", errno)),
+                Err(errno) => return Err(in_replica("remove an extended attribute in the replica")(errno)),
             }
         }
     }
@@ -207,14 +224,14 @@ fn set_attributes(
                 filesystem.learn_missing(feature);
                 context.not_held(feature);
             }
-            Err(errno) => return Err(("set an extended attribute in the replica", errno)),
+            Err(errno) => return Err(in_replica("set an extended attribute in the replica")(errno)),
         }
     }
     if !written {
         return Ok(Effect::NotWritten);
     }
     // Some filesystems (ntfs-3g) accept what they do not keep.
-    let now = Attributes::read(target, privileged).map_err(|errno| (READ_REPLICA, errno))?;
+    let now = Attributes::read(target, privileged).map_err(in_replica(READ_REPLICA))?;
     for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none()) {
         if let Some(feature) = namespace(name, privileged) {
             filesystem.learn_missing(feature);
@@ -270,16 +287,14 @@ fn learn(context: &Context<'_>, filesystem: &Filesystem, model: &Entry, shown: &
 /// `ENOENT` when one of the two is not there any more; else what could not be set.
 pub fn finish_folder(context: &Context<'_>, pair: &Pair, attributes: bool) -> Result<bool, NotSet> {
     let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(false) };
-    let open = |dir: &Arc<Dir>, action: &'static str| dir.open().map_err(|errno| (action, errno));
-    let source = open(source, "open the source folder")?;
+    let source = source.open().map_err(in_source("open the source folder"))?;
     let replica_fd = match replica.open() {
         Ok(fd) => fd,
         // Its own mode keeps even its owner out: that much can be mended from outside.
         Err(Errno::ACCESS) => return finish_closed_folder(context, pair, source.as_fd()),
-        Err(errno) => return Err(("open the replica folder", errno)),
+        Err(errno) => return Err(in_replica("open the replica folder")(errno)),
     };
-    let entry =
-        Subject::Open(source.as_fd()).entry().map_err(|errno| ("look at the source folder", errno))?;
+    let entry = Subject::Open(source.as_fd()).entry().map_err(in_source("look at the source folder"))?;
     let attributes = attributes.then_some(Subject::Open(source.as_fd()));
     let target = Subject::Open(replica_fd.as_fd());
     set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes }, target)
@@ -292,16 +307,15 @@ fn finish_closed_folder(
     source: std::os::fd::BorrowedFd<'_>,
 ) -> Result<bool, NotSet> {
     const OPEN: &str = "open the replica folder";
-    let closed = (OPEN, Errno::ACCESS);
     let Some((dir, parent)) = pair.replica.as_ref().and_then(|dir| Some((dir, dir.parent()?))) else {
-        return Err(closed);
+        return Err(in_replica(OPEN)(Errno::ACCESS));
     };
-    let parent = parent.open().map_err(|errno| (OPEN, errno))?;
+    let parent = parent.open().map_err(in_replica(OPEN))?;
     let target = Subject::Named(parent.as_fd(), dir.name());
-    if target.entry().map_err(|errno| (OPEN, errno))?.id != dir.id() {
-        return Err((OPEN, Errno::NOENT));
+    if target.entry().map_err(in_replica(OPEN))?.id != dir.id() {
+        return Err(in_replica(OPEN)(Errno::NOENT));
     }
-    let entry = Subject::Open(source).entry().map_err(|errno| ("look at the source folder", errno))?;
+    let entry = Subject::Open(source).entry().map_err(in_source("look at the source folder"))?;
     set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes: None }, target)
         .map(|set| set.changed)
 }

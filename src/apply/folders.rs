@@ -184,9 +184,8 @@ impl Apply<'_> {
         }
         match finish_folder(self.context, pair, attributes) {
             Ok(changed) => changed,
-            Err((_, errno)) if is_gone(errno) => false,
-            Err((action, errno)) => {
-                self.problem(&pair.path(), action, Cause::System(errno), "the folder's contents are right");
+            Err(not_set) => {
+                self.not_set(&pair.path(), not_set, "the folder's contents are right");
                 false
             }
         }

@@ -11,7 +11,7 @@ mod metadata;
 pub mod remove;
 
 use crate::apply::copy::{Destination, Failed, Made, make_entry};
-use crate::apply::finish::make_writable;
+use crate::apply::finish::{NotSet, make_writable};
 use crate::apply::folders::NewFolder;
 use crate::apply::remove::{Licence, Target, remove};
 use crate::context::Context;
@@ -21,7 +21,7 @@ use crate::fs::{Errno, is_gone, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
-use crate::problem::{Cause, Problem};
+use crate::problem::{Cause, Problem, Side};
 use rayon::{Scope, ThreadPool};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -273,8 +273,8 @@ impl Apply<'_> {
                 "its last copy is kept, which may mix two moments",
             );
         }
-        if let Some((action, errno)) = made.not_set {
-            self.problem(&path, action, Cause::System(errno), "its content is right");
+        if let Some(not_set) = made.not_set {
+            self.not_set(&path, not_set, "its content is right");
         }
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
             lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
@@ -301,6 +301,16 @@ impl Apply<'_> {
                 },
                 content_unreadable,
             }),
+        }
+    }
+
+    /// Tells what metadata could not be set. A source entry that vanished meanwhile is for the next pass.
+    fn not_set(&self, path: &RelPath, not_set: NotSet, consequence: &'static str) {
+        let NotSet { side, action, errno } = not_set;
+        match side {
+            Side::Source if is_gone(errno) => {}
+            Side::Replica if is_gone(errno) => self.context.replica_disturbed(path),
+            Side::Source | Side::Replica => self.problem(path, action, Cause::System(errno), consequence),
         }
     }
 

@@ -7,7 +7,7 @@ use crate::fs::content::open_to_read;
 use crate::fs::dir::Dir;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, is_unsupported, place};
-use crate::monitor::{Event, Feature, Verb};
+use crate::monitor::{Event, Feature};
 use crate::plan::{Action, Change, Pair};
 use crate::problem::Side;
 use crate::survey::compare::{Comparison, compare_contents};
@@ -105,7 +105,7 @@ impl Survey<'_> {
                         };
                     }
                     (Err(errno), _) => return self.unreadable_source(pair, name, errno),
-                    (Ok(_), Err(errno)) => return replace_unreadable(errno),
+                    (Ok(_), Err(errno)) => return self.unreadable_replica(pair, errno),
                 }
             }
             Decision::CompareMetadata => named,
@@ -132,7 +132,7 @@ impl Survey<'_> {
         };
         let replica_file = match open_to_read(replica_folder, name, self.context.owns(replica.uid)) {
             Ok(file) => file,
-            Err(errno) => return replace_unreadable(errno),
+            Err(errno) => return self.unreadable_replica(pair, errno),
         };
         let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
         let sparse = source.may_have_holes();
@@ -152,7 +152,7 @@ impl Survey<'_> {
                 replica_unreadable: false,
             },
             Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
-            Comparison::ReplicaUnreadable(errno) => replace_unreadable(errno),
+            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, errno),
             Comparison::Interrupted => Verdict::Unknown,
         }
     }
@@ -169,7 +169,10 @@ impl Survey<'_> {
         if source.kind != Kind::Symlink || self.context.privileged {
             match self.attributes_differ(pair, ours, theirs) {
                 Ok(differ) => differences.attributes = differ,
-                Err((_, errno)) if is_gone(errno) => return Verdict::Unknown,
+                Err((side, errno)) if is_gone(errno) => {
+                    self.gone(pair, side);
+                    return Verdict::Unknown;
+                }
                 Err(failed) => self.unreadable_attributes(pair, Some(name), failed),
             }
         }
@@ -228,12 +231,4 @@ impl Survey<'_> {
         }
         Ok(differ || theirs.iter().any(|(name, _)| ours.get(name).is_none() && !is_system_made(name)))
     }
-}
-
-/// A replica that cannot be read is replaced, unless it is not what it was any more: then the next pass sees it.
-fn replace_unreadable(errno: Errno) -> Verdict {
-    if is_gone(errno) || errno == Errno::INVAL {
-        return Verdict::Unknown;
-    }
-    Verdict::Replace { verb: Verb::Repair, reason: "the replica cannot be read", replica_unreadable: true }
 }

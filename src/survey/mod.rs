@@ -78,7 +78,10 @@ impl Survey<'_> {
             match opened {
                 Ok(opened) => Some(opened),
                 // Gone or swapped since it was listed: the next pass sees what has become of it.
-                Err(errno) if is_gone(errno) => None,
+                Err(errno) if is_gone(errno) => {
+                    self.gone(&pair, side);
+                    None
+                }
                 Err(errno) => {
                     self.unreadable_folder(&pair, side, errno);
                     None
@@ -147,8 +150,9 @@ impl Survey<'_> {
             (source, replica) => {
                 for (side, result) in [(Side::Source, source), (Side::Replica, replica)] {
                     match result {
-                        Err(errno) if !is_gone(errno) => self.unreadable_folder(pair, side, errno),
-                        Ok(_) | Err(_) => {}
+                        Err(errno) if is_gone(errno) => self.gone(pair, side),
+                        Err(errno) => self.unreadable_folder(pair, side, errno),
+                        Ok(_) => {}
                     }
                 }
                 return;
@@ -326,7 +330,7 @@ impl Survey<'_> {
         } else {
             match self.context.filesystems.of(&replica_child) {
                 Ok(filesystem) => filesystem,
-                Err(errno) if is_gone(errno) => return,
+                Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica),
                 Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
             }
         };

@@ -1,6 +1,7 @@
 //! The words for what the survey cannot read.
 
 use crate::fs::{Errno, is_gone};
+use crate::monitor::Verb;
 use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
 use crate::survey::Survey;
@@ -8,6 +9,29 @@ use crate::survey::links::Verdict;
 use std::ffi::CStr;
 
 impl Survey<'_> {
+    /// Something is not what it was a moment ago. In the source that is an ordinary day, and the next pass sees what
+    /// has become of it; in the replica nobody else should be at work.
+    pub(super) fn gone(&self, pair: &Pair, side: Side) {
+        match side {
+            Side::Source => {}
+            Side::Replica => self.context.replica_disturbed(&pair.path()),
+        }
+    }
+
+    /// A replica that cannot be read is replaced, unless it is not what it was any more.
+    pub(super) fn unreadable_replica(&self, pair: &Pair, errno: Errno) -> Verdict {
+        // EINVAL: no symbolic link any more.
+        if is_gone(errno) || errno == Errno::INVAL {
+            self.gone(pair, Side::Replica);
+            return Verdict::Unknown;
+        }
+        Verdict::Replace {
+            verb: Verb::Repair,
+            reason: "the replica cannot be read",
+            replica_unreadable: true,
+        }
+    }
+
     pub(super) fn unreadable_source(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
         // Gone, or another kind by now (EINVAL: no symbolic link any more): the next pass sees it.
         if !is_gone(errno) && errno != Errno::INVAL {
@@ -29,7 +53,7 @@ impl Survey<'_> {
         (side, errno): (Side, Errno),
     ) {
         if is_gone(errno) {
-            return;
+            return self.gone(pair, side);
         }
         self.context.problem(&Problem {
             path: name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
