@@ -23,6 +23,9 @@ use std::process::{Command, Stdio};
 
 const ROOTS: &str = "--source source --replica replica";
 
+/// Something that happens to a place while the program runs, and its name.
+type Way = (&'static str, fn(&Place));
+
 fn assert_mirrored(place: &Place) {
     assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
 }
@@ -105,7 +108,7 @@ fn a_log_that_exists_is_appended_to() {
 
 #[test]
 fn a_log_removed_or_rotated_while_running_is_made_again_by_the_next_line() {
-    let ways: [(&str, fn(&Place)); 4] = [
+    let ways: [Way; 4] = [
         ("removed", |place| place.remove("logs/log")),
         ("removed with its folders", |place| place.remove("logs")),
         ("rotated", |place| place.rename("logs/log", "logs/log.1")),
