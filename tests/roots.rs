@@ -23,6 +23,9 @@ fn many_files(place: &Place) {
     }
 }
 
+/// Something that happens to a place while the program runs, and its name.
+type Way = (&'static str, fn(&Place));
+
 fn assert_mirrored(place: &Place) {
     assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
 }
@@ -74,7 +77,7 @@ fn a_missing_source_reads_like_this() {
 
 #[test]
 fn a_source_removed_while_running_is_an_error_and_the_replica_stays_untouched() {
-    let ways: [(&str, fn(&Place)); 3] = [
+    let ways: [Way; 3] = [
         ("removed", |place| place.remove("source")),
         ("renamed", |place| place.rename("source", "elsewhere")),
         ("a file now", |place| {
@@ -118,10 +121,10 @@ fn a_source_renamed_away_in_the_middle_of_a_pass_ends_the_program_and_nothing_is
 fn a_source_swapped_during_the_survey_holds_the_pass() {
     let place = Place::new();
     // Large enough that comparing it takes a while.
-    place.write("source/large", program::noise(96 << 20));
-    fs::copy(place.at("source/large"), place.at("large")).expect("copied");
     place.folder("replica");
-    place.rename("large", "replica/large");
+    for path in ["source/large", "replica/large"] {
+        place.write_zeros(path, 128 << 20);
+    }
     place.write("replica/extra", "content");
     let before = traces(&place.at("replica"));
     let running = start(place.command("--once"));
@@ -147,7 +150,7 @@ fn a_missing_replica_is_created_with_its_parents() {
 
 #[test]
 fn a_replica_removed_while_running_is_made_again_and_filled_by_the_next_pass() {
-    let ways: [(&str, fn(&Place)); 3] = [
+    let ways: [Way; 3] = [
         ("removed", |place| place.remove("replica")),
         ("renamed", |place| place.rename("replica", "elsewhere")),
         ("empty now", |place| {
@@ -183,7 +186,7 @@ fn a_replica_whose_parents_vanished_is_made_again_with_them() {
 
 #[test]
 fn a_replica_lost_in_the_middle_of_a_pass_is_one_problem_and_filled_at_once() {
-    let ways: [(&str, fn(&Place)); 2] = [
+    let ways: [Way; 2] = [
         ("renamed", |place| place.rename("replica", "elsewhere")),
         ("removed", |place| place.remove("replica")),
     ];
@@ -650,7 +653,7 @@ fn the_lock_leaves_nothing_behind_not_even_after_kill_9() {
 #[test]
 fn what_kill_9_leaves_in_the_middle_of_a_copy_is_removed_by_the_next_pass() {
     let place = Place::new();
-    place.write("source/large", program::noise(64 << 20));
+    place.write_zeros("source/large", 128 << 20);
     place.write("replica/large", "the old version");
     let running = start(place.command("--once"));
     until("the copy has begun", || place.names("replica").len() == 2);

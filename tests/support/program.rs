@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 
 use insta::Settings;
-use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
+use rustix::fs::{AtFlags, CWD, FallocateFlags, Gid, Uid, chownat, fallocate};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 use std::borrow::BorrowMut;
 use std::collections::BTreeMap;
@@ -95,6 +95,14 @@ impl Place {
         let path = self.at(path);
         fs::create_dir_all(path.parent().expect("below the place")).expect("created");
         fs::write(path, content).expect("written");
+    }
+
+    /// Makes a file of zeros that takes no time to make, but some to be read: it has no holes.
+    pub(crate) fn write_zeros(&self, path: &str, length: usize) {
+        let file = fs::File::create(self.at(path)).expect("created");
+        if fallocate(&file, FallocateFlags::empty(), 0, length as u64).is_err() {
+            fs::write(self.at(path), vec![0; length]).expect("written");
+        }
     }
 
     pub(crate) fn folder(&self, path: impl AsRef<Path>) {
