@@ -9,7 +9,15 @@ use std::path::Path;
 
 fn pass(folder: &Path) -> String {
     let mut command = Command::cargo_bin("file-sync").expect("it has been built");
-    command.current_dir(folder).args(["--source", "source", "--replica", "replica", "--log_file", "log", "--once"]);
+    command.current_dir(folder).args([
+        "--source",
+        "source",
+        "--replica",
+        "replica",
+        "--log_file",
+        "log",
+        "--once",
+    ]);
     let output = command.assert().success().get_output().clone();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
