@@ -1,0 +1,250 @@
+//! Filesystems: a tree of every kind of entry, edits, and a second pass that finds nothing, on each filesystem that
+//! this machine can mount from an image. On those that cannot hold everything: one notice per feature, exit code 0,
+//! and again a second pass that finds nothing.
+
+use crate::kit::{Cases, Mount, Place, has, may_mount, skip, tell};
+use crate::tree::{Abilities, edit, every_kind};
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::Path;
+
+const EVERYTHING: Abilities = Abilities { attributes: true, any_name: true };
+
+/// A filesystem in an image file.
+struct Image {
+    name: &'static str,
+    size: u64,
+    mkfs: &'static [&'static str],
+    mount: &'static [&'static str],
+}
+
+/// Those that hold everything but what is said in `lacks`.
+const ABLE: [(Image, &[&str]); 5] = [
+    (
+        Image {
+            name: "ext4",
+            size: 512 << 20,
+            mkfs: &["mkfs.ext4", "-q", "-F"],
+            mount: &["mount", "-o", "loop,user_xattr,acl"],
+        },
+        &[],
+    ),
+    (
+        Image {
+            name: "ext4 with 128-byte inodes",
+            size: 512 << 20,
+            mkfs: &["mkfs.ext4", "-q", "-F", "-I", "128"],
+            mount: &["mount", "-o", "loop"],
+        },
+        &["exact modification times"],
+    ),
+    (
+        Image {
+            name: "xfs",
+            size: 512 << 20,
+            mkfs: &["mkfs.xfs", "-q", "-f"],
+            mount: &["mount", "-o", "loop"],
+        },
+        &[],
+    ),
+    (
+        Image {
+            name: "xfs without big times",
+            size: 512 << 20,
+            mkfs: &["mkfs.xfs", "-q", "-f", "-m", "bigtime=0"],
+            mount: &["mount", "-o", "loop"],
+        },
+        &["exact modification times"],
+    ),
+    (
+        Image {
+            name: "btrfs",
+            size: 512 << 20,
+            mkfs: &["mkfs.btrfs", "-q", "-f"],
+            mount: &["mount", "-o", "loop"],
+        },
+        &[],
+    ),
+];
+
+/// For a FUSE program that takes block devices only. The loop device goes when nobody has it open any more.
+const FUSE_BLOCK: &str = r#"device=$(losetup --find --show "$1") && { "$0" "$device" "$2"; code=$?; losetup -d "$device"; exit $code; }"#;
+
+/// Those that lack a lot. The kernel's own vfat and exfat come first; where the kernel has none, programs stand in.
+const UNABLE: [Image; 5] = [
+    Image {
+        name: "vfat",
+        size: 256 << 20,
+        mkfs: &["mkfs.vfat", "-F", "32"],
+        mount: &["mount", "-t", "vfat", "-o", "loop,utf8"],
+    },
+    Image {
+        name: "exfat",
+        size: 256 << 20,
+        mkfs: &["mkfs.exfat"],
+        mount: &["mount", "-t", "exfat", "-o", "loop"],
+    },
+    Image {
+        name: "exfat-fuse",
+        size: 256 << 20,
+        mkfs: &["mkfs.exfat"],
+        mount: &["sh", "-c", FUSE_BLOCK, "mount.exfat-fuse"],
+    },
+    Image { name: "ntfs-3g", size: 256 << 20, mkfs: &["mkfs.ntfs", "-q", "-F"], mount: &["ntfs-3g"] },
+    Image {
+        name: "ntfs-3g with permissions",
+        size: 256 << 20,
+        mkfs: &["mkfs.ntfs", "-q", "-F"],
+        mount: &["ntfs-3g", "-o", "permissions,acl"],
+    },
+];
+
+pub(crate) fn run() {
+    if !may_mount() {
+        return skip("filesystems", "mounting needs root and a mount namespace");
+    }
+    if !has("setfacl") {
+        return skip("filesystems", "setfacl is not installed");
+    }
+    let mut cases = Cases::default();
+    cases.run("tmpfs", on_tmpfs);
+    for (image, lacks) in &ABLE {
+        cases.run(image.name, || on_able(image, lacks));
+    }
+    for image in &UNABLE {
+        cases.run(image.name, || on_unable(image));
+    }
+    cases.finish();
+}
+
+fn mounted(place: &Place, image: &Image) -> Result<Mount, String> {
+    let [mkfs, mkfs_options @ ..] = image.mkfs else { return Err("no mkfs".into()) };
+    let [mount, mount_options @ ..] = image.mount else { return Err("no mount".into()) };
+    for program in [mkfs, mount] {
+        if !has(program) {
+            return Err(format!("{program} is not installed"));
+        }
+    }
+    let file = place.path("image");
+    File::create(&file).and_then(|made| made.set_len(image.size)).map_err(|error| error.to_string())?;
+    crate::kit::try_sh(mkfs, &words(mkfs_options, &file))?;
+    Mount::new(&place.path("mnt"), mount, &words(mount_options, &file))
+}
+
+fn words<'a>(options: &'a [&'a str], file: &'a Path) -> Vec<&'a OsStr> {
+    options.iter().map(OsStr::new).chain([file.as_os_str()]).collect()
+}
+
+fn on_tmpfs() {
+    let mut place = Place::new();
+    let _mount = Mount::tmpfs(&place.path("mnt"), "size=512m");
+    both_ways("tmpfs", &mut place, &[]);
+}
+
+fn on_able(image: &Image, lacks: &[&str]) {
+    let mut place = Place::new();
+    match mounted(&place, image) {
+        Ok(_mount) => both_ways(image.name, &mut place, lacks),
+        Err(why) => skip(image.name, &why),
+    }
+}
+
+/// The filesystem as replica of a source elsewhere, then as source of a replica on itself.
+fn both_ways(name: &str, place: &mut Place, lacks: &[&str]) {
+    let mnt = place.path("mnt");
+    place.replica = mnt.join("replica");
+    every_kind(&place.source, EVERYTHING);
+    let first = place.pass(&[]);
+    assert_eq!(first.code, Some(0), "{name}: {:?}", first.told());
+    assert_eq!(first.not_held(), lacks, "{name}");
+    in_step(name, place, lacks);
+    edit(&place.source, &place.replica, EVERYTHING);
+    let edited = place.pass(&[]);
+    assert_eq!(edited.code, Some(0), "{name}: {:?}", edited.told());
+    in_step(name, place, lacks);
+
+    place.source = place.replica.clone();
+    place.replica = mnt.join("replica of the replica");
+    let third = place.pass(&[]);
+    assert_eq!(third.code, Some(0), "{name}: {:?}", third.told());
+    in_step(name, place, &[]);
+    tell(&format!(
+        "{name}: {} created, {} operations after the edits, then none",
+        first.count("created"),
+        edited.operations()
+    ));
+}
+
+fn in_step(name: &str, place: &Place, lacks: &[&str]) {
+    if lacks.is_empty() {
+        return place.assert_in_step(name);
+    }
+    // rsync would set the time that cannot be held again and again.
+    let second = place.pass(&[]);
+    assert_eq!((second.code, second.operations()), (Some(0), 0), "{name}: {:?}", second.told());
+}
+
+fn on_unable(image: &Image) {
+    let mut place = Place::new();
+    let _mount = match mounted(&place, image) {
+        Ok(mount) => mount,
+        Err(why) => return skip(image.name, &why),
+    };
+    let name = image.name;
+    let abilities = Abilities { attributes: true, any_name: false };
+    place.replica = place.path("mnt").join("replica");
+    every_kind(&place.source, abilities);
+    let first = place.passes(2);
+    assert_eq!((first.code, first.operations()), (Some(0), 0), "{name}, second pass: {:?}", first.told());
+    let created = first.of("pass_done").next().map(|end| end["created"].to_string()).unwrap_or_default();
+    let told = first.not_held();
+    let features: BTreeSet<&String> = told.iter().collect();
+    assert!(told.len() <= 2 * features.len(), "{name}: told more than once a pass: {told:?}");
+    untouched(name, &place);
+    edit(&place.source, &place.replica, abilities);
+    // The first pass after the edits may learn that a kind cannot be held; the second removes what that leaves.
+    let edited = place.passes(3);
+    assert_eq!(
+        (edited.code, edited.operations()),
+        (Some(0), 0),
+        "{name}, after the edits: {:?}",
+        edited.told()
+    );
+    untouched(name, &place);
+    let features: Vec<&str> = features.into_iter().map(String::as_str).collect();
+    tell(&format!("{name}: {created} created; cannot hold {}", features.join(", ")));
+}
+
+/// A new process, which has to learn anew what cannot be held, finds nothing to do either.
+fn untouched(name: &str, place: &Place) {
+    let pass = place.pass(&[]);
+    assert_eq!((pass.code, pass.operations()), (Some(0), 0), "{name}, new process: {:?}", pass.told());
+    assert_same_contents(&place.source, &place.replica);
+}
+
+/// Every file and folder of the source is in the replica with the same bytes, and nothing else is.
+fn assert_same_contents(source: &Path, replica: &Path) {
+    let names = |folder: &Path| -> BTreeSet<std::ffi::OsString> {
+        let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable"));
+        let kept = entries.filter(|entry| {
+            let kind = entry.file_type().expect("known");
+            kind.is_file() || kind.is_dir()
+        });
+        kept.map(|entry| entry.file_name()).collect()
+    };
+    let (ours, theirs) = (names(source), names(replica));
+    assert_eq!(ours, theirs, "in {}", source.display());
+    for name in ours {
+        let (source, replica) = (source.join(&name), replica.join(&name));
+        if source.is_dir() {
+            assert_same_contents(&source, &replica);
+        } else {
+            assert!(
+                fs::read(&source).expect("readable") == fs::read(&replica).expect("readable"),
+                "{}",
+                source.display()
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A full disk: deletions make room, what still finds none is a problem, no good old version is lost, and the next
+//! pass after room was made heals everything.
+
+use crate::kit::{Mount, Place, may_mount, skip, tell};
+use crate::tree::Dice;
+use std::fs;
+
+const MIB: usize = 1 << 20;
+
+pub(crate) fn run() {
+    if !may_mount() {
+        return skip("full_disk", "mounting needs root and a mount namespace");
+    }
+    let mut place = Place::new();
+    let small = Mount::tmpfs(&place.path("mnt"), "size=8m");
+    place.replica = place.path("mnt").join("replica");
+    let mut dice = Dice(4);
+    let mut write = |name: &str, size: usize| {
+        let bytes = dice.bytes(size);
+        fs::write(place.source.join(name), &bytes).expect("written");
+        bytes
+    };
+    write("goes", 5 * MIB);
+    let kept = write("kept", 2 * MIB);
+    assert_eq!(place.pass(&[]).code, Some(0));
+
+    // Room for what is new only after the deletion: the second try succeeds, in the same pass.
+    fs::remove_file(place.source.join("goes")).expect("removed");
+    write("a comes", 4 * MIB);
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
+    assert_eq!((pass.count("created"), pass.count("deleted")), (1, 1));
+    place.assert_in_step("after a deletion made room");
+
+    // No room whatever is done: the new version of a file and a new file do not fit; a small one does.
+    write("kept", 3 * MIB);
+    write("too much", 7 * MIB);
+    let little = write("little", 1000);
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    let mut problems: Vec<&str> = pass.of("problem").filter_map(|problem| problem["path"].as_str()).collect();
+    problems.sort_unstable();
+    assert_eq!(problems, ["kept", "too much"], "{:?}", pass.told());
+    assert!(pass.of("problem").all(|problem| problem["errno"] == 28), "{:?}", pass.told());
+    assert!(fs::read(place.replica.join("kept")).expect("there") == kept, "the old version is whole");
+    assert!(fs::read(place.replica.join("little")).expect("there") == little);
+    let left: Vec<_> =
+        fs::read_dir(&place.replica).expect("there").map(|entry| entry.expect("there").file_name()).collect();
+    assert_eq!(left.len(), 3, "no temporary is left behind: {left:?}");
+
+    // The disk grows: the next pass heals.
+    let remount = ["-o", "remount,size=32m"].map(std::ffi::OsStr::new);
+    crate::kit::sh("mount", &[remount[0], remount[1], place.path("mnt").as_os_str()]);
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
+    place.assert_in_step("after the disk has grown");
+    drop(small);
+    one_that_never_fits(&mut place);
+
+    // No inodes instead of no bytes.
+    let _few = Mount::tmpfs(&place.path("mnt"), "size=32m,nr_inodes=20");
+    fs::remove_dir_all(&place.source).expect("removed");
+    fs::create_dir(&place.source).expect("created");
+    for number in 0..40 {
+        fs::write(place.source.join(number.to_string()), "x").expect("written");
+    }
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    assert_eq!(pass.count("created") + pass.count("problems"), 40);
+    for number in 8..40 {
+        fs::remove_file(place.source.join(number.to_string())).expect("removed");
+    }
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
+    place.assert_in_step("after fewer files were wanted");
+    tell("deletions make room; what finds none is told, its old version stays, and the next pass heals");
+}
+
+/// One file that is too large for the disk keeps no other out.
+fn one_that_never_fits(place: &mut Place) {
+    let _small = Mount::tmpfs(&place.path("mnt"), "size=8m");
+    fs::remove_dir_all(&place.source).expect("removed");
+    fs::create_dir(&place.source).expect("created");
+    let mut dice = Dice(5);
+    for number in 0..60 {
+        fs::write(place.source.join(format!("small {number}")), dice.bytes(100_000)).expect("written");
+    }
+    for number in 0..4 {
+        let path = place.source.join(format!("never fits {number}"));
+        fs::write(&path, dice.bytes(20 * MIB)).expect("written");
+    }
+    let pass = place.pass(&[]);
+    assert_eq!(
+        (pass.code, pass.count("created"), pass.count("problems")),
+        (Some(23), 60, 4),
+        "{:?}",
+        pass.told()
+    );
+}

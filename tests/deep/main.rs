@@ -1,0 +1,98 @@
+//! The deep suites: what takes too long, or needs more of the machine, than `cargo test` should. docs/testing.md
+//! says what each one proves and how to run it.
+//!
+//! Off unless `FILE_SYNC_DEEP` is set, so that `cargo test` stays quick; then they run one after the other, because
+//! they measure. Each suite is a process of its own, as root in mount and process namespaces of its own: however it
+//! ends, no mount and no process is left behind.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a suite is one large test, and a test may fail"
+)]
+
+mod filesystems;
+mod full_disk;
+mod kit;
+mod memory;
+mod real_tree;
+mod system_calls;
+mod tree;
+
+use kit::is_root;
+use std::env::{args, current_exe, var_os};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+/// Set for the process of one suite: whether it may mount.
+const MAY_MOUNT: &str = "FILE_SYNC_DEEP_MAY_MOUNT";
+
+struct Suite {
+    name: &'static str,
+    run: fn(),
+}
+
+const SUITES: [Suite; 5] = [
+    Suite { name: "system_calls", run: system_calls::run },
+    Suite { name: "filesystems", run: filesystems::run },
+    Suite { name: "full_disk", run: full_disk::run },
+    Suite { name: "real_tree", run: real_tree::run },
+    Suite { name: "memory", run: memory::run },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = args().skip(1).collect();
+    if let [word, name] = arguments.as_slice()
+        && word == "--suite"
+    {
+        let suite = SUITES.iter().find(|suite| suite.name == name).expect("a suite");
+        (suite.run)();
+        return ExitCode::SUCCESS;
+    }
+    if var_os("FILE_SYNC_DEEP").is_none() {
+        println!("deep suites skipped: set FILE_SYNC_DEEP=1 to run them (docs/testing.md)");
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let mut failed = 0;
+    for suite in &SUITES {
+        if !filters.is_empty() && !filters.iter().any(|filter| suite.name.contains(filter.as_str())) {
+            continue;
+        }
+        println!("\nsuite {}", suite.name);
+        let begin = Instant::now();
+        let ok = process_of(suite.name).status().expect("it starts").success();
+        failed += u32::from(!ok);
+        println!(
+            "suite {} {}, {} s",
+            suite.name,
+            if ok { "ok" } else { "FAILED" },
+            begin.elapsed().as_secs()
+        );
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The process of one suite; in namespaces of its own where the machine allows that.
+fn process_of(suite: &str) -> Command {
+    const NAMESPACES: [&str; 7] =
+        ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let this = current_exe().expect("this program");
+    let has_namespaces = is_root()
+        && Command::new("unshare")
+            .args(NAMESPACES)
+            .args(["sh", "-c", "mount -t tmpfs none /mnt"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+    let mut command = if has_namespaces {
+        let mut unshare = Command::new("unshare");
+        unshare.args(NAMESPACES).arg(this).env(MAY_MOUNT, "1");
+        unshare
+    } else {
+        Command::new(this)
+    };
+    command.args(["--suite", suite]);
+    command
+}
