@@ -464,6 +464,34 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
+/// Edits that make and break hard links, between few names and few contents, so that the groups of the two sides
+/// overlap in every way.
+fn link_edit() -> impl Strategy<Value = Edit> {
+    let pick = any::<Pick>;
+    let name = || 9..15u8;
+    let thing = prop_oneof![
+        3 => (0..2u8).prop_map(Thing::Small),
+        1 => Just(Thing::Folder),
+        1 => Just(Thing::Fifo),
+        1 => Just(Thing::Symlink(0)),
+        1 => Just(Thing::Nest(0)),
+    ];
+    prop_oneof![
+        4 => (pick(), name(), thing).prop_map(|(at, name, thing)| Edit::Put(at, name, thing)),
+        8 => (pick(), pick(), name()).prop_map(|(from, to, name)| Edit::Link(from, to, name)),
+        2 => pick().prop_map(Edit::Unlink),
+        2 => pick().prop_map(Edit::Delete),
+        2 => (pick(), pick(), name()).prop_map(|(from, to, name)| Edit::Rename(from, to, name)),
+        2 => (pick(), pick()).prop_map(|(one, other)| Edit::Swap(one, other)),
+        1 => (pick(), 0..2u32).prop_map(|(at, position)| Edit::Flip(at, position)),
+        2 => (pick(), 0..3u8).prop_map(|(at, mode)| Edit::Chmod(at, mode)),
+        1 => (pick(), 0..3u8).prop_map(|(at, time)| Edit::Mtime(at, time)),
+        1 => (pick(), any::<u8>()).prop_map(|(at, name)| Edit::LinkToOutside(at, name)),
+        1 => (pick(), name(), any::<u8>()).prop_map(|(to, name, which)| Edit::LinkFromOutside(to, name, which)),
+        2 => (pick(), proptest::option::of((pick(), name()))).prop_map(|(from, to)| Edit::LinkFromSource(from, to)),
+    ]
+}
+
 /// What happens between two passes.
 #[derive(Clone, Debug)]
 struct Round {
@@ -472,15 +500,23 @@ struct Round {
     dry_run_first: bool,
 }
 
-fn round(most: usize) -> impl Strategy<Value = Round> {
+fn round(edit: impl Strategy<Value = Edit>, most: usize) -> impl Strategy<Value = Round> {
     let side = prop_oneof![3 => Just(Side::Source), 2 => Just(Side::Replica)];
-    (vec((side, edit()), 1..most), 1..5usize, any::<bool>())
-        .prop_map(|(edits, threads, dry_run_first)| Round { edits, threads, dry_run_first })
+    (vec((side, edit), 1..most), 1..5usize, any::<bool>()).prop_map(|(edits, threads, dry_run_first)| Round {
+        edits,
+        threads,
+        dry_run_first,
+    })
 }
 
 /// A tree, and rounds of edits.
 fn story() -> impl Strategy<Value = (Vec<Edit>, Vec<Round>)> {
-    (vec(edit(), 5..40), vec(round(14), 1..5))
+    (vec(edit(), 5..40), vec(round(edit(), 14), 1..5))
+}
+
+/// The same of hard links.
+fn link_story() -> impl Strategy<Value = (Vec<Edit>, Vec<Round>)> {
+    (vec(link_edit(), 5..20), vec(round(link_edit(), 12), 1..5))
 }
 
 /// Edits, then passes, then everything that has to hold.
@@ -561,7 +597,7 @@ fn config() -> ProptestConfig {
     let is_deep = std::env::var_os("FILE_SYNC_PROOF").is_some_and(|proof| proof == "deep");
     let mut config = ProptestConfig { max_shrink_iters: 3000, ..ProptestConfig::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = if is_deep { 5000 } else { 60 };
+        config.cases = if is_deep { 3000 } else { 60 };
     }
     config
 }
@@ -571,6 +607,13 @@ proptest! {
 
     #[test]
     fn whatever_was_edited_one_pass_makes_the_replica_equal_and_a_second_finds_nothing((tree, rounds) in story()) {
+        play(&tree, &rounds);
+    }
+
+    #[test]
+    fn however_hard_links_were_made_and_broken_one_pass_makes_them_equal_and_a_second_finds_nothing(
+        (tree, rounds) in link_story()
+    ) {
         play(&tree, &rounds);
     }
 }
