@@ -1,15 +1,15 @@
 //! What survey and apply share during one pass: the roots, the rights, the counters, and the one place where
 //! everything is reported and counted.
 
-use crate::entry::{FileId, Kind};
+use crate::entry::{Entry, FileId, Kind};
 use crate::filesystem::Filesystem;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, is_gone, stat};
+use crate::fs::{Errno, is_gone, roots, stat};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Feature, Monitor, Notice, Operation, Verb};
 use crate::path::RelPath;
 use crate::plan::Watch;
-use crate::problem::{Cause, Problem};
+use crate::problem::{Cause, Problem, Side};
 use crate::report::Counts;
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -239,6 +239,19 @@ impl<'a> Context<'a> {
             }
             Some(_) | None => Some(Watch::Off),
         }
+    }
+
+    /// Whether an entry of one tree is the root of the other.
+    pub fn is_other_root(&self, side: Side, entry: &Entry) -> bool {
+        match side {
+            Side::Source => self.replica.1.as_ref().is_some_and(|root| root.id() == entry.id),
+            Side::Replica => self.source.1.id() == entry.id,
+        }
+    }
+
+    /// Whether the two roots, with everything that is mounted inside them now, have nothing in common.
+    pub fn are_roots_apart(&self) -> bool {
+        roots::relation(self.source.0, self.replica.0) == Ok(None)
     }
 
     /// Whether a file with this owner can be read without touching its access time.

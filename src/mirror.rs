@@ -77,17 +77,7 @@ impl Mirror {
                 return Err(Error::ReplicaUnusable { path: path(), action: "examined", cause: errno.into() });
             }
         }
-        let relation = roots::relation(&options.source, &options.replica).map_err(|errno| Error::System {
-            action: "find out where the two folders are",
-            cause: errno.into(),
-        })?;
-        if let Some(relation) = relation {
-            return Err(Error::RootsOverlap {
-                relation,
-                source_path: options.source.clone(),
-                replica_path: path(),
-            });
-        }
+        check_apart(&options)?;
         let mut first_notices = Vec::new();
         let protected = protected(&options)?;
         if let Some((side, path)) = &protected {
@@ -133,6 +123,8 @@ impl Mirror {
             }));
         }
         check_source(&self.options)?;
+        // At every pass: a symbolic link may lead elsewhere by now, and anything may have been mounted.
+        check_apart(&self.options)?;
         let capacity = self.handle_capacity();
         let source = Dir::root(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
         let replica = self.open_replica(capacity, monitor)?;
@@ -224,6 +216,20 @@ fn check_source(options: &MirrorOptions) -> Result<(), Error> {
         Err(errno) if is_gone(errno) => Err(Error::SourceMissing { path: path() }),
         Err(errno) => Err(Error::SourceUnreadable { path: path(), cause: Cause::System(errno) }),
     }
+}
+
+fn check_apart(options: &MirrorOptions) -> Result<(), Error> {
+    let relation = roots::relation(&options.source, &options.replica).map_err(|errno| Error::System {
+        action: "find out where the two folders are",
+        cause: errno.into(),
+    })?;
+    relation.map_or(Ok(()), |relation| {
+        Err(Error::RootsOverlap {
+            relation,
+            source_path: options.source.clone(),
+            replica_path: options.replica.clone(),
+        })
+    })
 }
 
 /// The log file's path below a root, where it lies in one.

@@ -169,6 +169,8 @@ pub enum Relation {
     ReplicaInSource,
     /// The source lies inside the replica.
     SourceInReplica,
+    /// Something that is mounted inside one of them belongs to the other as well.
+    Mounted,
 }
 
 fn show(path: &Path) -> String {
@@ -181,6 +183,11 @@ fn nested(relation: Relation, source: &Path, replica: &Path) -> String {
         Relation::Same => format!("The source {source} and the replica {replica} are the same folder"),
         Relation::ReplicaInSource => format!("The replica {replica} lies inside the source {source}"),
         Relation::SourceInReplica => format!("The source {source} lies inside the replica {replica}"),
+        Relation::Mounted => {
+            format!(
+                "Through something that is mounted inside them, the source {source} and the replica {replica} overlap"
+            )
+        }
     };
     format!("{fact}; nothing was changed. Give two folders that lie apart")
 }

@@ -154,6 +154,11 @@ impl Apply<'_> {
     fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
         let Some(entry) = self.look(&job) else { return self.release(holder) };
         match entry.kind {
+            Kind::Folder if self.context.is_other_root(Side::Source, &entry) => {
+                let reason = Cause::Refused("it is the replica itself, through a mount");
+                self.problem(&job.path(), "mirror this folder", reason, "it is left out; unmount it");
+                self.release(holder);
+            }
             Kind::Folder => {
                 self.make_folder(scope, &job, holder.clone());
                 self.release(holder);

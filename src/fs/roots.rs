@@ -26,36 +26,55 @@ pub fn create_with_parents(path: &Path) -> Result<(), Errno> {
     }
 }
 
-/// How two roots lie to each other, if they are not apart. The source must exist; the replica need not.
+/// How two roots lie to each other, if they are not apart. Neither has to exist.
 ///
 /// Three looks, because each sees what the others cannot: the canonical paths (also where a root does not exist yet),
-/// device and inode of every folder above (bind mounts of a root), and the place on the filesystem that
-/// `/proc/self/mountinfo` gives (bind mounts of a folder inside a root).
+/// device and inode of every folder above (bind mounts of a root), and the places on their filesystems that
+/// `/proc/self/mountinfo` gives for both roots and for everything mounted inside them (bind mounts of other folders).
 ///
 /// # Errors
-/// When a path cannot be resolved.
+/// When a path or the mounts cannot be read.
 pub fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno> {
     let (source, replica) = (resolved(source)?, resolved(replica)?);
-    let by_path = compare(&source, &replica);
-    let by_id = || {
-        let (source_id, replica_id) = (id_of(&source), id_of(&replica));
-        if source_id.is_some() && source_id == replica_id {
-            Some(Relation::Same)
-        } else if has_above(&replica, source_id) {
-            Some(Relation::ReplicaInSource)
-        } else if has_above(&source, replica_id) {
-            Some(Relation::SourceInReplica)
-        } else {
-            None
-        }
+    if let Some(relation) = compare(&source, &replica) {
+        return Ok(Some(relation));
+    }
+    let (source_id, replica_id) = (id_of(&source), id_of(&replica));
+    if source_id.is_some() && source_id == replica_id {
+        return Ok(Some(Relation::Same));
+    }
+    if has_above(&replica, source_id) {
+        return Ok(Some(Relation::ReplicaInSource));
+    }
+    if has_above(&source, replica_id) {
+        return Ok(Some(Relation::SourceInReplica));
+    }
+    let mounts = std::fs::read("/proc/self/mountinfo")
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    Ok(relation_by_mounts(&parse_mounts(&mounts), &source, &replica))
+}
+
+/// Compares the places of the two roots and of everything mounted inside them.
+fn relation_by_mounts(mounts: &[Mount<'_>], source: &Path, replica: &Path) -> Option<Relation> {
+    let places = |root: &Path| -> Vec<Place<'_>> {
+        let inside = mounts.iter().filter(|mount| mount.point.starts_with(root));
+        place_of(mounts, root)
+            .into_iter()
+            .chain(inside.map(|mount| (mount.device, mount.root.clone())))
+            .collect()
     };
-    let by_mount = || {
-        let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
-        let (source_device, source_place) = place_on_filesystem(&mounts, &source)?;
-        let (replica_device, replica_place) = place_on_filesystem(&mounts, &replica)?;
-        if source_device == replica_device { compare(&source_place, &replica_place) } else { None }
-    };
-    Ok(by_path.or_else(by_id).or_else(by_mount))
+    let (sources, replicas) = (places(source), places(replica));
+    let roots = (place_of(mounts, source), place_of(mounts, replica));
+    if let (Some((device, source)), Some((other, replica))) = &roots
+        && device == other
+        && let Some(relation) = compare(source, replica)
+    {
+        return Some(relation);
+    }
+    let overlap = sources.iter().any(|(device, place)| {
+        replicas.iter().any(|(other, replica)| device == other && compare(place, replica).is_some())
+    });
+    overlap.then_some(Relation::Mounted)
 }
 
 /// Where `path` lies below `root`: the names from the root down, none when it lies elsewhere.
@@ -99,24 +118,32 @@ fn has_above(path: &Path, id: Option<FileId>) -> bool {
     id.is_some() && path.ancestors().skip(1).any(|above| id_of(above) == id)
 }
 
-/// Device and path inside its filesystem of a resolved path, from the text of `/proc/self/mountinfo` (proc(5)): the
-/// last mount whose mount point lies at or above the path.
-fn place_on_filesystem(mounts: &[u8], path: &Path) -> Option<(Vec<u8>, PathBuf)> {
-    let mut best: Option<(usize, Vec<u8>, PathBuf)> = None;
-    for line in mounts.split(|byte| *byte == b'\n') {
-        let mut fields = line.split(|byte| *byte == b' ').skip(2);
-        let (Some(device), Some(root), Some(point)) = (fields.next(), fields.next(), fields.next()) else {
-            continue;
-        };
-        let (root, point) = (unescape(root), unescape(point));
-        let Ok(below) = path.strip_prefix(&point) else { continue };
-        let depth = Path::new(&point).components().count();
-        if best.as_ref().is_none_or(|(deepest, _, _)| depth >= *deepest) {
-            let place: PathBuf = Path::new(&root).components().chain(below.components()).collect();
-            best = Some((depth, device.to_vec(), place));
-        }
-    }
-    best.map(|(_, device, place)| (device, place))
+/// One line of `/proc/self/mountinfo` (proc(5)): which part of which filesystem is mounted where.
+struct Mount<'a> {
+    device: &'a [u8],
+    root: PathBuf,
+    point: PathBuf,
+}
+
+/// A device, and a path inside its filesystem.
+type Place<'a> = (&'a [u8], PathBuf);
+
+fn parse_mounts(text: &[u8]) -> Vec<Mount<'_>> {
+    let lines = text.split(|byte| *byte == b'\n');
+    lines
+        .filter_map(|line| {
+            let mut fields = line.split(|byte| *byte == b' ').skip(2);
+            let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
+            Some(Mount { device, root: unescape(root).into(), point: unescape(point).into() })
+        })
+        .collect()
+}
+
+/// The place of a resolved path: below the last mount whose mount point lies deepest at or above it.
+fn place_of<'a>(mounts: &[Mount<'a>], path: &Path) -> Option<Place<'a>> {
+    let above = mounts.iter().filter_map(|mount| Some((mount, path.strip_prefix(&mount.point).ok()?)));
+    let (mount, below) = above.max_by_key(|(mount, _)| mount.point.components().count())?;
+    Some((mount.device, mount.root.components().chain(below.components()).collect()))
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
@@ -174,15 +201,40 @@ mod tests {
         }
     }
 
+    const MOUNTS: &[u8] = b"22 1 254:0 / / rw - ext4 /dev/vda rw\n\
+        40 22 254:0 /data/my\\040src/sub /mnt/bind rw - ext4 /dev/vda rw\n\
+        41 22 0:50 / /data/tmp rw - tmpfs tmpfs rw\n\
+        42 22 0:51 / /data/src/pool rw - tmpfs tmpfs rw\n\
+        43 22 0:51 /deep /backup/b/deep rw - tmpfs tmpfs rw\n\
+        44 22 254:0 /vault /data/other/vault rw - ext4 /dev/vda rw\n";
+
     #[test]
     fn a_bind_mount_of_an_inner_folder_is_found_in_mountinfo() {
-        let mounts = b"22 1 254:0 / / rw - ext4 /dev/vda rw\n\
-            40 22 254:0 /data/my\\040src/sub /mnt/bind rw - ext4 /dev/vda rw\n\
-            41 22 0:50 / /data/tmp rw - tmpfs tmpfs rw\n";
-        let place = |path: &str| place_on_filesystem(mounts, Path::new(path)).unwrap();
-        assert_eq!(place("/mnt/bind/x"), (b"254:0".to_vec(), "/data/my src/sub/x".into()));
-        assert_eq!(place("/data/my src"), (b"254:0".to_vec(), "/data/my src".into()));
-        assert_eq!(place("/data/tmp/y"), (b"0:50".to_vec(), "/y".into()));
+        let mounts = parse_mounts(MOUNTS);
+        let place = |path: &str| place_of(&mounts, Path::new(path)).unwrap();
+        assert_eq!(place("/mnt/bind/x"), (&b"254:0"[..], "/data/my src/sub/x".into()));
+        assert_eq!(place("/data/my src"), (&b"254:0"[..], "/data/my src".into()));
+        assert_eq!(place("/data/tmp/y"), (&b"0:50"[..], "/y".into()));
+    }
+
+    #[test]
+    fn mounts_inside_the_roots_that_make_them_overlap_are_found() {
+        let mounts = parse_mounts(MOUNTS);
+        let cases = [
+            ("/data/my src", "/mnt/bind", Some(Relation::ReplicaInSource)),
+            ("/mnt/bind", "/data/my src", Some(Relation::SourceInReplica)),
+            // A folder of a filesystem that the source has mounted is mounted inside the replica.
+            ("/data/src", "/backup/b", Some(Relation::Mounted)),
+            ("/data/src", "/backup/a", None),
+            // The replica lies in a folder that is also mounted inside the source.
+            ("/data/other", "/vault/replica", Some(Relation::Mounted)),
+            ("/data/other", "/elsewhere", None),
+            ("/data/tmp", "/data/src", None),
+        ];
+        for (source, replica, expected) in cases {
+            let found = relation_by_mounts(&mounts, Path::new(source), Path::new(replica));
+            assert_eq!(found, expected, "{source} and {replica}");
+        }
     }
 
     #[test]

@@ -27,7 +27,9 @@ impl Survey<'_> {
             Side::Source => &pair.source,
             Side::Replica => &pair.replica,
         };
-        let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder)?.child(name, entry.id);
+        // What is mounted in the replica is never deleted, so its names stay.
+        let stays = side == Side::Replica && entry.is_mount;
+        let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?.child(name, entry.id);
         let counted = Arc::new(Counted::default());
         let task = Arc::clone(&counted);
         scope.spawn(move |scope| self.count(scope, side, dir, task));
@@ -45,10 +47,19 @@ impl Survey<'_> {
         let (mut files, mut folders, mut bytes) = (0, 0, 0);
         for at in 0..listing.len() {
             let Some(name) = listing.get(at) else { break };
+            if at % 64 == 0 {
+                self.context.interrupt.beat();
+                if self.context.is_halted() {
+                    return;
+                }
+            }
             let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
             match entry.kind {
                 Kind::Folder => {
                     folders += 1;
+                    if self.context.is_other_root(side, &entry) || (side == Side::Replica && entry.is_mount) {
+                        continue;
+                    }
                     let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));
                     scope.spawn(move |scope| self.count(scope, side, child, counted));
                 }

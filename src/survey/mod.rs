@@ -207,6 +207,10 @@ impl Survey<'_> {
             Decision::Delete(_) if watch != Watch::Off => {
                 // The log lies below: everything else there goes, one by one.
                 if let (Sighting::Present(replica), Some(dir)) = (&replica, &pair.replica) {
+                    if replica.is_mount {
+                        self.is_mounted(pair, name);
+                        return 0;
+                    }
                     let below = Pair {
                         source: None,
                         replica: Some(dir.child(name, replica.id)),
@@ -280,6 +284,10 @@ impl Survey<'_> {
     fn look(&self, pair: &Pair, side: Side, door: Option<BorrowedFd<'_>>, name: &CStr) -> Sighting {
         let Some(folder) = door else { return Sighting::Absent };
         match stat::entry_at(folder, name) {
+            Ok(entry) if entry.kind == Kind::Folder && self.context.is_other_root(side, &entry) => {
+                self.is_of_other_tree(pair, name);
+                Sighting::Unreadable
+            }
             Ok(entry) => Sighting::Present(entry),
             Err(errno) if is_gone(errno) => Sighting::Absent,
             Err(errno) => {
@@ -308,20 +316,9 @@ impl Survey<'_> {
         watch: Watch,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
-        let is_source = source.id == replica.id
-            || replica.id == self.context.source.1.id()
-            || (replica.is_mount && replica.id.device == self.context.source.1.id().device);
-        if is_source {
-            self.context.problem(&Problem {
-                path: pair.path().join(name),
-                action: "use this folder of the replica",
-                cause: Cause::Refused(
-                    "it is a mount of the source's own filesystem, so writing to it could change the source",
-                ),
-                consequence: "nothing at or below it is changed; unmount it",
-                content_unreadable: false,
-            });
-            return;
+        // RACE: what is mounted after this look is not seen before the next pass.
+        if source.id == replica.id || (replica.is_mount && !self.context.are_roots_apart()) {
+            return self.is_of_other_tree(pair, name);
         }
         let (source_child, replica_child) =
             (source_dir.child(name, source.id), replica_dir.child(name, replica.id));

@@ -83,6 +83,27 @@ impl Survey<'_> {
         });
     }
 
+    /// A folder of one tree that belongs to the other as well: whatever is done to it there is done to it here.
+    pub(super) fn is_of_other_tree(&self, pair: &Pair, name: &CStr) {
+        self.context.problem(&Problem {
+            path: pair.path().join(name),
+            action: "mirror this folder",
+            cause: Cause::Refused("it belongs to the source and to the replica, through a mount"),
+            consequence: "nothing at or below it is changed; unmount it",
+            content_unreadable: false,
+        });
+    }
+
+    pub(super) fn is_mounted(&self, pair: &Pair, name: &CStr) {
+        self.context.problem(&Problem {
+            path: pair.path().join(name),
+            action: "delete it from the replica",
+            cause: Cause::Refused("something is mounted there; unmount it first"),
+            consequence: "it stays",
+            content_unreadable: false,
+        });
+    }
+
     pub(super) fn holds_log(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
