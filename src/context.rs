@@ -2,7 +2,7 @@
 //! everything is reported and counted.
 
 use crate::entry::{Entry, FileId, Kind};
-use crate::filesystem::Filesystem;
+use crate::filesystem::{Filesystem, Rights};
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::interrupt::Interrupt;
@@ -31,10 +31,8 @@ pub struct Context<'a> {
     pub filesystems: &'a Filesystems,
     /// The log file's path below the roots, where it lies in one of them.
     pub protected: Option<&'a PathBuf>,
-    /// Whether this process may set owners.
-    pub privileged: bool,
-    /// The user this process acts as.
-    pub user: u32,
+    /// What this process may do.
+    pub rights: Rights,
     totals: Totals,
     told: AtomicU32,
     lost: AtomicBool,
@@ -78,8 +76,7 @@ impl<'a> Context<'a> {
             replica,
             filesystems,
             protected,
-            privileged: crate::fs::is_privileged(),
-            user: crate::fs::user(),
+            rights: crate::fs::rights(),
             totals: Totals::default(),
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
@@ -256,7 +253,7 @@ impl<'a> Context<'a> {
 
     /// Whether a file with this owner can be read without touching its access time.
     pub fn owns(&self, uid: u32) -> bool {
-        self.privileged || self.user == uid
+        self.rights.privileged || self.rights.user == uid
     }
 }
 

@@ -1,7 +1,7 @@
 //! Folders: making and filling new ones, and setting the metadata of every folder after its contents.
 
 use crate::apply::copy::{Destination, Failed, publish};
-use crate::apply::finish::{finish_folder, make_writable};
+use crate::apply::finish::{Extent, finish_folder, make_writable};
 use crate::apply::{Apply, CHUNK, Job, lock};
 use crate::entry::Kind;
 use crate::filesystem::Differences;
@@ -172,20 +172,24 @@ impl Apply<'_> {
             if folder.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
                 return;
             }
-            self.finish(&folder.pair, true);
+            self.finish(&folder.pair, Extent::Everything);
             next = folder.parent.clone();
         }
     }
 
     /// True when the folder shows other metadata now.
-    fn finish(&self, pair: &Pair, attributes: bool) -> bool {
+    fn finish(&self, pair: &Pair, extent: Extent) -> bool {
         if self.context.is_halted() {
             return false;
         }
-        match finish_folder(self.context, pair, attributes) {
-            Ok(changed) => changed,
+        match finish_folder(self.context, pair, extent) {
+            Ok(Some(set)) => {
+                self.not_set(&pair.path(), set.not_set, "the folder's contents are right");
+                set.changed
+            }
+            Ok(None) => false,
             Err(not_set) => {
-                self.not_set(&pair.path(), not_set, "the folder's contents are right");
+                self.not_set(&pair.path(), Some(not_set), "the folder's contents are right");
                 false
             }
         }
@@ -216,8 +220,9 @@ impl Apply<'_> {
         let mut all: Vec<Finish<'_>> = all.into_values().collect();
         all.sort_by_cached_key(|finish| (std::cmp::Reverse(finish.pair.depth()), finish.pair.path()));
         for Finish { pair, planned } in all {
-            let attributes = planned.is_some_and(|differences| differences.attributes);
-            if self.finish(&pair, attributes)
+            let with_attributes = planned.is_some_and(|differences| differences.attributes);
+            let extent = if with_attributes { Extent::Everything } else { Extent::NoAttributes };
+            if self.finish(&pair, extent)
                 && let Some(differences) = planned
             {
                 let path = pair.path();

@@ -143,7 +143,9 @@ impl Apply<'_> {
                 Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
                 Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
                 Action::Link { .. } => lock(&self.deferred).push(Job::of(change, Verb::Link)),
-                Action::SetMetadata(differences) => self.set_metadata(change, differences.words()),
+                Action::SetMetadata(differences) => {
+                    self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
+                }
                 Action::Delete => {}
             }
         }
@@ -215,7 +217,7 @@ impl Apply<'_> {
             self.make_linked(job, entry);
         } else if entry.links > 1 && job.content_is_right {
             // Learned since the plan was made: linking is impossible here, and its own content is right.
-            self.context.unchanged(1);
+            self.set_metadata(job, "");
         } else {
             self.make_alone(job, entry);
         }
@@ -278,9 +280,7 @@ impl Apply<'_> {
                 "its last copy is kept, which may mix two moments",
             );
         }
-        if let Some(not_set) = made.not_set {
-            self.not_set(&path, not_set, "its content is right");
-        }
+        self.not_set(&path, made.not_set, "its content is right");
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
             lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
         }
@@ -309,9 +309,9 @@ impl Apply<'_> {
         }
     }
 
-    /// Tells what metadata could not be set. A source entry that vanished meanwhile is for the next pass.
-    fn not_set(&self, path: &RelPath, not_set: NotSet, consequence: &'static str) {
-        let NotSet { side, action, errno } = not_set;
+    /// Tells what metadata could not be set, if any. A source entry that vanished meanwhile is for the next pass.
+    fn not_set(&self, path: &RelPath, not_set: Option<NotSet>, consequence: &'static str) {
+        let Some(NotSet { side, action, errno }) = not_set else { return };
         match side {
             Side::Source if is_gone(errno) => {}
             Side::Replica if is_gone(errno) => self.context.replica_disturbed(path),
