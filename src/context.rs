@@ -1,7 +1,7 @@
 //! What survey and apply share during one pass: the roots, the rights, the counters, and the one place where
 //! everything is reported and counted.
 
-use crate::entry::{Entry, FileId, Kind};
+use crate::entry::{Entry, Kind};
 use crate::filesystem::{Filesystem, Rights};
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, roots, stat};
@@ -259,7 +259,14 @@ impl<'a> Context<'a> {
 
 /// What is known of the filesystems that hold the replica, by device number; it outlives the pass.
 #[derive(Debug, Default)]
-pub struct Filesystems(Mutex<HashMap<u64, Arc<Filesystem>>>);
+pub struct Filesystems(Mutex<HashMap<u64, Known>>);
+
+/// A filesystem and its type: device numbers are used again, for other filesystems.
+#[derive(Debug)]
+struct Known {
+    magic: u64,
+    filesystem: Arc<Filesystem>,
+}
 
 impl Filesystems {
     /// The filesystem that an open folder of the replica lies on.
@@ -267,12 +274,13 @@ impl Filesystems {
     /// # Errors
     /// As opening the folder and `fstatfs(2)`.
     pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
-        let FileId { device, .. } = dir.id();
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&device) {
-            return Ok(Arc::clone(known));
-        }
         let magic = stat::filesystem_type(&*dir.open()?)?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(known.entry(device).or_insert_with(|| Arc::new(Filesystem::of_type(magic)))))
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Known { magic, filesystem: Arc::new(Filesystem::of_type(magic)) };
+        let known = all.entry(dir.id().device).or_insert_with(fresh);
+        if known.magic != magic {
+            *known = fresh();
+        }
+        Ok(Arc::clone(&known.filesystem))
     }
 }

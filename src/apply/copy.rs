@@ -274,7 +274,8 @@ fn copy_file(
         if is_whole && after.is_unchanged_since(&before) {
             break (digest, false);
         }
-        if after.size > length && digest.is_some() && hash_prefix(context, source, length)? == digest {
+        let grew = is_whole && after.size > before.size;
+        if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
             // It only grew: what was copied is what the file was a moment ago.
             break (digest, false);
         }

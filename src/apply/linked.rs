@@ -6,6 +6,7 @@ use crate::entry::Entry;
 use crate::fs::content::create_private;
 use crate::fs::{Errno, is_unsupported, place, stat};
 use crate::monitor::{Feature, Operation, Verb};
+use crate::problem::Cause;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -66,6 +67,11 @@ impl Apply<'_> {
             Err(errno) if is_unsupported(errno) || (errno == Errno::PERM && !can_link(folder.as_fd())) => {
                 job.pair.filesystem.learn_missing(Feature::HardLinks);
                 self.context.not_held(Feature::HardLinks);
+                return Err(None);
+            }
+            // Its other name is immutable, or somebody else's: a copy is better than nothing.
+            Err(Errno::PERM) => {
+                self.problem(&job.path(), ACTION, Cause::System(Errno::PERM), "it is a file of its own");
                 return Err(None);
             }
             Err(errno) => return Err(failed(errno)),
