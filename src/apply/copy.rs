@@ -43,6 +43,8 @@ pub enum Failed {
     Halted,
     /// The replica's filesystem cannot hold entries of this kind; it has been told.
     NotHeld,
+    /// The replica has another entry of that name by now, or one whose name counts as the same there.
+    Taken,
     /// What could not be done, and why. True when it was the source's content that could not be read.
     Because(&'static str, Cause, bool),
 }
@@ -124,13 +126,7 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     const ACTION: &str = "put it in its place";
     let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
     let taken = |errno| match errno {
-        Errno::EXIST => Failed::Because(
-            ACTION,
-            Cause::Refused(
-                "the replica has another entry of that name (do upper and lower case count as the same there?)",
-            ),
-            false,
-        ),
+        Errno::EXIST => Failed::Taken,
         errno => Failed::replica(ACTION)(errno),
     };
     let folder = at.replica;

@@ -67,12 +67,7 @@ impl Apply<'_> {
         };
         if job.expected.is_none() {
             match place::make_folder(replica_fd.as_fd(), &job.name) {
-                Err(Errno::EXIST) => {
-                    let reason = Cause::Refused(
-                        "the replica has another entry of that name by now (do upper and lower case count as the same there?)",
-                    );
-                    return Err(Failed::Because(ACTION, reason, false));
-                }
+                Err(Errno::EXIST) => return Err(Failed::Taken),
                 made => made.map_err(Failed::replica(ACTION))?,
             }
         } else {
@@ -218,7 +213,7 @@ impl Apply<'_> {
             all.insert(Arc::as_ptr(&folder.pair), Finish { pair: Arc::clone(&folder.pair), planned });
         }
         let mut all: Vec<Finish<'_>> = all.into_values().collect();
-        all.sort_by_cached_key(|finish| (std::cmp::Reverse(finish.pair.depth()), finish.pair.path()));
+        all.sort_by_cached_key(|finish| std::cmp::Reverse(finish.pair.depth()));
         for Finish { pair, planned } in all {
             let with_attributes = planned.is_some_and(|differences| differences.attributes);
             let extent = if with_attributes { Extent::Everything } else { Extent::NoAttributes };

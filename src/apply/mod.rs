@@ -14,7 +14,7 @@ use crate::apply::copy::{Destination, Failed, Made, make_entry};
 use crate::apply::finish::{NotSet, make_writable};
 use crate::apply::folders::NewFolder;
 use crate::apply::remove::{Licence, Target, remove};
-use crate::context::Context;
+use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, stat};
@@ -23,7 +23,7 @@ use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
 use crate::problem::{Cause, Problem, Side};
 use rayon::{Scope, ThreadPool};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
         deferred: Mutex::default(),
         no_room: Mutex::default(),
         leftovers: Mutex::default(),
+        spared: Mutex::default(),
         touched: Mutex::default(),
     };
     for anchor in &plan.anchors {
@@ -58,7 +59,10 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
     pool.in_place_scope(|scope| apply.remove_all(scope, &removals));
     apply.remove_leftovers();
     apply.try_again(pool);
-    apply.finish_folders(plan);
+    // A source that is gone by now is no model for anything.
+    if context.source_state() == SourceState::Same {
+        apply.finish_folders(plan);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -117,6 +121,8 @@ struct Apply<'a> {
     no_room: Mutex<Vec<Job>>,
     /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
     leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
+    /// Entries that were in the way of others, and are not deleted in this pass.
+    spared: Mutex<HashSet<FileId>>,
     /// Folders that have to be finished at the end, though no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
 }
@@ -292,6 +298,20 @@ impl Apply<'_> {
                 self.context.check_replica();
             }
             Failed::NotHeld => self.context.left_out(),
+            Failed::Taken => {
+                // Where upper and lower case count as the same, the name that is in the way may be an old spelling that
+                // the plan is about to delete: then that is the only copy, and it has to stay for now.
+                let folder = job.pair.replica.as_ref().and_then(|dir| dir.open().ok());
+                let taken_by = folder.and_then(|fd| stat::entry_at(fd.as_fd(), &job.name).ok());
+                lock(&self.spared).extend(taken_by.map(|entry| entry.id));
+                let reason = "the replica has another entry of that name (do upper and lower case count as the same there?)";
+                self.problem(
+                    &job.path(),
+                    "put it in its place",
+                    Cause::Refused(reason),
+                    "the next pass tries again",
+                );
+            }
             Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
                 self.context.replica_disturbed(&job.pair.path());
             }
@@ -340,6 +360,9 @@ impl Apply<'_> {
                 return;
             }
             let Some(folder) = &change.pair.replica else { continue };
+            if change.expected.is_some_and(|id| lock(&self.spared).contains(&id)) {
+                continue;
+            }
             make_writable(self.context, folder);
             let path = change.pair.path().join(&change.name);
             let target =

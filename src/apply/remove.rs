@@ -17,6 +17,7 @@ use crate::survey::reconcile::is_left_out;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The reason why something may be removed, checked again as often as needed.
 #[derive(Clone, Copy)]
@@ -39,10 +40,7 @@ enum Standing {
 }
 
 impl Licence<'_> {
-    /// Whether the reason still holds. It takes one look at every folder above, so it is asked per folder that is
-    /// emptied and per name at the top, not per file inside.
-    ///
-    /// RACE: the source may get the name back between this look and the removal; the next pass copies it again.
+    /// Whether the reason holds now. It takes one look at every folder above.
     fn standing(self, context: &Context<'_>) -> Standing {
         if context.source_state() != SourceState::Same {
             return Standing::Void;
@@ -60,6 +58,34 @@ impl Licence<'_> {
             Err(errno) if is_gone(errno) => Standing::Void,
             Err(errno) => Standing::Unknown(errno),
         }
+    }
+}
+
+/// How long a look at the source is good for while a tree is being removed. A look at every file would double the
+/// work, and far more deep down in a tree.
+const FRESH: Duration = Duration::from_millis(10);
+
+/// A licence, and when it was last found valid.
+///
+/// RACE: the source may get the name back between the look and the removal, at most [`FRESH`] later; the next pass
+/// copies again what is removed until then.
+struct Permit<'a> {
+    licence: Licence<'a>,
+    checked: Instant,
+}
+
+impl Permit<'_> {
+    /// Whether the licence holds, as of a moment ago.
+    fn standing(&mut self, context: &Context<'_>) -> Standing {
+        if self.checked.elapsed() < FRESH {
+            return Standing::Valid;
+        }
+        let now = Instant::now();
+        let standing = self.licence.standing(context);
+        if standing == Standing::Valid {
+            self.checked = now;
+        }
+        standing
     }
 }
 
@@ -143,13 +169,14 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
     if target.expected.is_some_and(|expected| expected != entry.id) {
         return context.replica_disturbed(target.path);
     }
+    let mut permit = Permit { licence, checked: Instant::now() };
     match licence.standing(context) {
         Standing::Valid => {}
         Standing::Void => return,
         Standing::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
     }
     if entry.kind == Kind::Folder {
-        remove_tree(context, target, &entry, licence);
+        remove_tree(context, target, &entry, &mut permit);
     } else {
         let removed = target.folder.open().and_then(|fd| place::remove_file(fd.as_fd(), target.name));
         report(context, target.path, &entry, removed, target.tell_top);
@@ -157,7 +184,7 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
 }
 
 /// Empties and removes a folder without recursion: the stack of folders lies on the heap.
-fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: Licence<'_>) {
+fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &mut Permit<'_>) {
     let mut levels = Vec::new();
     let mut path = target.path.clone();
     match enter(context, target.folder, target.name, top, &path) {
@@ -172,7 +199,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: 
             let name = name.to_owned();
             level.next += 1;
             let inner = path.join(&name);
-            match remove_inner(context, level, &name, &inner, licence) {
+            match remove_inner(context, level, &name, &inner, permit) {
                 Ok(None) => {}
                 Ok(Some((below, entry))) => {
                     levels.push((below, entry));
@@ -201,7 +228,7 @@ fn remove_inner(
     level: &Level,
     name: &CStr,
     path: &RelPath,
-    licence: Licence<'_>,
+    permit: &mut Permit<'_>,
 ) -> Result<Option<(Level, Entry)>, Stays> {
     let told = |cause: Cause| {
         problem(context, path, cause);
@@ -213,14 +240,14 @@ fn remove_inner(
         Err(errno) if is_gone(errno) => return Ok(None),
         Err(errno) => return Err(told(Cause::System(errno))),
     };
-    if entry.kind != Kind::Folder {
-        let removed = place::remove_file(fd.as_fd(), name);
-        return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Stays) };
-    }
-    match licence.standing(context) {
+    match permit.standing(context) {
         Standing::Valid => {}
         Standing::Void => return Err(Stays),
         Standing::Unknown(errno) => return Err(told(Cause::System(errno))),
+    }
+    if entry.kind != Kind::Folder {
+        let removed = place::remove_file(fd.as_fd(), name);
+        return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Stays) };
     }
     match enter(context, &level.dir, name, &entry, path) {
         Ok(below) => Ok(Some((below, entry))),
