@@ -425,6 +425,73 @@ fn roots_that_are_one_folder_by_a_bind_mount_are_refused() {
 }
 
 #[test]
+fn roots_that_overlap_through_what_is_mounted_inside_them_are_refused() {
+    let cases = [
+        // The source shows the folder that holds the replica: copying would never end.
+        ("mount --bind mount source/sub", "mount/replica"),
+        // The replica shows a part of a filesystem that is mounted in the source: deleting would delete there.
+        (
+            "mount -t tmpfs none source/sub; mkdir source/sub/y; touch source/sub/y/precious; mkdir -p replica/x; \
+             mount --bind source/sub/y replica/x; trap 'ls source/sub/y/precious' EXIT",
+            "replica",
+        ),
+    ];
+    for (script, replica) in cases {
+        let place = Place::new();
+        place.write("source/sub/file", "content");
+        place.folder("mount");
+        let before = traces(&place.at("source"));
+        let words = format!("--source source --replica {replica} {LOG} --once");
+        let Some(command) = place.behind_mounts(script, &words) else { return };
+        let ended = start(command).end();
+        let case = format!("{script}: {words}: {ended:?}");
+        assert_eq!(ended.code, Some(1), "{case}");
+        assert!(ended.stderr.contains("overlap; nothing was changed"), "{case}");
+        assert_eq!(traces(&place.at("source")), before, "{case}");
+        assert!(place.names("mount").is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn a_replica_path_that_is_led_into_the_source_while_running_changes_nothing_there() {
+    for target in [".", "source", "source/sub"] {
+        let place = Place::new();
+        place.write("source/sub/file", "content");
+        place.write("other", "content");
+        place.folder("replica");
+        place.link("link", "replica");
+        let roots = format!("--source source --replica link {LOG}");
+        let running = place.started(&mut place.with(&roots, "--interval 1h"));
+        let before = traces(&place.at("source"));
+        place.remove("link");
+        place.link("link", target);
+        running.signal(Signal::USR1);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(1), "{target}: {ended:?}");
+        assert!(ended.stderr.contains("nothing was changed"), "{target}: {ended:?}");
+        assert_eq!(traces(&place.at("source")), before, "{target}");
+        assert_eq!(place.read("other"), "content", "{target}");
+    }
+}
+
+#[test]
+fn what_is_mounted_in_the_replica_is_not_emptied_for_the_sake_of_a_log() {
+    let place = Place::new();
+    place.folder("source");
+    place.folder("replica/logs");
+    place.write("out/vital", "content");
+    let words = "--source source --replica replica --log_file replica/logs/log --once";
+    let Some(command) = place.behind_mounts("mount --bind out replica/logs", words) else { return };
+    let ended = start(command).end();
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    assert!(
+        ended.stderr.contains("problem logs Cannot delete it from the replica: something is mounted"),
+        "{ended:?}"
+    );
+    assert_eq!(place.read("out/vital"), "content");
+}
+
+#[test]
 fn a_log_in_the_source_is_not_copied_and_the_first_lines_say_so() {
     for log in ["source/log", "source/sub/log", "source/new/deep/log", "source/new/"] {
         let place = Place::new();

@@ -40,15 +40,18 @@ enum Standing {
 }
 
 impl Licence<'_> {
-    /// Whether the reason holds now. It takes one look at every folder above.
-    fn standing(self, context: &Context<'_>) -> Standing {
+    /// Whether the reason holds now.
+    fn standing(self, context: &Context<'_>, look: Look) -> Standing {
         if context.source_state() != SourceState::Same {
             return Standing::Void;
         }
         let Licence::Absent(pair, name) = self else { return Standing::Valid };
         let found = match &pair.source {
-            Some(dir) => is_in_place(dir)
-                .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
+            Some(dir) => match look {
+                Look::Near => Ok(true),
+                Look::Thorough => is_in_place(dir),
+            }
+            .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
             None => look_down(context, &pair.path().join(name)).map(Some),
         };
         match found {
@@ -61,27 +64,39 @@ impl Licence<'_> {
     }
 }
 
-/// How long a look at the source is good for while a tree is being removed. A look at every file would double the
-/// work, and far more deep down in a tree.
+/// How closely the source is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// The root and the one name.
+    Near,
+    /// Also whether every folder above the name is still where it was: one look at each.
+    Thorough,
+}
+
+/// How long a thorough look is good for while a tree is being removed.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// A licence, and when it was last found valid.
+/// A licence, and when it was last looked at thoroughly. It is looked at for every folder that is entered, and while
+/// the files of a folder are removed as often as [`FRESH`] says: a look for every file would double the work.
 ///
-/// RACE: the source may get the name back between the look and the removal, at most [`FRESH`] later; the next pass
-/// copies again what is removed until then.
+/// RACE: the source may get the name back between the look and the removal; the next pass copies again what was removed.
 struct Permit<'a> {
     licence: Licence<'a>,
     checked: Instant,
 }
 
 impl Permit<'_> {
-    /// Whether the licence holds, as of a moment ago.
-    fn standing(&mut self, context: &Context<'_>) -> Standing {
+    /// Whether an entry of this kind may be removed now.
+    fn standing(&mut self, context: &Context<'_>, kind: Kind) -> Standing {
         if self.checked.elapsed() < FRESH {
-            return Standing::Valid;
+            return if kind == Kind::Folder {
+                self.licence.standing(context, Look::Near)
+            } else {
+                Standing::Valid
+            };
         }
         let now = Instant::now();
-        let standing = self.licence.standing(context);
+        let standing = self.licence.standing(context, Look::Thorough);
         if standing == Standing::Valid {
             self.checked = now;
         }
@@ -170,7 +185,7 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
         return context.replica_disturbed(target.path);
     }
     let mut permit = Permit { licence, checked: Instant::now() };
-    match licence.standing(context) {
+    match licence.standing(context, Look::Thorough) {
         Standing::Valid => {}
         Standing::Void => return,
         Standing::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
@@ -240,7 +255,7 @@ fn remove_inner(
         Err(errno) if is_gone(errno) => return Ok(None),
         Err(errno) => return Err(told(Cause::System(errno))),
     };
-    match permit.standing(context) {
+    match permit.standing(context, entry.kind) {
         Standing::Valid => {}
         Standing::Void => return Err(Stays),
         Standing::Unknown(errno) => return Err(told(Cause::System(errno))),

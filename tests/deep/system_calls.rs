@@ -77,6 +77,8 @@ pub(crate) fn run() {
     assert!(syncs.len() <= 1, "{syncs:?}");
     tell(&format!("every kind of entry: {} calls, none of them a write to the replica", calls.len()));
 
+    short_reads();
+
     let place = Place::new();
     let mut dice = Dice(3);
     for number in 0..FILES {
@@ -100,6 +102,34 @@ pub(crate) fn run() {
         .collect();
     tell(&format!("{FILES} unchanged files: {per_file:.2} calls per file ({})", most.join(", ")));
     assert!(per_file <= BUDGET, "more than {BUDGET} calls per file");
+}
+
+/// A disk that says "end of file" too early: the old version is worth more than what was read.
+fn short_reads() {
+    let place = Place::new();
+    fs::write(place.source.join("file"), "old").expect("written");
+    assert_eq!(place.pass(&[]).code, Some(0));
+    fs::write(place.source.join("file"), "new and longer").expect("written");
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-qq",
+        "-e",
+        "signal=none",
+        "-e",
+        "trace=pread64",
+        "-e",
+        "inject=pread64:retval=0",
+        "-o",
+    ]);
+    // Only of this file: the loader of the program reads in the same way.
+    strace.arg(place.path("trace")).arg("-P").arg(place.source.join("file"));
+    let pass = place.run(place.file_sync_under(strace, &["--once"]));
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    assert_eq!(fs::read(place.replica.join("file")).expect("it is there"), b"old");
+    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(fs::read(place.replica.join("file")).expect("it is there"), b"new and longer");
+    tell("content that ends before its size: a problem, and the old version is kept");
 }
 
 /// The calls of a pass that finds nothing to do, as strace writes them, and how many there are of each.
