@@ -16,13 +16,13 @@ file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
 const AFTER_HELP: &str = "\
 Examples:
   Mirror a folder every 15 minutes until stopped:
-    file-sync --source /home/ann --replica /backup/ann --interval 15m --log_file /var/log/file-sync/
+    file-sync --source /data --replica /mnt/backup --interval 15m --log_file /var/log/file-sync/
 
   See what the next pass would do, without doing it:
-    file-sync --source /home/ann --replica /backup/ann --log_file /tmp/plan.log --dry-run
+    file-sync --source /data --replica /mnt/backup --log_file /tmp/plan.log --dry-run
 
   Bring the replica up to date once, for instance from cron:
-    file-sync --source /home/ann --replica /backup/ann --log_file /tmp/once.log --once --quiet
+    file-sync --source /data --replica /mnt/backup --log_file /tmp/once.log --once --quiet
 
 Signals:
   SIGTERM, SIGINT   Stop: leave no file half done, then exit 0; a second one exits at once
@@ -130,8 +130,8 @@ pub enum LogFormat {
 
 /// Values that every option takes, shown where one is missing.
 const EXAMPLES: [(&str, &str); 7] = [
-    ("--source", "--source /home/ann"),
-    ("--replica", "--replica /backup/ann"),
+    ("--source", "--source /data"),
+    ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
     ("--interval", "--interval 15m"),
     ("--threads", "--threads 4"),

@@ -92,8 +92,8 @@ impl Config {
         // Before the options that move out of `cli`; a missing one of those is told first all the same.
         let rhythm = rhythm(&cli);
         let threads = threads(cli.threads.as_deref(), surroundings.processors);
-        let source = folder("--source", cli.source, "--source /home/ann")?;
-        let replica = folder("--replica", cli.replica, "--replica /backup/ann")?;
+        let source = folder("--source", cli.source, "--source /data")?;
+        let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
         let (rhythm, threads) = (rhythm?, threads?);
         let log = folder("--log_file", cli.log_file, "--log_file /var/log/file-sync/")?;
         let log = log_file(&log, surroundings)?;
@@ -268,14 +268,14 @@ mod tests {
     fn what_makes_no_sense_is_refused_by_name_with_a_valid_value() {
         let all = "--source a --replica b --log_file c --interval 60 ";
         let cases = [
-            ("-v", "--source is missing", "--source /home/ann"),
+            ("-v", "--source is missing", "--source /data"),
             ("--source a --replica b --log_file c", "--interval", "--interval 15m"),
             ("--source a --replica b --log_file c", "--interval", "--once"),
-            ("--replica b --log_file c --interval 60", "--source is missing", "--source /home/ann"),
-            ("--source a --log_file c --interval 60", "--replica is missing", "--replica /backup/ann"),
+            ("--replica b --log_file c --interval 60", "--source is missing", "--source /data"),
+            ("--source a --log_file c --interval 60", "--replica is missing", "--replica /mnt/backup"),
             ("--source a --replica b --once", "--log_file is missing", "--log_file /var/log/file-sync/"),
-            ("--source '' --replica b --log_file c --once", "--source \"\"", "--source /home/ann"),
-            ("--source a --replica '' --log_file c --once", "--replica \"\"", "--replica /backup/ann"),
+            ("--source '' --replica b --log_file c --once", "--source \"\"", "--source /data"),
+            ("--source a --replica '' --log_file c --once", "--replica \"\"", "--replica /mnt/backup"),
             (
                 "--source a --replica b --log_file= --once",
                 "--log_file \"\"",

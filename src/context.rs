@@ -1,8 +1,8 @@
 //! What survey and apply share during one pass: the roots, the rights, the counters, and the one place where
 //! everything is reported and counted.
 
-use crate::entry::{Entry, FileId, Kind};
-use crate::filesystem::Filesystem;
+use crate::entry::{Entry, Kind};
+use crate::filesystem::{Filesystem, Rights};
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::interrupt::Interrupt;
@@ -31,10 +31,8 @@ pub struct Context<'a> {
     pub filesystems: &'a Filesystems,
     /// The log file's path below the roots, where it lies in one of them.
     pub protected: Option<&'a PathBuf>,
-    /// Whether this process may set owners.
-    pub privileged: bool,
-    /// The user this process acts as.
-    pub user: u32,
+    /// What this process may do.
+    pub rights: Rights,
     totals: Totals,
     told: AtomicU32,
     lost: AtomicBool,
@@ -78,8 +76,7 @@ impl<'a> Context<'a> {
             replica,
             filesystems,
             protected,
-            privileged: crate::fs::is_privileged(),
-            user: crate::fs::user(),
+            rights: crate::fs::rights(),
             totals: Totals::default(),
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
@@ -256,13 +253,20 @@ impl<'a> Context<'a> {
 
     /// Whether a file with this owner can be read without touching its access time.
     pub fn owns(&self, uid: u32) -> bool {
-        self.privileged || self.user == uid
+        self.rights.privileged || self.rights.user == uid
     }
 }
 
 /// What is known of the filesystems that hold the replica, by device number; it outlives the pass.
 #[derive(Debug, Default)]
-pub struct Filesystems(Mutex<HashMap<u64, Arc<Filesystem>>>);
+pub struct Filesystems(Mutex<HashMap<u64, Known>>);
+
+/// A filesystem and its type: device numbers are used again, for other filesystems.
+#[derive(Debug)]
+struct Known {
+    magic: u64,
+    filesystem: Arc<Filesystem>,
+}
 
 impl Filesystems {
     /// The filesystem that an open folder of the replica lies on.
@@ -270,12 +274,13 @@ impl Filesystems {
     /// # Errors
     /// As opening the folder and `fstatfs(2)`.
     pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
-        let FileId { device, .. } = dir.id();
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&device) {
-            return Ok(Arc::clone(known));
-        }
         let magic = stat::filesystem_type(&*dir.open()?)?;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Arc::clone(known.entry(device).or_insert_with(|| Arc::new(Filesystem::of_type(magic)))))
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Known { magic, filesystem: Arc::new(Filesystem::of_type(magic)) };
+        let known = all.entry(dir.id().device).or_insert_with(fresh);
+        if known.magic != magic {
+            *known = fresh();
+        }
+        Ok(Arc::clone(&known.filesystem))
     }
 }

@@ -4,7 +4,7 @@
 //! kernel refuses, or when what was set reads back as something else, the feature counts as missing from then on, for
 //! as long as the program runs. A difference in a missing feature is not a difference: it is told once per pass.
 
-use crate::entry::{Entry, Timestamp};
+use crate::entry::{Entry, Kind, Timestamp};
 use crate::monitor::Feature;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -175,17 +175,26 @@ pub struct MetadataComparison {
     pub mtime_not_held: bool,
 }
 
-/// Compares what `statx` shows of two entries of one kind. `privileged` says that this process may set owners; without
-/// that they are not compared.
+/// What the user that this process acts as may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Runs as root: may set owners, make device nodes, read everything.
+    pub privileged: bool,
+    /// The user.
+    pub user: u32,
+    /// The groups that the user is in.
+    pub groups: Vec<u32>,
+}
+
+/// Compares what `statx` shows of two entries of one kind. Owners are compared where they could be set.
 pub fn compare_metadata(
     source: &Entry,
     replica: &Entry,
     filesystem: &Filesystem,
-    privileged: bool,
+    rights: &Rights,
 ) -> MetadataComparison {
-    use crate::entry::Kind;
     let mut out = MetadataComparison::default();
-    let owner = privileged && (source.uid, source.gid) != (replica.uid, replica.gid);
+    let owner = rights.privileged && (source.uid, source.gid) != (replica.uid, replica.gid);
     let owner_held = filesystem.holds(Feature::Owner);
     out.differences.owner = owner && owner_held;
     out.owner_not_held = owner && !owner_held;
@@ -194,7 +203,7 @@ pub fn compare_metadata(
     let (uid, gid) =
         if out.differences.owner { (source.uid, source.gid) } else { (replica.uid, replica.gid) };
     // A symbolic link has no permissions of its own.
-    let mode = source.kind != Kind::Symlink && mode_for(source, uid, gid) != replica.mode;
+    let mode = source.kind != Kind::Symlink && mode_for(source, uid, gid, rights) != replica.mode;
     let mode_held = filesystem.holds(Feature::Mode);
     out.differences.mode = mode && mode_held;
     out.mode_not_held = mode && !mode_held;
@@ -206,18 +215,18 @@ pub fn compare_metadata(
 }
 
 /// The mode that the copy of `source` gets when it belongs to `uid` and `gid`: setuid and setgid of a file are only
-/// safe, and only kept by the kernel, where the copy has the owner and group that they were meant for.
-pub fn mode_for(source: &Entry, uid: u32, gid: u32) -> u16 {
+/// safe where the copy has the owner and group that they were meant for, and the kernel clears setgid where the user is
+/// not in the group (chmod(2)).
+pub fn mode_for(source: &Entry, uid: u32, gid: u32, rights: &Rights) -> u16 {
     const SETUID: u16 = 0o4000;
     const SETGID: u16 = 0o2000;
+    let is_file = source.kind == Kind::File;
     let mut mode = source.mode;
-    if source.kind == crate::entry::Kind::File {
-        if source.uid != uid {
-            mode &= !SETUID;
-        }
-        if source.gid != gid {
-            mode &= !SETGID;
-        }
+    if is_file && source.uid != uid {
+        mode &= !SETUID;
+    }
+    if (is_file && source.gid != gid) || !(rights.privileged || rights.groups.contains(&gid)) {
+        mode &= !SETGID;
     }
     mode
 }
@@ -226,6 +235,12 @@ pub fn mode_for(source: &Entry, uid: u32, gid: u32) -> u16 {
 mod tests {
     use super::*;
     use crate::survey::reconcile::tests::file;
+
+    const ROOT: Rights = Rights { privileged: true, user: 0, groups: Vec::new() };
+
+    fn user_in(group: u32) -> Rights {
+        Rights { privileged: false, user: 1000, groups: vec![group] }
+    }
 
     fn at(seconds: i64, nanoseconds: u32) -> Timestamp {
         Timestamp { seconds, nanoseconds }
@@ -269,7 +284,7 @@ mod tests {
         let filesystem = Filesystem::of_type(0x4d44);
         let source = Entry { mode: 0o640, uid: 5, mtime: at(1_000_001, 5), ..file(1) };
         let replica = Entry { mode: 0o755, uid: 0, mtime: at(1_000_000, 0), ..file(2) };
-        let compared = compare_metadata(&source, &replica, &filesystem, true);
+        let compared = compare_metadata(&source, &replica, &filesystem, &ROOT);
         assert!(!compared.differences.any());
         assert!(compared.owner_not_held && compared.mode_not_held && compared.mtime_not_held);
     }
@@ -278,8 +293,9 @@ mod tests {
     fn differences_are_found_one_by_one() {
         let filesystem = Filesystem::default();
         let source = file(1);
-        let compare = |replica: Entry, privileged| {
-            compare_metadata(&source, &replica, &filesystem, privileged).differences.words()
+        let compare = |replica: Entry, privileged: bool| {
+            let rights = if privileged { ROOT } else { user_in(1000) };
+            compare_metadata(&source, &replica, &filesystem, &rights).differences.words()
         };
         assert_eq!(compare(file(2), true), "");
         assert_eq!(compare(Entry { mode: 0o600, ..file(2) }, true), "mode");
@@ -292,10 +308,14 @@ mod tests {
     #[test]
     fn setuid_and_setgid_need_the_right_owner() {
         let source = Entry { mode: 0o6755, uid: 10, gid: 20, ..file(1) };
-        assert_eq!(mode_for(&source, 10, 20), 0o6755);
-        assert_eq!(mode_for(&source, 11, 20), 0o2755);
-        assert_eq!(mode_for(&source, 10, 21), 0o4755);
-        let folder = Entry { kind: crate::entry::Kind::Folder, ..source };
-        assert_eq!(mode_for(&folder, 11, 21), 0o6755);
+        assert_eq!(mode_for(&source, 10, 20, &ROOT), 0o6755);
+        assert_eq!(mode_for(&source, 11, 20, &ROOT), 0o2755);
+        assert_eq!(mode_for(&source, 10, 21, &ROOT), 0o4755);
+        assert_eq!(mode_for(&source, 10, 20, &user_in(20)), 0o6755);
+        assert_eq!(mode_for(&source, 10, 20, &user_in(30)), 0o4755);
+        let folder = Entry { kind: Kind::Folder, ..source };
+        assert_eq!(mode_for(&folder, 11, 21, &ROOT), 0o6755);
+        assert_eq!(mode_for(&folder, 11, 21, &user_in(21)), 0o6755);
+        assert_eq!(mode_for(&folder, 11, 21, &user_in(20)), 0o4755);
     }
 }

@@ -35,8 +35,7 @@ impl Interrupt {
         }
     }
 
-    /// True once somebody asked to stop. The engine asks between buffers and entries, so each call is also a sign
-    /// of life (see [`Interrupt::pulse`]).
+    /// True once somebody asked to stop. The engine asks between buffers and entries.
     pub fn is_set(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0
     }

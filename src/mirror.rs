@@ -66,6 +66,10 @@ impl Mirror {
     /// # Errors
     /// The source is missing or not a folder, the replica is something else than a folder, or the two overlap.
     pub fn new(options: MirrorOptions, interrupt: Arc<Interrupt>) -> Result<Mirror, Error> {
+        if !roots::has_descriptor_paths() {
+            let cause = Cause::Refused("/proc is not mounted; mount it (mount -t proc proc /proc)");
+            return Err(Error::System { action: "set the metadata of links and devices", cause });
+        }
         check_source(&options)?;
         let path = || options.replica.clone();
         match stat::entry_at_path(&options.replica) {

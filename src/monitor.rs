@@ -149,7 +149,9 @@ pub enum Feature {
     UserAttributes,
     /// POSIX access control lists.
     AccessLists,
-    /// `security.*` extended attributes.
+    /// File capabilities (capabilities(7)).
+    Capabilities,
+    /// Other `security.*` extended attributes.
     SecurityAttributes,
     /// `trusted.*` extended attributes.
     TrustedAttributes,
@@ -157,7 +159,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, in the order of their bits.
-    pub const ALL: [Feature; 11] = [
+    pub const ALL: [Feature; 12] = [
         Feature::Owner,
         Feature::Mode,
         Feature::Mtime,
@@ -167,6 +169,7 @@ impl Feature {
         Feature::Devices,
         Feature::UserAttributes,
         Feature::AccessLists,
+        Feature::Capabilities,
         Feature::SecurityAttributes,
         Feature::TrustedAttributes,
     ];
@@ -183,6 +186,7 @@ impl Feature {
             Feature::Devices => "device nodes",
             Feature::UserAttributes => "user extended attributes",
             Feature::AccessLists => "access control lists",
+            Feature::Capabilities => "file capabilities",
             Feature::SecurityAttributes => "security extended attributes",
             Feature::TrustedAttributes => "trusted extended attributes",
         }

@@ -102,10 +102,15 @@ fn sync(context: &Context<'_>, plan: &Plan) -> bool {
     let mut all = true;
     context.interrupt.begin_disk_wait();
     for folder in folders {
-        if !synced.insert(folder.id().device) {
+        let device = folder.id().device;
+        if synced.contains(&device) {
             continue;
         }
         let done = folder.open().and_then(|fd| place::sync_filesystem(fd.as_fd()));
+        // A folder that is gone says nothing of its filesystem: another one on it is tried.
+        if done != Err(Errno::NOENT) {
+            synced.insert(device);
+        }
         if let Err(errno) = done
             && errno != Errno::NOENT
         {

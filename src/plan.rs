@@ -30,6 +30,15 @@ impl Pair {
         self.source.as_ref().or(self.replica.as_ref()).map(|dir| dir.path()).unwrap_or_default()
     }
 
+    /// The order of two pairs by their paths, without making the paths.
+    fn compare_paths(&self, other: &Pair) -> std::cmp::Ordering {
+        let dir = |pair: &'_ Pair| pair.source.clone().or_else(|| pair.replica.clone());
+        match (dir(self), dir(other)) {
+            (Some(one), Some(other)) => one.compare_paths(&other),
+            (one, other) => one.is_some().cmp(&other.is_some()),
+        }
+    }
+
     /// The number of folders above this one.
     pub fn depth(&self) -> usize {
         self.source.as_ref().or(self.replica.as_ref()).map(|dir| dir.depth()).unwrap_or_default()
@@ -143,7 +152,8 @@ impl Counted {
 }
 
 impl Plan {
-    /// Sorts the changes by folder and name. The path of each folder is made once: a folder may have a million changes.
+    /// Sorts the changes by folder and name. No path is made: a folder may have a million changes, and the paths of a deep
+    /// chain of folders together are far longer than the chain.
     pub fn sort(&mut self) {
         let mut ranks: HashMap<*const Pair, usize> = HashMap::new();
         let mut pairs: Vec<&Arc<Pair>> = Vec::new();
@@ -153,13 +163,13 @@ impl Plan {
                 0
             });
         }
-        pairs.sort_by_cached_key(|pair| pair.path());
+        pairs.sort_unstable_by(|a, b| a.compare_paths(b));
         for (rank, pair) in pairs.into_iter().enumerate() {
             ranks.insert(Arc::as_ptr(pair), rank);
         }
         let rank = |change: &Change| ranks.get(&Arc::as_ptr(&change.pair));
         self.changes.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
-        self.folders.sort_by_cached_key(|folder| folder.pair.path());
+        self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
     }
 
     /// Tells every change, in the order of the paths; folders' metadata last.

@@ -1,6 +1,6 @@
 //! Making one entry in the replica: into a private temporary, checked, then published in one step.
 
-use crate::apply::finish::{Model, NotSet, Set, set_metadata};
+use crate::apply::finish::{Extent, Model, NotSet, Set, extent_of, set_metadata};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileId, Kind};
@@ -43,6 +43,8 @@ pub enum Failed {
     Halted,
     /// The replica's filesystem cannot hold entries of this kind; it has been told.
     NotHeld,
+    /// The replica has another entry of that name by now, or one whose name counts as the same there.
+    Taken,
     /// What could not be done, and why. True when it was the source's content that could not be read.
     Because(&'static str, Cause, bool),
 }
@@ -124,13 +126,7 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     const ACTION: &str = "put it in its place";
     let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
     let taken = |errno| match errno {
-        Errno::EXIST => Failed::Because(
-            ACTION,
-            Cause::Refused(
-                "the replica has another entry of that name (do upper and lower case count as the same there?)",
-            ),
-            false,
-        ),
+        Errno::EXIST => Failed::Taken,
         errno => Failed::replica(ACTION)(errno),
     };
     let folder = at.replica;
@@ -220,10 +216,10 @@ fn make_special(
         return Err(Failed::replica("make it")(errno));
     }
     // Opening a FIFO or a device could block or do things; its metadata is reached by name.
-    let has_attributes = source.kind != Kind::Symlink || context.privileged;
-    let attributes = has_attributes.then_some(Subject::Named(at.source, at.name));
     let new = Subject::Named(at.replica, temporary);
-    let set = set_metadata(context, at.filesystem, Model { entry: source, attributes }, new);
+    let subject = Subject::Named(at.source, at.name);
+    let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
+    let set = set_metadata(context, at.filesystem, model, new);
     finished(set, new, None, target, false)
 }
 
@@ -239,12 +235,9 @@ fn finished(
     target: Option<CString>,
     unstable: bool,
 ) -> Result<Made, Failed> {
+    // The content is worth more than its metadata: it is published, and the rest is a problem.
     let (entry, not_set) = match set {
-        Ok(set) => (set.entry, None),
-        Err(NotSet { action, errno, .. }) if crate::fs::is_full(errno) => {
-            return Err(Failed::replica(action)(errno));
-        }
-        // The content is worth more than its metadata: it is published and the rest is a problem.
+        Ok(set) => (set.entry, set.not_set),
         Err(not_set) => (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set)),
     };
     Ok(Made { entry, digest, target, unstable, not_set, leftover: None })
@@ -272,14 +265,21 @@ fn copy_file(
     let (digest, unstable) = loop {
         let (digest, length) = copy_content(context, source, copy, &before)?;
         let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
-        if after.is_unchanged_since(&before) {
+        // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
+        let is_whole = length >= before.size || stat::has_false_sizes(source);
+        if is_whole && after.is_unchanged_since(&before) {
             break (digest, false);
         }
-        if after.size > length && digest.is_some() && hash_prefix(context, source, length)? == digest {
+        let grew = is_whole && after.size > before.size;
+        if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
             // It only grew: what was copied is what the file was a moment ago.
             break (digest, false);
         }
         before = after;
+        if attempt == ATTEMPTS && !is_whole {
+            let reason = Cause::Refused("it ends before the size that it shows");
+            return Err(Failed::Because("read the whole source file", reason, true));
+        }
         if attempt == ATTEMPTS {
             break (digest, true);
         }
@@ -290,7 +290,7 @@ fn copy_file(
         let reason = Cause::Refused("it changes all the time while it is read");
         return Err(Failed::Because("copy the source file", reason, false));
     }
-    let model = Model { entry: &before, attributes: Some(Subject::Open(source)) };
+    let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
     let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
     finished(set, Subject::Open(copy), digest, None, unstable)
 }

@@ -7,7 +7,7 @@
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Filesystem, compare_metadata, mode_for};
-use crate::fs::attributes::{Attributes, is_system_made, namespace};
+use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
 use crate::fs::dir::Dir;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported};
@@ -41,8 +41,28 @@ pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> NotSet {
 pub struct Model<'a> {
     /// Its facts.
     pub entry: &'a Entry,
-    /// Where its extended attributes are read; none when they are not to be touched.
-    pub attributes: Option<Subject<'a>>,
+    /// Where its extended attributes can be read.
+    pub subject: Subject<'a>,
+    /// Which of its metadata is copied.
+    pub extent: Extent,
+}
+
+/// How much metadata is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Everything,
+    /// All but the extended attributes, which are right or do not matter.
+    NoAttributes,
+}
+
+/// What is copied of an entry of this kind: a symbolic link has only attributes that root may set.
+pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
+    if kind == Kind::Symlink && !context.rights.privileged {
+        Extent::NoAttributes
+    } else {
+        Extent::Everything
+    }
 }
 
 /// What became of an entry's metadata.
@@ -52,12 +72,15 @@ pub struct Set {
     pub entry: Entry,
     /// False when it shows what it showed before: what differed cannot be held, or did not differ any more.
     pub changed: bool,
+    /// The first thing that could not be set although the filesystem should hold it; the rest has been set.
+    pub not_set: Option<NotSet>,
 }
 
-/// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written.
+/// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written, and
+/// what cannot be written does not keep the rest from being written.
 ///
 /// # Errors
-/// What could not be set although the filesystem should hold it.
+/// The entry cannot be looked at.
 pub fn set_metadata(
     context: &Context<'_>,
     filesystem: &Filesystem,
@@ -65,80 +88,102 @@ pub fn set_metadata(
     target: Subject<'_>,
 ) -> Result<Set, NotSet> {
     let look = || target.entry().map_err(in_replica("look at it in the replica"));
-    let mut shown = look()?;
-    let before = shown;
+    let before = look()?;
+    let mut shown = before;
+    let mut wanted = *model.entry;
+    if !filesystem.holds(Feature::AccessLists)
+        && let Some(list) = access_list(context, model)
+    {
+        wanted.mode = mode_without_list(wanted.mode, &list);
+    }
+    let mut not_set = None;
     let mut attributes_changed = false;
     // What reads back wrong is set once more before the filesystem is blamed: something else may have written.
     for attempt in 0..2 {
-        let differences = compare_metadata(model.entry, &shown, filesystem, context.privileged).differences;
+        let differences = compare_metadata(&wanted, &shown, filesystem, &context.rights).differences;
         if attempt > 0 && !differences.any() {
             break;
         }
         let mut mode_may_differ = differences.mode;
         if differences.owner {
-            set_owner(context, filesystem, model, target)?;
+            not_set = not_set.or(set_owner(context, filesystem, &wanted, target).err());
             mode_may_differ = true;
         }
-        if attempt == 0
-            && let Some(attributes) = model.attributes
-        {
-            let effect = set_attributes(context, filesystem, attributes, target)?;
-            mode_may_differ |= effect != Effect::NotWritten;
-            attributes_changed = effect == Effect::Changed;
+        if attempt == 0 && model.extent == Extent::Everything {
+            let set = set_attributes(context, filesystem, model.subject, target);
+            if let Some(list) = set.access_list_missing {
+                wanted.mode = mode_without_list(wanted.mode, &list);
+            }
+            not_set = not_set.or(set.not_set);
+            mode_may_differ |= set.effect != Effect::NotWritten;
+            attributes_changed = set.effect == Effect::Changed;
         }
-        if mode_may_differ {
-            set_mode(context, filesystem, model, target)?;
+        if mode_may_differ || wanted.mode != model.entry.mode {
+            not_set = not_set.or(set_mode(context, filesystem, &wanted, target).err());
         }
         if differences.mtime {
-            set_mtime(filesystem, model, target)?;
+            not_set = not_set.or(set_mtime(filesystem, &wanted, target).err());
         }
         shown = look()?;
     }
-    learn(context, filesystem, model.entry, &shown);
+    if not_set.is_none() {
+        learn(context, filesystem, &wanted, &shown);
+    }
     // Not the ctime: that changes also when what was set is not held.
     let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
-    Ok(Set { entry: shown, changed: attributes_changed || facts(&shown) != facts(&before) })
+    Ok(Set { entry: shown, changed: attributes_changed || facts(&shown) != facts(&before), not_set })
+}
+
+/// The source's access list, if it has one.
+fn access_list(context: &Context<'_>, model: Model<'_>) -> Option<Vec<u8>> {
+    if model.entry.kind == Kind::Symlink {
+        return None;
+    }
+    let attributes = Attributes::read(model.subject, context.rights.privileged).ok()?;
+    attributes.get(ACCESS_LIST).map(<[u8]>::to_vec)
 }
 
 fn set_owner(
     context: &Context<'_>,
     filesystem: &Filesystem,
-    model: Model<'_>,
+    wanted: &Entry,
     target: Subject<'_>,
 ) -> Result<(), NotSet> {
-    match target.set_owner(model.entry.uid, model.entry.gid) {
-        Ok(()) => Ok(()),
-        // Not allowed here, or an owner that this namespace or filesystem does not know.
-        Err(errno) if errno == Errno::PERM || errno == Errno::INVAL || is_unsupported(errno) => {
-            if is_immutable(target, errno) {
-                return Err(in_replica("set the owner")(errno));
-            }
+    match target.set_owner(wanted.uid, wanted.gid) {
+        // Not allowed here, or unknown to the filesystem. EINVAL, an owner that this user namespace does not map, says
+        // something of this one owner only.
+        Err(errno) if (errno == Errno::PERM && !is_immutable(target)) || is_unsupported(errno) => {
             filesystem.learn_missing(Feature::Owner);
             context.not_held(Feature::Owner);
             Ok(())
         }
-        Err(errno) => Err(in_replica("set the owner")(errno)),
+        set => set.map_err(in_replica("set the owner")),
     }
 }
 
 fn set_mode(
     context: &Context<'_>,
     filesystem: &Filesystem,
-    model: Model<'_>,
+    wanted: &Entry,
     target: Subject<'_>,
 ) -> Result<(), NotSet> {
-    if model.entry.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
+    const SETUID_SETGID: u16 = 0o6000;
+    if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
         return Ok(());
     }
     // Asked again, because owner and access list change it.
     let now = target.entry().map_err(in_replica("look at it in the replica"))?;
-    let mode = mode_for(model.entry, now.uid, now.gid);
+    let mode = mode_for(wanted, now.uid, now.gid, &context.rights);
     if mode == now.mode {
         return Ok(());
     }
     match target.set_mode(mode) {
         Ok(()) => Ok(()),
-        Err(errno) if (errno == Errno::PERM && !is_immutable(target, errno)) || is_unsupported(errno) => {
+        // A service that may not make setuid files (systemd's RestrictSUIDSGID) still sets all other bits.
+        Err(Errno::PERM) if mode & SETUID_SETGID != 0 && target.set_mode(mode & !SETUID_SETGID).is_ok() => {
+            Err(in_replica("set the setuid or setgid bit")(Errno::PERM))
+        }
+        Err(errno) if (errno == Errno::PERM && !is_immutable(target)) || is_unsupported(errno) => {
             filesystem.learn_missing(Feature::Mode);
             context.not_held(Feature::Mode);
             Ok(())
@@ -147,8 +192,8 @@ fn set_mode(
     }
 }
 
-fn set_mtime(filesystem: &Filesystem, model: Model<'_>, target: Subject<'_>) -> Result<(), NotSet> {
-    match target.set_mtime(model.entry.mtime) {
+fn set_mtime(filesystem: &Filesystem, wanted: &Entry, target: Subject<'_>) -> Result<(), NotSet> {
+    match target.set_mtime(wanted.mtime) {
         Err(errno) if is_unsupported(errno) => {
             filesystem.learn_missing(Feature::Mtime);
             Ok(())
@@ -157,18 +202,16 @@ fn set_mtime(filesystem: &Filesystem, model: Model<'_>, target: Subject<'_>) -> 
     }
 }
 
-/// Whether a refusal comes from the entry itself (immutable, append-only, or somebody else's) and not from the
-/// filesystem: then even the mode that it has already cannot be set.
-fn is_immutable(target: Subject<'_>, errno: Errno) -> bool {
-    errno == Errno::PERM
-        && target.entry().is_ok_and(|entry| {
-            entry.kind != Kind::Symlink
-                && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)
-        })
+/// Whether EPERM comes from the entry itself (immutable, append-only, or somebody else's) and not from the filesystem:
+/// then even the mode that it has already cannot be set.
+fn is_immutable(target: Subject<'_>) -> bool {
+    target.entry().is_ok_and(|entry| {
+        entry.kind != Kind::Symlink && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)
+    })
 }
 
 /// What came of setting extended attributes.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     /// There was nothing to set.
     NotWritten,
@@ -178,37 +221,50 @@ enum Effect {
     Changed,
 }
 
+/// What became of the extended attributes.
+struct AttributesSet {
+    effect: Effect,
+    /// The access list, where the source has one and the replica does not have it now.
+    access_list_missing: Option<Vec<u8>>,
+    not_set: Option<NotSet>,
+}
+
 /// Sets and removes extended attributes; that may change the mode.
 fn set_attributes(
     context: &Context<'_>,
     filesystem: &Filesystem,
     source: Subject<'_>,
     target: Subject<'_>,
-) -> Result<Effect, NotSet> {
-    const READ_REPLICA: &str = "read the extended attributes in the replica";
+) -> AttributesSet {
+    let failed = |not_set| AttributesSet {
+        effect: Effect::NotWritten,
+        access_list_missing: None,
+        not_set: Some(not_set),
+    };
+    let privileged = context.rights.privileged;
+    let read = |subject| match Attributes::read(subject, privileged) {
+        Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
+        read => read,
+    };
+    let ours = match read(source).map_err(in_source("read the extended attributes in the source")) {
+        Ok(ours) => ours,
+        Err(not_set) => return failed(not_set),
+    };
+    let read_replica = || read(target).map_err(in_replica("read the extended attributes in the replica"));
+    let theirs = match read_replica() {
+        Ok(theirs) => theirs,
+        Err(not_set) => return failed(not_set),
+    };
     let mut written = false;
-    let privileged = context.privileged;
-    let ours = match Attributes::read(source, privileged) {
-        Err(errno) if is_unsupported(errno) => Attributes::default(),
-        read => read.map_err(in_source("read the extended attributes in the source"))?,
-    };
-    let theirs = match Attributes::read(target, privileged) {
-        Err(errno) if is_unsupported(errno) => Attributes::default(),
-        read => read.map_err(in_replica(READ_REPLICA))?,
-    };
-    for (name, _) in theirs.iter() {
-        if ours.get(name).is_none() && !is_system_made(name) {
-            match opened(context, target, || target.remove_attribute(name)) {
-                Ok(()) | Err(Errno::NODATA) => written = true,
-                Err(errno) => return Err(in_replica("remove an extended attribute in the replica")(errno)),
-            }
+    let mut not_set = None;
+    for (name, _) in theirs.iter().filter(|(name, _)| ours.get(name).is_none() && !is_system_made(name)) {
+        match opened(context, target, || target.remove_attribute(name)) {
+            Ok(()) | Err(Errno::NODATA) => written = true,
+            Err(errno) => not_set = not_set.or(Some(in_replica("remove an extended attribute")(errno))),
         }
     }
-    for (name, value) in ours.iter() {
+    for (name, value) in ours.iter().filter(|(name, value)| theirs.get(name) != Some(value)) {
         let Some(feature) = namespace(name, privileged) else { continue };
-        if theirs.get(name) == Some(value) {
-            continue;
-        }
         if !filesystem.holds(feature) {
             context.not_held(feature);
             continue;
@@ -224,21 +280,30 @@ fn set_attributes(
                 filesystem.learn_missing(feature);
                 context.not_held(feature);
             }
-            Err(errno) => return Err(in_replica("set an extended attribute in the replica")(errno)),
+            Err(errno) => not_set = not_set.or(Some(in_replica("set an extended attribute")(errno))),
         }
     }
-    if !written {
-        return Ok(Effect::NotWritten);
-    }
-    // Some filesystems (ntfs-3g) accept what they do not keep.
-    let now = Attributes::read(target, privileged).map_err(in_replica(READ_REPLICA))?;
-    for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none()) {
-        if let Some(feature) = namespace(name, privileged) {
-            filesystem.learn_missing(feature);
-            context.not_held(feature);
+    let now = if written { read_replica() } else { Ok(theirs.clone()) };
+    let now = match now {
+        Ok(now) => now,
+        Err(not_set) => return failed(not_set),
+    };
+    if written && not_set.is_none() {
+        // Some filesystems (ntfs-3g) accept what they do not keep.
+        for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none()) {
+            if let Some(feature) = namespace(name, privileged) {
+                filesystem.learn_missing(feature);
+                context.not_held(feature);
+            }
         }
     }
-    Ok(if now == theirs { Effect::Ignored } else { Effect::Changed })
+    let effect = match (written, now == theirs) {
+        (false, _) => Effect::NotWritten,
+        (true, true) => Effect::Ignored,
+        (true, false) => Effect::Changed,
+    };
+    let list = ours.get(ACCESS_LIST).filter(|_| now.get(ACCESS_LIST).is_none());
+    AttributesSet { effect, access_list_missing: list.map(<[u8]>::to_vec), not_set }
 }
 
 /// Writes a `user.*` attribute also where the mode forbids that, which only root may ignore (xattr(7)): this user's own
@@ -250,11 +315,11 @@ fn opened(
 ) -> Result<(), Errno> {
     const OWN_WRITE: u16 = 0o200;
     match write() {
-        Err(Errno::ACCESS) if !context.privileged => {}
+        Err(Errno::ACCESS) if !context.rights.privileged => {}
         written => return written,
     }
     let entry = target.entry()?;
-    if entry.uid != context.user || entry.mode & OWN_WRITE != 0 {
+    if entry.uid != context.rights.user || entry.mode & OWN_WRITE != 0 {
         return Err(Errno::ACCESS);
     }
     target.set_mode(entry.mode | OWN_WRITE)?;
@@ -264,74 +329,60 @@ fn opened(
 }
 
 /// Learns from what the entry shows after everything was set.
-fn learn(context: &Context<'_>, filesystem: &Filesystem, model: &Entry, shown: &Entry) {
-    let wrong = compare_metadata(model, shown, filesystem, context.privileged).differences;
+fn learn(context: &Context<'_>, filesystem: &Filesystem, wanted: &Entry, shown: &Entry) {
+    let wrong = compare_metadata(wanted, shown, filesystem, &context.rights).differences;
     if wrong.owner {
         filesystem.learn_missing(Feature::Owner);
         context.not_held(Feature::Owner);
     }
-    // Without rights the kernel may clear setgid; that says nothing about the filesystem.
-    if wrong.mode && (context.privileged || (model.mode ^ shown.mode) & 0o777 != 0) {
+    // The kernel may clear setuid and setgid for reasons of its own; that says nothing about the filesystem.
+    if wrong.mode && (wanted.mode ^ shown.mode) & 0o777 != 0 {
         filesystem.learn_missing(Feature::Mode);
         context.not_held(Feature::Mode);
     }
-    if wrong.mtime && filesystem.learn_mtime(model.mtime, shown.mtime) {
+    if wrong.mtime && filesystem.learn_mtime(wanted.mtime, shown.mtime) {
         context.not_held(Feature::Mtime);
     }
 }
 
-/// Makes the metadata of a folder that of the source, after its contents. `attributes` says whether the extended
-/// attributes are compared too. Returns whether the folder shows something else now.
+/// Makes the metadata of a folder that of the source, after its contents.
 ///
 /// # Errors
-/// `ENOENT` when one of the two is not there any more; else what could not be set.
-pub fn finish_folder(context: &Context<'_>, pair: &Pair, attributes: bool) -> Result<bool, NotSet> {
-    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(false) };
+/// One of the two cannot be opened; `ENOENT` when it is not there any more.
+pub fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<Option<Set>, NotSet> {
+    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
     let source = source.open().map_err(in_source("open the source folder"))?;
-    let replica_fd = match replica.open() {
-        Ok(fd) => fd,
+    let subject = Subject::Open(source.as_fd());
+    let entry = subject.entry().map_err(in_source("look at the source folder"))?;
+    let model = Model { entry: &entry, subject, extent };
+    let set = match (replica.open(), replica.parent().map(Dir::open)) {
+        (Ok(fd), _) => set_metadata(context, &pair.filesystem, model, Subject::Open(fd.as_fd())),
         // Its own mode keeps even its owner out: that much can be mended from outside.
-        Err(Errno::ACCESS) => return finish_closed_folder(context, pair, source.as_fd()),
-        Err(errno) => return Err(in_replica("open the replica folder")(errno)),
+        (Err(Errno::ACCESS), Some(Ok(parent))) => {
+            let target = Subject::Named(parent.as_fd(), replica.name());
+            if target.entry().map_err(in_replica("look at the replica folder"))?.id != replica.id() {
+                return Err(in_replica("open the replica folder")(Errno::NOENT));
+            }
+            let model = Model { extent: Extent::NoAttributes, ..model };
+            set_metadata(context, &pair.filesystem, model, target)
+        }
+        (Err(errno), _) => Err(in_replica("open the replica folder")(errno)),
     };
-    let entry = Subject::Open(source.as_fd()).entry().map_err(in_source("look at the source folder"))?;
-    let attributes = attributes.then_some(Subject::Open(source.as_fd()));
-    let target = Subject::Open(replica_fd.as_fd());
-    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes }, target)
-        .map(|set| set.changed)
-}
-
-fn finish_closed_folder(
-    context: &Context<'_>,
-    pair: &Pair,
-    source: std::os::fd::BorrowedFd<'_>,
-) -> Result<bool, NotSet> {
-    const OPEN: &str = "open the replica folder";
-    let Some((dir, parent)) = pair.replica.as_ref().and_then(|dir| Some((dir, dir.parent()?))) else {
-        return Err(in_replica(OPEN)(Errno::ACCESS));
-    };
-    let parent = parent.open().map_err(in_replica(OPEN))?;
-    let target = Subject::Named(parent.as_fd(), dir.name());
-    if target.entry().map_err(in_replica(OPEN))?.id != dir.id() {
-        return Err(in_replica(OPEN)(Errno::NOENT));
-    }
-    let entry = Subject::Open(source).entry().map_err(in_source("look at the source folder"))?;
-    set_metadata(context, &pair.filesystem, Model { entry: &entry, attributes: None }, target)
-        .map(|set| set.changed)
+    set.map(Some)
 }
 
 /// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.
 /// Root needs no such thing.
 pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
     const OWN: u16 = 0o700;
-    if context.privileged {
+    if context.rights.privileged {
         return;
     }
     let open_up = |subject: Subject<'_>| {
         if let Ok(entry) = subject.entry()
             && entry.id == dir.id()
             && entry.mode & OWN != OWN
-            && entry.uid == context.user
+            && entry.uid == context.rights.user
         {
             // Where this fails, the work in the folder fails too, and is told there.
             match subject.set_mode(entry.mode | OWN) {

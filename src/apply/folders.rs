@@ -1,7 +1,7 @@
 //! Folders: making and filling new ones, and setting the metadata of every folder after its contents.
 
 use crate::apply::copy::{Destination, Failed, publish};
-use crate::apply::finish::{finish_folder, make_writable};
+use crate::apply::finish::{Extent, finish_folder, make_writable};
 use crate::apply::{Apply, CHUNK, Job, lock};
 use crate::entry::Kind;
 use crate::filesystem::Differences;
@@ -67,12 +67,7 @@ impl Apply<'_> {
         };
         if job.expected.is_none() {
             match place::make_folder(replica_fd.as_fd(), &job.name) {
-                Err(Errno::EXIST) => {
-                    let reason = Cause::Refused(
-                        "the replica has another entry of that name by now (do upper and lower case count as the same there?)",
-                    );
-                    return Err(Failed::Because(ACTION, reason, false));
-                }
+                Err(Errno::EXIST) => return Err(Failed::Taken),
                 made => made.map_err(Failed::replica(ACTION))?,
             }
         } else {
@@ -172,20 +167,24 @@ impl Apply<'_> {
             if folder.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
                 return;
             }
-            self.finish(&folder.pair, true);
+            self.finish(&folder.pair, Extent::Everything);
             next = folder.parent.clone();
         }
     }
 
     /// True when the folder shows other metadata now.
-    fn finish(&self, pair: &Pair, attributes: bool) -> bool {
+    fn finish(&self, pair: &Pair, extent: Extent) -> bool {
         if self.context.is_halted() {
             return false;
         }
-        match finish_folder(self.context, pair, attributes) {
-            Ok(changed) => changed,
+        match finish_folder(self.context, pair, extent) {
+            Ok(Some(set)) => {
+                self.not_set(&pair.path(), set.not_set, "the folder's contents are right");
+                set.changed
+            }
+            Ok(None) => false,
             Err(not_set) => {
-                self.not_set(&pair.path(), not_set, "the folder's contents are right");
+                self.not_set(&pair.path(), Some(not_set), "the folder's contents are right");
                 false
             }
         }
@@ -214,10 +213,11 @@ impl Apply<'_> {
             all.insert(Arc::as_ptr(&folder.pair), Finish { pair: Arc::clone(&folder.pair), planned });
         }
         let mut all: Vec<Finish<'_>> = all.into_values().collect();
-        all.sort_by_cached_key(|finish| (std::cmp::Reverse(finish.pair.depth()), finish.pair.path()));
+        all.sort_by_cached_key(|finish| std::cmp::Reverse(finish.pair.depth()));
         for Finish { pair, planned } in all {
-            let attributes = planned.is_some_and(|differences| differences.attributes);
-            if self.finish(&pair, attributes)
+            let with_attributes = planned.is_some_and(|differences| differences.attributes);
+            let extent = if with_attributes { Extent::Everything } else { Extent::NoAttributes };
+            if self.finish(&pair, extent)
                 && let Some(differences) = planned
             {
                 let path = pair.path();

@@ -3,9 +3,11 @@
 use crate::apply::copy::{Destination, Failed, discard, publish};
 use crate::apply::{Apply, Job, Place, lock};
 use crate::entry::Entry;
+use crate::fs::content::create_private;
 use crate::fs::{Errno, is_unsupported, place, stat};
 use crate::monitor::{Feature, Operation, Verb};
-use std::os::fd::AsFd;
+use crate::problem::Cause;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 impl Apply<'_> {
@@ -32,12 +34,12 @@ impl Apply<'_> {
                 Ok(()) => return,
                 Err(Some(failed)) => return self.failed(job, failed),
                 // It cannot be linked there. If its own content is right it stays; else it becomes the new anchor.
-                Err(None) if job.content_is_right => return self.context.unchanged(1),
+                Err(None) if job.content_is_right => return self.set_metadata(job, ""),
                 Err(None) => {}
             }
         } else if job.content_is_right {
             lock(&self.anchors).remove(&key);
-            return self.context.unchanged(1);
+            return self.set_metadata(job, "");
         }
         let made = self.make_alone(job, entry);
         let mut anchors = lock(&self.anchors);
@@ -56,15 +58,20 @@ impl Apply<'_> {
         let failed = |errno| Some(Failed::replica(ACTION)(errno));
         let Some(replica) = &job.pair.replica else { return Ok(()) };
         let folder = replica.open().map_err(failed)?;
-        let Ok(from) = anchor.folder.open() else { return Err(None) };
+        let from = anchor.folder.open().map_err(failed)?;
         let temporary = place::temporary_name().map_err(failed)?;
         match place::make_link(from.as_fd(), &anchor.name, folder.as_fd(), &temporary) {
             Ok(()) => {}
-            // Too many links, or another filesystem, or the anchor is gone.
-            Err(Errno::MLINK | Errno::XDEV | Errno::NOENT) => return Err(None),
-            Err(errno) if errno == Errno::PERM || is_unsupported(errno) => {
+            // Too many links, or another mount.
+            Err(Errno::MLINK | Errno::XDEV) => return Err(None),
+            Err(errno) if is_unsupported(errno) || (errno == Errno::PERM && !can_link(folder.as_fd())) => {
                 job.pair.filesystem.learn_missing(Feature::HardLinks);
                 self.context.not_held(Feature::HardLinks);
+                return Err(None);
+            }
+            // Its other name is immutable, or somebody else's: a copy is better than nothing.
+            Err(Errno::PERM) => {
+                self.problem(&job.path(), ACTION, Cause::System(Errno::PERM), "it is a file of its own");
                 return Err(None);
             }
             Err(errno) => return Err(failed(errno)),
@@ -76,9 +83,13 @@ impl Apply<'_> {
             name: &job.name,
             expected: job.expected,
         };
-        if stat::entry_at(folder.as_fd(), &temporary).map(|linked| linked.id) != Ok(anchor.id) {
-            discard(folder.as_fd(), &temporary);
-            return Err(None);
+        match stat::entry_at(folder.as_fd(), &temporary) {
+            Ok(linked) if linked.id == anchor.id => {}
+            looked => {
+                discard(folder.as_fd(), &temporary);
+                // Another file has the anchor's name by now.
+                return Err(looked.err().and_then(failed));
+            }
         }
         if job.expected == Some(anchor.id) {
             // rename(2) does nothing when both names are the same file already.
@@ -119,4 +130,17 @@ impl Apply<'_> {
             }
         }
     }
+}
+
+/// Whether EPERM says something of one file (immutable, somebody else's) and not of the filesystem: a file that was just
+/// made here can be linked.
+fn can_link(folder: BorrowedFd<'_>) -> bool {
+    let (Ok(one), Ok(other)) = (place::temporary_name(), place::temporary_name()) else { return false };
+    let Ok(_) = create_private(folder, &one) else { return true };
+    let linked = place::make_link(folder, &one, folder, &other);
+    discard(folder, &one);
+    if linked.is_ok() {
+        discard(folder, &other);
+    }
+    linked.is_ok()
 }

@@ -1,53 +1,58 @@
 //! Entries whose content is right and whose metadata is not.
 
-use crate::apply::Apply;
-use crate::apply::finish::{Model, NotSet, in_replica, in_source, set_metadata};
-use crate::entry::{Entry, Kind};
+use crate::apply::finish::{Model, NotSet, Set, extent_of, in_replica, in_source, set_metadata};
+use crate::apply::{Apply, Job};
+use crate::entry::Kind;
 use crate::fs::content::open_to_read;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, stat};
 use crate::monitor::{Operation, Verb};
-use crate::plan::Change;
 use std::os::fd::AsFd;
 
 impl Apply<'_> {
     /// Sets the metadata of an entry whose content is right.
-    pub(super) fn set_metadata(&self, change: &Change, reason: &'static str) {
-        let path = change.pair.path().join(&change.name);
-        match self.try_metadata(change) {
-            Ok(Some(entry)) => {
-                let size = (entry.kind == Kind::File).then_some(entry.size);
-                self.context.done(Operation {
-                    size,
-                    reason,
-                    ..Operation::new(Verb::Metadata, &path, entry.kind)
-                });
+    pub(super) fn set_metadata(&self, job: &Job, reason: &'static str) {
+        let path = job.path();
+        let not_set = match self.try_metadata(job) {
+            Ok(Some(set)) => {
+                if set.changed {
+                    let kind = set.entry.kind;
+                    let size = (kind == Kind::File).then_some(set.entry.size);
+                    self.context.done(Operation {
+                        size,
+                        reason,
+                        ..Operation::new(Verb::Metadata, &path, kind)
+                    });
+                } else if set.not_set.is_none() {
+                    self.context.unchanged(1);
+                }
+                set.not_set
             }
-            Ok(None) => {}
-            Err(not_set) => self.not_set(&path, not_set, "its content is right"),
-        }
+            Ok(None) => None,
+            Err(not_set) => Some(not_set),
+        };
+        self.not_set(&path, not_set, "its content is right");
     }
 
-    /// None when there turned out to be nothing to set, because the filesystem cannot hold it.
-    fn try_metadata(&self, change: &Change) -> Result<Option<Entry>, NotSet> {
+    /// None when the source has something else there by now, which the next pass sees.
+    fn try_metadata(&self, job: &Job) -> Result<Option<Set>, NotSet> {
         const LOOK: &str = "look at it in the replica";
-        let (Some(source), Some(replica)) = (&change.pair.source, &change.pair.replica) else {
+        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
             return Ok(None);
         };
         let source = source.open().map_err(in_source("open the source folder"))?;
         let replica = replica.open().map_err(in_replica("open the replica folder"))?;
-        let (source, replica, name) = (source.as_fd(), replica.as_fd(), &*change.name);
+        let (source, replica, name) = (source.as_fd(), replica.as_fd(), &*job.name);
         let entry = stat::entry_at(source, name).map_err(in_source("look at it in the source"))?;
         let old = stat::entry_at(replica, name).map_err(in_replica(LOOK))?;
-        if entry.kind != change.kind {
-            // The source changed: the next pass sees it.
-            return Ok(None);
-        }
-        if Some(old.id) != change.expected {
+        if Some(old.id) != job.expected {
             return Err(in_replica(LOOK)(Errno::NOENT));
         }
+        if entry.kind != old.kind {
+            return Ok(None);
+        }
         // A file is opened, so that what is set is set on the inode that was looked at; the rest is reached by name.
-        let open = |folder, owner: u32| match change.kind {
+        let open = |folder, owner: u32| match entry.kind {
             Kind::File => open_to_read(folder, name, self.context.owns(owner)).ok(),
             Kind::Folder
             | Kind::Symlink
@@ -57,16 +62,14 @@ impl Apply<'_> {
             | Kind::BlockDevice => None,
         };
         let (source_file, replica_file) = (open(source, entry.uid), open(replica, old.uid));
-        let ours = source_file.as_ref().map_or(Subject::Named(source, name), |fd| Subject::Open(fd.as_fd()));
-        let theirs =
+        let subject =
+            source_file.as_ref().map_or(Subject::Named(source, name), |fd| Subject::Open(fd.as_fd()));
+        let target =
             replica_file.as_ref().map_or(Subject::Named(replica, name), |fd| Subject::Open(fd.as_fd()));
-        if theirs.entry().map_err(in_replica(LOOK))?.id != old.id {
+        if target.entry().map_err(in_replica(LOOK))?.id != old.id {
             return Err(in_replica(LOOK)(Errno::NOENT));
         }
-        let has_attributes = change.kind != Kind::Symlink || self.context.privileged;
-        let attributes = has_attributes.then_some(ours);
-        let set =
-            set_metadata(self.context, &change.pair.filesystem, Model { entry: &entry, attributes }, theirs)?;
-        Ok(set.changed.then_some(set.entry))
+        let model = Model { entry: &entry, subject, extent: extent_of(entry.kind, self.context) };
+        set_metadata(self.context, &job.pair.filesystem, model, target).map(Some)
     }
 }

@@ -14,7 +14,7 @@ use crate::apply::copy::{Destination, Failed, Made, make_entry};
 use crate::apply::finish::{NotSet, make_writable};
 use crate::apply::folders::NewFolder;
 use crate::apply::remove::{Licence, Target, remove};
-use crate::context::Context;
+use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, stat};
@@ -23,7 +23,7 @@ use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
 use crate::problem::{Cause, Problem, Side};
 use rayon::{Scope, ThreadPool};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,6 +42,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
         deferred: Mutex::default(),
         no_room: Mutex::default(),
         leftovers: Mutex::default(),
+        spared: Mutex::default(),
         touched: Mutex::default(),
     };
     for anchor in &plan.anchors {
@@ -58,7 +59,10 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
     pool.in_place_scope(|scope| apply.remove_all(scope, &removals));
     apply.remove_leftovers();
     apply.try_again(pool);
-    apply.finish_folders(plan);
+    // A source that is gone by now is no model for anything.
+    if context.source_state() == SourceState::Same {
+        apply.finish_folders(plan);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -117,6 +121,8 @@ struct Apply<'a> {
     no_room: Mutex<Vec<Job>>,
     /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
     leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
+    /// Entries that were in the way of others, and are not deleted in this pass.
+    spared: Mutex<HashSet<FileId>>,
     /// Folders that have to be finished at the end, though no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
 }
@@ -143,7 +149,9 @@ impl Apply<'_> {
                 Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
                 Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
                 Action::Link { .. } => lock(&self.deferred).push(Job::of(change, Verb::Link)),
-                Action::SetMetadata(differences) => self.set_metadata(change, differences.words()),
+                Action::SetMetadata(differences) => {
+                    self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
+                }
                 Action::Delete => {}
             }
         }
@@ -215,7 +223,7 @@ impl Apply<'_> {
             self.make_linked(job, entry);
         } else if entry.links > 1 && job.content_is_right {
             // Learned since the plan was made: linking is impossible here, and its own content is right.
-            self.context.unchanged(1);
+            self.set_metadata(job, "");
         } else {
             self.make_alone(job, entry);
         }
@@ -278,9 +286,7 @@ impl Apply<'_> {
                 "its last copy is kept, which may mix two moments",
             );
         }
-        if let Some(not_set) = made.not_set {
-            self.not_set(&path, not_set, "its content is right");
-        }
+        self.not_set(&path, made.not_set, "its content is right");
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
             lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
         }
@@ -292,6 +298,20 @@ impl Apply<'_> {
                 self.context.check_replica();
             }
             Failed::NotHeld => self.context.left_out(),
+            Failed::Taken => {
+                // Where upper and lower case count as the same, the name that is in the way may be an old spelling that
+                // the plan is about to delete: then that is the only copy, and it has to stay for now.
+                let folder = job.pair.replica.as_ref().and_then(|dir| dir.open().ok());
+                let taken_by = folder.and_then(|fd| stat::entry_at(fd.as_fd(), &job.name).ok());
+                lock(&self.spared).extend(taken_by.map(|entry| entry.id));
+                let reason = "the replica has another entry of that name (do upper and lower case count as the same there?)";
+                self.problem(
+                    &job.path(),
+                    "put it in its place",
+                    Cause::Refused(reason),
+                    "the next pass tries again",
+                );
+            }
             Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
                 self.context.replica_disturbed(&job.pair.path());
             }
@@ -309,9 +329,9 @@ impl Apply<'_> {
         }
     }
 
-    /// Tells what metadata could not be set. A source entry that vanished meanwhile is for the next pass.
-    fn not_set(&self, path: &RelPath, not_set: NotSet, consequence: &'static str) {
-        let NotSet { side, action, errno } = not_set;
+    /// Tells what metadata could not be set, if any. A source entry that vanished meanwhile is for the next pass.
+    fn not_set(&self, path: &RelPath, not_set: Option<NotSet>, consequence: &'static str) {
+        let Some(NotSet { side, action, errno }) = not_set else { return };
         match side {
             Side::Source if is_gone(errno) => {}
             Side::Replica if is_gone(errno) => self.context.replica_disturbed(path),
@@ -340,6 +360,9 @@ impl Apply<'_> {
                 return;
             }
             let Some(folder) = &change.pair.replica else { continue };
+            if change.expected.is_some_and(|id| lock(&self.spared).contains(&id)) {
+                continue;
+            }
             make_writable(self.context, folder);
             let path = change.pair.path().join(&change.name);
             let target =

@@ -17,6 +17,7 @@ use crate::survey::reconcile::is_left_out;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The reason why something may be removed, checked again as often as needed.
 #[derive(Clone, Copy)]
@@ -27,57 +28,105 @@ pub enum Licence<'a> {
     Replaced,
 }
 
+/// Whether something may be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It may.
+    Valid,
+    /// It may not: the source has it again, or is not what it was. The next pass decides anew.
+    Void,
+    /// It could not be found out.
+    Unknown(Errno),
+}
+
 impl Licence<'_> {
-    /// Whether the reason still holds. It takes one look at every folder above, so it is asked per folder that is
-    /// emptied and per name at the top, not per file inside.
-    ///
-    /// RACE: the source may get the name back between this look and the removal; the next pass copies it again.
-    pub fn holds(self, context: &Context<'_>) -> bool {
+    /// Whether the reason holds now. It takes one look at every folder above.
+    fn standing(self, context: &Context<'_>) -> Standing {
         if context.source_state() != SourceState::Same {
-            return false;
+            return Standing::Void;
         }
-        let Licence::Absent(pair, name) = self else { return true };
-        let absent = |lookup: Result<Entry, Errno>| match lookup {
-            Ok(entry) => is_left_out(entry.kind, &pair.filesystem),
-            Err(errno) => errno == Errno::NOENT,
+        let Licence::Absent(pair, name) = self else { return Standing::Valid };
+        let found = match &pair.source {
+            Some(dir) => is_in_place(dir)
+                .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
+            None => look_down(context, &pair.path().join(name)).map(Some),
         };
-        match &pair.source {
-            Some(dir) => {
-                is_in_place(dir) && dir.open().is_ok_and(|fd| absent(stat::entry_at(fd.as_fd(), name)))
-            }
-            None => lacks_path(context, &pair.path().join(name)),
+        match found {
+            Ok(Some(None)) => Standing::Valid,
+            Ok(Some(Some(entry))) if is_left_out(entry.kind, &pair.filesystem) => Standing::Valid,
+            Ok(Some(Some(_)) | None) => Standing::Void,
+            Err(errno) if is_gone(errno) => Standing::Void,
+            Err(errno) => Standing::Unknown(errno),
         }
+    }
+}
+
+/// How long a look at the source is good for while a tree is being removed. A look at every file would double the
+/// work, and far more deep down in a tree.
+const FRESH: Duration = Duration::from_millis(10);
+
+/// A licence, and when it was last found valid.
+///
+/// RACE: the source may get the name back between the look and the removal, at most [`FRESH`] later; the next pass
+/// copies again what is removed until then.
+struct Permit<'a> {
+    licence: Licence<'a>,
+    checked: Instant,
+}
+
+impl Permit<'_> {
+    /// Whether the licence holds, as of a moment ago.
+    fn standing(&mut self, context: &Context<'_>) -> Standing {
+        if self.checked.elapsed() < FRESH {
+            return Standing::Valid;
+        }
+        let now = Instant::now();
+        let standing = self.licence.standing(context);
+        if standing == Standing::Valid {
+            self.checked = now;
+        }
+        standing
+    }
+}
+
+/// What a folder of the source has under a name; none when it has been proven to have nothing.
+fn find(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
+    match stat::entry_at(dir.open()?.as_fd(), name) {
+        Ok(entry) => Ok(Some(entry)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
     }
 }
 
 /// Whether a folder can still be reached from its root under its own name, and every folder above as well.
-fn is_in_place(dir: &Arc<Dir>) -> bool {
+fn is_in_place(dir: &Arc<Dir>) -> Result<bool, Errno> {
     let mut at = dir;
     while let Some(parent) = at.parent() {
-        let seen = parent.open().and_then(|fd| stat::entry_at(fd.as_fd(), at.name()));
-        if !seen.is_ok_and(|entry| entry.id == at.id()) {
-            return false;
+        match parent.open().and_then(|fd| stat::entry_at(fd.as_fd(), at.name())) {
+            Ok(entry) if entry.id == at.id() => at = parent,
+            Ok(_) => return Ok(false),
+            Err(errno) if is_gone(errno) => return Ok(false),
+            Err(errno) => return Err(errno),
         }
-        at = parent;
     }
-    true
+    Ok(true)
 }
 
-/// Whether the source has nothing at a path, seen from its root downwards.
-fn lacks_path(context: &Context<'_>, path: &RelPath) -> bool {
+/// What the source has at a path, seen from its root downwards.
+fn look_down(context: &Context<'_>, path: &RelPath) -> Result<Option<Entry>, Errno> {
     let mut dir = Arc::clone(&context.source.1);
     let mut names = path.names().peekable();
     while let Some(name) = names.next() {
-        let (Ok(name), Ok(fd)) = (CString::new(name), dir.open()) else { return false };
-        match stat::entry_at(fd.as_fd(), &name) {
-            Err(errno) => return errno == Errno::NOENT,
-            Ok(_) if names.peek().is_none() => return false,
-            Ok(entry) if entry.kind == Kind::Folder => dir = dir.child(&name, entry.id),
-            // Something that is no folder: nothing can be below it.
-            Ok(_) => return true,
+        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+        match find(&dir, &name)? {
+            found if names.peek().is_none() => return Ok(found),
+            Some(entry) if entry.kind == Kind::Folder => dir = dir.child(&name, entry.id),
+            // Nothing, or something that is no folder: nothing can be below it.
+            Some(_) | None => return Ok(None),
         }
     }
-    false
+    // The root itself is never absent.
+    Err(Errno::INVAL)
 }
 
 /// What is to be removed.
@@ -117,12 +166,17 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
         }
         Err(errno) => return problem(context, target.path, Cause::System(errno)),
     };
-    if target.expected.is_some_and(|expected| expected != entry.id) || !licence.holds(context) {
-        // Not what the survey saw, or not absent any more: the next pass decides anew.
-        return;
+    if target.expected.is_some_and(|expected| expected != entry.id) {
+        return context.replica_disturbed(target.path);
+    }
+    let mut permit = Permit { licence, checked: Instant::now() };
+    match licence.standing(context) {
+        Standing::Valid => {}
+        Standing::Void => return,
+        Standing::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
     }
     if entry.kind == Kind::Folder {
-        remove_tree(context, target, &entry, licence);
+        remove_tree(context, target, &entry, &mut permit);
     } else {
         let removed = target.folder.open().and_then(|fd| place::remove_file(fd.as_fd(), target.name));
         report(context, target.path, &entry, removed, target.tell_top);
@@ -130,7 +184,7 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
 }
 
 /// Empties and removes a folder without recursion: the stack of folders lies on the heap.
-fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: Licence<'_>) {
+fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &mut Permit<'_>) {
     let mut levels = Vec::new();
     let mut path = target.path.clone();
     match enter(context, target.folder, target.name, top, &path) {
@@ -145,7 +199,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: 
             let name = name.to_owned();
             level.next += 1;
             let inner = path.join(&name);
-            match remove_inner(context, level, &name, &inner, licence) {
+            match remove_inner(context, level, &name, &inner, permit) {
                 Ok(None) => {}
                 Ok(Some((below, entry))) => {
                     levels.push((below, entry));
@@ -165,7 +219,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, licence: 
     }
 }
 
-/// An entry that could not be removed, which has been told.
+/// An entry that was not removed: that has been told, or is for the next pass to decide.
 struct Stays;
 
 /// Removes one name inside a folder that is being emptied; a folder is entered instead.
@@ -174,7 +228,7 @@ fn remove_inner(
     level: &Level,
     name: &CStr,
     path: &RelPath,
-    licence: Licence<'_>,
+    permit: &mut Permit<'_>,
 ) -> Result<Option<(Level, Entry)>, Stays> {
     let told = |cause: Cause| {
         problem(context, path, cause);
@@ -186,12 +240,14 @@ fn remove_inner(
         Err(errno) if is_gone(errno) => return Ok(None),
         Err(errno) => return Err(told(Cause::System(errno))),
     };
+    match permit.standing(context) {
+        Standing::Valid => {}
+        Standing::Void => return Err(Stays),
+        Standing::Unknown(errno) => return Err(told(Cause::System(errno))),
+    }
     if entry.kind != Kind::Folder {
         let removed = place::remove_file(fd.as_fd(), name);
         return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Stays) };
-    }
-    if !licence.holds(context) {
-        return Err(Stays);
     }
     match enter(context, &level.dir, name, &entry, path) {
         Ok(below) => Ok(Some((below, entry))),

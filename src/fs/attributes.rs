@@ -57,11 +57,30 @@ impl Attributes {
         let at = self.0.binary_search_by(|(other, _)| other.as_c_str().cmp(name)).ok()?;
         self.0.get(at).map(|(_, value)| value.as_slice())
     }
+}
 
-    /// True when there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
+/// The attribute that holds a POSIX access list (acl(5)).
+pub const ACCESS_LIST: &CStr = c"system.posix_acl_access";
+
+/// The permission bits of an entry with this access list, where the list itself cannot be held.
+///
+/// With a list, the group bits of the mode are the list's mask, the most that anyone named in it may do. Without the
+/// list they would be what the owning group may do, which can be less: so they become just that.
+pub fn mode_without_list(mode: u16, list: &[u8]) -> u16 {
+    // A version, then entries of tag, permissions, id; little-endian (linux/posix_acl_xattr.h).
+    const HEADER: usize = 4;
+    const ENTRY: usize = 8;
+    const OWNING_GROUP: u16 = 0x04;
+    const MASK: u16 = 0x10;
+    let permissions = |wanted: u16| {
+        list.get(HEADER..)?.chunks_exact(ENTRY).find_map(|entry| {
+            let tag = u16::from_le_bytes([*entry.first()?, *entry.get(1)?]);
+            let bits = u16::from_le_bytes([*entry.get(2)?, *entry.get(3)?]);
+            (tag == wanted).then_some(bits & 0o7)
+        })
+    };
+    let group = permissions(OWNING_GROUP).unwrap_or(0) & permissions(MASK).unwrap_or(0o7);
+    mode & !0o070 | group << 3
 }
 
 /// The feature that a mirrored attribute belongs to; none for attributes that are not mirrored.
@@ -73,8 +92,10 @@ pub fn namespace(name: &CStr, privileged: bool) -> Option<Feature> {
     let name = name.to_bytes();
     if name.starts_with(b"user.") {
         Some(Feature::UserAttributes)
-    } else if name == b"system.posix_acl_access" || name == b"system.posix_acl_default" {
+    } else if name == ACCESS_LIST.to_bytes() || name == b"system.posix_acl_default" {
         Some(Feature::AccessLists)
+    } else if privileged && name == b"security.capability" {
+        Some(Feature::Capabilities)
     } else if privileged && name.starts_with(b"security.") {
         Some(Feature::SecurityAttributes)
     } else if privileged && name.starts_with(b"trusted.") && !name.starts_with(b"trusted.SGI_ACL_") {
@@ -96,13 +117,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mask_does_not_become_the_right_of_the_group() {
+        // user::rw- user:1234:rw- group::GROUP mask::MASK other::r--
+        let list = |group: u8, mask: u8| {
+            let mut list = vec![2, 0, 0, 0];
+            for (tag, bits) in [(0x01, 6), (0x02, 6), (0x04, group), (0x10, mask), (0x20, 4)] {
+                list.extend([tag, 0, bits, 0, 0xff, 0xff, 0xff, 0xff]);
+            }
+            list
+        };
+        assert_eq!(mode_without_list(0o664, &list(0, 6)), 0o604);
+        assert_eq!(mode_without_list(0o664, &list(4, 6)), 0o644);
+        assert_eq!(mode_without_list(0o644, &list(7, 4)), 0o644);
+        assert_eq!(mode_without_list(0o6664, b"nonsense"), 0o6604);
+    }
+
+    #[test]
     fn only_what_this_user_may_set_is_mirrored() {
         let cases = [
             (c"user.comment", Some(Feature::UserAttributes), Some(Feature::UserAttributes)),
             (c"system.posix_acl_access", Some(Feature::AccessLists), Some(Feature::AccessLists)),
             (c"system.posix_acl_default", Some(Feature::AccessLists), Some(Feature::AccessLists)),
             (c"system.nfs4_acl", None, None),
-            (c"security.capability", None, Some(Feature::SecurityAttributes)),
+            (c"security.capability", None, Some(Feature::Capabilities)),
+            (c"security.selinux", None, Some(Feature::SecurityAttributes)),
             (c"trusted.overlay.opaque", None, Some(Feature::TrustedAttributes)),
             (c"trusted.SGI_ACL_FILE", None, None),
             (c"trusted.SGI_ACL_DEFAULT", None, None),

@@ -10,6 +10,7 @@ use crate::fs::stat::entry_of;
 use crate::path::RelPath;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -95,14 +96,27 @@ impl Dir {
 
     /// The path below the root.
     pub fn path(&self) -> RelPath {
+        let names: Vec<&[u8]> = self.names().map(CStr::to_bytes).collect();
+        RelPath::from_bytes(names.join(&b'/'))
+    }
+
+    /// The order of the paths of two folders, name by name from their roots down.
+    pub fn compare_paths(&self, other: &Dir) -> Ordering {
+        match (&self.parent, &other.parent) {
+            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => self.name.cmp(&other.name),
+            (Some(_) | None, Some(_) | None) => self.names().cmp(other.names()),
+        }
+    }
+
+    /// The names from the root down.
+    fn names(&self) -> impl Iterator<Item = &CStr> {
         let mut names = Vec::new();
         let mut at = self;
         while let Some(parent) = &at.parent {
-            names.push(at.name.to_bytes());
+            names.push(&*at.name);
             at = parent;
         }
-        names.reverse();
-        RelPath::from_bytes(names.join(&b'/'))
+        names.into_iter().rev()
     }
 
     /// An open descriptor of this folder.

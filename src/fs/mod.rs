@@ -16,6 +16,7 @@ pub mod roots;
 pub mod stat;
 pub mod subject;
 
+use crate::filesystem::Rights;
 pub use rustix::io::Errno;
 
 /// True when the error says that the path is no longer what the listing said: gone, or of another kind.
@@ -33,14 +34,13 @@ pub fn is_unsupported(errno: Errno) -> bool {
     errno == Errno::OPNOTSUPP || errno == Errno::NOTSUP || errno == Errno::NOSYS || errno == Errno::NOTTY
 }
 
-/// True when this process may set owners and create device nodes: it runs as root.
-pub fn is_privileged() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// The user this process acts as.
-pub fn user() -> u32 {
-    rustix::process::geteuid().as_raw()
+/// What this process may do.
+pub fn rights() -> Rights {
+    let user = rustix::process::geteuid();
+    let mut groups: Vec<u32> =
+        rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
+    groups.push(rustix::process::getegid().as_raw());
+    Rights { privileged: user.is_root(), user: user.as_raw(), groups }
 }
 
 /// The soft limit of open files (`ulimit -n`).

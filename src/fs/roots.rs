@@ -26,6 +26,12 @@ pub fn create_with_parents(path: &Path) -> Result<(), Errno> {
     }
 }
 
+/// Whether open descriptors can be reached under `/proc/self/fd` (proc(5)), as setting the mode of what cannot be opened,
+/// and the extended attributes of symbolic links, need.
+pub fn has_descriptor_paths() -> bool {
+    Path::new("/proc/self/fd").is_dir()
+}
+
 /// How two roots lie to each other, if they are not apart. Neither has to exist.
 ///
 /// Three looks, because each sees what the others cannot: the canonical paths (also where a root does not exist yet),

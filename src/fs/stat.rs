@@ -79,3 +79,23 @@ pub fn filesystem_type(file: impl std::os::fd::AsFd) -> Result<u64, Errno> {
     // The field is a signed long on some machines; the magic numbers are 32 bits wide.
     Ok(u64::from(rustix::fs::fstatfs(file)?.f_type as u32))
 }
+
+/// Whether an open file lies on a filesystem whose files show sizes that are not those of their contents: what the
+/// kernel makes up when it is read (proc(5), sysfs(5) and their like).
+pub fn has_false_sizes(file: impl std::os::fd::AsFd) -> bool {
+    // linux/magic.h: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, bpf.
+    const MADE_UP: [u64; 11] = [
+        0x9fa0,
+        0x6265_6572,
+        0x0027_e0eb,
+        0x6367_7270,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673,
+        0x6265_6570,
+        0x6165_676c,
+        0xde5e_81e4,
+        0xcafe_4a11,
+    ];
+    filesystem_type(file).is_ok_and(|magic| MADE_UP.contains(&magic))
+}

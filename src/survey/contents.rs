@@ -2,12 +2,11 @@
 
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Differences, MetadataComparison, compare_metadata};
-use crate::fs::attributes::{Attributes, is_system_made, namespace};
+use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
 use crate::fs::content::open_to_read;
-use crate::fs::dir::Dir;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, is_unsupported, place};
-use crate::monitor::{Event, Feature};
+use crate::monitor::{Event, Feature, Verb};
 use crate::plan::{Action, Change, Pair};
 use crate::problem::Side;
 use crate::survey::compare::{Comparison, compare_contents};
@@ -18,6 +17,14 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+/// How the extended attributes of two entries compare.
+struct AttributesCompared {
+    /// Whether some have to be set or removed.
+    differ: bool,
+    /// The source's access list, where the replica cannot hold it.
+    list_not_held: Option<Vec<u8>>,
+}
+
 impl Survey<'_> {
     pub(super) fn compare_large(
         &self,
@@ -26,13 +33,8 @@ impl Survey<'_> {
         decision: Decision,
         entries: (&Entry, &Entry),
     ) -> u64 {
-        let open = |dir: &Option<Arc<Dir>>| dir.as_ref().and_then(|dir| dir.open().ok());
-        let (source, replica) = (open(&pair.source), open(&pair.replica));
-        let doors = Doors {
-            source: source.as_ref().map(|fd| fd.as_fd()),
-            replica: replica.as_ref().map(|fd| fd.as_fd()),
-        };
-        if self.context.is_halted() { 0 } else { self.compare(pair, doors, name, decision, entries) }
+        let Some(open) = self.open_both(pair) else { return 0 };
+        if self.context.is_halted() { 0 } else { self.compare(pair, open.doors(), name, decision, entries) }
     }
 
     /// Compares two entries of one kind that are not folders. Returns 1 when nothing differs.
@@ -162,26 +164,51 @@ impl Survey<'_> {
         pair: &Arc<Pair>,
         name: &CStr,
         (source, replica): (&Entry, &Entry),
-        (ours, theirs): (Subject<'_>, Subject<'_>),
+        subjects: (Subject<'_>, Subject<'_>),
     ) -> Verdict {
-        let mut differences = self.metadata(pair, source, replica);
-        // A symbolic link has only attributes that root may set.
-        if source.kind != Kind::Symlink || self.context.privileged {
-            match self.attributes_differ(pair, ours, theirs) {
-                Ok(differ) => differences.attributes = differ,
-                Err((side, errno)) if is_gone(errno) => {
-                    self.gone(pair, side);
-                    return Verdict::Unknown;
-                }
-                Err(failed) => self.unreadable_attributes(pair, Some(name), failed),
+        let differences = match self.compare_metadata(pair, (source, replica), Some(subjects)) {
+            Ok(differences) => differences,
+            Err((side, errno)) if is_gone(errno) => {
+                self.gone(pair, side);
+                return Verdict::Unknown;
             }
+            Err(failed) => {
+                self.unreadable_attributes(pair, Some(name), failed);
+                match self.compare_metadata(pair, (source, replica), None) {
+                    Ok(differences) => differences,
+                    Err(_) => return Verdict::Unknown,
+                }
+            }
+        };
+        let rights = &self.context.rights;
+        if differences.any() && !rights.privileged && replica.uid != rights.user {
+            // Nobody may set the metadata of somebody else's file, but everybody may replace it by a copy.
+            let reason = "its metadata belongs to another user";
+            return Verdict::Replace { verb: Verb::Update, reason, replica_unreadable: false };
         }
         Verdict::Same(differences)
     }
 
-    pub(super) fn metadata(&self, pair: &Pair, source: &Entry, replica: &Entry) -> Differences {
-        let MetadataComparison { differences, owner_not_held, mode_not_held, mtime_not_held } =
-            compare_metadata(source, replica, &pair.filesystem, self.context.privileged);
+    /// Which metadata differs; extended attributes only where `subjects` give them.
+    pub(super) fn compare_metadata(
+        &self,
+        pair: &Pair,
+        (source, replica): (&Entry, &Entry),
+        subjects: Option<(Subject<'_>, Subject<'_>)>,
+    ) -> Result<Differences, (Side, Errno)> {
+        let mut source = *source;
+        let mut attributes_differ = false;
+        // A symbolic link has only attributes that root may set.
+        let has_attributes = source.kind != Kind::Symlink || self.context.rights.privileged;
+        if let Some((ours, theirs)) = subjects.filter(|_| has_attributes) {
+            let compared = self.compare_attributes(pair, ours, theirs)?;
+            attributes_differ = compared.differ;
+            if let Some(list) = compared.list_not_held {
+                source.mode = mode_without_list(source.mode, &list);
+            }
+        }
+        let MetadataComparison { mut differences, owner_not_held, mode_not_held, mtime_not_held } =
+            compare_metadata(&source, replica, &pair.filesystem, &self.context.rights);
         for (not_held, feature) in [
             (owner_not_held, Feature::Owner),
             (mode_not_held, Feature::Mode),
@@ -191,16 +218,18 @@ impl Survey<'_> {
                 self.context.not_held(feature);
             }
         }
-        differences
+        differences.attributes = attributes_differ;
+        Ok(differences)
     }
 
-    pub(super) fn attributes_differ(
+    /// Compares the extended attributes that are mirrored.
+    fn compare_attributes(
         &self,
         pair: &Pair,
         source: Subject<'_>,
         replica: Subject<'_>,
-    ) -> Result<bool, (Side, Errno)> {
-        let privileged = self.context.privileged;
+    ) -> Result<AttributesCompared, (Side, Errno)> {
+        let privileged = self.context.rights.privileged;
         let ours = match Attributes::read(source, privileged) {
             Err(errno) if is_unsupported(errno) => Attributes::default(),
             read => read.map_err(|errno| (Side::Source, errno))?,
@@ -210,25 +239,22 @@ impl Survey<'_> {
                 for (name, _) in ours.iter() {
                     if let Some(feature) = namespace(name, privileged) {
                         pair.filesystem.learn_missing(feature);
-                        self.context.not_held(feature);
                     }
                 }
-                return Ok(false);
+                Attributes::default()
             }
             read => read.map_err(|errno| (Side::Replica, errno))?,
         };
-        let mut differ = false;
-        for (name, value) in ours.iter() {
+        let mut differ = theirs.iter().any(|(name, _)| ours.get(name).is_none() && !is_system_made(name));
+        for (name, _) in ours.iter().filter(|(name, value)| theirs.get(name) != Some(value)) {
             let Some(feature) = namespace(name, privileged) else { continue };
-            if theirs.get(name) == Some(value) {
-                continue;
-            }
             if pair.filesystem.holds(feature) {
                 differ = true;
             } else {
                 self.context.not_held(feature);
             }
         }
-        Ok(differ || theirs.iter().any(|(name, _)| ours.get(name).is_none() && !is_system_made(name)))
+        let list = ours.get(ACCESS_LIST).filter(|_| !pair.filesystem.holds(Feature::AccessLists));
+        Ok(AttributesCompared { differ, list_not_held: list.map(<[u8]>::to_vec) })
     }
 }

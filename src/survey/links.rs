@@ -107,6 +107,10 @@ impl LinkTable {
     /// Tells what the comparison of two inodes found.
     pub fn judge(&self, source: &Entry, replica: &Entry, verdict: Verdict) {
         if let Some(group) = lock(&self.groups).get_mut(&(source.id, replica.id.device)) {
+            if verdict == Verdict::Unknown {
+                // Perhaps this one name vanished: the next name of the two inodes is compared again.
+                group.verdicts.retain(|(id, _)| *id != replica.id);
+            }
             for (id, known) in &mut group.verdicts {
                 if *id == replica.id {
                     *known = Some(verdict);
@@ -348,7 +352,11 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_not_touched() {
-        let out = resolve(&[(c"a", (1, 2), (11, 2), Verdict::Unknown), (c"b", (1, 2), (11, 2), SAME)], &[]);
+        let unknown = Verdict::Unknown;
+        let out = resolve(&[(c"a", (1, 2), (11, 2), unknown), (c"b", (1, 2), (11, 2), unknown)], &[]);
         assert_eq!(out, ["0 unchanged"]);
+        // One name may vanish while it is compared; the other one tells of the same two inodes.
+        let out = resolve(&[(c"a", (1, 2), (11, 2), unknown), (c"b", (1, 2), (11, 2), SAME)], &[]);
+        assert_eq!(out, ["2 unchanged"]);
     }
 }

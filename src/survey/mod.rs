@@ -65,6 +65,21 @@ struct Doors<'a> {
     replica: Option<BorrowedFd<'a>>,
 }
 
+/// The descriptors behind [`Doors`].
+struct OpenPair {
+    source: Option<Arc<OwnedFd>>,
+    replica: Option<Arc<OwnedFd>>,
+}
+
+impl OpenPair {
+    fn doors(&self) -> Doors<'_> {
+        Doors {
+            source: self.source.as_ref().map(|fd| fd.as_fd()),
+            replica: self.replica.as_ref().map(|fd| fd.as_fd()),
+        }
+    }
+}
+
 impl Survey<'_> {
     /// One folder pair: its own metadata, its two listings, then its names.
     fn visit<'s>(&'s self, scope: &Scope<'s>, pair: Arc<Pair>) {
@@ -111,19 +126,22 @@ impl Survey<'_> {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
         // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
         let Some(source_fd) = source_fd else { return };
-        let (Ok(source), Ok(replica)) =
-            (stat::entry_of(source_fd.as_fd()), facts_of(replica_dir, replica_fd))
-        else {
-            return;
+        let source = match stat::entry_of(source_fd.as_fd()) {
+            Ok(source) => source,
+            Err(errno) => return self.unreadable_folder(pair, Side::Source, errno),
         };
-        let mut differences = self.metadata(pair, &source, &replica);
-        if let Some(replica_fd) = replica_fd {
-            let subjects = (Subject::Open(source_fd.as_fd()), Subject::Open(replica_fd.as_fd()));
-            match self.attributes_differ(pair, subjects.0, subjects.1) {
-                Ok(differ) => differences.attributes = differ,
-                Err((side, errno)) => self.unreadable_attributes(pair, None, (side, errno)),
-            }
-        }
+        let replica = match facts_of(replica_dir, replica_fd) {
+            Ok(replica) => replica,
+            Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica),
+            Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
+        };
+        let subjects = replica_fd
+            .map(|replica_fd| (Subject::Open(source_fd.as_fd()), Subject::Open(replica_fd.as_fd())));
+        let compared = self.compare_metadata(pair, (&source, &replica), subjects).or_else(|failed| {
+            self.unreadable_attributes(pair, None, failed);
+            self.compare_metadata(pair, (&source, &replica), None)
+        });
+        let Ok(differences) = compared else { return };
         if differences.any() {
             self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences });
         } else if source_dir.parent().is_some() {
@@ -144,24 +162,8 @@ impl Survey<'_> {
             scope.spawn(move |scope| self.chunk(scope, rest, end));
         }
         let pair = &merge.pair;
-        let open = |dir: &Option<Arc<Dir>>| dir.as_ref().map(Dir::open).transpose();
-        let (source, replica) = match (open(&pair.source), open(&pair.replica)) {
-            (Ok(source), Ok(replica)) => (source, replica),
-            (source, replica) => {
-                for (side, result) in [(Side::Source, source), (Side::Replica, replica)] {
-                    match result {
-                        Err(errno) if is_gone(errno) => self.gone(pair, side),
-                        Err(errno) => self.unreadable_folder(pair, side, errno),
-                        Ok(_) => {}
-                    }
-                }
-                return;
-            }
-        };
-        let doors = Doors {
-            source: source.as_ref().map(|fd| fd.as_fd()),
-            replica: replica.as_ref().map(|fd| fd.as_fd()),
-        };
+        let Some(open) = self.open_both(pair) else { return };
+        let doors = open.doors();
         let mut at = from;
         let mut unchanged = 0;
         while names > 0 && !self.context.is_halted() {
@@ -171,6 +173,25 @@ impl Survey<'_> {
         }
         self.context.unchanged(unchanged);
         self.context.interrupt.beat();
+    }
+
+    /// Opens the folders of a pair; none when that failed, which has been told.
+    fn open_both(&self, pair: &Pair) -> Option<OpenPair> {
+        let open = |side: Side, dir: &Option<Arc<Dir>>| match dir.as_ref().map(Dir::open).transpose() {
+            Ok(fd) => Some(fd),
+            Err(errno) if is_gone(errno) => {
+                self.gone(pair, side);
+                None
+            }
+            Err(errno) => {
+                self.unreadable_folder(pair, side, errno);
+                None
+            }
+        };
+        Some(OpenPair {
+            source: open(Side::Source, &pair.source)?,
+            replica: open(Side::Replica, &pair.replica)?,
+        })
     }
 
     /// Looks at one name on the sides that have it, and decides. Returns 1 when it is right already.
