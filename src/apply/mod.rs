@@ -8,10 +8,11 @@ pub mod finish;
 mod folders;
 mod linked;
 mod metadata;
+mod problems;
 pub mod remove;
 
 use crate::apply::copy::{Destination, Failed, Made, make_entry};
-use crate::apply::finish::{NotSet, make_writable};
+use crate::apply::finish::make_writable;
 use crate::apply::folders::NewFolder;
 use crate::apply::remove::{Licence, Target, remove};
 use crate::context::{Context, SourceState};
@@ -21,7 +22,7 @@ use crate::fs::{Errno, is_gone, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
-use crate::problem::{Cause, Problem, Side};
+use crate::problem::{Cause, Side};
 use rayon::{Scope, ThreadPool};
 use std::collections::{HashMap, HashSet};
 use std::ffi::{CStr, CString};
@@ -290,63 +291,6 @@ impl Apply<'_> {
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
             lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
         }
-    }
-
-    fn failed(&self, job: &Job, failed: Failed) {
-        match failed {
-            Failed::Vanished | Failed::Halted => {
-                self.context.check_replica();
-            }
-            Failed::NotHeld => self.context.left_out(),
-            Failed::Taken => {
-                // Where upper and lower case count as the same, the name that is in the way may be an old spelling that
-                // the plan is about to delete: then that is the only copy, and it has to stay for now.
-                let folder = job.pair.replica.as_ref().and_then(|dir| dir.open().ok());
-                let taken_by = folder.and_then(|fd| stat::entry_at(fd.as_fd(), &job.name).ok());
-                lock(&self.spared).extend(taken_by.map(|entry| entry.id));
-                let reason = "the replica has another entry of that name (do upper and lower case count as the same there?)";
-                self.problem(
-                    &job.path(),
-                    "put it in its place",
-                    Cause::Refused(reason),
-                    "the next pass tries again",
-                );
-            }
-            Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
-                self.context.replica_disturbed(&job.pair.path());
-            }
-            full if full.is_full() => lock(&self.no_room).push(job.clone()),
-            Failed::Because(action, cause, content_unreadable) => self.context.problem(&Problem {
-                path: job.path(),
-                action,
-                cause,
-                consequence: match job.expected {
-                    Some(_) => "the old replica is kept",
-                    None => "it is missing in the replica",
-                },
-                content_unreadable,
-            }),
-        }
-    }
-
-    /// Tells what metadata could not be set, if any. A source entry that vanished meanwhile is for the next pass.
-    fn not_set(&self, path: &RelPath, not_set: Option<NotSet>, consequence: &'static str) {
-        let Some(NotSet { side, action, errno }) = not_set else { return };
-        match side {
-            Side::Source if is_gone(errno) => {}
-            Side::Replica if is_gone(errno) => self.context.replica_disturbed(path),
-            Side::Source | Side::Replica => self.problem(path, action, Cause::System(errno), consequence),
-        }
-    }
-
-    fn problem(&self, path: &RelPath, action: &'static str, cause: Cause, consequence: &'static str) {
-        self.context.problem(&Problem {
-            path: path.clone(),
-            action,
-            cause,
-            consequence,
-            content_unreadable: false,
-        });
     }
 
     /// Removes what the source no longer has: a chunk, after handing the rest on.

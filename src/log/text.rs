@@ -1,7 +1,7 @@
 //! The text form of the log: time, level, verb, path, facts. `docs/log-format.md` documents it; a test compares.
 
 use crate::digest::Digest;
-use crate::monitor::{Event, Operation};
+use crate::monitor::{Event, Operation, Verb};
 use crate::path::shown;
 use crate::report::{Counts, Outcome, PassReport};
 use std::fmt::{self, Write};
@@ -177,7 +177,7 @@ fn write_facts(out: &mut Out, operation: &Operation<'_>) {
 
 fn write_pass_end(out: &mut Out, report: &PassReport) {
     out.head(format_args!("pass {}", report.number));
-    let counts = counts(&report.counts);
+    let counts = numbers(&report.counts, Tense::Done);
     let duration = words::duration(report.duration);
     let age = match report.replica_age {
         Some(age) => format!("replica is {} old", words::age(age)),
@@ -192,7 +192,7 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
             }
         }
         Outcome::Planned => {
-            let plan = plan(&report.counts);
+            let plan = numbers(&report.counts, Tense::Planned);
             out.words(format_args!(" planned: {plan}, {duration}, nothing was written"));
         }
         Outcome::Held(hold) => {
@@ -209,68 +209,52 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
     }
 }
 
-/// What was done, in one order; what is rare is left out where it is zero.
-fn counts(counts: &Counts) -> String {
-    let Counts {
-        created,
-        updated,
-        repaired,
-        retyped,
-        linked,
-        metadata,
-        deleted,
-        unchanged,
-        skipped,
-        problems,
-        bytes_read,
-        bytes_written,
-    } = *counts;
-    let mut list = List::default();
-    list.always(created, "created");
-    list.always(updated, "updated");
-    list.unless_zero(repaired, "repaired");
-    list.unless_zero(retyped, "retyped");
-    list.unless_zero(linked, "linked");
-    list.unless_zero(metadata, "metadata set");
-    list.always(deleted, "deleted");
-    list.always(unchanged, "unchanged");
-    list.unless_zero(skipped, "skipped");
-    list.always(problems, if problems == 1 { "problem" } else { "problems" });
-    list.item(format!("{} read", words::size(bytes_read)));
-    list.item(format!("{} written", words::size(bytes_written)));
-    list.0
+/// Whether the numbers are of what was done or of what would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tense {
+    Done,
+    Planned,
 }
 
-/// What would be done, in the same order.
-fn plan(counts: &Counts) -> String {
-    let Counts {
-        created,
-        updated,
-        repaired,
-        retyped,
-        linked,
-        metadata,
-        deleted,
-        unchanged,
-        skipped,
-        problems,
-        bytes_read,
-        bytes_written,
-    } = *counts;
+impl Tense {
+    fn words(self, verb: Verb) -> &'static str {
+        let (done, planned) = match verb {
+            Verb::Create => ("created", "to create"),
+            Verb::Update => ("updated", "to update"),
+            Verb::Repair => ("repaired", "to repair"),
+            Verb::Retype => ("retyped", "to retype"),
+            Verb::Link => ("linked", "to link"),
+            Verb::Metadata => ("metadata set", "metadata to set"),
+            Verb::Delete => ("deleted", "to delete"),
+        };
+        match self {
+            Tense::Done => done,
+            Tense::Planned => planned,
+        }
+    }
+}
+
+/// The numbers of a pass, in one order; what is rare is left out where it is zero.
+fn numbers(counts: &Counts, tense: Tense) -> String {
     let mut list = List::default();
-    list.always(created, "to create");
-    list.always(updated, "to update");
-    list.unless_zero(repaired, "to repair");
-    list.unless_zero(retyped, "to retype");
-    list.unless_zero(linked, "to link");
-    list.unless_zero(metadata, "metadata to set");
-    list.always(deleted, "to delete");
-    list.always(unchanged, "unchanged");
-    list.unless_zero(skipped, "skipped");
-    list.always(problems, if problems == 1 { "problem" } else { "problems" });
-    list.item(format!("{} read", words::size(bytes_read)));
-    if bytes_written > 0 {
-        list.item(format!("{} to write", words::size(bytes_written)));
+    for verb in Verb::ALL {
+        match verb {
+            Verb::Create | Verb::Update | Verb::Delete => list.always(counts.of(verb), tense.words(verb)),
+            Verb::Repair | Verb::Retype | Verb::Link | Verb::Metadata => {
+                list.unless_zero(counts.of(verb), tense.words(verb));
+            }
+        }
+    }
+    list.always(counts.unchanged, "unchanged");
+    list.unless_zero(counts.skipped, "skipped");
+    list.always(counts.problems, if counts.problems == 1 { "problem" } else { "problems" });
+    list.item(format!("{} read", words::size(counts.bytes_read)));
+    match tense {
+        Tense::Done => list.item(format!("{} written", words::size(counts.bytes_written))),
+        Tense::Planned if counts.bytes_written > 0 => {
+            list.item(format!("{} to write", words::size(counts.bytes_written)));
+        }
+        Tense::Planned => {}
     }
     list.0
 }

@@ -8,6 +8,7 @@
 pub mod compare;
 mod contents;
 mod count;
+mod folders;
 pub mod links;
 mod merge;
 mod problems;
@@ -17,10 +18,9 @@ use crate::context::Context;
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
-use crate::fs::subject::Subject;
-use crate::fs::{Errno, is_gone, stat};
+use crate::fs::{is_gone, stat};
 use crate::monitor::{Feature, Verb};
-use crate::plan::{Action, Change, FolderChange, Pair, Plan, Watch};
+use crate::plan::{Action, Change, Pair, Plan, Watch};
 use crate::problem::{Cause, Problem, Side};
 use crate::survey::links::LinkTable;
 use crate::survey::merge::{Merge, Position};
@@ -112,40 +112,6 @@ impl Survey<'_> {
         );
         if let (Some((source, _)), Some((replica, _))) = (source, replica) {
             self.chunk(scope, Arc::new(Merge { pair, source, replica }), Position::default());
-        }
-    }
-
-    /// The metadata of the folder itself. Without an open folder of the replica its extended attributes are not known,
-    /// but the rest is: setting a lost mode right is what makes it readable for the next pass.
-    fn compare_folders(
-        &self,
-        pair: &Arc<Pair>,
-        source_fd: Option<&Arc<OwnedFd>>,
-        replica_fd: Option<&Arc<OwnedFd>>,
-    ) {
-        let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
-        // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
-        let Some(source_fd) = source_fd else { return };
-        let source = match stat::entry_of(source_fd.as_fd()) {
-            Ok(source) => source,
-            Err(errno) => return self.unreadable_folder(pair, Side::Source, errno),
-        };
-        let replica = match facts_of(replica_dir, replica_fd) {
-            Ok(replica) => replica,
-            Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica),
-            Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
-        };
-        let subjects = replica_fd
-            .map(|replica_fd| (Subject::Open(source_fd.as_fd()), Subject::Open(replica_fd.as_fd())));
-        let compared = self.compare_metadata(pair, (&source, &replica), subjects).or_else(|failed| {
-            self.unreadable_attributes(pair, None, failed);
-            self.compare_metadata(pair, (&source, &replica), None)
-        });
-        let Ok(differences) = compared else { return };
-        if differences.any() {
-            self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences });
-        } else if source_dir.parent().is_some() {
-            self.context.unchanged(1);
         }
     }
 
@@ -400,14 +366,5 @@ fn change(pair: &Arc<Pair>, name: &CStr, entry: &Entry, action: Action) -> Chang
         replica_unreadable: false,
         subtree: None,
         reason: "",
-    }
-}
-
-/// The facts of a folder: of the open one, else by its name in its parent.
-fn facts_of(dir: &Arc<Dir>, open: Option<&Arc<OwnedFd>>) -> Result<Entry, Errno> {
-    match (open, dir.parent()) {
-        (Some(fd), _) => stat::entry_of(fd.as_fd()),
-        (None, Some(parent)) => stat::entry_at(parent.open()?.as_fd(), dir.name()),
-        (None, None) => dir.entry(),
     }
 }

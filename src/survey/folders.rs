@@ -1,0 +1,56 @@
+//! The metadata of folders that both sides have.
+
+use crate::entry::Entry;
+use crate::fs::dir::Dir;
+use crate::fs::subject::Subject;
+use crate::fs::{Errno, is_gone, stat};
+use crate::plan::{FolderChange, Pair};
+use crate::problem::Side;
+use crate::survey::Survey;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+impl Survey<'_> {
+    /// The metadata of the folder itself. Without an open folder of the replica its extended attributes are not known,
+    /// but the rest is: setting a lost mode right is what makes it readable for the next pass.
+    pub(super) fn compare_folders(
+        &self,
+        pair: &Arc<Pair>,
+        source_fd: Option<&Arc<OwnedFd>>,
+        replica_fd: Option<&Arc<OwnedFd>>,
+    ) {
+        let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
+        // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
+        let Some(source_fd) = source_fd else { return };
+        let source = match stat::entry_of(source_fd.as_fd()) {
+            Ok(source) => source,
+            Err(errno) => return self.unreadable_folder(pair, Side::Source, errno),
+        };
+        let replica = match facts_of(replica_dir, replica_fd) {
+            Ok(replica) => replica,
+            Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica),
+            Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
+        };
+        let subjects = replica_fd
+            .map(|replica_fd| (Subject::Open(source_fd.as_fd()), Subject::Open(replica_fd.as_fd())));
+        let compared = self.compare_metadata(pair, (&source, &replica), subjects).or_else(|failed| {
+            self.unreadable_attributes(pair, None, failed);
+            self.compare_metadata(pair, (&source, &replica), None)
+        });
+        let Ok(differences) = compared else { return };
+        if differences.any() {
+            self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences });
+        } else if source_dir.parent().is_some() {
+            self.context.unchanged(1);
+        }
+    }
+}
+
+/// The facts of a folder: of the open one, else by its name in its parent.
+fn facts_of(dir: &Arc<Dir>, open: Option<&Arc<OwnedFd>>) -> Result<Entry, Errno> {
+    match (open, dir.parent()) {
+        (Some(fd), _) => stat::entry_of(fd.as_fd()),
+        (None, Some(parent)) => stat::entry_at(parent.open()?.as_fd(), dir.name()),
+        (None, None) => dir.entry(),
+    }
+}
