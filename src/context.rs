@@ -27,6 +27,8 @@ pub struct Context<'a> {
     pub source: (&'a Path, Arc<Dir>),
     /// The replica likewise; no folder in a dry run without a replica.
     pub replica: (&'a Path, Option<Arc<Dir>>),
+    /// The device that held the source in the last pass that was done, if there was one.
+    pub last_device: Option<u64>,
     /// What is known of the replica's filesystems.
     pub filesystems: &'a Filesystems,
     /// The log file's path below the roots, where it lies in one of them.
@@ -74,6 +76,7 @@ impl<'a> Context<'a> {
             interrupt,
             source,
             replica,
+            last_device: None,
             filesystems,
             protected,
             rights: crate::fs::rights(),
@@ -198,9 +201,9 @@ impl<'a> Context<'a> {
         self.totals.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Counts bytes written.
-    pub fn written(&self, bytes: usize) {
-        self.totals.bytes_written.fetch_add(bytes as u64, Ordering::Relaxed);
+    /// Counts bytes written, or to be written.
+    pub fn written(&self, bytes: u64) {
+        self.totals.bytes_written.fetch_add(bytes, Ordering::Relaxed);
     }
 
     /// The numbers so far.

@@ -8,6 +8,9 @@ use crate::report::Hold;
 pub struct Facts {
     /// Whether the source path still leads to the folder that the survey began with.
     pub source_is_same: bool,
+    /// Whether the source is empty, on another device than in the last pass that was done: so a mount point looks when
+    /// what was mounted there is gone.
+    pub source_looks_unmounted: bool,
 }
 
 /// What the guard says.
@@ -19,10 +22,16 @@ pub enum Ruling {
     Hold(Hold),
 }
 
-/// Rules on a plan. So far one rule: a source that was mounted over, unmounted or swapped during the survey makes
-/// every absence in the plan doubtful.
+/// Rules on a plan. A source that was mounted over, unmounted or swapped, during the survey or before it, makes every
+/// absence in the plan doubtful.
 pub fn examine(_plan: &Plan, facts: Facts) -> Ruling {
-    if facts.source_is_same { Ruling::Go } else { Ruling::Hold(Hold::SourceReplaced) }
+    if !facts.source_is_same {
+        Ruling::Hold(Hold::SourceReplaced)
+    } else if facts.source_looks_unmounted {
+        Ruling::Hold(Hold::SourceUnmounted)
+    } else {
+        Ruling::Go
+    }
 }
 
 #[cfg(test)]
@@ -31,9 +40,14 @@ mod tests {
 
     #[test]
     fn a_plan_of_another_source_is_held() {
-        let cases = [(true, Ruling::Go), (false, Ruling::Hold(Hold::SourceReplaced))];
-        for (source_is_same, expected) in cases {
-            assert_eq!(examine(&Plan::default(), Facts { source_is_same }), expected);
+        let cases = [
+            (true, false, Ruling::Go),
+            (true, true, Ruling::Hold(Hold::SourceUnmounted)),
+            (false, false, Ruling::Hold(Hold::SourceReplaced)),
+            (false, true, Ruling::Hold(Hold::SourceReplaced)),
+        ];
+        for (source_is_same, source_looks_unmounted, expected) in cases {
+            assert_eq!(examine(&Plan::default(), Facts { source_is_same, source_looks_unmounted }), expected);
         }
     }
 }

@@ -45,6 +45,8 @@ pub struct Mirror {
     locked: Option<(FileId, Arc<OwnedFd>)>,
     /// Whether something written may not be on the disk yet; also true for what an earlier process may have left.
     unsynced: bool,
+    /// The device that held the source in the last pass that was done.
+    last_device: Option<u64>,
     /// What is told when the first pass begins.
     first_notices: Vec<FirstNotice>,
 }
@@ -108,6 +110,7 @@ impl Mirror {
             protected: protected.map(|(_, path)| path),
             locked: None,
             unsynced: true,
+            last_device: None,
             first_notices,
         })
     }
@@ -134,20 +137,24 @@ impl Mirror {
         let replica = self.open_replica(capacity, monitor)?;
         let (purpose, mut unsynced) =
             if self.options.dry_run { (Purpose::Plan, false) } else { (Purpose::Mirror, self.unsynced) };
-        let context = Context::new(
+        let device = source.id().device;
+        let mut context = Context::new(
             monitor,
             &self.interrupt,
             (&self.options.source, source),
             (&self.options.replica, replica),
             (&self.filesystems, self.protected.as_ref()),
         );
+        context.last_device = self.last_device;
         let outcome = run(&context, &self.pool, purpose, &mut unsynced);
         let counts = context.counts();
         drop(context);
         self.unsynced = unsynced;
         let outcome = outcome?;
-        if outcome == Outcome::ReplicaLost {
-            self.locked = None;
+        match outcome {
+            Outcome::ReplicaLost => self.locked = None,
+            Outcome::Done => self.last_device = Some(device),
+            Outcome::Planned | Outcome::Held(_) | Outcome::Interrupted(_) => {}
         }
         Ok(PassReport {
             number,

@@ -2,8 +2,12 @@
 
 use crate::apply::apply;
 use crate::context::{Context, SourceState};
+use crate::entry::Kind;
+use crate::fs::dir::Dir;
+use crate::fs::listing::Listing;
 use crate::fs::{Errno, place};
 use crate::guard::{Facts, Ruling, examine};
+use crate::monitor::Verb;
 use crate::path::RelPath;
 use crate::plan::{Pair, Plan, Watch};
 use crate::problem::{Cause, Error, Problem};
@@ -43,11 +47,27 @@ pub fn run(
     if state == SourceState::Missing {
         return Err(Error::SourceMissing { path: context.source.0.to_path_buf() });
     }
-    if let Ruling::Hold(hold) = examine(&plan, Facts { source_is_same: state == SourceState::Same }) {
+    let facts = Facts {
+        source_is_same: state == SourceState::Same,
+        source_looks_unmounted: context
+            .last_device
+            .is_some_and(|device| device != context.source.1.id().device)
+            && is_empty(&context.source.1),
+    };
+    if let Ruling::Hold(hold) = examine(&plan, facts) {
         return Ok(Outcome::Held(hold));
     }
     if purpose == Purpose::Plan {
-        plan.describe(|operation| context.planned(operation));
+        plan.describe(|operation| {
+            match operation.verb {
+                Verb::Create | Verb::Update | Verb::Repair | Verb::Retype => {
+                    let below = if operation.kind == Kind::Folder { operation.subtree } else { None };
+                    context.written(operation.size.unwrap_or(0) + below.map_or(0, |below| below.bytes));
+                }
+                Verb::Link | Verb::Metadata | Verb::Delete => {}
+            }
+            context.planned(operation);
+        });
         return Ok(Outcome::Planned);
     }
     if !context.check_replica() {
@@ -80,6 +100,11 @@ pub fn run(
         }),
     }
     Ok(Outcome::Done)
+}
+
+/// Whether a folder has nothing in it. What cannot be read is not known to have something.
+fn is_empty(dir: &Arc<Dir>) -> bool {
+    !dir.open().and_then(|fd| Listing::read(fd.as_fd())).is_ok_and(|listing| !listing.is_empty())
 }
 
 fn root_pair(context: &Context<'_>) -> Pair {

@@ -61,6 +61,8 @@ pub enum Action {
     Create,
     /// Replace what the replica has; the verb is update, repair or retype.
     Replace(Verb),
+    /// Replace it by a copy of this user's own: its content is right, but its metadata is another user's to set.
+    Adopt,
     /// Make it a hard link of the path that holds the same content. `same` says that its own content is right already,
     /// so that it may stay where linking is impossible.
     Link {
@@ -179,6 +181,7 @@ impl Plan {
             let (verb, reason) = match change.action {
                 Action::Create => (Verb::Create, change.reason),
                 Action::Replace(verb) => (verb, change.reason),
+                Action::Adopt => (Verb::Update, change.reason),
                 Action::Link { .. } => (Verb::Link, change.reason),
                 Action::SetMetadata(differences) => (Verb::Metadata, differences.words()),
                 Action::Delete => (Verb::Delete, change.reason),

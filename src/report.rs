@@ -23,12 +23,17 @@ pub enum Outcome {
 pub enum Hold {
     /// The source path leads to another folder than at the start of the pass.
     SourceReplaced,
+    /// The source is an empty folder on another device than in the last pass that was done.
+    SourceUnmounted,
 }
 
 impl Hold {
     /// The reason, for people.
     pub fn reason(self) -> &'static str {
         match self {
+            Hold::SourceUnmounted => {
+                "the source is an empty folder on another filesystem than in the last pass (was it unmounted?)"
+            }
             Hold::SourceReplaced => {
                 "the source path leads to another folder than when the pass started (was something mounted or unmounted?)"
             }

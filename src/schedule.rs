@@ -260,11 +260,11 @@ fn may_pass(error: &Error) -> bool {
         Error::SourceUnreadable { .. }
         | Error::ReplicaUnusable { .. }
         | Error::ReplicaNotAFolder { .. }
-        | Error::ReplicaLocked { .. } => true,
+        | Error::ReplicaLocked { .. }
+        | Error::RootsOverlap { .. } => true,
         Error::SourceMissing { .. }
         | Error::SourceLost { .. }
         | Error::SourceNotAFolder { .. }
-        | Error::RootsOverlap { .. }
         | Error::NoThreads { .. }
         | Error::System { .. }
         | Error::Panicked { .. } => false,
@@ -613,6 +613,14 @@ mod tests {
             (Error::ReplicaNotAFolder { path: "/r".into() }, true),
             (Error::ReplicaUnusable { path: "/r".into(), action: "opened", cause: system }, true),
             (locked(), true),
+            (
+                Error::RootsOverlap {
+                    relation: crate::problem::Relation::Same,
+                    source_path: "/s".into(),
+                    replica_path: "/r".into(),
+                },
+                true,
+            ),
             (Error::NoThreads { reason: "x".into() }, false),
             (Error::System { action: "x", cause: system }, false),
             (Error::Panicked { message: "x".into() }, false),

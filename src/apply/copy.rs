@@ -32,6 +32,8 @@ pub struct Destination<'a> {
     pub name: &'a CStr,
     /// The entry of the replica that may be replaced; none when the name has to be free.
     pub expected: Option<FileId>,
+    /// True when the replica's content is right already and only a file of this user's own is wanted.
+    pub content_is_right: bool,
 }
 
 /// Why an entry was not made.
@@ -64,9 +66,10 @@ impl Failed {
         }
     }
 
-    /// True when more room could help.
-    pub fn is_full(&self) -> bool {
-        matches!(self, Failed::Because(_, Cause::System(errno), _) if crate::fs::is_full(*errno))
+    /// True when it may succeed after the deletions: there was no room, or the name was taken.
+    pub fn may_pass(&self) -> bool {
+        *self == Failed::Taken
+            || matches!(self, Failed::Because(_, Cause::System(errno), _) if crate::fs::is_full(*errno))
     }
 }
 
@@ -251,6 +254,7 @@ fn copy_file(
     temporary: &CStr,
 ) -> Result<Made, Failed> {
     const LOOK: &str = "look at the source file";
+    const LOOK_REPLICA: &str = "look at it in the replica";
     let source = open_to_read(at.source, at.name, context.owns(seen.uid))
         .map_err(Failed::source("read the source file"))?;
     let source = source.as_fd();
@@ -261,6 +265,15 @@ fn copy_file(
     let copy = create_private(at.replica, temporary)
         .map_err(Failed::replica("make a temporary file in the replica"))?;
     let copy = copy.as_fd();
+    let rights = &context.rights;
+    if !rights.privileged && stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid != rights.user {
+        // A mount that gives every file to one user: a copy would be no more this user's than the original.
+        at.filesystem.learn_missing(Feature::Owner);
+        if at.content_is_right {
+            context.not_held(Feature::Owner);
+            return Err(Failed::NotHeld);
+        }
+    }
     let mut attempt = 1;
     let (digest, unstable) = loop {
         let (digest, length) = copy_content(context, source, copy, &before)?;
@@ -337,7 +350,7 @@ fn copy_content(
                             hasher.update(piece);
                         }
                         context.read(read);
-                        context.written(read);
+                        context.written(read as u64);
                         at += read as u64;
                         if read < want {
                             break 'pieces;

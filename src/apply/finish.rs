@@ -128,6 +128,8 @@ pub fn set_metadata(
     }
     if not_set.is_none() {
         learn(context, filesystem, &wanted, &shown);
+        let left = compare_metadata(&wanted, &shown, filesystem, &context.rights).differences;
+        not_set = left.any().then(|| in_replica("make its metadata stay as it was set")(Errno::AGAIN));
     }
     // Not the ctime: that changes also when what was set is not held.
     let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
@@ -183,7 +185,10 @@ fn set_mode(
         Err(Errno::PERM) if mode & SETUID_SETGID != 0 && target.set_mode(mode & !SETUID_SETGID).is_ok() => {
             Err(in_replica("set the setuid or setgid bit")(Errno::PERM))
         }
-        Err(errno) if (errno == Errno::PERM && !is_immutable(target)) || is_unsupported(errno) => {
+        Err(errno)
+            if (errno == Errno::PERM && (!filesystem.holds(Feature::Owner) || !is_immutable(target)))
+                || is_unsupported(errno) =>
+        {
             filesystem.learn_missing(Feature::Mode);
             context.not_held(Feature::Mode);
             Ok(())
@@ -194,7 +199,10 @@ fn set_mode(
 
 fn set_mtime(filesystem: &Filesystem, wanted: &Entry, target: Subject<'_>) -> Result<(), NotSet> {
     match target.set_mtime(wanted.mtime) {
-        Err(errno) if is_unsupported(errno) => {
+        // EPERM where every file belongs to one user, who is another one.
+        Err(errno)
+            if is_unsupported(errno) || (errno == Errno::PERM && !filesystem.holds(Feature::Owner)) =>
+        {
             filesystem.learn_missing(Feature::Mtime);
             Ok(())
         }
@@ -275,7 +283,9 @@ fn set_attributes(
             Ok(()) => written = true,
             Err(errno)
                 if is_unsupported(errno)
-                    || (by_policy && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::INVAL)) =>
+                    || (by_policy
+                        && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::INVAL)
+                        && !is_immutable(target)) =>
             {
                 filesystem.learn_missing(feature);
                 context.not_held(feature);

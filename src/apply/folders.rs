@@ -79,6 +79,7 @@ impl Apply<'_> {
                 filesystem: &job.pair.filesystem,
                 name: &job.name,
                 expected: job.expected,
+                content_is_right: job.content_is_right,
             };
             match publish(at, &temporary, true) {
                 Ok(None) => {}

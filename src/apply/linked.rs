@@ -82,6 +82,7 @@ impl Apply<'_> {
             filesystem: &job.pair.filesystem,
             name: &job.name,
             expected: job.expected,
+            content_is_right: job.content_is_right,
         };
         match stat::entry_at(folder.as_fd(), &temporary) {
             Ok(linked) if linked.id == anchor.id => {}

@@ -18,15 +18,16 @@ use crate::apply::remove::{Licence, Target, remove};
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, is_gone, stat};
+use crate::fs::{is_gone, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
 use crate::problem::{Cause, Side};
 use rayon::{Scope, ThreadPool};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many changes, or names of a new folder, are one task.
@@ -41,9 +42,9 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
         context,
         anchors: Mutex::new(HashMap::new()),
         deferred: Mutex::default(),
-        no_room: Mutex::default(),
+        again: Mutex::default(),
+        is_last_try: AtomicBool::new(false),
         leftovers: Mutex::default(),
-        spared: Mutex::default(),
         touched: Mutex::default(),
     };
     for anchor in &plan.anchors {
@@ -87,7 +88,7 @@ struct Job {
     expected: Option<FileId>,
     replica_unreadable: bool,
     reason: &'static str,
-    /// True when the content under the name is right and only the link is missing.
+    /// True when the content under the name is right and only the link, or the owner, is not.
     content_is_right: bool,
 }
 
@@ -100,7 +101,7 @@ impl Job {
             expected: change.expected,
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
-            content_is_right: change.action == Action::Link { same: true },
+            content_is_right: matches!(change.action, Action::Link { same: true } | Action::Adopt),
         }
     }
 
@@ -118,12 +119,12 @@ struct Apply<'a> {
     anchors: Mutex<Anchors>,
     /// Names that wait for their inode to be copied.
     deferred: Mutex<Vec<Job>>,
-    /// What found no room.
-    no_room: Mutex<Vec<Job>>,
+    /// What found no room, or its name taken, and is tried again after the deletions.
+    again: Mutex<Vec<Job>>,
+    /// Set once nothing is tried again any more.
+    is_last_try: AtomicBool,
     /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
     leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
-    /// Entries that were in the way of others, and are not deleted in this pass.
-    spared: Mutex<HashSet<FileId>>,
     /// Folders that have to be finished at the end, though no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
 }
@@ -149,6 +150,7 @@ impl Apply<'_> {
             match change.action {
                 Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
                 Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
+                Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
                 Action::Link { .. } => lock(&self.deferred).push(Job::of(change, Verb::Link)),
                 Action::SetMetadata(differences) => {
                     self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
@@ -240,6 +242,7 @@ impl Apply<'_> {
                 filesystem: &job.pair.filesystem,
                 name: &job.name,
                 expected: job.expected,
+                content_is_right: job.content_is_right,
             };
             make_entry(self.context, at, entry)
         });
@@ -304,9 +307,6 @@ impl Apply<'_> {
                 return;
             }
             let Some(folder) = &change.pair.replica else { continue };
-            if change.expected.is_some_and(|id| lock(&self.spared).contains(&id)) {
-                continue;
-            }
             make_writable(self.context, folder);
             let path = change.pair.path().join(&change.name);
             let target =
@@ -329,10 +329,11 @@ impl Apply<'_> {
 
     /// What found no room before the deletions is tried once more.
     fn try_again(&self, pool: &ThreadPool) {
-        let jobs = std::mem::take(&mut *lock(&self.no_room));
+        let jobs = std::mem::take(&mut *lock(&self.again));
         if jobs.is_empty() {
             return;
         }
+        self.is_last_try.store(true, Ordering::Relaxed);
         // One after the other: what does not fit must not take the room, while it tries, from what does.
         for job in jobs {
             if !self.context.is_halted() {
@@ -341,17 +342,6 @@ impl Apply<'_> {
             }
         }
         self.link_deferred();
-        for job in std::mem::take(&mut *lock(&self.no_room)) {
-            self.problem(
-                &job.path(),
-                "copy it, even after the deletions",
-                Cause::System(Errno::NOSPC),
-                match job.expected {
-                    Some(_) => "the old replica is kept",
-                    None => "it is missing in the replica",
-                },
-            );
-        }
         self.remove_leftovers();
     }
 }

@@ -3,10 +3,10 @@
 use crate::apply::copy::Failed;
 use crate::apply::finish::NotSet;
 use crate::apply::{Apply, Job, lock};
-use crate::fs::{is_gone, stat};
+use crate::fs::is_gone;
 use crate::path::RelPath;
 use crate::problem::{Cause, Problem, Side};
-use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
 
 impl Apply<'_> {
     pub(super) fn failed(&self, job: &Job, failed: Failed) {
@@ -15,32 +15,23 @@ impl Apply<'_> {
                 self.context.check_replica();
             }
             Failed::NotHeld => self.context.left_out(),
+            // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the
+            // old spelling is in the way of the new one.
+            failed if failed.may_pass() && !self.is_last_try.load(Ordering::Relaxed) => {
+                lock(&self.again).push(job.clone());
+            }
             Failed::Taken => {
-                // Where upper and lower case count as the same, the name that is in the way may be an old spelling that
-                // the plan is about to delete: then that is the only copy, and it has to stay for now.
-                let folder = job.pair.replica.as_ref().and_then(|dir| dir.open().ok());
-                let taken_by = folder.and_then(|fd| stat::entry_at(fd.as_fd(), &job.name).ok());
-                lock(&self.spared).extend(taken_by.map(|entry| entry.id));
                 let reason = "the replica has another entry of that name (do upper and lower case count as the same there?)";
-                self.problem(
-                    &job.path(),
-                    "put it in its place",
-                    Cause::Refused(reason),
-                    "the next pass tries again",
-                );
+                self.problem(&job.path(), "put it in its place", Cause::Refused(reason), consequence(job));
             }
             Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
                 self.context.replica_disturbed(&job.pair.path());
             }
-            full if full.is_full() => lock(&self.no_room).push(job.clone()),
             Failed::Because(action, cause, content_unreadable) => self.context.problem(&Problem {
                 path: job.path(),
                 action,
                 cause,
-                consequence: match job.expected {
-                    Some(_) => "the old replica is kept",
-                    None => "it is missing in the replica",
-                },
+                consequence: consequence(job),
                 content_unreadable,
             }),
         }
@@ -70,5 +61,13 @@ impl Apply<'_> {
             consequence,
             content_unreadable: false,
         });
+    }
+}
+
+/// What follows from an entry that could not be made.
+fn consequence(job: &Job) -> &'static str {
+    match job.expected {
+        Some(_) => "the old replica is kept",
+        None => "it is missing in the replica",
     }
 }

@@ -140,7 +140,16 @@ fn parse_mounts(text: &[u8]) -> Vec<Mount<'_>> {
         .filter_map(|line| {
             let mut fields = line.split(|byte| *byte == b' ').skip(2);
             let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
-            Some(Mount { device, root: unescape(root).into(), point: unescape(point).into() })
+            let mut root = unescape(root);
+            // Options, optional fields up to a lone dash, then type and source. NFS shows `/` as the root of everything:
+            // which part of the server is mounted is told by the source, `host:/path`.
+            let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+            if let (Some(b"nfs" | b"nfs4"), Some(source)) = (fields.next(), fields.next())
+                && let Some(colon) = source.windows(2).position(|pair| pair == b":/")
+            {
+                root = unescape(source.get(colon + 1..)?);
+            }
+            Some(Mount { device, root: root.into(), point: unescape(point).into() })
         })
         .collect()
 }
@@ -212,7 +221,9 @@ mod tests {
         41 22 0:50 / /data/tmp rw - tmpfs tmpfs rw\n\
         42 22 0:51 / /data/src/pool rw - tmpfs tmpfs rw\n\
         43 22 0:51 /deep /backup/b/deep rw - tmpfs tmpfs rw\n\
-        44 22 254:0 /vault /data/other/vault rw - ext4 /dev/vda rw\n";
+        44 22 254:0 /vault /data/other/vault rw - ext4 /dev/vda rw\n\
+        45 22 0:60 / /nas/home rw shared:7 - nfs4 nas:/vol/home rw\n\
+        46 22 0:60 / /nas/backup rw shared:8 - nfs4 [fe80::1]:/vol/backup rw\n";
 
     #[test]
     fn a_bind_mount_of_an_inner_folder_is_found_in_mountinfo() {
@@ -236,6 +247,8 @@ mod tests {
             ("/data/other", "/vault/replica", Some(Relation::Mounted)),
             ("/data/other", "/elsewhere", None),
             ("/data/tmp", "/data/src", None),
+            ("/nas/home", "/nas/backup", None),
+            ("/nas/home", "/nas/home/x", Some(Relation::ReplicaInSource)),
         ];
         for (source, replica, expected) in cases {
             let found = relation_by_mounts(&mounts, Path::new(source), Path::new(replica));

@@ -260,6 +260,7 @@ mod tests {
     use std::os::fd::OwnedFd;
     use std::os::unix::fs::{FileTypeExt, symlink};
     use std::path::Path;
+    use std::time::Instant;
     use tempfile::TempDir;
 
     struct Fixture {
@@ -357,6 +358,23 @@ mod tests {
         fixture.log.request_reopen();
         fixture.write(2..=2);
         assert_eq!(fixture.content("log"), [started(1), started(2)]);
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn a_request_to_reopen_is_met_at_once_and_not_with_the_next_line() {
+        let fixture = fixture("log", None);
+        fixture.write(1..=1);
+        fs::rename(fixture.at("log"), fixture.at("log.1")).unwrap();
+        fixture.log.request_reopen();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !fixture.at("log").exists() {
+            assert!(Instant::now() < deadline, "it is not opened anew");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        fixture.write(2..=2);
+        assert_eq!(fixture.content("log"), [started(2)]);
+        assert_eq!(fixture.content("log.1"), [started(1)]);
         assert!(fixture.shown().is_empty());
     }
 

@@ -87,7 +87,7 @@ impl Batch {
     }
 
     fn is_empty(&self) -> bool {
-        self.lines == 0 && self.dropped == 0
+        self.lines == 0 && self.dropped == 0 && !self.reopen
     }
 }
 
@@ -213,9 +213,11 @@ impl Queue {
         }
     }
 
-    /// The next batch will begin with opening the file anew.
+    /// The file is opened anew at once, also while no line waits: whoever rotates logs may wait for the old file to be
+    /// let go.
     pub(super) fn request_reopen(&self) {
         self.lock().waiting.reopen = true;
+        self.work.notify_all();
     }
 
     /// The writer's side: settles the batch that was written and fills it with what waits by now; waits for lines

@@ -6,7 +6,7 @@ use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_withou
 use crate::fs::content::open_to_read;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, is_unsupported, place};
-use crate::monitor::{Event, Feature, Verb};
+use crate::monitor::{Event, Feature};
 use crate::plan::{Action, Change, Pair};
 use crate::problem::Side;
 use crate::survey::compare::{Comparison, compare_contents};
@@ -56,8 +56,18 @@ impl Survey<'_> {
         let change = change(pair, name, source, Action::Create);
         match self.verdict(pair, doors, name, decision, (source, replica)) {
             Verdict::Same(differences) if differences.any() => {
-                let action = Action::SetMetadata(differences);
-                self.push(Change { action, expected: Some(replica.id), ..change });
+                let rights = &self.context.rights;
+                let is_foreign = !rights.privileged && replica.uid != rights.user;
+                // Nobody may set the metadata of somebody else's file, but everybody may replace it by a copy.
+                let change = if is_foreign
+                    && pair.filesystem.holds(Feature::Owner)
+                    && source.kind == Kind::File
+                {
+                    Change { action: Action::Adopt, reason: "its metadata belongs to another user", ..change }
+                } else {
+                    Change { action: Action::SetMetadata(differences), ..change }
+                };
+                self.push(Change { expected: Some(replica.id), ..change });
                 0
             }
             Verdict::Same(_) => 1,
@@ -106,7 +116,13 @@ impl Survey<'_> {
                             replica_unreadable: false,
                         };
                     }
+                    // EINVAL: no symbolic link any more.
+                    (Err(Errno::INVAL), _) => return Verdict::Unknown,
                     (Err(errno), _) => return self.unreadable_source(pair, name, errno),
+                    (Ok(_), Err(Errno::INVAL)) => {
+                        self.gone(pair, Side::Replica);
+                        return Verdict::Unknown;
+                    }
                     (Ok(_), Err(errno)) => return self.unreadable_replica(pair, errno),
                 }
             }
@@ -180,12 +196,6 @@ impl Survey<'_> {
                 }
             }
         };
-        let rights = &self.context.rights;
-        if differences.any() && !rights.privileged && replica.uid != rights.user {
-            // Nobody may set the metadata of somebody else's file, but everybody may replace it by a copy.
-            let reason = "its metadata belongs to another user";
-            return Verdict::Replace { verb: Verb::Update, reason, replica_unreadable: false };
-        }
         Verdict::Same(differences)
     }
 

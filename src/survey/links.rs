@@ -296,7 +296,7 @@ mod tests {
                     Action::Link { .. } => "link",
                     Action::Replace(_) => "replace",
                     Action::SetMetadata(_) => "metadata",
-                    Action::Create | Action::Delete => "?",
+                    Action::Create | Action::Adopt | Action::Delete => "?",
                 };
                 format!("{action} {}", change.name.to_str().unwrap())
             })

@@ -239,7 +239,10 @@ impl Survey<'_> {
             Decision::Replace(Verb::Retype, reason) => {
                 if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
                     self.links.count_name(replica);
-                    let subtree = self.count_below(scope, Side::Source, pair, name, source);
+                    // What comes, or else what goes: one of the two may be a folder.
+                    let subtree = self
+                        .count_below(scope, Side::Source, pair, name, source)
+                        .or_else(|| self.count_below(scope, Side::Replica, pair, name, replica));
                     let action = Action::Replace(Verb::Retype);
                     let expected = Some(replica.id);
                     self.push(Change { subtree, expected, reason, ..change(pair, name, source, action) });

@@ -20,8 +20,7 @@ impl Survey<'_> {
 
     /// A replica that cannot be read is replaced, unless it is not what it was any more.
     pub(super) fn unreadable_replica(&self, pair: &Pair, errno: Errno) -> Verdict {
-        // EINVAL: no symbolic link any more.
-        if is_gone(errno) || errno == Errno::INVAL {
+        if is_gone(errno) {
             self.gone(pair, Side::Replica);
             return Verdict::Unknown;
         }
@@ -33,8 +32,8 @@ impl Survey<'_> {
     }
 
     pub(super) fn unreadable_source(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
-        // Gone, or another kind by now (EINVAL: no symbolic link any more): the next pass sees it.
-        if !is_gone(errno) && errno != Errno::INVAL {
+        // Gone, or another kind by now: the next pass sees it.
+        if !is_gone(errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
                 action: "read the source file",
