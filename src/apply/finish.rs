@@ -129,7 +129,13 @@ pub fn set_metadata(
     if not_set.is_none() {
         learn(context, filesystem, &wanted, &shown);
         let left = compare_metadata(&wanted, &shown, filesystem, &context.rights).differences;
-        not_set = left.any().then(|| in_replica("make its metadata stay as it was set")(Errno::AGAIN));
+        if left.mode || left.owner {
+            not_set = Some(in_replica("make its mode and owner stay as they were set")(Errno::NOTSUP));
+        }
+        if left.mtime {
+            // No rule explains what the filesystem made of the time.
+            context.not_held(Feature::Mtime);
+        }
     }
     // Not the ctime: that changes also when what was set is not held.
     let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
