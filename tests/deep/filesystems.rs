@@ -2,7 +2,8 @@
 //! this machine can mount from an image. On those that cannot hold everything: one notice per feature, exit code 0,
 //! and again a second pass that finds nothing.
 
-use crate::kit::{Cases, Mount, Place, has, may_mount, skip, tell};
+use crate::cases::Cases;
+use crate::kit::{Mount, Place, has, may_mount, skip, tell};
 use crate::tree::{Abilities, edit, every_kind};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -107,13 +108,13 @@ pub(crate) fn run() {
     if !has("setfacl") {
         return skip("filesystems", "setfacl is not installed");
     }
-    let mut cases = Cases::default();
-    cases.run("tmpfs", on_tmpfs);
+    let cases = Cases::new("filesystems");
+    cases.run("every kind of entry on tmpfs", on_tmpfs);
     for (image, lacks) in &ABLE {
-        cases.run(image.name, || on_able(image, lacks));
+        cases.run(&format!("every kind of entry on {}", image.name), || on_able(image, lacks));
     }
     for image in &UNABLE {
-        cases.run(image.name, || on_unable(image));
+        cases.run(&format!("every kind of entry on {}", image.name), || on_unable(image));
     }
     cases.finish();
 }

@@ -4,7 +4,6 @@ use serde_json::Value;
 use std::env::var_os;
 use std::ffi::OsStr;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -37,25 +36,6 @@ pub(crate) fn has(program: &str) -> bool {
     places.into_iter().any(|place: PathBuf| place.join(program).exists())
 }
 
-/// Parts of a suite of which each runs whether or not the others fail.
-#[derive(Default)]
-pub(crate) struct Cases {
-    failed: Vec<String>,
-}
-
-impl Cases {
-    pub(crate) fn run(&mut self, name: &str, case: impl FnOnce()) {
-        if catch_unwind(AssertUnwindSafe(case)).is_err() {
-            tell(&format!("FAILED {name}"));
-            self.failed.push(name.to_owned());
-        }
-    }
-
-    pub(crate) fn finish(self) {
-        assert!(self.failed.is_empty(), "failed: {}", self.failed.join(", "));
-    }
-}
-
 /// Runs a program that has to succeed; its output is shown only when it does not.
 pub(crate) fn sh(program: &str, arguments: &[&OsStr]) {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().expect(program);
@@ -83,7 +63,12 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Place {
-        let folder = tempfile::tempdir().expect("a scratch folder");
+        Place::below(&std::env::temp_dir())
+    }
+
+    /// The same in a folder of one's choice, for instance a mounted tmpfs, which is quicker than most disks.
+    pub(crate) fn below(parent: &Path) -> Place {
+        let folder = tempfile::tempdir_in(parent).expect("a scratch folder");
         let (source, replica) = (folder.path().join("source"), folder.path().join("replica"));
         fs::create_dir(&source).expect("created");
         Place { folder, source, replica }

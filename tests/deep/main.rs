@@ -12,16 +12,24 @@
     reason = "a suite is one large test, and a test may fail"
 )]
 
+mod cases;
 mod filesystems;
 mod full_disk;
 mod kit;
 mod memory;
 mod real_tree;
+mod stage;
 mod system_calls;
 mod tree;
+mod verdict;
 
+#[path = "../support/mod.rs"]
+mod support;
+
+use cases::{ONLY, SEED, TALLY};
 use kit::is_root;
 use std::env::{args, current_exe, var_os};
+use std::fs;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -54,7 +62,15 @@ fn main() -> ExitCode {
         println!("deep suites skipped: set FILE_SYNC_DEEP=1 to run them (docs/testing.md)");
         return ExitCode::SUCCESS;
     }
-    let filters: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let words = match words(&arguments) {
+        Ok(words) => words,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let filters = &words.suites;
+    let tally = tempfile::NamedTempFile::new().expect("a file for the tally");
     let mut failed = 0;
     for suite in &SUITES {
         if !filters.is_empty() && !filters.iter().any(|filter| suite.name.contains(filter.as_str())) {
@@ -62,7 +78,14 @@ fn main() -> ExitCode {
         }
         println!("\nsuite {}", suite.name);
         let begin = Instant::now();
-        let ok = process_of(suite.name).status().expect("it starts").success();
+        let mut process = process_of(suite.name);
+        process.env(TALLY, tally.path());
+        for (variable, value) in [(ONLY, &words.only), (SEED, &words.seed)] {
+            if let Some(value) = value {
+                process.env(variable, value);
+            }
+        }
+        let ok = process.status().expect("it starts").success();
         failed += u32::from(!ok);
         println!(
             "suite {} {}, {} s",
@@ -71,7 +94,47 @@ fn main() -> ExitCode {
             begin.elapsed().as_secs()
         );
     }
+    let counts = fs::read_to_string(tally.path()).expect("the tally");
+    let mut sums = [0, 0];
+    for line in counts.lines() {
+        for (sum, count) in sums.iter_mut().zip(line.split(' ')) {
+            *sum += count.parse::<usize>().unwrap_or_default();
+        }
+    }
+    let [checks_passed, checks_failed] = sums;
+    println!("\ndeep suites: {checks_passed} passed, {checks_failed} failed; {failed} suites failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Words {
+    /// Parts of the names of suites; all of them when empty.
+    suites: Vec<String>,
+    only: Option<String>,
+    seed: Option<String>,
+}
+
+fn words(arguments: &[String]) -> Result<Words, String> {
+    let mut words = Words::default();
+    let mut rest = arguments.iter();
+    while let Some(word) = rest.next() {
+        let mut value = || rest.next().cloned().ok_or_else(|| format!("{word} needs a value"));
+        match word.as_str() {
+            "--only" => words.only = Some(value()?),
+            "--seed" => words.seed = Some(value()?),
+            // What cargo test passes to every test binary.
+            option if option.starts_with('-') => {}
+            suite if SUITES.iter().any(|known| known.name.contains(suite)) => {
+                words.suites.push(suite.to_owned());
+            }
+            other => {
+                let names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+                return Err(format!("no suite is called {other}; there are {}", names.join(", ")));
+            }
+        }
+    }
+    Ok(words)
 }
 
 /// The process of one suite; in namespaces of its own where the machine allows that.

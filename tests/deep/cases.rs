@@ -1,0 +1,133 @@
+//! Checks that are counted: each runs whether or not the others fail, each can be repeated alone by its name, and in
+//! the end it is told what they covered and how many held.
+
+use crate::kit::tell;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::env::{var, var_os};
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread::{available_parallelism, scope};
+
+/// Only checks whose name contains this run; `--only TEXT` sets it.
+pub(crate) const ONLY: &str = "FILE_SYNC_DEEP_ONLY";
+
+/// The seed of everything random; `--seed N` sets it.
+pub(crate) const SEED: &str = "FILE_SYNC_DEEP_SEED";
+
+/// A file that gets one line, `passed failed`, from each suite.
+pub(crate) const TALLY: &str = "FILE_SYNC_DEEP_TALLY";
+
+/// Whether the long form was asked for: every occurrence, not a sample of them, and thousands of random cases.
+pub(crate) fn is_thorough() -> bool {
+    var_os("FILE_SYNC_PROOF").is_some_and(|proof| proof == "deep")
+}
+
+/// The seed of this run. Each long run has another one; each short run the same, so that CI fails or passes for
+/// reasons of the change it looks at.
+pub(crate) fn seed() -> u64 {
+    var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
+}
+
+/// The checks of one suite.
+pub(crate) struct Cases {
+    suite: &'static str,
+    only: Option<String>,
+    passed: AtomicUsize,
+    failed: Mutex<Vec<String>>,
+    covered: Mutex<BTreeMap<&'static str, BTreeMap<String, usize>>>,
+}
+
+impl Cases {
+    pub(crate) fn new(suite: &'static str) -> Cases {
+        Cases {
+            suite,
+            only: var(ONLY).ok(),
+            passed: AtomicUsize::new(0),
+            failed: Mutex::default(),
+            covered: Mutex::default(),
+        }
+    }
+
+    /// Whether a check of this name is wanted in this run.
+    pub(crate) fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+
+    /// One check: it fails by panicking. Its name is all that is needed to repeat it, so it contains every number that
+    /// the check depends on, apart from the seed.
+    pub(crate) fn run(&self, name: &str, case: impl FnOnce()) {
+        if !self.wants(name) {
+            return;
+        }
+        match catch_unwind(AssertUnwindSafe(case)) {
+            Ok(()) => {
+                self.passed.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(cause) => {
+                let told = format!(
+                    "FAILED {name}\n    {}\n    repeat: FILE_SYNC_DEEP=1{} cargo test --release --test deep -- {} --seed {} --only '{name}'",
+                    message(&*cause).replace('\n', "\n    "),
+                    if is_thorough() { " FILE_SYNC_PROOF=deep" } else { "" },
+                    self.suite,
+                    seed()
+                );
+                tell(&told);
+                self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
+            }
+        }
+    }
+
+    /// Many checks at once, twice as many as there are processors, since they mostly wait: for each item its name and
+    /// the check.
+    pub(crate) fn run_all<T: Sync>(
+        &self,
+        items: &[T],
+        name: impl Fn(&T) -> String + Sync,
+        case: impl Fn(&T) + Sync,
+    ) {
+        let next = AtomicUsize::new(0);
+        let workers = available_parallelism().map_or(2, usize::from) * 2;
+        scope(|scope| {
+            for _ in 0..workers {
+                scope.spawn(|| {
+                    while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        self.run(&name(item), || case(item));
+                    }
+                });
+            }
+        });
+    }
+
+    /// Notes that something was tried, for instance `cover("errors", "EIO")`.
+    pub(crate) fn cover(&self, what: &'static str, which: &str) {
+        let mut covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
+        *covered.entry(what).or_default().entry(which.to_owned()).or_default() += 1;
+    }
+
+    /// Tells what was covered and how many checks held; fails when one did not.
+    pub(crate) fn finish(self) {
+        let covered = self.covered.into_inner().unwrap_or_else(PoisonError::into_inner);
+        for (what, tried) in covered {
+            let tried: Vec<String> = tried.iter().map(|(which, count)| format!("{which} {count}")).collect();
+            tell(&format!("{what}: {}", tried.join(", ")));
+        }
+        let failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let passed = self.passed.into_inner();
+        tell(&format!("{}: {passed} passed, {} failed", self.suite, failed.len()));
+        if let Some(tally) = var_os(TALLY) {
+            let mut tally = OpenOptions::new().append(true).open(tally).expect("the tally");
+            writeln!(tally, "{passed} {}", failed.len()).expect("written");
+        }
+        assert!(failed.is_empty(), "{} failed", failed.len());
+        assert!(passed > 0 || self.only.is_some(), "nothing was checked");
+    }
+}
+
+fn message(cause: &(dyn Any + Send)) -> &str {
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
+}

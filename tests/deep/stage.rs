@@ -1,0 +1,155 @@
+//! A small pair of trees in which a pass has everything to do: the stage for faults, kills and stops.
+
+use crate::kit::{Place, is_root};
+use crate::support::{access_list, chmod, link, make_node, set_attribute, set_mtime};
+use crate::tree::Dice;
+use rustix::fs::{FileType, makedev};
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, lchown, symlink};
+use std::path::Path;
+
+/// What the replica is before the pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scene {
+    /// An older version of the source, with damage and extras.
+    Old,
+    /// It is not there.
+    None,
+    /// It matches.
+    Same,
+}
+
+/// Fills the source and the replica of a place, and a folder beside them that nothing may touch.
+pub(crate) fn set(place: &Place, scene: Scene) {
+    let outside = place.path("outside");
+    fs::create_dir(&outside).expect("created");
+    fs::write(outside.join("treasure"), "nobody may touch this").expect("written");
+    build(&place.source, true);
+    match scene {
+        Scene::Old => {
+            fs::create_dir(&place.replica).expect("created");
+            build(&place.replica, false);
+        }
+        Scene::None => {}
+        Scene::Same => {
+            fs::create_dir(&place.replica).expect("created");
+            build(&place.replica, true);
+        }
+    }
+}
+
+fn file(path: &Path, seed: u64, size: usize, mode: u32, time: i64) {
+    fs::write(path, Dice(seed).bytes(size)).expect("written");
+    chmod(path, mode).expect("a mode");
+    set_mtime(path, time, 5).expect("a time");
+}
+
+/// One version of the tree: the new one, or the old.
+fn build(root: &Path, is_new: bool) {
+    let at = |name: &str| root.join(name);
+    let version = u64::from(is_new);
+    let time = if is_new { 1_700_000_000 } else { 1_600_000_000 };
+    for folder in
+        ["same", "same/deep", "same/deep/er", "changed", "meta", "meta/folder", "links", "kinds", "special"]
+    {
+        fs::create_dir(at(folder)).expect("created");
+    }
+    file(&at("same/one"), 1, 700, 0o644, 1);
+    file(&at("same/large"), 2, 300_000, 0o640, 2);
+    file(&at("same/deep/er/file"), 3, 10, 0o600, 3);
+
+    file(&at("changed/content"), 10 + version, 5000, 0o644, 4);
+    file(&at("changed/size"), 20 + version, 5000 + 100 * version as usize, 0o600, time);
+    file(&at("changed/large"), 30 + version, (1 << 20) + 3000, 0o644, time);
+    file(&at("changed/emptied"), 40, if is_new { 0 } else { 100 }, 0o644, time);
+    let sparse = File::create(at("changed/sparse")).expect("created");
+    sparse.set_len(2 << 20).expect("a size");
+    sparse.write_all_at(&Dice(50 + version).bytes(4000), (1 << 20) - 5).expect("written");
+    set_mtime(&at("changed/sparse"), time, 5).expect("a time");
+
+    file(&at("meta/mode"), 60, 50, if is_new { 0o751 } else { 0o640 }, 5);
+    file(&at("meta/time"), 61, 50, 0o644, time);
+    file(&at("meta/attribute"), 62, 50, 0o644, 6);
+    set_attribute(&at("meta/attribute"), "user.version", &[48 + version as u8]).expect("an attribute");
+    if !is_new {
+        set_attribute(&at("meta/attribute"), "user.old", b"goes").expect("an attribute");
+    }
+    file(&at("meta/list"), 63, 50, 0o640, 7);
+    set_attribute(&at("meta/list"), "system.posix_acl_access", &access_list(1000 + u32::from(is_new), 5))
+        .expect("an access list");
+    file(&at("meta/folder/file"), 64, 50, 0o644, 8);
+
+    // Groups of hard links: as it is, to be made, to be broken.
+    file(&at("links/a1"), 70, 300, 0o644, 9);
+    link(&at("links/a1"), &at("links/a2")).expect("linked");
+    file(&at("links/b1"), 71, 300, 0o644, 10);
+    file(&at("links/c1"), 72, 300, 0o644, 11);
+    if is_new {
+        link(&at("links/b1"), &at("links/b2")).expect("linked");
+        file(&at("links/c2"), 73, 300, 0o644, 11);
+    } else {
+        file(&at("links/b2"), 71, 300, 0o644, 10);
+        link(&at("links/c1"), &at("links/c2")).expect("linked");
+    }
+
+    make_node(&at("special/fifo"), FileType::Fifo, 0).expect("a FIFO");
+    symlink(if is_new { "new target" } else { "old target" }, at("special/link")).expect("linked");
+
+    if is_new {
+        fs::create_dir_all(at("new/folder/below")).expect("created");
+        file(&at("new/folder/below/file"), 80, 200_000, 0o604, 12);
+        file(&at("new/secret"), 81, 3000, 0o600, 13);
+        file(&at("new/empty"), 82, 0, 0o644, 14);
+        symlink("/etc/passwd", at("new/link")).expect("linked");
+        make_node(&at("new/fifo"), FileType::Fifo, 0).expect("a FIFO");
+        set_attribute(&at("new/secret"), "user.note", b"kept").expect("an attribute");
+        link(&at("new/secret"), &at("links/far")).expect("linked");
+        fs::create_dir(at("kinds/file to folder")).expect("created");
+        file(&at("kinds/file to folder/inside"), 83, 100, 0o644, 15);
+        file(&at("kinds/folder to file"), 84, 100, 0o644, 16);
+        file(&at("kinds/link to file"), 85, 100, 0o644, 17);
+        symlink("somewhere", at("kinds/file to link")).expect("linked");
+    } else {
+        file(&at("kinds/file to folder"), 86, 100, 0o644, 18);
+        fs::create_dir_all(at("kinds/folder to file/below")).expect("created");
+        file(&at("kinds/folder to file/below/file"), 87, 100, 0o644, 19);
+        symlink("/etc", at("kinds/link to file")).expect("linked");
+        file(&at("kinds/file to link"), 88, 100, 0o644, 20);
+        fs::create_dir_all(at("gone/tree/below")).expect("created");
+        file(&at("gone/tree/below/file"), 89, 100, 0o644, 21);
+        file(&at("gone/file"), 90, 100, 0o644, 22);
+        symlink("../same", at("gone/link")).expect("linked");
+        file(&at("extra"), 91, 100, 0o644, 23);
+        file(&at(".file-sync-0123456789abcdef0123456789abcdef.tmp"), 92, 100, 0o600, 24);
+    }
+    if is_root() {
+        as_root(root, is_new);
+    }
+    // Folders last: what is made in them changes their times.
+    for (number, folder) in
+        ["same/deep/er", "same/deep", "same", "changed", "links", "kinds", "special"].iter().enumerate()
+    {
+        set_mtime(&at(folder), 1000 + number as i64, 5).expect("a time");
+    }
+    chmod(&at("meta/folder"), if is_new { 0o750 } else { 0o755 }).expect("a mode");
+    set_mtime(&at("meta/folder"), time, 5).expect("a time");
+    set_mtime(&at("meta"), time, 5).expect("a time");
+    set_mtime(root, time, 5).expect("a time");
+}
+
+/// What only root can make.
+fn as_root(root: &Path, is_new: bool) {
+    let at = |name: &str| root.join(name);
+    file(&at("meta/owner"), 65, 50, 0o644, 25);
+    lchown(at("meta/owner"), Some(33), Some(if is_new { 44 } else { 33 })).expect("an owner");
+    file(&at("changed/setuid"), 66 + u64::from(is_new), 5000, 0o600, 26);
+    lchown(at("changed/setuid"), Some(33), Some(33)).expect("an owner");
+    chmod(&at("changed/setuid"), 0o4711).expect("a mode");
+    set_mtime(&at("changed/setuid"), 26, 5).expect("a time");
+    make_node(&at("special/device"), FileType::CharacterDevice, makedev(1, if is_new { 3 } else { 5 }))
+        .expect("a device");
+    lchown(at("special/link"), Some(33), Some(33)).expect("an owner");
+    set_mtime(&at("special/device"), 27, 5).expect("a time");
+    set_mtime(&at("special/link"), 28, 5).expect("a time");
+    set_mtime(&at("special/fifo"), 29, 5).expect("a time");
+}
