@@ -39,6 +39,7 @@ pub struct Context<'a> {
     told: AtomicU32,
     lost: AtomicBool,
     disturbed: AtomicBool,
+    doubted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -84,6 +85,7 @@ impl<'a> Context<'a> {
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
             disturbed: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -130,6 +132,19 @@ impl<'a> Context<'a> {
 
     /// Looks whether the source path still leads to the folder of this pass.
     pub fn source_state(&self) -> SourceState {
+        let state = self.look_at_source();
+        if state != SourceState::Same {
+            self.doubted.store(true, Ordering::Relaxed);
+        }
+        state
+    }
+
+    /// True once the source path was found to lead elsewhere, even if it came back: something was left undone then.
+    pub fn was_source_away(&self) -> bool {
+        self.doubted.load(Ordering::Relaxed)
+    }
+
+    fn look_at_source(&self) -> SourceState {
         match stat::entry_at_path(self.source.0) {
             Ok(entry) if entry.id == self.source.1.id() => SourceState::Same,
             Ok(entry) if entry.kind == Kind::Folder => SourceState::Replaced,

@@ -86,19 +86,21 @@ pub fn run(
     if *unsynced {
         *unsynced = !sync(context, &plan);
     }
-    match context.source_state() {
-        SourceState::Same => {}
+    let elsewhere = match context.source_state() {
+        SourceState::Same if !context.was_source_away() => return Ok(Outcome::Done),
+        SourceState::Same => "the source path led elsewhere for a while",
+        SourceState::Replaced => "the source path leads to another folder than when the pass started",
         SourceState::Missing => {
             return Err(Error::SourceLost { path: context.source.0.to_path_buf() });
         }
-        SourceState::Replaced => context.problem(&Problem {
-            path: RelPath::root(),
-            action: "vouch for this pass",
-            cause: Cause::Refused("the source path leads to another folder than when the pass started"),
-            consequence: "nothing was deleted after that; the next pass takes the folder that is there then",
-            content_unreadable: false,
-        }),
-    }
+    };
+    context.problem(&Problem {
+        path: RelPath::root(),
+        action: "vouch for this pass",
+        cause: Cause::Refused(elsewhere),
+        consequence: "nothing was deleted after that; the next pass takes the folder that is there then",
+        content_unreadable: false,
+    });
     Ok(Outcome::Done)
 }
 

@@ -6,10 +6,11 @@ use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileId, Kind};
 use crate::filesystem::Filesystem;
 use crate::fs::content::{
-    BUFFER, Segment, create_private, open_to_read, read_at, segment, set_length, with_buffers, write_at,
+    BUFFER, Segment, create_private, open_to_read, read_at, segment, set_length, sync_content, with_buffers,
+    write_at,
 };
 use crate::fs::subject::Subject;
-use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
+use crate::fs::{Errno, is_full, is_gone, is_passing, is_unsupported, place, stat};
 use crate::monitor::Feature;
 use crate::problem::Cause;
 use crate::survey::compare::{hash_zeros, hasher_for};
@@ -39,8 +40,10 @@ pub struct Destination<'a> {
 /// Why an entry was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// The source has it no longer, or as another kind: the next pass sees it.
+    /// The source has it as another kind by now: the next pass sees it.
     Vanished,
+    /// What could not be done, and the error that says that the source has it no longer. That may be true.
+    Gone(&'static str, Errno),
     /// A signal came.
     Halted,
     /// The replica's filesystem cannot hold entries of this kind; it has been told.
@@ -56,20 +59,24 @@ impl Failed {
         move |errno| Failed::Because(action, Cause::System(errno), false)
     }
 
-    fn source(action: &'static str) -> impl Fn(Errno) -> Failed {
+    pub(crate) fn source(action: &'static str) -> impl Fn(Errno) -> Failed {
         move |errno| {
             if is_gone(errno) {
-                Failed::Vanished
+                Failed::Gone(action, errno)
             } else {
                 Failed::Because(action, Cause::System(errno), true)
             }
         }
     }
 
-    /// True when it may succeed after the deletions: there was no room, or the name was taken.
+    /// True when it may succeed after the deletions: there was no room, the name was taken, or the reason was one of
+    /// the moment.
     pub fn may_pass(&self) -> bool {
-        *self == Failed::Taken
-            || matches!(self, Failed::Because(_, Cause::System(errno), _) if crate::fs::is_full(*errno))
+        match self {
+            Failed::Taken | Failed::Gone(..) => true,
+            Failed::Because(_, Cause::System(errno), _) => is_full(*errno) || is_passing(*errno),
+            Failed::Vanished | Failed::Halted | Failed::NotHeld | Failed::Because(..) => false,
+        }
     }
 }
 
@@ -305,6 +312,11 @@ fn copy_file(
     }
     let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
     let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
+    if at.expected.is_some() {
+        // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
+        // without its bytes. Some filesystems see to that themselves (ext4, btrfs), others do not (XFS).
+        sync_content(copy).map_err(Failed::replica("write the replica file to its disk"))?;
+    }
     finished(set, Subject::Open(copy), digest, None, unstable)
 }
 

@@ -60,10 +60,8 @@ impl Apply<'_> {
         let (source_fd, replica_fd) = self.open(source, replica)?;
         let seen = match stat::entry_at(source_fd.as_fd(), &job.name) {
             Ok(entry) if entry.kind == Kind::Folder => entry,
-            Ok(_) | Err(Errno::NOENT) => return Err(Failed::Vanished),
-            Err(errno) => {
-                return Err(Failed::Because("look at it in the source", Cause::System(errno), false));
-            }
+            Ok(_) => return Err(Failed::Vanished),
+            Err(errno) => return Err(Failed::source("look at it in the source")(errno)),
         };
         if job.expected.is_none() {
             match place::make_folder(replica_fd.as_fd(), &job.name) {
@@ -109,7 +107,7 @@ impl Apply<'_> {
         match source.open().and_then(|fd| Listing::read(fd.as_fd())) {
             Ok(listing) => self.fill_from(scope, folder, Arc::new(listing), 0),
             Err(errno) => {
-                if !is_gone(errno) {
+                if !(is_gone(errno) && source.has_lost(None, errno)) {
                     let path = folder.pair.path();
                     self.problem(
                         &path,
@@ -180,12 +178,12 @@ impl Apply<'_> {
         }
         match finish_folder(self.context, pair, extent) {
             Ok(Some(set)) => {
-                self.not_set(&pair.path(), set.not_set, "the folder's contents are right");
+                self.not_set(pair, None, set.not_set);
                 set.changed
             }
             Ok(None) => false,
             Err(not_set) => {
-                self.not_set(&pair.path(), Some(not_set), "the folder's contents are right");
+                self.not_set(pair, None, Some(not_set));
                 false
             }
         }

@@ -31,7 +31,7 @@ impl Apply<'_> {
             Ok(None) => None,
             Err(not_set) => Some(not_set),
         };
-        self.not_set(&path, not_set, "its content is right");
+        self.not_set(&job.pair, Some(&job.name), not_set);
     }
 
     /// None when the source has something else there by now, which the next pass sees.

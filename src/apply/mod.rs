@@ -18,7 +18,7 @@ use crate::apply::remove::{Licence, Target, remove};
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
-use crate::fs::{is_gone, stat};
+use crate::fs::stat;
 use crate::monitor::{Feature, Operation, Verb};
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
@@ -190,10 +190,8 @@ impl Apply<'_> {
         let dir = job.pair.source.as_ref()?;
         match dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)) {
             Ok(entry) => Some(entry),
-            Err(errno) if is_gone(errno) => None,
             Err(errno) => {
-                let failed = Failed::Because("look at it in the source", Cause::System(errno), true);
-                self.failed(job, failed);
+                self.failed(job, Failed::source("look at it in the source")(errno));
                 None
             }
         }
@@ -260,11 +258,7 @@ impl Apply<'_> {
     }
 
     fn open(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
-        let source = match source.open() {
-            Err(errno) if is_gone(errno) => return Err(Failed::Vanished),
-            opened => opened
-                .map_err(|errno| Failed::Because("open the source folder", Cause::System(errno), false))?,
-        };
+        let source = source.open().map_err(Failed::source("open the source folder"))?;
         let replica = replica.open().map_err(Failed::replica("open the replica folder"))?;
         Ok((source, replica))
     }
@@ -290,7 +284,7 @@ impl Apply<'_> {
                 "its last copy is kept, which may mix two moments",
             );
         }
-        self.not_set(&path, made.not_set, "its content is right");
+        self.not_set(&job.pair, Some(&job.name), made.not_set);
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
             lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
         }

@@ -5,7 +5,9 @@ use crate::apply::finish::NotSet;
 use crate::apply::{Apply, Job, lock};
 use crate::fs::is_gone;
 use crate::path::RelPath;
+use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
+use std::ffi::CStr;
 use std::sync::atomic::Ordering;
 
 impl Apply<'_> {
@@ -15,11 +17,23 @@ impl Apply<'_> {
                 self.context.check_replica();
             }
             Failed::NotHeld => self.context.left_out(),
+            Failed::Gone(_, errno)
+                if job.pair.source.as_ref().is_none_or(|dir| dir.has_lost(Some(&job.name), errno)) =>
+            {
+                self.context.check_replica();
+            }
             // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the
             // old spelling is in the way of the new one.
             failed if failed.may_pass() && !self.is_last_try.load(Ordering::Relaxed) => {
                 lock(&self.again).push(job.clone());
             }
+            Failed::Gone(action, errno) => self.context.problem(&Problem {
+                path: job.path(),
+                action,
+                cause: Cause::System(errno),
+                consequence: consequence(job),
+                content_unreadable: true,
+            }),
             Failed::Taken => {
                 let reason = "the replica has another entry of that name (do upper and lower case count as the same there?)";
                 self.problem(&job.path(), "put it in its place", Cause::Refused(reason), consequence(job));
@@ -37,13 +51,22 @@ impl Apply<'_> {
         }
     }
 
-    /// Tells what metadata could not be set, if any. A source entry that vanished meanwhile is for the next pass.
-    pub(super) fn not_set(&self, path: &RelPath, not_set: Option<NotSet>, consequence: &'static str) {
+    /// Tells what metadata of a name, or of the folder itself, could not be set, if any. What vanished from the source
+    /// meanwhile is for the next pass.
+    pub(super) fn not_set(&self, pair: &Pair, name: Option<&CStr>, not_set: Option<NotSet>) {
         let Some(NotSet { side, action, errno }) = not_set else { return };
+        let path = name.map_or_else(|| pair.path(), |name| pair.path().join(name));
+        let has_lost = || pair.source.as_ref().is_none_or(|dir| dir.has_lost(name, errno));
         match side {
-            Side::Source if is_gone(errno) => {}
-            Side::Replica if is_gone(errno) => self.context.replica_disturbed(path),
-            Side::Source | Side::Replica => self.problem(path, action, Cause::System(errno), consequence),
+            Side::Source if is_gone(errno) && has_lost() => {}
+            Side::Replica if is_gone(errno) => self.context.replica_disturbed(&path),
+            Side::Source | Side::Replica => {
+                let consequence = match name {
+                    Some(_) => "its content is right",
+                    None => "the folder's contents are right",
+                };
+                self.problem(&path, action, Cause::System(errno), consequence);
+            }
         }
     }
 

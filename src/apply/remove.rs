@@ -49,7 +49,7 @@ impl Licence<'_> {
         let found = match &pair.source {
             Some(dir) => match look {
                 Look::Near => Ok(true),
-                Look::Thorough => is_in_place(dir),
+                Look::Thorough => dir.is_in_place(),
             }
             .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
             None => look_down(context, &pair.path().join(name)).map(Some),
@@ -111,20 +111,6 @@ fn find(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
-}
-
-/// Whether a folder can still be reached from its root under its own name, and every folder above as well.
-fn is_in_place(dir: &Arc<Dir>) -> Result<bool, Errno> {
-    let mut at = dir;
-    while let Some(parent) = at.parent() {
-        match parent.open().and_then(|fd| stat::entry_at(fd.as_fd(), at.name())) {
-            Ok(entry) if entry.id == at.id() => at = parent,
-            Ok(_) => return Ok(false),
-            Err(errno) if is_gone(errno) => return Ok(false),
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(true)
 }
 
 /// What the source has at a path, seen from its root downwards.

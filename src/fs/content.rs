@@ -1,5 +1,6 @@
 //! The bytes of regular files: opening, reading, writing, holes.
 
+use crate::fs::{confirmed, is_unsupported};
 use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::cell::RefCell;
@@ -16,12 +17,12 @@ pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<Ow
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if own {
         // RACE: the file may have changed hands since its facts were read; then the kernel says EPERM.
-        match retry_on_intr(|| openat(folder, name, flags | OFlags::NOATIME, Mode::empty())) {
+        match confirmed(|| openat(folder, name, flags | OFlags::NOATIME, Mode::empty())) {
             Err(Errno::PERM) => {}
             opened => return opened,
         }
     }
-    retry_on_intr(|| openat(folder, name, flags, Mode::empty()))
+    confirmed(|| openat(folder, name, flags, Mode::empty()))
 }
 
 /// Makes a new, empty file that only this user may open.
@@ -63,6 +64,17 @@ pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// Writes the content of a file to its disk.
+///
+/// # Errors
+/// As `fdatasync(2)`; a filesystem that knows no such thing is no error.
+pub fn sync_content(file: BorrowedFd<'_>) -> Result<(), Errno> {
+    match retry_on_intr(|| rustix::fs::fdatasync(file)) {
+        Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => Ok(()),
+        synced => synced,
+    }
 }
 
 /// Sets the length of a file; what is added is a hole.

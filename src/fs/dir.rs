@@ -5,8 +5,9 @@
 //! wide the tree is. Opening again goes down from the nearest ancestor that is still open, one name at a time with
 //! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only arrive at the folder it was.
 
-use crate::entry::{Entry, FileId};
-use crate::fs::stat::entry_of;
+use crate::entry::{Entry, FileId, Kind};
+use crate::fs::stat::{entry_at, entry_of};
+use crate::fs::{confirmed, is_gone};
 use crate::path::RelPath;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -147,6 +148,42 @@ impl Dir {
         entry_of(self.open()?.as_fd())
     }
 
+    /// Whether this folder can still be reached from its root under its own name, and every folder above as well.
+    ///
+    /// # Errors
+    /// As [`Dir::open`] and `statx(2)`.
+    pub fn is_in_place(self: &Arc<Dir>) -> Result<bool, Errno> {
+        let mut at = self;
+        while let Some(parent) = at.parent() {
+            match parent.open().and_then(|fd| entry_at(fd.as_fd(), at.name())) {
+                Ok(entry) if entry.id == at.id() => at = parent,
+                Ok(_) => return Ok(false),
+                Err(errno) if is_gone(errno) => return Ok(false),
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether it is true that something is not in this folder any more, as an error said about `name`, or, without a
+    /// name, about the folder itself. What is still there has not gone, whatever the error said; and what cannot be
+    /// seen is not known to have gone.
+    pub fn has_lost(self: &Arc<Dir>, name: Option<&CStr>, errno: Errno) -> bool {
+        match (self.is_in_place(), name) {
+            (Ok(false), _) => true,
+            (Err(_), _) | (Ok(true), None) => false,
+            (Ok(true), Some(name)) => match self.open().and_then(|fd| entry_at(fd.as_fd(), name)) {
+                // ELOOP and ENOTDIR: another kind of entry has the name.
+                Ok(entry) => match errno {
+                    Errno::LOOP => entry.kind == Kind::Symlink,
+                    Errno::NOTDIR => entry.kind != Kind::Folder,
+                    _ => false,
+                },
+                Err(errno) => is_gone(errno),
+            },
+        }
+    }
+
     fn open_in(self: &Arc<Dir>, parent: BorrowedFd<'_>) -> Result<Arc<OwnedFd>, Errno> {
         let fd = open_folder(parent, &*self.name, FOLDER.union(OFlags::NOFOLLOW))?;
         if entry_of(fd.as_fd())?.id != self.id {
@@ -193,8 +230,8 @@ fn open_folder<P: rustix::path::Arg + Copy>(
     path: P,
     flags: OFlags,
 ) -> Result<OwnedFd, Errno> {
-    match openat(at, path, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => openat(at, path, flags, Mode::empty()),
+    match confirmed(|| openat(at, path, flags | OFlags::NOATIME, Mode::empty())) {
+        Err(Errno::PERM) => confirmed(|| openat(at, path, flags, Mode::empty())),
         opened => opened,
     }
 }
@@ -202,7 +239,6 @@ fn open_folder<P: rustix::path::Arg + Copy>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::stat::entry_at;
     use std::fs;
 
     fn open_descriptors() -> usize {

@@ -1,5 +1,6 @@
 //! The names in one folder, sorted by raw bytes, packed so that a folder of a million entries stays small.
 
+use crate::fs::confirmed;
 use rustix::fs::{RawDir, SeekFrom, seek};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -21,6 +22,10 @@ impl Listing {
     /// # Errors
     /// As `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB.
     pub fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
+        confirmed(|| Listing::read_once(folder))
+    }
+
+    fn read_once(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
         seek(folder, SeekFrom::Start(0))?;
         let mut buffer: Vec<u8> = Vec::with_capacity(64 << 10);
         let mut listing = Listing::default();

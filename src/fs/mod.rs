@@ -34,6 +34,45 @@ pub fn is_unsupported(errno: Errno) -> bool {
     errno == Errno::OPNOTSUPP || errno == Errno::NOTSUP || errno == Errno::NOSYS || errno == Errno::NOTTY
 }
 
+/// Asks once more where the first answer says that something is missing, or was cut short. A disk or a server in trouble
+/// gives such answers to one call and not to the next, and nothing is decided on the word of a single one.
+///
+/// # Errors
+/// As the second answer, or the first where that was another one.
+pub fn confirmed<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    match call() {
+        Err(Errno::NOENT | Errno::STALE | Errno::INTR) => call(),
+        answered => answered,
+    }
+}
+
+/// Asks once more where the first answer says that the filesystem, or the system, does not do such things: that is
+/// learned for a whole filesystem, and one answer is no proof of it.
+///
+/// # Errors
+/// As [`confirmed`].
+pub fn insist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    match call() {
+        Err(errno) if is_unsupported(errno) || matches!(errno, Errno::PERM | Errno::INVAL) => call(),
+        answered => answered,
+    }
+}
+
+/// True when the error says something of this moment and not of the entry: too many open files, too little memory, a
+/// signal, a file handle that a server has forgotten.
+pub fn is_passing(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::AGAIN
+            | Errno::INTR
+            | Errno::MFILE
+            | Errno::NFILE
+            | Errno::NOMEM
+            | Errno::NOBUFS
+            | Errno::STALE
+    )
+}
+
 /// What this process may do.
 pub fn rights() -> Rights {
     let user = rustix::process::geteuid();

@@ -1,5 +1,8 @@
 //! Making, moving and removing names in an open folder.
 
+use crate::entry::Kind;
+use crate::fs::stat::entry_at;
+use crate::fs::{confirmed, insist};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, RenameFlags, flock, renameat_with, syncfs};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -34,15 +37,21 @@ pub fn make_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 /// # Errors
 /// As `symlink(2)`.
 pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    rustix::fs::symlinkat(target, folder, name)
+    insist(|| rustix::fs::symlinkat(target, folder, name))
 }
 
 /// The target of a symbolic link.
 ///
 /// # Errors
-/// As `readlink(2)`; `EINVAL` when the name is no link.
+/// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that.
 pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
-    rustix::fs::readlinkat(folder, name, Vec::new())
+    match confirmed(|| insist(|| rustix::fs::readlinkat(folder, name, Vec::new()))) {
+        // The kernel says both: then it cannot be read, which is not the same as being something else.
+        Err(Errno::INVAL) if entry_at(folder, name).is_ok_and(|entry| entry.kind == Kind::Symlink) => {
+            Err(Errno::IO)
+        }
+        read => read,
+    }
 }
 
 /// Makes a FIFO that only this user may open.
@@ -50,7 +59,7 @@ pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errn
 /// # Errors
 /// As `mknod(2)`.
 pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+    insist(|| rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0))
 }
 
 /// Makes a device node that only this user may open.
@@ -59,7 +68,7 @@ pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 /// As `mknod(2)`.
 pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64) -> Result<(), Errno> {
     let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
-    rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device)
+    insist(|| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device))
 }
 
 /// Makes `new` a further name of the file `old`; a symbolic link is not followed.
@@ -67,7 +76,7 @@ pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64
 /// # Errors
 /// As `link(2)`.
 pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
-    rustix::fs::linkat(from, old, to, new, AtFlags::empty())
+    insist(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()))
 }
 
 /// Renames within a folder, only if the new name is free.
@@ -75,10 +84,10 @@ pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CSt
 /// # Errors
 /// As `renameat2(2)` with `RENAME_NOREPLACE`; `EEXIST` when the name is taken.
 pub fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
-    match renameat_with(folder, old, folder, new, RenameFlags::NOREPLACE) {
+    match insist(|| renameat_with(folder, old, folder, new, RenameFlags::NOREPLACE)) {
         // RACE: this filesystem cannot do it in one step (some network filesystems); a name that appears between the
         // look and the rename is replaced.
-        Err(Errno::INVAL | Errno::NOSYS) => match crate::fs::stat::entry_at(folder, new) {
+        Err(Errno::INVAL | Errno::NOSYS) => match entry_at(folder, new) {
             Err(Errno::NOENT) => rename_over(folder, old, new),
             Ok(_) => Err(Errno::EXIST),
             Err(errno) => Err(errno),
@@ -100,7 +109,7 @@ pub fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(),
 /// # Errors
 /// As `renameat2(2)` with `RENAME_EXCHANGE`; `EINVAL` or `ENOSYS` where the filesystem cannot.
 pub fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), Errno> {
-    renameat_with(folder, one, folder, other, RenameFlags::EXCHANGE)
+    insist(|| renameat_with(folder, one, folder, other, RenameFlags::EXCHANGE))
 }
 
 /// Removes a name that is not a folder.
@@ -108,7 +117,7 @@ pub fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), 
 /// # Errors
 /// As `unlink(2)`.
 pub fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    rustix::fs::unlinkat(folder, name, AtFlags::empty())
+    confirmed(|| rustix::fs::unlinkat(folder, name, AtFlags::empty()))
 }
 
 /// Removes an empty folder.
@@ -116,7 +125,7 @@ pub fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 /// # Errors
 /// As `rmdir(2)`.
 pub fn remove_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR)
+    confirmed(|| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
 }
 
 /// Writes everything of the filesystem that holds `folder` to its disk.

@@ -1,6 +1,7 @@
 //! `statx(2)` as [`Entry`].
 
 use crate::entry::{Entry, FileId, Kind, Timestamp};
+use crate::fs::confirmed;
 use rustix::fs::{
     AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx,
 };
@@ -14,7 +15,7 @@ use std::path::Path;
 /// # Errors
 /// As `statx(2)`.
 pub fn entry_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
-    entry(statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted())?)
+    entry(confirmed(|| statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted()))?)
 }
 
 /// The facts of an open file or folder.
@@ -30,7 +31,7 @@ pub fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
 /// # Errors
 /// As `statx(2)`.
 pub fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
-    entry(statx(CWD, path, AtFlags::empty(), wanted())?)
+    entry(confirmed(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
 }
 
 fn wanted() -> StatxFlags {

@@ -2,6 +2,7 @@
 //! (symbolic links, FIFOs, devices, files without read permission).
 
 use crate::entry::{Entry, Timestamp};
+use crate::fs::insist;
 use crate::fs::stat::{entry_at, entry_of};
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
@@ -40,8 +41,10 @@ impl Subject<'_> {
     pub fn set_owner(self, uid: u32, gid: u32) -> Result<(), Errno> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match self {
-            Subject::Open(fd) => fchown(fd, uid, gid),
-            Subject::Named(folder, name) => chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
+            Subject::Open(fd) => insist(|| fchown(fd, uid, gid)),
+            Subject::Named(folder, name) => {
+                insist(|| chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
+            }
         }
     }
 
@@ -52,7 +55,7 @@ impl Subject<'_> {
     pub fn set_mode(self, mode: u16) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode.into());
         match self {
-            Subject::Open(fd) => fchmod(fd, mode),
+            Subject::Open(fd) => insist(|| fchmod(fd, mode)),
             Subject::Named(folder, name) => {
                 // fchmodat(2) would follow a link that was swapped in. A path descriptor pins the inode, and /proc
                 // leads to exactly that inode.
@@ -61,7 +64,8 @@ impl Subject<'_> {
                 if entry_of(pinned.as_fd())?.kind == crate::entry::Kind::Symlink {
                     return Err(Errno::LOOP);
                 }
-                chmodat(CWD, format!("/proc/self/fd/{}", pinned.as_raw_fd()), mode, AtFlags::empty())
+                let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
+                insist(|| chmodat(CWD, &path, mode, AtFlags::empty()))
             }
         }
     }
@@ -76,8 +80,10 @@ impl Subject<'_> {
             last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: i64::from(mtime.nanoseconds) },
         };
         match self {
-            Subject::Open(fd) => futimens(fd, &times),
-            Subject::Named(folder, name) => utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW),
+            Subject::Open(fd) => insist(|| futimens(fd, &times)),
+            Subject::Named(folder, name) => {
+                insist(|| utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW))
+            }
         }
     }
 
@@ -87,8 +93,11 @@ impl Subject<'_> {
     /// As `listxattr(2)`; `ERANGE` when the buffer is too small.
     pub(super) fn list_attributes(self, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self {
-            Subject::Open(fd) => flistxattr(fd, buffer),
-            Subject::Named(folder, name) => llistxattr(named(folder, name)?, buffer),
+            Subject::Open(fd) => insist(|| flistxattr(fd, &mut *buffer)),
+            Subject::Named(folder, name) => {
+                let path = named(folder, name)?;
+                insist(|| llistxattr(&path, &mut *buffer))
+            }
         }
     }
 
@@ -98,8 +107,11 @@ impl Subject<'_> {
     /// As `getxattr(2)`; `ERANGE` when the buffer is too small.
     pub(super) fn attribute(self, attribute: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self {
-            Subject::Open(fd) => fgetxattr(fd, attribute, buffer),
-            Subject::Named(folder, name) => lgetxattr(named(folder, name)?, attribute, buffer),
+            Subject::Open(fd) => insist(|| fgetxattr(fd, attribute, &mut *buffer)),
+            Subject::Named(folder, name) => {
+                let path = named(folder, name)?;
+                insist(|| lgetxattr(&path, attribute, &mut *buffer))
+            }
         }
     }
 
@@ -109,9 +121,10 @@ impl Subject<'_> {
     /// As `setxattr(2)`.
     pub fn set_attribute(self, attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
         match self {
-            Subject::Open(fd) => fsetxattr(fd, attribute, value, XattrFlags::empty()),
+            Subject::Open(fd) => insist(|| fsetxattr(fd, attribute, value, XattrFlags::empty())),
             Subject::Named(folder, name) => {
-                lsetxattr(named(folder, name)?, attribute, value, XattrFlags::empty())
+                let path = named(folder, name)?;
+                insist(|| lsetxattr(&path, attribute, value, XattrFlags::empty()))
             }
         }
     }

@@ -120,7 +120,7 @@ impl Survey<'_> {
                     (Err(Errno::INVAL), _) => return Verdict::Unknown,
                     (Err(errno), _) => return self.unreadable_source(pair, name, errno),
                     (Ok(_), Err(Errno::INVAL)) => {
-                        self.gone(pair, Side::Replica);
+                        self.gone(pair, Side::Replica, Errno::INVAL);
                         return Verdict::Unknown;
                     }
                     (Ok(_), Err(errno)) => return self.unreadable_replica(pair, errno),
@@ -184,12 +184,11 @@ impl Survey<'_> {
     ) -> Verdict {
         let differences = match self.compare_metadata(pair, (source, replica), Some(subjects)) {
             Ok(differences) => differences,
-            Err((side, errno)) if is_gone(errno) => {
-                self.gone(pair, side);
-                return Verdict::Unknown;
-            }
             Err(failed) => {
                 self.unreadable_attributes(pair, Some(name), failed);
+                if is_gone(failed.1) {
+                    return Verdict::Unknown;
+                }
                 match self.compare_metadata(pair, (source, replica), None) {
                     Ok(differences) => differences,
                     Err(_) => return Verdict::Unknown,

@@ -28,7 +28,7 @@ impl Survey<'_> {
         };
         let replica = match facts_of(replica_dir, replica_fd) {
             Ok(replica) => replica,
-            Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica),
+            Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica, errno),
             Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
         };
         let subjects = replica_fd

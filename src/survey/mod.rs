@@ -94,7 +94,7 @@ impl Survey<'_> {
                 Ok(opened) => Some(opened),
                 // Gone or swapped since it was listed: the next pass sees what has become of it.
                 Err(errno) if is_gone(errno) => {
-                    self.gone(&pair, side);
+                    self.gone(&pair, side, errno);
                     None
                 }
                 Err(errno) => {
@@ -146,7 +146,7 @@ impl Survey<'_> {
         let open = |side: Side, dir: &Option<Arc<Dir>>| match dir.as_ref().map(Dir::open).transpose() {
             Ok(fd) => Some(fd),
             Err(errno) if is_gone(errno) => {
-                self.gone(pair, side);
+                self.gone(pair, side, errno);
                 None
             }
             Err(errno) => {
@@ -317,7 +317,7 @@ impl Survey<'_> {
         } else {
             match self.context.filesystems.of(&replica_child) {
                 Ok(filesystem) => filesystem,
-                Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica),
+                Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica, errno),
                 Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
             }
         };

@@ -9,19 +9,25 @@ use crate::survey::links::Verdict;
 use std::ffi::CStr;
 
 impl Survey<'_> {
-    /// Something is not what it was a moment ago. In the source that is an ordinary day, and the next pass sees what
-    /// has become of it; in the replica nobody else should be at work.
-    pub(super) fn gone(&self, pair: &Pair, side: Side) {
+    /// An error says that a folder is not what it was a moment ago. In the source that is an ordinary day, and the next
+    /// pass sees what has become of it, provided that it is true; in the replica nobody else should be at work.
+    pub(super) fn gone(&self, pair: &Pair, side: Side, errno: Errno) {
         match side {
-            Side::Source => {}
+            Side::Source if pair.source.as_ref().is_none_or(|dir| dir.has_lost(None, errno)) => {}
+            Side::Source => self.unreadable_folder(pair, side, errno),
             Side::Replica => self.context.replica_disturbed(&pair.path()),
         }
+    }
+
+    /// Whether a name of the source is gone, or of another kind by now, as an error says: the next pass sees it.
+    fn has_lost(pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
+        is_gone(errno) && pair.source.as_ref().is_none_or(|dir| dir.has_lost(name, errno))
     }
 
     /// A replica that cannot be read is replaced, unless it is not what it was any more.
     pub(super) fn unreadable_replica(&self, pair: &Pair, errno: Errno) -> Verdict {
         if is_gone(errno) {
-            self.gone(pair, Side::Replica);
+            self.gone(pair, Side::Replica, errno);
             return Verdict::Unknown;
         }
         Verdict::Replace {
@@ -32,8 +38,7 @@ impl Survey<'_> {
     }
 
     pub(super) fn unreadable_source(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
-        // Gone, or another kind by now: the next pass sees it.
-        if !is_gone(errno) {
+        if !Survey::has_lost(pair, Some(name), errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
                 action: "read the source file",
@@ -51,8 +56,10 @@ impl Survey<'_> {
         name: Option<&CStr>,
         (side, errno): (Side, Errno),
     ) {
-        if is_gone(errno) {
-            return self.gone(pair, side);
+        match side {
+            Side::Source if Survey::has_lost(pair, name, errno) => return,
+            Side::Replica if is_gone(errno) => return self.gone(pair, side, errno),
+            Side::Source | Side::Replica => {}
         }
         self.context.problem(&Problem {
             path: name.map_or_else(|| pair.path(), |name| pair.path().join(name)),

@@ -108,6 +108,12 @@ impl Cases {
         *covered.entry(what).or_default().entry(which.to_owned()).or_default() += 1;
     }
 
+    /// How often something of this kind was noted, whatever it was.
+    pub(crate) fn count(&self, what: &'static str) -> usize {
+        let covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
+        covered.get(what).map_or(0, |tried| tried.values().sum())
+    }
+
     /// Tells what was covered and how many checks held; fails when one did not.
     pub(crate) fn finish(self) {
         let covered = self.covered.into_inner().unwrap_or_else(PoisonError::into_inner);

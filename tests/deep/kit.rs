@@ -74,7 +74,11 @@ impl Place {
         Place { folder, source, replica }
     }
 
+    /// A path in the folder around the roots; the folder itself for an empty name.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
+        if name.is_empty() {
+            return self.folder.path().to_path_buf();
+        }
         self.folder.path().join(name)
     }
 

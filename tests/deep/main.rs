@@ -13,13 +13,16 @@
 )]
 
 mod cases;
+mod faults;
 mod filesystems;
 mod full_disk;
+mod kills;
 mod kit;
 mod memory;
 mod real_tree;
 mod stage;
 mod system_calls;
+mod trace;
 mod tree;
 mod verdict;
 
@@ -41,7 +44,9 @@ struct Suite {
     run: fn(),
 }
 
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 7] = [
+    Suite { name: "faults", run: faults::run },
+    Suite { name: "kills", run: kills::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "full_disk", run: full_disk::run },

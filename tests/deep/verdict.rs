@@ -102,7 +102,8 @@ impl Before {
             |model: &Node| model.what == temporary.what && temporary.mode & !(model.mode | 0o600) == 0;
         !matches!(temporary.what, What::File(_))
             || temporary.mode & !0o600 == 0
-            || self.source.nodes.values().any(|(model, _)| is_model(model))
+            // An old entry of another kind lies aside under such a name as it was.
+            || self.source.nodes.values().chain(self.replica.nodes.values()).any(|(model, _)| is_model(model))
     }
 
     /// One pass without any trouble makes everything right, and a second one finds nothing to do.

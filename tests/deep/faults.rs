@@ -1,0 +1,158 @@
+//! Every system call fails once: at each occurrence, with each error that can occur.
+//!
+//! After each: the program has not panicked and does not hang; it claims that the replica matches only if it does;
+//! what went wrong has been told; no good version is lost, nothing is torn (`verdict`); and one pass without trouble
+//! makes everything right.
+
+use crate::cases::{Cases, is_thorough, seed};
+use crate::kit::{Mount, Place, has, may_mount, skip, tell};
+use crate::stage::{self, Scene};
+use crate::trace::{Target, signal_of, tamper, targets};
+use crate::tree::Dice;
+use crate::verdict::Before;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The errors. Not each of them can come from each call on a healthy kernel; but filesystems in user space, network
+/// filesystems and security modules return whatever they like, and none of it may do harm.
+const ERRORS: [&str; 13] = [
+    "EIO",
+    "ENOSPC",
+    "EDQUOT",
+    "EACCES",
+    "EPERM",
+    "EROFS",
+    "EMFILE",
+    "ENOMEM",
+    "ENOENT",
+    "ESTALE",
+    "EINTR",
+    "EINVAL",
+    "EOPNOTSUPP",
+];
+
+/// Calls by which the language's own runtime gets memory, threads and random numbers. It gives up where they fail, in
+/// ways that are not ours to choose (a panic, an abort): it has to be without harm, but not without noise.
+const OF_THE_RUNTIME: [&str; 3] = ["mmap", "clone3", "getrandom"];
+
+/// In the short form about so many checks of each call and scene are made, spread over its occurrences and the errors.
+pub(crate) const SAMPLE: usize = 30;
+
+/// For checks whose call was not made that often in their run.
+pub(crate) const NOT_REACHED: &str = "not reached in this run";
+
+struct Fault {
+    scene: Scene,
+    target: Target,
+    error: &'static str,
+}
+
+impl Fault {
+    fn name(&self) -> String {
+        format!("{:?}: {} {}", self.scene, self.target, self.error)
+    }
+}
+
+pub(crate) fn run() {
+    if !has("strace") {
+        return skip("faults", "strace is not installed");
+    }
+    let (scratch, _mount) = scratch();
+    let cases = Cases::new("faults");
+    let mut faults = Vec::new();
+    for scene in [Scene::Old, Scene::None, Scene::Same] {
+        let all = sampled(scene, scratch.path(), SAMPLE, |target| {
+            ERRORS.map(|error| Fault { scene, target: target.clone(), error }).into()
+        });
+        faults.extend(all.into_iter().filter(|fault| cases.wants(&fault.name())));
+    }
+    cases.run_all(&faults, Fault::name, |fault| check(fault, scratch.path(), &cases));
+    assert_reached(&cases, "calls");
+    cases.finish();
+}
+
+/// A place that is quick, if this machine lets us make one.
+pub(crate) fn scratch() -> (tempfile::TempDir, Option<Mount>) {
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let mount = may_mount().then(|| Mount::tmpfs(folder.path(), "size=4g"));
+    (folder, mount)
+}
+
+/// What is to be tried at the calls of a scene: everything, or in the short form about `most` of each call.
+pub(crate) fn sampled<T>(
+    scene: Scene,
+    scratch: &Path,
+    most: usize,
+    tried: impl Fn(&Target) -> Vec<T>,
+) -> Vec<T> {
+    let place = Place::below(scratch);
+    stage::set(&place, scene);
+    let mut kinds: BTreeMap<String, Vec<Target>> = BTreeMap::new();
+    for target in targets(&place) {
+        kinds.entry(target.call.clone()).or_default().push(target);
+    }
+    let made: Vec<String> = kinds.iter().map(|(call, targets)| format!("{call} {}", targets.len())).collect();
+    tell(&format!("{scene:?}: occurrences: {}", made.join(", ")));
+    let mut sample = Vec::new();
+    for targets in kinds.into_values() {
+        let all: Vec<T> = targets.iter().flat_map(&tried).collect();
+        if is_thorough() || all.len() <= most {
+            sample.extend(all);
+            continue;
+        }
+        // A stride that shares no factor with the number of errors meets each of them in turn.
+        let mut stride = all.len() / most;
+        while stride % ERRORS.len() == 0 {
+            stride += 1;
+        }
+        let offset = Dice(seed()).below(stride);
+        sample.extend(all.into_iter().skip(offset).step_by(stride));
+    }
+    sample
+}
+
+/// A run may make fewer calls than the one that was recorded; but a suite that hits nothing proves nothing.
+pub(crate) fn assert_reached(cases: &Cases, what: &'static str) {
+    cases.run("nine of ten calls that were aimed at were hit", || {
+        let (hit, missed) = (cases.count(what), cases.count(NOT_REACHED));
+        assert!(hit >= 9 * missed, "{hit} were hit and {missed} were not");
+    });
+}
+
+fn check(fault: &Fault, scratch: &Path, cases: &Cases) {
+    let place = Place::below(scratch);
+    stage::set(&place, fault.scene);
+    let before = Before::of(&place);
+    let ended = tamper(&place, &fault.target, &format!("error={}", fault.error));
+    let Some(hit) = ended.hits.first() else {
+        return cases.cover(NOT_REACHED, &fault.target.call);
+    };
+    let context = || format!("after {hit}\n{} {:?}", ended.said, ended.pass.told());
+    let code = ended.status.code();
+    let is_noisy = ended.said.contains("panicked") || signal_of(ended.status).is_some();
+    if is_noisy && OF_THE_RUNTIME.contains(&fault.target.call.as_str()) {
+        cases.cover("ended by the runtime, without harm", &fault.target.call);
+        before.check(&place, false);
+        return before.heals(&place);
+    }
+    assert!(!is_noisy, "it panicked, or a signal ended it {}", context());
+    let told = ended.pass.events.iter().any(|event| event["event"] == "problem" || event["level"] == "error");
+    match code {
+        Some(0) => {}
+        // The loader of the program was hit.
+        Some(127) => return cases.cover("not even started", &fault.target.call),
+        Some(1 | 23) => assert!(told || !ended.said.is_empty(), "exit {code:?} and not a word {}", context()),
+        code => panic!("exit {code:?} {}", context()),
+    }
+    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        before.check(&place, code == Some(0));
+        before.heals(&place);
+    }));
+    if let Err(cause) = verdict {
+        let cause = cause.downcast_ref::<String>().cloned().unwrap_or_default();
+        panic!("{cause}\nexit {code:?} {}", context());
+    }
+    cases.cover("calls", &fault.target.call);
+    cases.cover("errors", fault.error);
+    cases.cover("exit codes", &format!("{}", code.unwrap_or(-1)));
+}
