@@ -5,7 +5,7 @@
 //! makes everything right.
 
 use crate::cases::{Cases, is_thorough, seed};
-use crate::kit::{Mount, Place, has, may_mount, skip, tell};
+use crate::kit::{Mount, Place, has, may_be_user, may_mount, skip, tell};
 use crate::stage::{self, Scene};
 use crate::trace::{Target, signal_of, tamper, targets};
 use crate::tree::Dice;
@@ -60,7 +60,7 @@ pub(crate) fn run() {
     let (scratch, _mount) = scratch();
     let cases = Cases::new("faults");
     let mut faults = Vec::new();
-    for scene in [Scene::Old, Scene::None, Scene::Same] {
+    for scene in scenes(&[Scene::Old, Scene::None, Scene::Same, Scene::Ordinary]) {
         let all = sampled(scene, scratch.path(), SAMPLE, |target| {
             ERRORS.map(|error| Fault { scene, target: target.clone(), error }).into()
         });
@@ -78,6 +78,15 @@ pub(crate) fn scratch() -> (tempfile::TempDir, Option<Mount>) {
     (folder, mount)
 }
 
+/// The scenes that this machine can set.
+pub(crate) fn scenes(wanted: &[Scene]) -> Vec<Scene> {
+    let may_be_user = may_be_user();
+    if !may_be_user {
+        skip("runs as an ordinary user", "that needs root, setpriv, and a program that everybody may read");
+    }
+    wanted.iter().copied().filter(|scene| *scene != Scene::Ordinary || may_be_user).collect()
+}
+
 /// What is to be tried at the calls of a scene: everything, or in the short form about `most` of each call.
 pub(crate) fn sampled<T>(
     scene: Scene,
@@ -85,8 +94,8 @@ pub(crate) fn sampled<T>(
     most: usize,
     tried: impl Fn(&Target) -> Vec<T>,
 ) -> Vec<T> {
-    let place = Place::below(scratch);
-    stage::set(&place, scene);
+    let mut place = Place::below(scratch);
+    stage::set(&mut place, scene);
     let mut kinds: BTreeMap<String, Vec<Target>> = BTreeMap::new();
     for target in targets(&place) {
         kinds.entry(target.call.clone()).or_default().push(target);
@@ -120,8 +129,8 @@ pub(crate) fn assert_reached(cases: &Cases, what: &'static str) {
 }
 
 fn check(fault: &Fault, scratch: &Path, cases: &Cases) {
-    let place = Place::below(scratch);
-    stage::set(&place, fault.scene);
+    let mut place = Place::below(scratch);
+    stage::set(&mut place, fault.scene);
     let before = Before::of(&place);
     let ended = tamper(&place, &fault.target, &format!("error={}", fault.error));
     let Some(hit) = ended.hits.first() else {

@@ -4,7 +4,7 @@
 //! right and leaves no temporary behind.
 
 use crate::cases::{Cases, is_thorough, seed};
-use crate::faults::{NOT_REACHED, SAMPLE, assert_reached, sampled, scratch};
+use crate::faults::{NOT_REACHED, SAMPLE, assert_reached, sampled, scenes, scratch};
 use crate::kit::{Place, Running, has, skip};
 use crate::stage::{self, Scene};
 use crate::support::Tree;
@@ -33,7 +33,7 @@ pub(crate) fn run() {
     let cases = Cases::new("kills");
     if has("strace") {
         let mut deaths = Vec::new();
-        for scene in [Scene::Old, Scene::None] {
+        for scene in scenes(&[Scene::Old, Scene::None, Scene::Ordinary]) {
             let all = sampled(scene, scratch, SAMPLE, |target| vec![Death { scene, target: target.clone() }]);
             deaths.extend(all.into_iter().filter(|death| cases.wants(&name(death))));
         }
@@ -58,8 +58,8 @@ fn name(death: &Death) -> String {
 }
 
 fn at_a_call(death: &Death, scratch: &Path, cases: &Cases) {
-    let place = Place::below(scratch);
-    stage::set(&place, death.scene);
+    let mut place = Place::below(scratch);
+    stage::set(&mut place, death.scene);
     let before = Before::of(&place);
     let ended = tamper(&place, &death.target, "signal=KILL");
     if signal_of(ended.status) != Some(KILL) {

@@ -54,12 +54,33 @@ pub(crate) fn try_sh(program: &str, arguments: &[&OsStr]) -> Result<(), String> 
     Err(format!("{program}: {}", told.trim().lines().next().unwrap_or("failed")))
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_file-sync");
+
+/// Runs a program, given as further arguments, as an ordinary user.
+fn as_user() -> Command {
+    let mut command = Command::new("setpriv");
+    command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]);
+    command
+}
+
+/// Whether the program can be run as an ordinary user, who has to be able to read it.
+pub(crate) fn may_be_user() -> bool {
+    let mut version = as_user();
+    version.args([PROGRAM, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
+    is_root() && version.status().is_ok_and(|status| status.success())
+}
+
 /// Two roots, a log, and the folder around them, which is removed at the end.
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
     pub(crate) source: PathBuf,
     pub(crate) replica: PathBuf,
+    /// The program runs as an ordinary user.
+    pub(crate) as_user: bool,
 }
+
+/// An ordinary user, and his group.
+pub(crate) const USER: u32 = 65534;
 
 impl Place {
     pub(crate) fn new() -> Place {
@@ -71,7 +92,7 @@ impl Place {
         let folder = tempfile::tempdir_in(parent).expect("a scratch folder");
         let (source, replica) = (folder.path().join("source"), folder.path().join("replica"));
         fs::create_dir(&source).expect("created");
-        Place { folder, source, replica }
+        Place { folder, source, replica, as_user: false }
     }
 
     /// A path in the folder around the roots; the folder itself for an empty name.
@@ -84,14 +105,25 @@ impl Place {
 
     /// file-sync for these roots, with a JSON log; nothing is shown.
     pub(crate) fn file_sync(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_file-sync"));
+        let mut command = self.for_user(Command::new(PROGRAM));
         self.add_arguments(&mut command, arguments);
         command
     }
 
+    /// The command, or what runs it as an ordinary user.
+    fn for_user(&self, command: Command) -> Command {
+        if !self.as_user {
+            return command;
+        }
+        let mut wrapped = as_user();
+        wrapped.arg(command.get_program()).args(command.get_args());
+        wrapped
+    }
+
     /// The same, run by another program (`strace`, a shell).
-    pub(crate) fn file_sync_under(&self, mut wrapper: Command, arguments: &[&str]) -> Command {
-        wrapper.arg(env!("CARGO_BIN_EXE_file-sync"));
+    pub(crate) fn file_sync_under(&self, wrapper: Command, arguments: &[&str]) -> Command {
+        let mut wrapper = self.for_user(wrapper);
+        wrapper.arg(PROGRAM);
         self.add_arguments(&mut wrapper, arguments);
         wrapper
     }

@@ -1,11 +1,11 @@
 //! A small pair of trees in which a pass has everything to do: the stage for faults, kills and stops.
 
-use crate::kit::{Place, is_root};
+use crate::kit::{Place, USER, is_root};
 use crate::support::{access_list, chmod, link, make_node, set_attribute, set_mtime};
 use crate::tree::Dice;
 use rustix::fs::{FileType, makedev};
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt, lchown, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, lchown, symlink};
 use std::path::Path;
 
 /// What the replica is before the pass.
@@ -17,24 +17,46 @@ pub(crate) enum Scene {
     None,
     /// It matches.
     Same,
+    /// As `Old`; but everything belongs to an ordinary user, who also runs the program.
+    Ordinary,
 }
 
 /// Fills the source and the replica of a place, and a folder beside them that nothing may touch.
-pub(crate) fn set(place: &Place, scene: Scene) {
+pub(crate) fn set(place: &mut Place, scene: Scene) {
     let outside = place.path("outside");
     fs::create_dir(&outside).expect("created");
     fs::write(outside.join("treasure"), "nobody may touch this").expect("written");
-    build(&place.source, true);
+    let by_root = is_root() && scene != Scene::Ordinary;
+    build(&place.source, true, by_root);
     match scene {
-        Scene::Old => {
+        Scene::Old | Scene::Ordinary => {
             fs::create_dir(&place.replica).expect("created");
-            build(&place.replica, false);
+            build(&place.replica, false, by_root);
         }
         Scene::None => {}
         Scene::Same => {
             fs::create_dir(&place.replica).expect("created");
-            build(&place.replica, true);
+            build(&place.replica, true, by_root);
         }
+    }
+    if scene == Scene::Ordinary {
+        place.as_user = true;
+        give(place.folder.path());
+    }
+}
+
+/// Gives a tree to the ordinary user, as it is otherwise.
+fn give(path: &Path) {
+    let facts = fs::symlink_metadata(path).expect("there");
+    lchown(path, Some(USER), Some(USER)).expect("an owner");
+    if facts.is_dir() {
+        for entry in fs::read_dir(path).expect("readable") {
+            give(&entry.expect("readable").path());
+        }
+    }
+    if !facts.is_symlink() {
+        // A new owner costs a file its set-user-ID bit.
+        chmod(path, facts.mode() & 0o7777).expect("a mode");
     }
 }
 
@@ -45,13 +67,22 @@ fn file(path: &Path, seed: u64, size: usize, mode: u32, time: i64) {
 }
 
 /// One version of the tree: the new one, or the old.
-fn build(root: &Path, is_new: bool) {
+fn build(root: &Path, is_new: bool, by_root: bool) {
     let at = |name: &str| root.join(name);
     let version = u64::from(is_new);
     let time = if is_new { 1_700_000_000 } else { 1_600_000_000 };
-    for folder in
-        ["same", "same/deep", "same/deep/er", "changed", "meta", "meta/folder", "links", "kinds", "special"]
-    {
+    for folder in [
+        "same",
+        "same/deep",
+        "same/deep/er",
+        "changed",
+        "meta",
+        "meta/folder",
+        "links",
+        "kinds",
+        "special",
+        "closed",
+    ] {
         fs::create_dir(at(folder)).expect("created");
     }
     file(&at("same/one"), 1, 700, 0o644, 1);
@@ -78,6 +109,11 @@ fn build(root: &Path, is_new: bool) {
     set_attribute(&at("meta/list"), "system.posix_acl_access", &access_list(1000 + u32::from(is_new), 5))
         .expect("an access list");
     file(&at("meta/folder/file"), 64, 50, 0o644, 8);
+
+    // A folder that not even its owner may write to.
+    file(&at("closed/changed"), 93 + version, 500, 0o444, time);
+    file(&at(if is_new { "closed/comes" } else { "closed/goes" }), 95, 500, 0o400, 30);
+    chmod(&at("closed"), 0o555).expect("a mode");
 
     // Groups of hard links: as it is, to be made, to be broken.
     file(&at("links/a1"), 70, 300, 0o644, 9);
@@ -122,12 +158,14 @@ fn build(root: &Path, is_new: bool) {
         file(&at("extra"), 91, 100, 0o644, 23);
         file(&at(".file-sync-0123456789abcdef0123456789abcdef.tmp"), 92, 100, 0o600, 24);
     }
-    if is_root() {
+    if by_root {
         as_root(root, is_new);
     }
     // Folders last: what is made in them changes their times.
     for (number, folder) in
-        ["same/deep/er", "same/deep", "same", "changed", "links", "kinds", "special"].iter().enumerate()
+        ["same/deep/er", "same/deep", "same", "changed", "links", "kinds", "special", "closed"]
+            .iter()
+            .enumerate()
     {
         set_mtime(&at(folder), 1000 + number as i64, 5).expect("a time");
     }
