@@ -54,8 +54,12 @@ impl Subject<'_> {
     /// As `fchmod(2)`.
     pub fn set_mode(self, mode: u16) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode.into());
+        insist(|| self.set_mode_once(mode))
+    }
+
+    fn set_mode_once(self, mode: Mode) -> Result<(), Errno> {
         match self {
-            Subject::Open(fd) => insist(|| fchmod(fd, mode)),
+            Subject::Open(fd) => fchmod(fd, mode),
             Subject::Named(folder, name) => {
                 // fchmodat(2) would follow a link that was swapped in. A path descriptor pins the inode, and /proc
                 // leads to exactly that inode.
@@ -65,7 +69,7 @@ impl Subject<'_> {
                     return Err(Errno::LOOP);
                 }
                 let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());
-                insist(|| chmodat(CWD, &path, mode, AtFlags::empty()))
+                chmodat(CWD, &path, mode, AtFlags::empty())
             }
         }
     }
