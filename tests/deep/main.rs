@@ -21,11 +21,16 @@ mod kit;
 mod memory;
 mod real_tree;
 mod stage;
+mod stories;
 mod system_calls;
 mod trace;
 mod tree;
 mod verdict;
 
+#[path = "../support/edits.rs"]
+mod edits;
+#[path = "../support/story.rs"]
+mod story;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -33,6 +38,7 @@ use cases::{ONLY, SEED, TALLY};
 use kit::is_root;
 use std::env::{args, current_exe, var_os};
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -61,6 +67,12 @@ fn main() -> ExitCode {
     {
         let suite = SUITES.iter().find(|suite| suite.name == name).expect("a suite");
         (suite.run)();
+        return ExitCode::SUCCESS;
+    }
+    if let [word, folder] = arguments.as_slice()
+        && word == "--stories"
+    {
+        stories::play_here(Path::new(folder));
         return ExitCode::SUCCESS;
     }
     if var_os("FILE_SYNC_DEEP").is_none() {
