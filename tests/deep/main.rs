@@ -13,13 +13,18 @@
 )]
 
 mod cases;
+mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
 mod kills;
 mod kit;
+mod lost_mounts;
 mod memory;
+mod outputs;
+mod paused;
 mod real_tree;
+mod refusals;
 mod stage;
 mod stories;
 mod system_calls;
@@ -50,11 +55,12 @@ struct Suite {
     run: fn(),
 }
 
-const SUITES: [Suite; 7] = [
+const SUITES: [Suite; 8] = [
     Suite { name: "faults", run: faults::run },
     Suite { name: "kills", run: kills::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
+    Suite { name: "failing_disks", run: failing_disks::run },
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "real_tree", run: real_tree::run },
     Suite { name: "memory", run: memory::run },
