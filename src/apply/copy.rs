@@ -102,7 +102,8 @@ pub struct Made {
 /// # Errors
 /// See [`Failed`]; nothing is left behind.
 pub fn make_entry(context: &Context<'_>, at: Destination<'_>, source: &Entry) -> Result<Made, Failed> {
-    let temporary = place::temporary_name().map_err(Failed::replica("find a name for a temporary"))?;
+    let temporary =
+        place::temporary_name(at.replica).map_err(Failed::replica("make a temporary in the replica"))?;
     let made = match source.kind {
         Kind::File => copy_file(context, at, source, &temporary),
         Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
@@ -164,7 +165,7 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
         Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
             // This filesystem cannot exchange: the old entry steps aside first. If the program is killed in between,
             // both versions exist, but none under its name, until the next pass.
-            let aside = place::temporary_name().map_err(Failed::replica(ACTION))?;
+            let aside = place::temporary_name(folder).map_err(Failed::replica(ACTION))?;
             place::rename_to_free(folder, at.name, &aside).map_err(Failed::replica(ACTION))?;
             match place::rename_to_free(folder, temporary, at.name) {
                 Ok(()) => Ok(Some(aside)),
@@ -234,7 +235,7 @@ fn make_special(
 }
 
 fn can_make_files(folder: BorrowedFd<'_>) -> bool {
-    let Ok(name) = place::temporary_name() else { return false };
+    let Ok(name) = place::temporary_name(folder) else { return false };
     create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok())
 }
 

@@ -69,7 +69,7 @@ impl Apply<'_> {
                 made => made.map_err(Failed::replica(ACTION))?,
             }
         } else {
-            let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
+            let temporary = place::temporary_name(replica_fd.as_fd()).map_err(Failed::replica(ACTION))?;
             place::make_folder(replica_fd.as_fd(), &temporary).map_err(Failed::replica(ACTION))?;
             let at = Destination {
                 source: source_fd.as_fd(),

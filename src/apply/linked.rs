@@ -59,7 +59,7 @@ impl Apply<'_> {
         let Some(replica) = &job.pair.replica else { return Ok(()) };
         let folder = replica.open().map_err(failed)?;
         let from = anchor.folder.open().map_err(failed)?;
-        let temporary = place::temporary_name().map_err(failed)?;
+        let temporary = place::temporary_name(folder.as_fd()).map_err(failed)?;
         match place::make_link(from.as_fd(), &anchor.name, folder.as_fd(), &temporary) {
             Ok(()) => {}
             // Too many links, or another mount.
@@ -136,7 +136,9 @@ impl Apply<'_> {
 /// Whether EPERM says something of one file (immutable, somebody else's) and not of the filesystem: a file that was just
 /// made here can be linked.
 fn can_link(folder: BorrowedFd<'_>) -> bool {
-    let (Ok(one), Ok(other)) = (place::temporary_name(), place::temporary_name()) else { return false };
+    let (Ok(one), Ok(other)) = (place::temporary_name(folder), place::temporary_name(folder)) else {
+        return false;
+    };
     let Ok(_) = create_private(folder, &one) else { return true };
     let linked = place::make_link(folder, &one, folder, &other);
     discard(folder, &one);

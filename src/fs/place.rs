@@ -1,7 +1,7 @@
 //! Making, moving and removing names in an open folder.
 
 use crate::entry::Kind;
-use crate::fs::stat::entry_at;
+use crate::fs::stat::{entry_at, is_append_only};
 use crate::fs::{confirmed, insist};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, RenameFlags, flock, renameat_with, syncfs};
 use rustix::io::{Errno, retry_on_intr};
@@ -9,11 +9,15 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
-/// A name that nobody can guess and that no other entry has: 128 random bits.
+/// A name for a temporary in a folder, which nobody can guess and no other entry has: 128 random bits.
 ///
 /// # Errors
-/// As `getrandom(2)`.
-pub fn temporary_name() -> Result<CString, Errno> {
+/// As `getrandom(2)`. `EPERM` for an append-only folder (chattr(1)): a temporary could be made there, but neither renamed
+/// nor removed, so that each pass would leave one more.
+pub fn temporary_name(folder: BorrowedFd<'_>) -> Result<CString, Errno> {
+    if is_append_only(folder) {
+        return Err(Errno::PERM);
+    }
     let mut random = [0; 16];
     let mut filled = 0;
     while filled < random.len() {

@@ -34,6 +34,13 @@ pub fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
     entry(confirmed(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
 }
 
+/// Whether things can be added to an open folder and neither renamed nor removed (`chattr +a`). False where the
+/// filesystem does not say.
+pub fn is_append_only(folder: BorrowedFd<'_>) -> bool {
+    statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())
+        .is_ok_and(|facts| facts.stx_attributes.contains(StatxAttributes::APPEND))
+}
+
 fn wanted() -> StatxFlags {
     StatxFlags::BASIC_STATS | StatxFlags::BTIME
 }

@@ -3,7 +3,10 @@
 //! and again a second pass that finds nothing.
 
 use crate::cases::Cases;
+use crate::edits::Limits;
 use crate::kit::{Mount, Place, has, may_mount, skip, tell};
+use crate::stories::Stage;
+use crate::support::{Tree, assert_same};
 use crate::tree::{Abilities, edit, every_kind};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -13,11 +16,11 @@ use std::path::Path;
 const EVERYTHING: Abilities = Abilities { attributes: true, any_name: true };
 
 /// A filesystem in an image file.
-struct Image {
-    name: &'static str,
-    size: u64,
-    mkfs: &'static [&'static str],
-    mount: &'static [&'static str],
+pub(crate) struct Image {
+    pub(crate) name: &'static str,
+    pub(crate) size: u64,
+    pub(crate) mkfs: &'static [&'static str],
+    pub(crate) mount: &'static [&'static str],
 }
 
 /// Those that hold everything but what is said in `lacks`.
@@ -72,6 +75,14 @@ const ABLE: [(Image, &[&str]); 5] = [
 /// For a FUSE program that takes block devices only. The loop device goes when nobody has it open any more.
 const FUSE_BLOCK: &str = r#"device=$(losetup --find --show "$1") && { "$0" "$device" "$2"; code=$?; losetup -d "$device"; exit $code; }"#;
 
+/// Upper and lower case count as the same, and every file belongs to root.
+pub(crate) const EXFAT_FUSE: Image = Image {
+    name: "exfat-fuse",
+    size: 256 << 20,
+    mkfs: &["mkfs.exfat"],
+    mount: &["sh", "-c", FUSE_BLOCK, "mount.exfat-fuse"],
+};
+
 /// Those that lack a lot. The kernel's own vfat and exfat come first; where the kernel has none, programs stand in.
 const UNABLE: [Image; 5] = [
     Image {
@@ -86,12 +97,7 @@ const UNABLE: [Image; 5] = [
         mkfs: &["mkfs.exfat"],
         mount: &["mount", "-t", "exfat", "-o", "loop"],
     },
-    Image {
-        name: "exfat-fuse",
-        size: 256 << 20,
-        mkfs: &["mkfs.exfat"],
-        mount: &["sh", "-c", FUSE_BLOCK, "mount.exfat-fuse"],
-    },
+    EXFAT_FUSE,
     Image { name: "ntfs-3g", size: 256 << 20, mkfs: &["mkfs.ntfs", "-q", "-F"], mount: &["ntfs-3g"] },
     Image {
         name: "ntfs-3g with permissions",
@@ -116,21 +122,115 @@ pub(crate) fn run() {
     for image in &UNABLE {
         cases.run(&format!("every kind of entry on {}", image.name), || on_unable(image));
     }
+    cases.run("every kind of entry on overlayfs", on_overlay);
+    cases.run("entries that an overlayfs has below are changed above", below_an_overlay);
+    stories(&cases);
     cases.finish();
 }
 
-fn mounted(place: &Place, image: &Image) -> Result<Mount, String> {
-    let [mkfs, mkfs_options @ ..] = image.mkfs else { return Err("no mkfs".into()) };
-    let [mount, mount_options @ ..] = image.mount else { return Err("no mount".into()) };
-    for program in [mkfs, mount] {
-        if !has(program) {
-            return Err(format!("{program} is not installed"));
+/// Random stories on each of them, in every direction.
+fn stories(cases: &Cases) {
+    let memory = Place::new();
+    let _memory = Mount::tmpfs(&memory.path("memory"), "size=2g,mode=1777");
+    let elsewhere = memory.path("memory");
+    Stage { name: "tmpfs", at: &elsewhere, elsewhere: &elsewhere, limits: Limits::None }.play_all(cases);
+    let images =
+        ABLE.iter().filter(|(_, lacks)| lacks.is_empty()).map(|(image, _)| (image, Limits::Until2400));
+    for (image, limits) in images.chain(UNABLE.iter().map(|image| (image, Limits::PlainNames))) {
+        let place = Place::below(&elsewhere);
+        let name = image.name;
+        match mounted(&place, image) {
+            Ok(_mount) => {
+                Stage { name, at: &place.path("mnt"), elsewhere: &elsewhere, limits }.play_all(cases);
+            }
+            Err(why) => skip(&format!("stories on {name}"), &why),
         }
+    }
+    let place = Place::below(&elsewhere);
+    match overlay(&place, "index=off") {
+        Ok(_mount) => {
+            let limits = Limits::None;
+            Stage { name: "overlayfs", at: &place.path("mnt"), elsewhere: &elsewhere, limits }
+                .play_all(cases);
+        }
+        Err(why) => skip("stories on overlayfs", &why),
+    }
+}
+
+/// An overlayfs: below is the folder `lower`, above a folder that begins empty; both lie where the place lies.
+fn overlay(place: &Place, options: &str) -> Result<Mount, String> {
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.path(name));
+    for folder in [&lower, &upper, &work] {
+        fs::create_dir_all(folder).expect("created");
+    }
+    let folders = format!("lowerdir={},upperdir={}", lower.display(), upper.display());
+    let options = format!("{folders},workdir={},{options}", work.display());
+    let arguments = ["-t", "overlay", "-o", &options, "overlay"].map(OsStr::new);
+    Mount::new(&place.path("mnt"), "mount", &arguments)
+}
+
+fn on_overlay() {
+    let memory = Place::new();
+    let _memory = Mount::tmpfs(&memory.path("memory"), "size=1g");
+    let mut place = Place::below(&memory.path("memory"));
+    match overlay(&place, "index=off") {
+        Ok(_mount) => both_ways("overlayfs", &mut place, &[]),
+        Err(why) => skip("overlayfs", &why),
+    }
+}
+
+/// The replica is below the overlay when the first pass over it begins, so that every change copies up, every deletion
+/// is a whiteout, and changing one name of a file that has several breaks the link. What lies below stays as it is.
+fn below_an_overlay() {
+    let memory = Place::new();
+    let _memory = Mount::tmpfs(&memory.path("memory"), "size=1g");
+    for options in ["index=off", "index=on", "index=off,redirect_dir=on"] {
+        let mut place = Place::below(&memory.path("memory"));
+        place.replica = place.path("lower").join("replica");
+        every_kind(&place.source, EVERYTHING);
+        assert_eq!(place.pass(&[]).code, Some(0));
+        let below = Tree::of(&place.replica).stamped();
+        let lower = place.replica.clone();
+        let _mount = match overlay(&place, options) {
+            Ok(mount) => mount,
+            Err(why) => return skip(&format!("overlayfs with {options}"), &why),
+        };
+        place.replica = place.path("mnt").join("replica");
+        edit(&place.source, &place.replica, EVERYTHING);
+        place.passes(3);
+        if !options.contains("redirect_dir=on") {
+            // Such an overlay refuses to move a folder from below, so nothing can be exchanged with it.
+            let stuck = place.pass(&[]);
+            let problems: Vec<_> =
+                stuck.of("problem").map(|it| (it["path"].as_str(), it["errno"].as_u64())).collect();
+            assert_eq!((stuck.code, problems), (Some(23), vec![(Some("empty"), Some(18))]), "{options}");
+            fs::remove_dir(place.replica.join("empty")).expect("removed");
+            assert_eq!(place.pass(&[]).code, Some(0), "{options}");
+        }
+        place.assert_in_step(options);
+        assert_same("what lies below changed", &below, &Tree::of(&lower).stamped());
+    }
+}
+
+/// A new filesystem, mounted.
+pub(crate) fn mounted(place: &Place, image: &Image) -> Result<Mount, String> {
+    let [mkfs, options @ ..] = image.mkfs else { return Err("no mkfs".into()) };
+    if !has(mkfs) {
+        return Err(format!("{mkfs} is not installed"));
     }
     let file = place.path("image");
     File::create(&file).and_then(|made| made.set_len(image.size)).map_err(|error| error.to_string())?;
-    crate::kit::try_sh(mkfs, &words(mkfs_options, &file))?;
-    Mount::new(&place.path("mnt"), mount, &words(mount_options, &file))
+    crate::kit::try_sh(mkfs, &words(options, &file))?;
+    mounted_again(place, image)
+}
+
+/// The filesystem that [`mounted`] has made.
+pub(crate) fn mounted_again(place: &Place, image: &Image) -> Result<Mount, String> {
+    let [mount, options @ ..] = image.mount else { return Err("no mount".into()) };
+    if !has(mount) {
+        return Err(format!("{mount} is not installed"));
+    }
+    Mount::new(&place.path("mnt"), mount, &words(options, &place.path("image")))
 }
 
 fn words<'a>(options: &'a [&'a str], file: &'a Path) -> Vec<&'a OsStr> {

@@ -75,6 +75,7 @@ pub(crate) struct Place {
     pub(crate) folder: TempDir,
     pub(crate) source: PathBuf,
     pub(crate) replica: PathBuf,
+    pub(crate) log: PathBuf,
     /// The program runs as an ordinary user.
     pub(crate) as_user: bool,
 }
@@ -92,7 +93,8 @@ impl Place {
         let folder = tempfile::tempdir_in(parent).expect("a scratch folder");
         let (source, replica) = (folder.path().join("source"), folder.path().join("replica"));
         fs::create_dir(&source).expect("created");
-        Place { folder, source, replica, as_user: false }
+        let log = folder.path().join("log");
+        Place { folder, source, replica, log, as_user: false }
     }
 
     /// A path in the folder around the roots; the folder itself for an empty name.
@@ -130,7 +132,7 @@ impl Place {
 
     fn add_arguments(&self, command: &mut Command, arguments: &[&str]) {
         command.arg("--source").arg(&self.source).arg("--replica").arg(&self.replica);
-        command.arg("--log_file").arg(self.log()).arg("--quiet");
+        command.arg("--log_file").arg(&self.log).arg("--quiet");
         if !arguments.contains(&"--log-format") {
             command.args(["--log-format", "json"]);
         }
@@ -139,13 +141,9 @@ impl Place {
         command.env_remove("NOTIFY_SOCKET");
     }
 
-    fn log(&self) -> PathBuf {
-        self.path("log")
-    }
-
     /// The log as it is now, line by line; a line that is just being written is left out.
     pub(crate) fn events(&self) -> Vec<Value> {
-        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
@@ -170,7 +168,7 @@ impl Place {
         let field = format!("\"event\":\"{event}\"");
         loop {
             // Counted as text: to parse a log of many thousand lines again and again would slow the program down.
-            let found = fs::read_to_string(self.log()).unwrap_or_default().matches(&field).count();
+            let found = fs::read_to_string(&self.log).unwrap_or_default().matches(&field).count();
             if found >= count {
                 return;
             }
@@ -184,7 +182,7 @@ impl Place {
 
     fn forget_log(&self) {
         // A log that was never made is as good as one that is removed.
-        let _ = fs::remove_file(self.log());
+        let _ = fs::remove_file(&self.log);
     }
 
     /// Runs a command that is one pass.
@@ -312,6 +310,11 @@ impl Mount {
         let arguments: Vec<&OsStr> = arguments.iter().copied().chain([at.as_os_str()]).collect();
         try_sh(program, &arguments)?;
         Ok(Mount { at: at.to_owned() })
+    }
+
+    /// What another process has mounted.
+    pub(crate) fn of(at: &Path) -> Mount {
+        Mount { at: at.to_owned() }
     }
 
     pub(crate) fn tmpfs(at: &Path, options: &str) -> Mount {

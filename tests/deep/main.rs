@@ -13,19 +13,29 @@
 )]
 
 mod cases;
+mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
 mod kills;
 mod kit;
+mod lost_mounts;
 mod memory;
+mod outputs;
+mod paused;
 mod real_tree;
+mod refusals;
 mod stage;
+mod stories;
 mod system_calls;
 mod trace;
 mod tree;
 mod verdict;
 
+#[path = "../support/edits.rs"]
+mod edits;
+#[path = "../support/story.rs"]
+mod story;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -33,6 +43,7 @@ use cases::{ONLY, SEED, TALLY};
 use kit::is_root;
 use std::env::{args, current_exe, var_os};
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
@@ -44,11 +55,12 @@ struct Suite {
     run: fn(),
 }
 
-const SUITES: [Suite; 7] = [
+const SUITES: [Suite; 8] = [
     Suite { name: "faults", run: faults::run },
     Suite { name: "kills", run: kills::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
+    Suite { name: "failing_disks", run: failing_disks::run },
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "real_tree", run: real_tree::run },
     Suite { name: "memory", run: memory::run },
@@ -61,6 +73,12 @@ fn main() -> ExitCode {
     {
         let suite = SUITES.iter().find(|suite| suite.name == name).expect("a suite");
         (suite.run)();
+        return ExitCode::SUCCESS;
+    }
+    if let [word, folder] = arguments.as_slice()
+        && word == "--stories"
+    {
+        stories::play_here(Path::new(folder));
         return ExitCode::SUCCESS;
     }
     if var_os("FILE_SYNC_DEEP").is_none() {

@@ -1,0 +1,318 @@
+//! Disks that fail: that die, fill up, are taken away or made read-only in the middle of a pass. No good old version is
+//! lost, what could not be done is told by a problem and the exit code, and a pass after the trouble heals everything.
+
+use crate::cases::{Cases, is_thorough};
+use crate::filesystems::{Image, mounted, mounted_again};
+use crate::kit::{Mount, Place, Running, may_mount, sh, skip, try_sh};
+use crate::paused::Paused;
+use crate::stage::{Scene, set};
+use crate::tree::Dice;
+use crate::verdict::{Before, tree_if_any};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const MIB: usize = 1 << 20;
+
+pub(crate) const EXT4: Image =
+    Image { name: "ext4", size: 64 << 20, mkfs: &["mkfs.ext4", "-q", "-F"], mount: &["mount", "-o", "loop"] };
+
+const XFS: Image =
+    Image { name: "xfs", size: 320 << 20, mkfs: &["mkfs.xfs", "-q", "-f"], mount: &["mount", "-o", "loop"] };
+
+const BTRFS: Image = Image {
+    name: "btrfs",
+    size: 256 << 20,
+    mkfs: &["mkfs.btrfs", "-q", "-f"],
+    mount: &["mount", "-o", "loop"],
+};
+
+const EXT4_QUOTA: Image = Image {
+    name: "ext4 with quota",
+    mkfs: &["mkfs.ext4", "-q", "-F", "-O", "quota", "-E", "quotatype=usrquota"],
+    ..EXT4
+};
+
+/// Where a pass is stopped: after so many calls of a kind.
+const MOMENTS: [(&str, usize); 6] =
+    [("flistxattr", 3), ("mkdirat", 2), ("pwrite64", 3), ("renameat2", 1), ("renameat2", 5), ("unlinkat", 2)];
+
+/// In the long form these are all, as far as a pass over a small tree makes so many.
+pub(crate) fn moments() -> Vec<(&'static str, usize)> {
+    const CALLS: [&str; 12] = [
+        "flistxattr",
+        "mkdirat",
+        "openat",
+        "pwrite64",
+        "fchown",
+        "fsetxattr",
+        "fchmod",
+        "utimensat",
+        "renameat2",
+        "linkat",
+        "unlinkat",
+        "syncfs",
+    ];
+    // Before that a program is being started, and nothing has been opened yet.
+    let first = |call: &str| if call == "openat" { 120 } else { 1 };
+    if !is_thorough() {
+        return MOMENTS.to_vec();
+    }
+    CALLS.iter().flat_map(|call| (first(call)..first(call) + 20).map(|nth| (*call, nth))).collect()
+}
+
+pub(crate) fn run() {
+    if !may_mount() {
+        return skip("failing_disks", "mounting needs root and a mount namespace");
+    }
+    let cases = Cases::new("failing_disks");
+    let folder = Place::new();
+    let _memory = Mount::tmpfs(&folder.path("memory"), "size=2g,mode=1777");
+    let memory = folder.path("memory");
+    if Paused::is_possible() {
+        for image in [&EXT4, &XFS] {
+            for (call, nth) in moments() {
+                dies(&cases, &memory, image, (call, nth));
+            }
+        }
+        for (call, nth) in moments() {
+            cases.run(&format!("the replica becomes read-only after {call} {nth}"), || {
+                becomes_read_only(&memory, (call, nth));
+            });
+        }
+        crate::lost_mounts::run(&cases, &memory);
+    } else {
+        skip("everything in the middle of a pass", "strace is not installed");
+    }
+    cases.run("a disk that is dead pass after pass", || stays_dead(&memory));
+    cases.run("a replica that is read-only from the start", || read_only_from_the_start(&memory));
+    cases.run("an image whose own disk is full", || image_on_a_full_disk(&memory));
+    for image in [&BTRFS, &EXT4_QUOTA] {
+        cases.run(&format!("a quota on {}", image.name), || quota(&memory, image));
+    }
+    crate::refusals::run(&cases, &memory);
+    crate::outputs::run(&cases, &memory);
+    cases.finish();
+}
+
+/// A replica on a disk of its own; the source is elsewhere.
+pub(crate) struct Bench {
+    // Unmounted before the folder around it is removed.
+    disk: Option<Mount>,
+    image: &'static Image,
+    pub(crate) place: Place,
+}
+
+impl Bench {
+    /// None when the machine cannot mount it, which is told.
+    pub(crate) fn new(memory: &Path, image: &'static Image) -> Option<Bench> {
+        let mut place = Place::below(memory);
+        place.replica = place.path("mnt").join("replica");
+        match mounted(&place, image) {
+            Ok(disk) => Some(Bench { disk: Some(disk), image, place }),
+            Err(why) => {
+                skip(image.name, &why);
+                None
+            }
+        }
+    }
+
+    pub(crate) fn mount_point(&self) -> std::path::PathBuf {
+        self.place.path("mnt")
+    }
+
+    /// Takes the disk away and brings it back: what was not on the disk is lost.
+    pub(crate) fn replug(&mut self) {
+        self.disk = None;
+        self.disk = Some(mounted_again(&self.place, self.image).expect("it mounts again"));
+    }
+}
+
+pub(crate) fn mount_option(options: &str, at: &Path) {
+    sh("mount", &[OsStr::new("-o"), OsStr::new(options), at.as_os_str()]);
+}
+
+/// Every call fails from one moment on. What was not on the disk by then is lost; or the journal still gets there, with
+/// every rename in it, and only contents are lost.
+fn dies(cases: &Cases, memory: &Path, image: &'static Image, (call, nth): (&'static str, usize)) {
+    let name = image.name;
+    for (shutdown, journal) in [("shutdown", "is lost"), ("shutdown -f", "is written")] {
+        cases.run(&format!("a disk with {name} dies after {call} {nth}, its journal {journal}"), || {
+            let Some(mut bench) = Bench::new(memory, image) else { return };
+            set(&bench.place, Scene::Old);
+            sh("sync", &[OsStr::new("-f"), bench.mount_point().as_os_str()]);
+            let before = Before::of(&bench.place);
+            let Some(paused) = Paused::after(&bench.place, call, nth) else { return };
+            if let Err(why) = shut_down(&bench, shutdown) {
+                return skip(&format!("the death of {name}"), &why);
+            }
+            let pass = paused.resume();
+            assert!(matches!(pass.code, Some(1 | 23)), "{:?}: {:?}", pass.code, pass.told());
+            bench.replug();
+            before.check_others(&bench.place);
+            // What is new had no version to lose: it may be there with nothing in it. So may a temporary, which has
+            // its mode by then.
+            let wrong = before.wrong(&tree_if_any(&bench.place.replica));
+            let may_be = |line: &String| {
+                line.contains("it was None")
+                    || line.starts_with("the temporary") && line.contains("file of 0 bytes")
+            };
+            let lost: Vec<_> = wrong.into_iter().filter(|line| !may_be(line)).collect();
+            assert!(lost.is_empty(), "{}", lost.join("\n"));
+            before.heals(&bench.place);
+            cases.cover("deaths", &format!("{name} {call}"));
+        });
+    }
+}
+
+/// The program goes on, says at every pass that nothing is done, and stops when it is asked to.
+fn stays_dead(memory: &Path) {
+    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let place = &bench.place;
+    set(place, Scene::Same);
+    let running = Running(place.file_sync(&["--interval", "1"]).spawn().expect("it starts"));
+    place.wait_for("pass_done", 1);
+    if let Err(why) = shut_down(&bench, "shutdown -f") {
+        return skip("a dead disk", &why);
+    }
+    let started = place.events().iter().filter(|event| event["event"] == "pass_started").count();
+    place.wait_for("pass_started", started + 4);
+    let events = place.events();
+    let ends = |event: &&Value| event["event"] == "pass_done" || event["event"] == "failed";
+    let ends: Vec<_> = events.iter().filter(ends).collect();
+    let (_, last) = ends.split_at(ends.len() - 2);
+    assert!(last.iter().all(|end| end["event"] == "failed" || end["problems"] != 0), "{last:#?}");
+    assert_eq!(running.stop(), Some(0));
+}
+
+/// Makes every further call to the disk fail.
+fn shut_down(bench: &Bench, how: &str) -> Result<(), String> {
+    let at = bench.mount_point();
+    let words = ["-x", "-c", how].map(OsStr::new).into_iter().chain([at.as_os_str()]);
+    try_sh("xfs_io", &words.collect::<Vec<_>>())
+}
+
+fn becomes_read_only(memory: &Path, (call, nth): (&str, usize)) {
+    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let place = &bench.place;
+    set(place, Scene::Old);
+    let before = Before::of(place);
+    let Some(paused) = Paused::after(place, call, nth) else { return };
+    // The mount, not the filesystem: that is refused while a temporary is open.
+    let at = bench.mount_point();
+    let options = ["-o", "remount,bind,ro"].map(OsStr::new);
+    if try_sh("mount", &[options[0], options[1], at.as_os_str()]).is_err() {
+        // A temporary is open for writing: the kernel does not allow it at this moment.
+        assert_eq!(paused.resume().code, Some(0));
+        return before.check(place, true);
+    }
+    let pass = paused.resume();
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    assert!(pass.of("problem").all(|problem| problem["errno"] == 30), "{:?}", pass.told());
+    before.check(place, false);
+    mount_option("remount,bind,rw", &at);
+    before.heals(place);
+}
+
+fn read_only_from_the_start(memory: &Path) {
+    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let place = &bench.place;
+    set(place, Scene::Old);
+    let before = Before::of(place);
+    mount_option("remount,ro", &bench.mount_point());
+    let pass = place.pass(&[]);
+    assert_eq!((pass.code, pass.operations()), (Some(23), 0), "{:?}", pass.told());
+    before.check(place, false);
+    mount_option("remount,rw", &bench.mount_point());
+    before.heals(place);
+    mount_option("remount,ro", &bench.mount_point());
+    let same = place.pass(&[]);
+    assert_eq!((same.code, same.operations()), (Some(0), 0), "nothing to write: {:?}", same.told());
+}
+
+/// The filesystem believes that it has room; only when it writes to its disk does it learn that it has none.
+fn image_on_a_full_disk(memory: &Path) {
+    let small = Place::below(memory);
+    let _small = Mount::tmpfs(&small.path("small"), "size=16m");
+    let Some(mut bench) = Bench::new(&small.path("small"), &EXT4) else { return };
+    bench.place.source = small.source.clone();
+    let mut dice = Dice(7);
+    let mut write = |bench: &Bench, size: usize| {
+        fs::write(bench.place.source.join("file"), dice.bytes(size)).expect("written");
+    };
+    write(&bench, 1000);
+    assert_eq!(bench.place.pass(&[]).code, Some(0));
+    write(&bench, 30 * MIB);
+    let before = Before::of(&bench.place);
+    let pass = bench.place.pass(&[]);
+    assert_eq!(pass.code, Some(23), "what is not on the disk is not done: {:?}", pass.told());
+    let is_told =
+        [5, 28, 30].iter().any(|errno| pass.of("problem").any(|problem| problem["errno"] == *errno));
+    assert!(is_told, "{:?}", pass.told());
+    mount_option("remount,size=128m", &small.path("small"));
+    bench.replug();
+    before.heals(&bench.place);
+}
+
+/// A quota is a full disk that not everybody sees.
+fn quota(memory: &Path, image: &'static Image) {
+    const NOBODY: [&str; 4] = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
+    let Some(bench) = Bench::new(memory, image) else { return };
+    let place = &bench.place;
+    let at = bench.mount_point();
+    let limit = |mib: usize| {
+        let words: Vec<String> = if image.name == "btrfs" {
+            vec!["btrfs".into(), "qgroup".into(), "limit".into(), format!("{mib}M"), "0/5".into()]
+        } else {
+            ["setquota", "-u", "65534", "0"]
+                .map(String::from)
+                .into_iter()
+                .chain([(mib << 10).to_string(), "0".into(), "0".into()])
+                .collect()
+        };
+        let words: Vec<&OsStr> = words.iter().map(OsStr::new).chain([at.as_os_str()]).collect();
+        let program = words[0].to_str().expect("text");
+        try_sh(program, &words[1..])
+    };
+    if image.name == "btrfs" {
+        sh("btrfs", &[OsStr::new("quota"), OsStr::new("enable"), at.as_os_str()]);
+    }
+    if let Err(why) = limit(12) {
+        return skip(&format!("a quota on {}", image.name), &why);
+    }
+    for folder in [place.folder.path(), &at, &place.source] {
+        std::os::unix::fs::chown(folder, Some(65534), Some(65534)).expect("an owner");
+    }
+    // The quota counts for others than root only.
+    let pass = || {
+        let mut user = Command::new("setpriv");
+        user.args(NOBODY);
+        place.run(place.file_sync_under(user, &["--once"]))
+    };
+    let mut dice = Dice(8);
+    let mut write = |name: &str, size: usize| {
+        let bytes = dice.bytes(size);
+        fs::write(place.source.join(name), &bytes).expect("written");
+        bytes
+    };
+    let kept = write("kept", 3 * MIB);
+    write("goes", 5 * MIB);
+    let first = pass();
+    assert_eq!(first.code, Some(0), "{:?}", first.told());
+    fs::remove_file(place.source.join("goes")).expect("removed");
+    write("kept", 11 * MIB);
+    let little = write("little", 1000);
+    let full = pass();
+    assert_eq!((full.code, full.count("deleted")), (Some(23), 1), "{:?}", full.told());
+    let problems: Vec<_> = full.of("problem").map(|it| (it["path"].as_str(), it["errno"].as_u64())).collect();
+    assert_eq!(problems, [(Some("kept"), Some(122))], "{:?}", full.told());
+    assert!(fs::read(place.replica.join("kept")).expect("there") == kept, "the old version is whole");
+    assert!(fs::read(place.replica.join("little")).expect("there") == little, "a small one found room");
+    limit(48).expect("a higher limit");
+    let healed = pass();
+    assert_eq!(healed.code, Some(0), "{:?}", healed.told());
+    let quiet = pass();
+    assert_eq!((quiet.code, quiet.operations()), (Some(0), 0), "{:?}", quiet.told());
+}

@@ -1,0 +1,179 @@
+//! What is mounted at the source or the replica goes away: nothing is deleted for that reason, and nothing is written
+//! into the mount point below.
+
+use crate::cases::Cases;
+use crate::failing_disks::{Bench, EXT4, moments};
+use crate::kit::{Mount, Place, Running, has, sh, skip};
+use crate::paused::Paused;
+use crate::stage::{Scene, set};
+use crate::verdict::Before;
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+pub(crate) fn run(cases: &Cases, memory: &Path) {
+    for (call, nth) in moments() {
+        cases.run(&format!("the replica is unmounted after {call} {nth}"), || {
+            replica_unmounted(memory, (call, nth));
+        });
+        for source in ["", "below"] {
+            let root = if source.is_empty() { "the mount itself" } else { "a folder on it" };
+            cases.run(&format!("the source, {root}, is unmounted after {call} {nth}"), || {
+                source_unmounted(memory, source, (call, nth));
+            });
+        }
+        cases.run(&format!("the server of the source is killed after {call} {nth}"), || {
+            server_killed(memory, Some((call, nth)));
+        });
+    }
+    cases.run("the server of the source is killed before the pass", || server_killed(memory, None));
+    cases.run("a source on a disk that goes between two passes", || source_gone_between(memory));
+}
+
+fn unmount(at: &Path) {
+    sh("umount", &[OsStr::new("-l"), at.as_os_str()]);
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).expect("readable").next().is_none()
+}
+
+fn replica_unmounted(memory: &Path, (call, nth): (&str, usize)) {
+    let Some(mut bench) = Bench::new(memory, &EXT4) else { return };
+    set(&bench.place, Scene::Old);
+    let before = Before::of(&bench.place);
+    let Some(paused) = Paused::after(&bench.place, call, nth) else { return };
+    unmount(&bench.mount_point());
+    let pass = paused.resume();
+    assert!(matches!(pass.code, Some(1 | 23)), "{:?}: {:?}", pass.code, pass.told());
+    assert!(is_empty(&bench.mount_point()), "something was written into the mount point");
+    bench.replug();
+    before.check(&bench.place, false);
+    before.heals(&bench.place);
+}
+
+/// What the source is for the length of one run, while the folder with the same content stays for the comparison.
+fn with_source<T>(place: &mut Place, source: PathBuf, work: impl FnOnce(&Place) -> T) -> T {
+    let real = std::mem::replace(&mut place.source, source);
+    let done = work(place);
+    place.source = real;
+    done
+}
+
+fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
+    let mut place = Place::below(memory);
+    set(&place, Scene::Old);
+    let before = Before::of(&place);
+    let at = place.path("mnt");
+    // With a folder on it the mount shows the whole place, of which `source` is one.
+    let (shown, source) = if below.is_empty() {
+        (place.source.clone(), at.clone())
+    } else {
+        (place.folder.path().to_owned(), at.join("source"))
+    };
+    let _mount = Mount::new(&at, "mount", &[OsStr::new("--bind"), shown.as_os_str()]).expect("a bind mount");
+    let pass = with_source(&mut place, source, |place| {
+        let paused = Paused::after(place, call, nth)?;
+        unmount(&at);
+        Some(paused.resume())
+    });
+    let Some(pass) = pass else { return };
+    assert!(matches!(pass.code, Some(1 | 23 | 25)), "{:?}: {:?}", pass.code, pass.told());
+    before.check(&place, false);
+    before.heals(&place);
+}
+
+/// A FUSE filesystem with the content of a folder, and the process that serves it.
+fn served(place: &Place) -> Result<(Running, Mount), String> {
+    for program in ["mkfs.ext2", "debugfs", "fuse2fs"] {
+        if !has(program) {
+            return Err(format!("{program} is not installed"));
+        }
+    }
+    let (image, at) = (place.path("image"), place.path("mnt"));
+    File::create(&image).and_then(|file| file.set_len(32 << 20)).expect("an image");
+    sh("mkfs.ext2", &[OsStr::new("-q"), OsStr::new("-d"), place.source.as_os_str(), image.as_os_str()]);
+    // Without what mkfs adds; where that fails, the comparison says so.
+    sh(
+        "debugfs",
+        &["-w", "-R", "rmdir lost+found"]
+            .map(OsStr::new)
+            .into_iter()
+            .chain([image.as_os_str()])
+            .collect::<Vec<_>>(),
+    );
+    fs::create_dir(&at).expect("created");
+    let outer = fs::metadata(&at).expect("there").dev();
+    let server = Command::new("fuse2fs")
+        .args(["-f", "-o", "ro"])
+        .args([&image, &at])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let mut server = Running(server);
+    let begin = Instant::now();
+    while fs::metadata(&at).is_ok_and(|facts| facts.dev() == outer) {
+        if server.0.try_wait().expect("a child").is_some() || begin.elapsed() > Duration::from_secs(20) {
+            return Err("fuse2fs does not mount here".into());
+        }
+        sleep(Duration::from_millis(20));
+    }
+    Ok((server, Mount::of(&at)))
+}
+
+fn server_killed(memory: &Path, moment: Option<(&str, usize)>) {
+    let mut place = Place::below(memory);
+    set(&place, Scene::Old);
+    let before = Before::of(&place);
+    let (mut server, _mount) = match served(&place) {
+        Ok(served) => served,
+        Err(why) => return skip("a source on FUSE", &why),
+    };
+    let mut kill = || {
+        server.0.kill().expect("killed");
+        server.0.wait().expect("it ends");
+    };
+    let at = place.path("mnt");
+    let pass = with_source(&mut place, at, |place| match moment {
+        Some((call, nth)) => {
+            let paused = Paused::after(place, call, nth)?;
+            kill();
+            Some(paused.resume())
+        }
+        None => {
+            kill();
+            Some(place.pass(&[]))
+        }
+    });
+    let Some(pass) = pass else { return };
+    assert!(matches!(pass.code, Some(1 | 23 | 25)), "{:?}: {:?}", pass.code, pass.told());
+    before.check(&place, false);
+    let deleted = pass.of("operation").filter(|it| it["verb"] == "delete").count();
+    assert!(moment.is_some_and(|(call, _)| call == "unlinkat") || deleted == 0, "{:?}", pass.told());
+    before.heals(&place);
+}
+
+fn source_gone_between(memory: &Path) {
+    let Some(mut bench) = Bench::new(memory, &EXT4) else { return };
+    let (source, replica) = (bench.mount_point(), bench.place.path("replica"));
+    (bench.place.source, bench.place.replica) = (source.clone(), replica);
+    fs::write(source.join("file"), "content").expect("written");
+    let running = Running(bench.place.file_sync(&["--interval", "1"]).spawn().expect("it starts"));
+    bench.place.wait_for("pass_done", 1);
+    let before = Before::of(&bench.place);
+    unmount(&source);
+    bench.place.wait_for("pass_held", 2);
+    assert_eq!(fs::read(bench.place.replica.join("file")).expect("there"), b"content");
+    bench.replug();
+    before.check_others(&bench.place);
+    fs::write(source.join("file"), "later").expect("written");
+    let done = bench.place.events().iter().filter(|event| event["event"] == "pass_done").count();
+    bench.place.wait_for("pass_done", done + 2);
+    assert_eq!(running.stop(), Some(0));
+    assert_eq!(fs::read(bench.place.replica.join("file")).expect("there"), b"later");
+}
