@@ -18,8 +18,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use support::{
-    Scratch, Tree, access_list, assert_same, chmod, is_root, link, make_node, mtime, pass, set_attribute,
-    set_mtime,
+    Scratch, Tree, access_list, assert_same, chmod, is_root, link, make_node, mtime, pass, proof,
+    set_attribute, set_mtime,
 };
 
 /// What an edit puts at a path.
@@ -593,17 +593,8 @@ fn play(tree: &[Edit], rounds: &[Round]) {
     }
 }
 
-fn config() -> ProptestConfig {
-    let is_deep = std::env::var_os("FILE_SYNC_PROOF").is_some_and(|proof| proof == "deep");
-    let mut config = ProptestConfig { max_shrink_iters: 3000, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = if is_deep { 3000 } else { 60 };
-    }
-    config
-}
-
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(proof::cases(60, 3000))]
 
     #[test]
     fn whatever_was_edited_one_pass_makes_the_replica_equal_and_a_second_finds_nothing((tree, rounds) in story()) {

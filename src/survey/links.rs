@@ -139,6 +139,9 @@ impl LinkTable {
             group.members.len() == group.source_links as usize
                 && group.source_links == replica.links
                 && group.verdicts == [(replica.id, Some(Verdict::Same(Differences::default())))]
+                // A name of which nothing is known has no verdict, but perhaps an inode of its own: then one of the
+                // replica inode's names is somewhere else, and is still to be told from these.
+                && group.members.iter().all(|member| member.replica == replica.id)
         });
         if settled && let Some(group) = groups.remove(&key) {
             lock(&self.names).remove(&replica.id);
@@ -235,6 +238,8 @@ fn resolve_group(
             anchored = true;
         } else if !can_link {
             match verdict {
+                // What can make no links may still have them, of before or made by others: never write through one.
+                Some(Verdict::Same(_)) if !is_free(member.replica) => out.changes.push(replace),
                 Some(Verdict::Same(differences)) if differences.any() => {
                     out.changes.push(change(Action::SetMetadata(differences), false, ""));
                 }
@@ -358,5 +363,18 @@ mod tests {
         // One name may vanish while it is compared; the other one tells of the same two inodes.
         let out = resolve(&[(c"a", (1, 2), (11, 2), unknown), (c"b", (1, 2), (11, 2), SAME)], &[]);
         assert_eq!(out, ["2 unchanged"]);
+    }
+
+    #[test]
+    fn a_group_with_a_name_of_which_nothing_is_known_does_not_hide_that_another_one_is_linked_to_it() {
+        let out = resolve(
+            &[
+                (c"x", (2, 1), (12, 2), SAME),
+                (c"a", (1, 2), (10, 1), Verdict::Unknown),
+                (c"b", (1, 2), (12, 2), SAME),
+            ],
+            &[],
+        );
+        assert_eq!(out, ["replace x", "1 unchanged"]);
     }
 }

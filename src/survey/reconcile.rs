@@ -134,6 +134,7 @@ fn retyped(was: Kind) -> &'static str {
 pub(crate) mod tests {
     use super::*;
     use crate::entry::{FileId, Timestamp};
+    use crate::proof::KINDS;
 
     /// A plain file of 10 bytes.
     pub(crate) fn file(inode: u64) -> Entry {
@@ -158,16 +159,6 @@ pub(crate) mod tests {
     fn of(kind: Kind) -> Sighting {
         Sighting::Present(Entry { kind, ..file(1) })
     }
-
-    const KINDS: [Kind; 7] = [
-        Kind::File,
-        Kind::Folder,
-        Kind::Symlink,
-        Kind::Fifo,
-        Kind::Socket,
-        Kind::CharDevice,
-        Kind::BlockDevice,
-    ];
 
     #[test]
     fn every_pair_of_kinds_has_its_decision() {
