@@ -3,7 +3,7 @@
 #[path = "../tests/support/proof.rs"]
 mod cases;
 
-pub(crate) use cases::pure;
+pub(crate) use cases::{cases, pure};
 
 use crate::entry::{Entry, FileId, Kind, Timestamp};
 use crate::filesystem::{Filesystem, Rights};
