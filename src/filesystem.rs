@@ -75,10 +75,11 @@ impl Filesystem {
     pub fn holdable(&self, wanted: Timestamp) -> Timestamp {
         let earliest = self.earliest.load(Ordering::Relaxed);
         let latest = self.latest.load(Ordering::Relaxed);
-        if wanted.seconds < earliest {
+        // Also exactly at a bound the kernel leaves out what is below a second (`timestamp_truncate` in fs/inode.c).
+        if wanted.seconds <= earliest {
             return Timestamp { seconds: earliest, nanoseconds: 0 };
         }
-        if wanted.seconds > latest {
+        if wanted.seconds >= latest {
             return Timestamp { seconds: latest, nanoseconds: 0 };
         }
         truncate(wanted, self.step.load(Ordering::Relaxed))
@@ -273,6 +274,8 @@ mod tests {
         assert!(filesystem.learn_mtime(at(10_000_000_000, 5), at(2_147_483_647, 0)));
         assert_eq!(filesystem.holdable(at(-9_000_000_000, 7)), at(-2_147_483_648, 0));
         assert_eq!(filesystem.holdable(at(9_000_000_000, 7)), at(2_147_483_647, 0));
+        assert_eq!(filesystem.holdable(at(-2_147_483_648, 7)), at(-2_147_483_648, 0));
+        assert_eq!(filesystem.holdable(at(2_147_483_647, 7)), at(2_147_483_647, 0));
         assert_eq!(filesystem.holdable(at(5, 7)), at(5, 7));
     }
 
@@ -281,6 +284,37 @@ mod tests {
         let filesystem = Filesystem::default();
         assert!(!filesystem.learn_mtime(at(1_000_000_000, 5), at(1_700_000_000, 9)));
         assert_eq!(filesystem.holdable(at(1, 5)), at(1, 5));
+    }
+
+    #[test]
+    fn vfat_and_exfat_are_known_by_their_type_and_others_are_tried() {
+        let cases = [
+            (0x4d44, at(2, 0), false),
+            (0x2011_bab0, at(3, 120_000_000), false),
+            (0xef53, at(3, 123_456_789), true),
+        ];
+        for (magic, shown, holds) in cases {
+            let filesystem = Filesystem::of_type(magic);
+            assert_eq!(filesystem.holdable(at(3, 123_456_789)), shown);
+            for feature in
+                [Feature::Owner, Feature::Mode, Feature::Symlinks, Feature::HardLinks, Feature::Mtime]
+            {
+                assert_eq!(filesystem.holds(feature), holds, "{magic:x} {feature:?}");
+            }
+            assert!(filesystem.holds(Feature::UserAttributes), "that is found out when one is set");
+        }
+    }
+
+    #[test]
+    fn differences_are_told_in_words() {
+        for bits in 0..16u8 {
+            let [mode, owner, mtime, attributes] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+            let all = [(mode, "mode"), (owner, "owner"), (mtime, "mtime"), (attributes, "attributes")];
+            let words: Vec<&str> = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+            let differences = Differences { mode, owner, mtime, attributes };
+            assert_eq!(differences.words(), words.join(", "));
+            assert_eq!(differences.any(), !words.is_empty());
+        }
     }
 
     #[test]

@@ -7,11 +7,15 @@ pub(crate) use cases::{cases, pure};
 
 use crate::entry::{Entry, FileId, Kind, Timestamp};
 use crate::filesystem::{Filesystem, Rights};
+use crate::fs::dir::Dir;
 use crate::monitor::Feature;
+use crate::plan::{Pair, Watch};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use std::ffi::CString;
+use std::path::Path;
+use std::sync::Arc;
 
 pub(crate) const KINDS: [Kind; 7] =
     [Kind::File, Kind::Folder, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice];
@@ -132,5 +136,16 @@ pub(crate) fn name() -> impl Strategy<Value = CString> {
         raw.retain(|byte| !matches!(byte, 0 | b'/'));
         raw.truncate(255);
         if raw.is_empty() { c"x".to_owned() } else { CString::new(raw).unwrap() }
+    })
+}
+
+/// A folder pair of which only the replica is there, and is never read.
+pub(crate) fn pair(filesystem: Filesystem) -> Arc<Pair> {
+    let replica = Dir::root(Path::new("/"), 1).unwrap();
+    Arc::new(Pair {
+        source: None,
+        replica: Some(replica),
+        filesystem: Arc::new(filesystem),
+        watch: Watch::Off,
     })
 }

@@ -259,7 +259,7 @@ fn resolve_group(
 mod tests {
     use super::*;
     use crate::filesystem::Filesystem;
-    use crate::plan::Watch;
+    use crate::proof::pair;
     use crate::survey::reconcile::tests::file;
 
     const SAME: Verdict =
@@ -276,12 +276,7 @@ mod tests {
 
     /// Enters names and tells what comes out.
     fn resolve(names: &[Name<'_>], deleted: &[(u64, u32)]) -> Vec<String> {
-        let pair = Arc::new(Pair {
-            source: None,
-            replica: None,
-            filesystem: Arc::new(Filesystem::default()),
-            watch: Watch::Off,
-        });
+        let pair = pair(Filesystem::default());
         let table = LinkTable::default();
         for (name, source, replica, verdict) in names {
             let (source, replica) = (entry(source.0, source.1), entry(replica.0, replica.1));
@@ -376,5 +371,22 @@ mod tests {
             &[],
         );
         assert_eq!(out, ["replace x", "1 unchanged"]);
+    }
+
+    #[test]
+    fn what_agrees_and_what_has_one_name_takes_no_memory() {
+        let pair = pair(Filesystem::default());
+        let table = LinkTable::default();
+        let (source, replica) = (entry(1, 3), entry(11, 3));
+        for name in [c"a", c"b", c"c"] {
+            if table.enter(&pair, name, &source, &replica) {
+                table.judge(&source, &replica, SAME);
+            }
+        }
+        table.count_name(&entry(12, 1));
+        // The links of a folder are not names.
+        table.count_name(&Entry { kind: Kind::Folder, ..entry(13, 5) });
+        assert!(lock(&table.groups).is_empty() && lock(&table.names).is_empty(), "{table:?}");
+        assert_eq!(table.resolve().unchanged, 3);
     }
 }

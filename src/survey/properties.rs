@@ -2,20 +2,19 @@
 
 use super::links::{LinkTable, Resolution, Verdict};
 use super::merge::{Merge, Position};
-use super::reconcile::{Decision, Sighting, reconcile};
+use super::reconcile::{Decision, Sighting, is_left_out, reconcile};
 use crate::entry::{Entry, FileId};
 use crate::filesystem::{Differences, Filesystem};
 use crate::fs::listing::Listing;
 use crate::monitor::{Feature, Verb};
-use crate::plan::{Action, Pair, Watch};
+use crate::plan::{Action, Change};
 use crate::problem::Side;
-use crate::proof::{entries, filesystem, name, pure};
+use crate::proof::{entries, filesystem, name, pair, pure};
 use crate::survey::reconcile::tests::file;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
-use std::sync::Arc;
 
 /// Two sightings of one name, which share some of their facts.
 fn sightings() -> impl Strategy<Value = (Sighting, Sighting)> {
@@ -101,6 +100,14 @@ proptest! {
     }
 
     #[test]
+    fn what_is_left_out_of_a_new_replica_is_an_extra_in_an_old_one((source, _) in entries(), filesystem in filesystem()) {
+        let decision = reconcile(&Sighting::Present(source), &Sighting::Absent, &filesystem);
+        let expected = matches!(decision, Decision::LeaveOut { delete: false, .. });
+        prop_assert_eq!(is_left_out(source.kind, &filesystem), expected);
+        prop_assert!(expected || decision == Decision::Create);
+    }
+
+    #[test]
     fn metadata_alone_never_replaces_nor_deletes(
         (source, replica) in entries(),
         filesystem in filesystem(),
@@ -147,10 +154,6 @@ proptest! {
     }
 }
 
-fn pair(filesystem: Filesystem) -> Arc<Pair> {
-    Arc::new(Pair { source: None, replica: None, filesystem: Arc::new(filesystem), watch: Watch::Off })
-}
-
 /// One name that both sides have: the inodes there, and what their comparison found.
 #[derive(Clone, Copy, Debug)]
 struct Linked {
@@ -194,6 +197,10 @@ fn resolve(names: &[Linked], outside: &BTreeSet<u64>, filesystem: Filesystem) ->
 
 fn called(which: usize) -> CString {
     CString::new(which.to_string()).unwrap()
+}
+
+fn number(name: &CStr) -> usize {
+    name.to_str().unwrap().parse().unwrap()
 }
 
 /// What the replica's names are when the plan has been carried out: the inode of each, a new one for what is copied.
@@ -243,6 +250,21 @@ proptest! {
             }
             prop_assert!(!outside.contains(&inodes[one]), "{} still has a name outside", one);
         }
+        let mut anchored = BTreeSet::new();
+        for anchor in &resolution.anchors {
+            let which = number(&anchor.name);
+            prop_assert_eq!(names[which].source, anchor.source.inode);
+            prop_assert_eq!(inodes[which], anchor.replica.inode, "{} does not stay", which);
+            prop_assert!(anchored.insert(anchor.source.inode), "two anchors of one file");
+        }
+        let linked = |action: Action| matches!(action, Action::Link { .. });
+        for change in resolution.changes.iter().filter(|change| linked(change.action)) {
+            let source = names[number(&change.name)].source;
+            let copied = |change: &&Change| matches!(change.action, Action::Replace(_));
+            let of_it = |change: &&Change| names[number(&change.name)].source == source;
+            let copies = resolution.changes.iter().filter(of_it).filter(copied).count();
+            prop_assert_eq!(copies + usize::from(anchored.contains(&source)), 1, "what {:?} is linked to", change.name);
+        }
         for which in (0..names.len()).filter(|which| !known(which)) {
             prop_assert_eq!(inodes[which], names[which].replica, "nothing is known of {}", which);
         }
@@ -265,5 +287,45 @@ proptest! {
         }
         let known = names.iter().filter(|name| name.verdict != Verdict::Unknown).count();
         prop_assert_eq!(resolution.changes.len() as u64 + resolution.unchanged, known as u64);
+    }
+
+    #[test]
+    fn without_hard_links_every_name_becomes_right_by_itself((names, outside) in linked()) {
+        let filesystem = Filesystem::default();
+        filesystem.learn_missing(Feature::HardLinks);
+        let resolution = resolve(&names, &outside, filesystem);
+        let actions: BTreeMap<usize, Action> =
+            resolution.changes.iter().map(|change| (number(&change.name), change.action)).collect();
+        for (which, name) in names.iter().enumerate() {
+            // Metadata belongs to the inode: one name of it is enough.
+            let is_set = names.iter().enumerate().any(|(other, twin)| {
+                (twin.source, twin.replica) == (name.source, name.replica)
+                    && matches!(actions.get(&other), Some(Action::SetMetadata(_)))
+            });
+            let is_replaced = matches!(actions.get(&which), Some(Action::Replace(_)));
+            let (must_set, must_replace) = match name.verdict {
+                Verdict::Same(_) if outside.contains(&name.replica) => (false, true),
+                Verdict::Same(differences) => (differences.any(), false),
+                Verdict::Replace { .. } => (false, true),
+                Verdict::Unknown => (false, false),
+            };
+            prop_assert!(is_replaced == must_replace, "{which} is replaced: {is_replaced}");
+            prop_assert!(is_replaced || is_set == must_set, "{which} has its metadata set: {is_set}");
+        }
+        let should_be_one = |one: &Linked| {
+            names.iter().any(|other| one.source == other.source && one.replica != other.replica)
+        };
+        prop_assert!(resolution.not_held || !names.iter().any(should_be_one), "several names stay several files");
+    }
+
+    #[test]
+    fn names_that_are_one_file_already_need_nothing_of_the_filesystem(groups in vec(1..4usize, 1..4)) {
+        let name = |source| Linked { source, replica: source + 10, verdict: Verdict::Same(Differences::default()) };
+        let groups = groups.into_iter().zip(0..);
+        let names: Vec<Linked> = groups.flat_map(|(count, source)| vec![name(source); count]).collect();
+        let filesystem = Filesystem::default();
+        filesystem.learn_missing(Feature::HardLinks);
+        let resolution = resolve(&names, &BTreeSet::new(), filesystem);
+        prop_assert!(resolution.changes.is_empty() && !resolution.not_held);
     }
 }

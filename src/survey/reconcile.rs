@@ -249,6 +249,8 @@ pub(crate) mod tests {
             (5, Some(9), 7, Verb::Repair),
             (9, Some(5), 0, Verb::Update),
             (9, Some(5), 7, Verb::Update),
+            // At the very moment: it may have been the source.
+            (5, Some(5), 0, Verb::Update),
             (5, None, 0, Verb::Repair),
             (5, None, 7, Verb::Update),
         ];
