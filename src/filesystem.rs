@@ -281,9 +281,22 @@ mod tests {
 
     #[test]
     fn a_time_that_something_else_wrote_teaches_nothing() {
-        let filesystem = Filesystem::default();
-        assert!(!filesystem.learn_mtime(at(1_000_000_000, 5), at(1_700_000_000, 9)));
-        assert_eq!(filesystem.holdable(at(1, 5)), at(1, 5));
+        let cases = [
+            (at(1_000_000_000, 5), at(1_700_000_000, 9)),
+            (at(1_000_000_000, 5), at(1_700_000_000, 0)),
+            (at(1_700_000_000, 5), at(100, 0)),
+            (at(-10, 5), at(100, 9)),
+            (at(3_000_000_000, 5), at(1_000_000_000, 0)),
+            (at(3_000_000_000, 5), at(3_000_000_000, 9)),
+        ];
+        for (set, shown) in cases {
+            let filesystem = Filesystem::default();
+            assert!(!filesystem.learn_mtime(set, shown), "{set:?} {shown:?}");
+            assert!(filesystem.holds(Feature::Mtime));
+            for time in [at(1, 5), set, shown] {
+                assert_eq!(filesystem.holdable(time), time);
+            }
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use super::record::{Line, Record};
 fn read_name(text: &str) -> Option<(Vec<u8>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(char::is_whitespace).unwrap_or(text.len());
-        return Some((text[..end].as_bytes().to_vec(), &text[end..]));
+        return Some((text.as_bytes()[..end].to_vec(), &text[end..]));
     };
     let mut out = Vec::new();
     let mut rest = quoted;
