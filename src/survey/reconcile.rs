@@ -194,6 +194,24 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_was_in_the_place_before_is_said() {
+        let cases = [
+            (Kind::File, "was a file"),
+            (Kind::Folder, "was a folder"),
+            (Kind::Symlink, "was a symbolic link"),
+            (Kind::Fifo, "was a named pipe"),
+            (Kind::Socket, "was a socket"),
+            (Kind::CharDevice, "was a device node"),
+            (Kind::BlockDevice, "was a device node"),
+        ];
+        for (was, reason) in cases {
+            let source = if was == Kind::File { Kind::Folder } else { Kind::File };
+            let decision = reconcile(&of(source), &of(was), &Filesystem::default());
+            assert_eq!(decision, Decision::Replace(Verb::Retype, reason));
+        }
+    }
+
+    #[test]
     fn what_could_not_be_read_is_never_taken_for_absent() {
         let able = Filesystem::default();
         for known in KINDS.map(of).into_iter().chain([Sighting::Absent, Sighting::Unreadable]) {
