@@ -456,7 +456,9 @@ mod tests {
             for time in times {
                 // Exactly at a bound the kernel leaves out what is below a second, as it does everywhere on a filesystem
                 // of whole seconds: that cannot be told apart.
-                prop_assume!(![kernel.earliest, kernel.latest].contains(&time.seconds));
+                if [kernel.earliest, kernel.latest].contains(&time.seconds) {
+                    continue;
+                }
                 let shown = kernel.shows(time);
                 if filesystem.holdable(time) != shown {
                     prop_assert!(filesystem.learn_mtime(time, shown), "{time:?} as {shown:?} is not understood");
