@@ -7,13 +7,6 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 32]);
 
-impl Digest {
-    /// The raw bytes.
-    pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -65,6 +58,7 @@ mod tests {
         hasher.update(b"a");
         hasher.update(b"bc");
         let abc = hasher.finish().to_string();
+        assert_eq!(format!("{:?}", Hasher::new().finish()), empty, "in messages of tests and panics");
         assert_eq!(abc, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

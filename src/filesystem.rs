@@ -75,10 +75,11 @@ impl Filesystem {
     pub fn holdable(&self, wanted: Timestamp) -> Timestamp {
         let earliest = self.earliest.load(Ordering::Relaxed);
         let latest = self.latest.load(Ordering::Relaxed);
-        if wanted.seconds < earliest {
+        // Also exactly at a bound the kernel leaves out what is below a second (`timestamp_truncate` in fs/inode.c).
+        if wanted.seconds <= earliest {
             return Timestamp { seconds: earliest, nanoseconds: 0 };
         }
-        if wanted.seconds > latest {
+        if wanted.seconds >= latest {
             return Timestamp { seconds: latest, nanoseconds: 0 };
         }
         truncate(wanted, self.step.load(Ordering::Relaxed))
@@ -234,7 +235,11 @@ pub fn mode_for(source: &Entry, uid: u32, gid: u32, rights: &Rights) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proof::{self, entries, pure, rights};
     use crate::survey::reconcile::tests::file;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use proptest::sample::select;
 
     const ROOT: Rights = Rights { privileged: true, user: 0, groups: Vec::new() };
 
@@ -269,14 +274,60 @@ mod tests {
         assert!(filesystem.learn_mtime(at(10_000_000_000, 5), at(2_147_483_647, 0)));
         assert_eq!(filesystem.holdable(at(-9_000_000_000, 7)), at(-2_147_483_648, 0));
         assert_eq!(filesystem.holdable(at(9_000_000_000, 7)), at(2_147_483_647, 0));
+        assert_eq!(filesystem.holdable(at(-2_147_483_648, 7)), at(-2_147_483_648, 0));
+        assert_eq!(filesystem.holdable(at(2_147_483_647, 7)), at(2_147_483_647, 0));
         assert_eq!(filesystem.holdable(at(5, 7)), at(5, 7));
     }
 
     #[test]
     fn a_time_that_something_else_wrote_teaches_nothing() {
-        let filesystem = Filesystem::default();
-        assert!(!filesystem.learn_mtime(at(1_000_000_000, 5), at(1_700_000_000, 9)));
-        assert_eq!(filesystem.holdable(at(1, 5)), at(1, 5));
+        let cases = [
+            (at(1_000_000_000, 5), at(1_700_000_000, 9)),
+            (at(1_000_000_000, 5), at(1_700_000_000, 0)),
+            (at(1_700_000_000, 5), at(100, 0)),
+            (at(-10, 5), at(100, 9)),
+            (at(3_000_000_000, 5), at(1_000_000_000, 0)),
+            (at(3_000_000_000, 5), at(3_000_000_000, 9)),
+        ];
+        for (set, shown) in cases {
+            let filesystem = Filesystem::default();
+            assert!(!filesystem.learn_mtime(set, shown), "{set:?} {shown:?}");
+            assert!(filesystem.holds(Feature::Mtime));
+            for time in [at(1, 5), set, shown] {
+                assert_eq!(filesystem.holdable(time), time);
+            }
+        }
+    }
+
+    #[test]
+    fn vfat_and_exfat_are_known_by_their_type_and_others_are_tried() {
+        let cases = [
+            (0x4d44, at(2, 0), false),
+            (0x2011_bab0, at(3, 120_000_000), false),
+            (0xef53, at(3, 123_456_789), true),
+        ];
+        for (magic, shown, holds) in cases {
+            let filesystem = Filesystem::of_type(magic);
+            assert_eq!(filesystem.holdable(at(3, 123_456_789)), shown);
+            for feature in
+                [Feature::Owner, Feature::Mode, Feature::Symlinks, Feature::HardLinks, Feature::Mtime]
+            {
+                assert_eq!(filesystem.holds(feature), holds, "{magic:x} {feature:?}");
+            }
+            assert!(filesystem.holds(Feature::UserAttributes), "that is found out when one is set");
+        }
+    }
+
+    #[test]
+    fn differences_are_told_in_words() {
+        for bits in 0..16u8 {
+            let [mode, owner, mtime, attributes] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+            let all = [(mode, "mode"), (owner, "owner"), (mtime, "mtime"), (attributes, "attributes")];
+            let words: Vec<&str> = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
+            let differences = Differences { mode, owner, mtime, attributes };
+            assert_eq!(differences.words(), words.join(", "));
+            assert_eq!(differences.any(), !words.is_empty());
+        }
     }
 
     #[test]
@@ -317,5 +368,106 @@ mod tests {
         assert_eq!(mode_for(&folder, 11, 21, &ROOT), 0o6755);
         assert_eq!(mode_for(&folder, 11, 21, &user_in(21)), 0o6755);
         assert_eq!(mode_for(&folder, 11, 21, &user_in(20)), 0o4755);
+    }
+
+    /// A filesystem as the kernel has them (`timestamp_truncate` in fs/inode.c): times have a step and two bounds.
+    #[derive(Clone, Copy, Debug)]
+    struct Kernel {
+        step: u32,
+        earliest: i64,
+        latest: i64,
+    }
+
+    impl Kernel {
+        const ALL: [Kernel; 8] = {
+            const fn of(step: u32, earliest: i64, latest: i64) -> Kernel {
+                Kernel { step, earliest, latest }
+            }
+            [
+                // btrfs and tmpfs; ext4, and with 128-byte inodes; XFS, and with bigtime; NFS 3; exFAT; vfat.
+                of(1, i64::MIN, i64::MAX),
+                of(1, -2_147_483_648, 15_032_385_535),
+                of(1_000_000_000, -2_147_483_648, 2_147_483_647),
+                of(1, -2_147_483_648, 2_147_483_647),
+                of(1, -2_147_483_648, 16_299_260_424),
+                of(1, 0, 4_294_967_295),
+                of(10_000_000, 315_532_800, 4_354_819_199),
+                of(2_000_000_000, 315_532_800, 4_354_819_198),
+            ]
+        };
+
+        fn shows(self, set: Timestamp) -> Timestamp {
+            match set.seconds.clamp(self.earliest, self.latest) {
+                within if within == set.seconds => truncate(set, self.step),
+                bound => at(bound, 0),
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(pure())]
+
+        #[test]
+        fn what_was_set_as_the_filesystem_holds_it_does_not_differ_any_more(
+            (source, replica) in entries(),
+            filesystem in proof::filesystem(),
+            rights in rights(),
+        ) {
+            let first = compare_metadata(&source, &replica, &filesystem, &rights);
+            let mut set = replica;
+            if first.differences.owner {
+                (set.uid, set.gid) = (source.uid, source.gid);
+            }
+            if first.differences.mode {
+                set.mode = mode_for(&source, set.uid, set.gid, &rights);
+            }
+            if first.differences.mtime {
+                set.mtime = filesystem.holdable(source.mtime);
+            }
+            let again = compare_metadata(&Entry { kind: source.kind, ..source }, &set, &filesystem, &rights);
+            prop_assert_eq!(again.differences, Differences::default());
+            // What cannot be held is told whether or not the rest has been set.
+            prop_assert_eq!(again.owner_not_held, first.owner_not_held);
+            prop_assert_eq!(again.mode_not_held, first.mode_not_held);
+        }
+
+        #[test]
+        fn a_copy_never_has_more_rights_than_its_source(
+            source in proof::entry(),
+            uid in 0..3u32,
+            gid in 0..3u32,
+            rights in rights(),
+        ) {
+            let mode = mode_for(&source, uid, gid, &rights);
+            prop_assert_eq!(mode & !source.mode, 0);
+            prop_assert_eq!(mode & 0o1777, source.mode & 0o1777, "only setuid and setgid depend on the owner");
+            if source.kind == Kind::File {
+                prop_assert!(mode & 0o4000 == 0 || uid == source.uid, "setuid for somebody else");
+                prop_assert!(mode & 0o2000 == 0 || gid == source.gid, "setgid for another group");
+            }
+        }
+
+        #[test]
+        fn what_a_filesystem_makes_of_a_time_is_understood_once_it_was_seen(
+            kernel in select(&Kernel::ALL[..]),
+            times in vec(proof::timestamp(), 1..6),
+        ) {
+            let filesystem = Filesystem::default();
+            for time in times {
+                // Exactly at a bound the kernel leaves out what is below a second, as it does everywhere on a filesystem
+                // of whole seconds: that cannot be told apart.
+                if [kernel.earliest, kernel.latest].contains(&time.seconds) {
+                    continue;
+                }
+                let shown = kernel.shows(time);
+                if filesystem.holdable(time) != shown {
+                    prop_assert!(filesystem.learn_mtime(time, shown), "{time:?} as {shown:?} is not understood");
+                    prop_assert_eq!(filesystem.holdable(time), shown);
+                }
+                // A time that this filesystem holds is never taken for one that it does not.
+                let held = kernel.shows(shown);
+                prop_assert_eq!(filesystem.holdable(held), held);
+            }
+        }
     }
 }

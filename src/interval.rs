@@ -91,6 +91,8 @@ fn reads_as_time_but_for_its_size(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proof::pure;
+    use proptest::prelude::*;
 
     #[test]
     fn seconds_and_durations_are_understood() {
@@ -159,6 +161,40 @@ mod tests {
         ];
         for (text, reason) in cases {
             assert_eq!(Interval::parse(text), Err(reason), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(pure())]
+
+        #[test]
+        fn an_interval_that_is_written_down_is_read_as_the_same(seconds in 1..=31_536_000_000u64, millis in 0..1000u64) {
+            let (days, rest) = (seconds / 86_400, seconds % 86_400);
+            let (hours, minutes, left) = (rest / 3600, rest / 60 % 60, rest % 60);
+            let expected = Ok(Interval(Duration::from_secs(seconds)));
+            for text in [
+                format!("{seconds}"),
+                format!("{seconds}s"),
+                format!("{seconds} seconds"),
+                format!("{days}d{hours}h{minutes}m{left}s"),
+                format!("{days}d {hours}h {minutes}m {left}s"),
+            ] {
+                prop_assert_eq!(Interval::parse(&text), expected, "{}", text);
+            }
+            // As the log shows it.
+            let length = Duration::from_secs(seconds % 1_000_000_000 + 1) + Duration::from_millis(millis);
+            let text = format!("{} s", length.as_secs_f64());
+            prop_assert_eq!(Interval::parse(&text), Ok(Interval(length)), "{}", text);
+        }
+
+        #[test]
+        fn whatever_is_given_as_an_interval_it_is_one_or_it_is_refused(
+            text in prop_oneof![any::<String>(), "-?[0-9]{0,22}[smhdwyµ. ,:-]?[0-9a-z ]{0,6}"]
+        ) {
+            if let Ok(interval) = Interval::parse(&text) {
+                prop_assert!((Interval::MIN..=Interval::MAX).contains(&interval.length()), "{text:?}");
+                prop_assert_eq!(Interval::new(interval.length()), Ok(interval));
+            }
         }
     }
 }

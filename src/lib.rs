@@ -19,6 +19,8 @@ pub mod pass;
 pub mod path;
 pub mod plan;
 pub mod problem;
+#[cfg(test)]
+mod proof;
 pub mod report;
 pub mod schedule;
 pub mod service;

@@ -94,7 +94,7 @@ pub fn shown(bytes: &[u8]) -> String {
 
 /// Characters that are valid Unicode but could hide or reorder what a person reads: C1 controls, line and paragraph
 /// separators, bidirectional controls, zero-width characters, the byte-order mark.
-fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     c.is_control()
         || matches!(u32::from(c), 0x00ad | 0x061c | 0x180e | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f
             | 0xfeff | 0xfff9..=0xfffb | 0xe0000..=0xe007f)

@@ -203,3 +203,81 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::pair;
+
+    #[test]
+    fn a_plan_is_told_in_the_order_of_the_paths_with_all_that_is_known() {
+        let root = pair(Filesystem::default());
+        let id = FileId { device: 1, inode: 1 };
+        let below = |above: &Arc<Pair>, name: &CStr| {
+            let replica = above.replica.as_ref().map(|dir| dir.child(name, id));
+            Arc::new(Pair {
+                source: None,
+                replica,
+                filesystem: Arc::clone(&above.filesystem),
+                watch: Watch::Off,
+            })
+        };
+        // A name that sorts before the slash: by their bytes the paths would come in another order.
+        let (odd, deep) = (below(&root, c"a-"), below(&below(&root, c"a"), c"b"));
+        assert_eq!((root.depth(), odd.depth(), deep.depth()), (0, 1, 2));
+        assert_eq!(deep.path().as_bytes(), b"a/b");
+
+        let change = |pair: &Arc<Pair>, name: &CStr, kind, action| Change {
+            pair: Arc::clone(pair),
+            name: name.into(),
+            kind,
+            action,
+            size: 5,
+            expected: None,
+            replica_unreadable: false,
+            subtree: None,
+            reason: "",
+        };
+        let mode = Differences { mode: true, ..Differences::default() };
+        let counted = Counted { files: 1.into(), folders: 2.into(), bytes: 3.into() };
+        let replaced = change(&deep, c"y", Kind::File, Action::Replace(Verb::Repair));
+        let mut plan = Plan {
+            changes: vec![
+                change(&odd, c"z", Kind::Symlink, Action::Create),
+                Change { reason: "content differs", replica_unreadable: true, ..replaced },
+                change(&deep, c"x", Kind::File, Action::Link { same: true }),
+                change(&root, c"c", Kind::File, Action::Adopt),
+                Change {
+                    subtree: Some(Arc::new(counted)),
+                    ..change(&root, c"b", Kind::Folder, Action::Delete)
+                },
+                change(&root, c"d", Kind::Fifo, Action::SetMetadata(mode)),
+            ],
+            folders: [&deep, &odd, &root]
+                .map(|pair| FolderChange { pair: Arc::clone(pair), differences: mode })
+                .into(),
+            anchors: Vec::new(),
+        };
+        plan.sort();
+        let mut told = Vec::new();
+        plan.describe(|operation| {
+            let Operation { verb, path, size, replica_unreadable, subtree, reason, .. } = operation;
+            let subtree = subtree.map(|below| (below.files, below.folders, below.bytes));
+            told.push(format!("{} {path} {size:?} {replica_unreadable} {subtree:?} {reason}", verb.word()));
+        });
+        assert_eq!(
+            told,
+            [
+                "delete b None false Some((1, 2, 3)) ",
+                "update c Some(5) false None ",
+                "metadata d None false None mode",
+                "link a/b/x Some(5) false None ",
+                "repair a/b/y Some(5) true None content differs",
+                "create a-/z None false None ",
+                "metadata . None false None mode",
+                "metadata a/b None false None mode",
+                "metadata a- None false None mode",
+            ]
+        );
+    }
+}

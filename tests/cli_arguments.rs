@@ -2,9 +2,14 @@
 
 #![allow(clippy::expect_used, reason = "a helper of a test may fail as the test itself may")]
 
+#[allow(dead_code, reason = "for the properties of pure code")]
+#[path = "support/proof.rs"]
+mod proof;
+
 use assert_cmd::Command;
 use assert_cmd::assert::Assert;
 use insta::assert_snapshot;
+use proptest::prelude::*;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
@@ -205,6 +210,41 @@ fn a_log_inside_a_missing_source_does_not_bring_the_source_back() {
             let output = stdout(&assert) + &stderr(&assert);
             assert!(!place.path().join("gone").exists(), "--source {source} --log_file {log}: {output}");
             assert!(!place.path().join("replica").exists(), "--source {source} --log_file {log}: {output}");
+        }
+    }
+}
+
+/// Words of all kinds, but never the replica's option nor a short form of it: so no line is ever carried out.
+fn senseless() -> impl Strategy<Value = Vec<OsString>> {
+    let word = prop_oneof![
+        2 => "--?[a-z_]{1,9}(=[ -~]{0,6})?".prop_map(OsString::from),
+        2 => "--(source|log_file|interval|threads|color|once|dry-run|quiet)".prop_map(OsString::from),
+        1 => "[ -~]{0,8}".prop_map(OsString::from),
+        // No NUL: the system takes none in an argument.
+        1 => proptest::collection::vec(1..=255u8, 0..12).prop_map(OsString::from_vec),
+    ];
+    proptest::collection::vec(word, 0..6).prop_map(|mut words| {
+        words.retain(|word| !word.as_encoded_bytes().starts_with(b"--r"));
+        words
+    })
+}
+
+proptest! {
+    #![proptest_config(proof::cases(24, 1000))]
+
+    #[test]
+    fn whatever_is_typed_ends_with_help_or_with_a_message_and_touches_nothing(words in senseless()) {
+        let place = Place::new();
+        let assert = file_sync().current_dir(place.path()).args(&words).assert();
+        let (code, told) = (assert.get_output().status.code(), stderr(&assert));
+        prop_assert_eq!(place.names(), ["source"], "a mistake creates nothing");
+        prop_assert!(!told.contains("panicked"), "{}", told);
+        match code {
+            Some(0) => prop_assert!(told.is_empty() && !stdout(&assert).is_empty()),
+            code => {
+                prop_assert_eq!(code, Some(2), "{}", told);
+                prop_assert!(stdout(&assert).is_empty() && told.contains("--"), "{}", told);
+            }
         }
     }
 }

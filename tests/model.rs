@@ -12,19 +12,10 @@ mod support;
 use edits::{Limits, World};
 use proptest::prelude::*;
 use story::{link_story, play, story};
-use support::Scratch;
-
-fn config() -> ProptestConfig {
-    let is_deep = std::env::var_os("FILE_SYNC_PROOF").is_some_and(|proof| proof == "deep");
-    let mut config = ProptestConfig { max_shrink_iters: 3000, ..ProptestConfig::default() };
-    if std::env::var_os("PROPTEST_CASES").is_none() {
-        config.cases = if is_deep { 3000 } else { 60 };
-    }
-    config
-}
+use support::{Scratch, proof};
 
 proptest! {
-    #![proptest_config(config())]
+    #![proptest_config(proof::cases(60, 3000))]
 
     #[test]
     fn whatever_was_edited_one_pass_makes_the_replica_equal_and_a_second_finds_nothing((tree, rounds) in story()) {

@@ -36,13 +36,18 @@ impl Listing {
             if name == c"." || name == c".." {
                 continue;
             }
-            let start = u32::try_from(listing.bytes.len()).map_err(|_| Errno::OVERFLOW)?;
-            let length = u16::try_from(name.count_bytes()).map_err(|_| Errno::NAMETOOLONG)?;
-            listing.bytes.extend_from_slice(name.to_bytes_with_nul());
-            listing.names.push((start, length));
+            listing.push(name)?;
         }
         listing.sort();
         Ok(listing)
+    }
+
+    fn push(&mut self, name: &CStr) -> Result<(), Errno> {
+        let start = u32::try_from(self.bytes.len()).map_err(|_| Errno::OVERFLOW)?;
+        let length = u16::try_from(name.count_bytes()).map_err(|_| Errno::NAMETOOLONG)?;
+        self.bytes.extend_from_slice(name.to_bytes_with_nul());
+        self.names.push((start, length));
+        Ok(())
     }
 
     /// Sorts the names, and drops those that the kernel gave twice (it may when names change during the reading).
@@ -74,6 +79,19 @@ impl Listing {
         let (start, length) = *self.names.get(position)?;
         let start = start as usize;
         CStr::from_bytes_with_nul(self.bytes.get(start..=start + usize::from(length))?).ok()
+    }
+}
+
+#[cfg(test)]
+impl Listing {
+    /// The listing of a folder that the kernel gives in this order, some names perhaps twice.
+    pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a CStr>) -> Listing {
+        let mut listing = Listing::default();
+        for name in names {
+            listing.push(name).unwrap();
+        }
+        listing.sort();
+        listing
     }
 }
 

@@ -190,6 +190,9 @@ pub fn bytes_of(path: &Path) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proof::{bytes, name, pure};
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     #[test]
     fn roots_that_overlap_are_seen_under_any_name() {
@@ -265,5 +268,77 @@ mod tests {
         assert_eq!(position_below(&at("a"), &at("link/logs/x.txt")), Ok(Some("logs/x.txt".into())));
         assert_eq!(position_below(&at("a"), &at("b/x.txt")), Ok(None));
         assert_eq!(position_below(&at("missing"), &at("missing/x.txt")), Ok(Some("x.txt".into())));
+    }
+
+    /// A field as the kernel writes it (`mangle` in fs/seq_file.c).
+    fn mangled(path: &Path) -> Vec<u8> {
+        let escaped = |byte: &u8| match byte {
+            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+            other => vec![*other],
+        };
+        bytes_of(path).iter().flat_map(escaped).collect()
+    }
+
+    fn absolute() -> impl Strategy<Value = PathBuf> {
+        vec(name(), 0..4).prop_map(|names| {
+            let names = names.iter().map(|name| OsStr::from_bytes(name.as_bytes()));
+            let names = names.filter(|name| *name != "." && *name != "..");
+            Path::new("/").join(names.collect::<PathBuf>())
+        })
+    }
+
+    proptest! {
+        #![proptest_config(pure())]
+
+        #[test]
+        fn mount_points_are_read_as_the_kernel_wrote_them(mounts in vec((0..3u8, absolute(), absolute()), 0..6)) {
+            let mut text = Vec::new();
+            for (device, root, point) in &mounts {
+                text.extend_from_slice(format!("22 1 0:{device} ").as_bytes());
+                text.extend_from_slice(&mangled(root));
+                text.push(b' ');
+                text.extend_from_slice(&mangled(point));
+                text.extend_from_slice(b" rw shared:1 - ext4 /dev/vda rw\n");
+            }
+            let read = parse_mounts(&text);
+            prop_assert_eq!(read.len(), mounts.len());
+            for (read, (device, root, point)) in read.iter().zip(&mounts) {
+                let device = format!("0:{device}");
+                prop_assert_eq!(read.device, device.as_bytes());
+                prop_assert_eq!((&read.root, &read.point), (root, point));
+            }
+        }
+
+        #[test]
+        fn roots_that_overlap_do_so_whichever_is_the_source(
+            mounts in vec((0..3u8, absolute(), absolute()), 0..6),
+            one in absolute(),
+            other in absolute(),
+        ) {
+            let device = |which: u8| [&b"0:0"[..], b"0:1", b"0:2"][usize::from(which)];
+            let mounts: Vec<Mount<'_>> = mounts
+                .into_iter()
+                .map(|(which, root, point)| Mount { device: device(which), root, point })
+                .collect();
+            let there = relation_by_mounts(&mounts, &one, &other);
+            let back = match relation_by_mounts(&mounts, &other, &one) {
+                Some(Relation::ReplicaInSource) => Some(Relation::SourceInReplica),
+                Some(Relation::SourceInReplica) => Some(Relation::ReplicaInSource),
+                same => same,
+            };
+            prop_assert_eq!(there, back);
+            if place_of(&mounts, &one).is_some() {
+                let same = relation_by_mounts(&mounts, &one, &one);
+                prop_assert_eq!(same, Some(Relation::Same));
+            }
+        }
+
+        #[test]
+        fn whatever_mountinfo_says_it_is_read_to_its_end(text in vec(bytes(), 0..20), one in absolute()) {
+            let text = text.join(&b' ');
+            let mounts = parse_mounts(&text);
+            prop_assert!(mounts.len() <= text.split(|byte| *byte == b'\n').count());
+            relation_by_mounts(&mounts, &one, Path::new("/replica"));
+        }
     }
 }

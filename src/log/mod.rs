@@ -14,6 +14,8 @@ mod text;
 mod words;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use crate::fs::Errno;

@@ -2,7 +2,7 @@
 
 use crate::entry::Kind;
 use crate::monitor::Notice;
-use crate::path::{RelPath, shown};
+use crate::path::{RelPath, is_deceptive, shown};
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -94,13 +94,13 @@ pub(super) fn path(path: &Path) -> String {
     shown(path.as_os_str().as_bytes())
 }
 
-/// Words from elsewhere, on one line and without control characters whatever they were.
+/// Words from elsewhere, on one line and without characters that could deceive, whatever they were.
 pub(super) fn one_line(words: &str) -> Cow<'_, str> {
-    if !words.contains(char::is_control) {
+    if !words.contains(is_deceptive) {
         return Cow::Borrowed(words);
     }
     let escaped =
-        words.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+        words.chars().map(|c| if is_deceptive(c) { c.escape_default().to_string() } else { c.to_string() });
     Cow::Owned(escaped.collect())
 }
 
@@ -230,5 +230,6 @@ mod tests {
     fn foreign_words_stay_on_one_line() {
         assert_eq!(one_line("plain\\n"), "plain\\n");
         assert_eq!(one_line("a\nb\u{1b}[31m\u{85}"), "a\\nb\\u{1b}[31m\\u{85}");
+        assert_eq!(one_line("a\u{2028}b\u{202e}"), "a\\u{2028}b\\u{202e}");
     }
 }

@@ -139,6 +139,9 @@ impl LinkTable {
             group.members.len() == group.source_links as usize
                 && group.source_links == replica.links
                 && group.verdicts == [(replica.id, Some(Verdict::Same(Differences::default())))]
+                // A name of which nothing is known has no verdict, but perhaps an inode of its own: then one of the
+                // replica inode's names is somewhere else, and is still to be told from these.
+                && group.members.iter().all(|member| member.replica == replica.id)
         });
         if settled && let Some(group) = groups.remove(&key) {
             lock(&self.names).remove(&replica.id);
@@ -235,6 +238,8 @@ fn resolve_group(
             anchored = true;
         } else if !can_link {
             match verdict {
+                // What can make no links may still have them, of before or made by others: never write through one.
+                Some(Verdict::Same(_)) if !is_free(member.replica) => out.changes.push(replace),
                 Some(Verdict::Same(differences)) if differences.any() => {
                     out.changes.push(change(Action::SetMetadata(differences), false, ""));
                 }
@@ -254,7 +259,7 @@ fn resolve_group(
 mod tests {
     use super::*;
     use crate::filesystem::Filesystem;
-    use crate::plan::Watch;
+    use crate::proof::pair;
     use crate::survey::reconcile::tests::file;
 
     const SAME: Verdict =
@@ -271,12 +276,7 @@ mod tests {
 
     /// Enters names and tells what comes out.
     fn resolve(names: &[Name<'_>], deleted: &[(u64, u32)]) -> Vec<String> {
-        let pair = Arc::new(Pair {
-            source: None,
-            replica: None,
-            filesystem: Arc::new(Filesystem::default()),
-            watch: Watch::Off,
-        });
+        let pair = pair(Filesystem::default());
         let table = LinkTable::default();
         for (name, source, replica, verdict) in names {
             let (source, replica) = (entry(source.0, source.1), entry(replica.0, replica.1));
@@ -358,5 +358,35 @@ mod tests {
         // One name may vanish while it is compared; the other one tells of the same two inodes.
         let out = resolve(&[(c"a", (1, 2), (11, 2), unknown), (c"b", (1, 2), (11, 2), SAME)], &[]);
         assert_eq!(out, ["2 unchanged"]);
+    }
+
+    #[test]
+    fn a_group_with_a_name_of_which_nothing_is_known_does_not_hide_that_another_one_is_linked_to_it() {
+        let out = resolve(
+            &[
+                (c"x", (2, 1), (12, 2), SAME),
+                (c"a", (1, 2), (10, 1), Verdict::Unknown),
+                (c"b", (1, 2), (12, 2), SAME),
+            ],
+            &[],
+        );
+        assert_eq!(out, ["replace x", "1 unchanged"]);
+    }
+
+    #[test]
+    fn what_agrees_and_what_has_one_name_takes_no_memory() {
+        let pair = pair(Filesystem::default());
+        let table = LinkTable::default();
+        let (source, replica) = (entry(1, 3), entry(11, 3));
+        for name in [c"a", c"b", c"c"] {
+            if table.enter(&pair, name, &source, &replica) {
+                table.judge(&source, &replica, SAME);
+            }
+        }
+        table.count_name(&entry(12, 1));
+        // The links of a folder are not names.
+        table.count_name(&Entry { kind: Kind::Folder, ..entry(13, 5) });
+        assert!(lock(&table.groups).is_empty() && lock(&table.names).is_empty(), "{table:?}");
+        assert_eq!(table.resolve().unchanged, 3);
     }
 }

@@ -12,6 +12,8 @@ mod folders;
 pub mod links;
 mod merge;
 mod problems;
+#[cfg(test)]
+mod properties;
 pub mod reconcile;
 
 use crate::context::Context;

@@ -134,6 +134,7 @@ fn retyped(was: Kind) -> &'static str {
 pub(crate) mod tests {
     use super::*;
     use crate::entry::{FileId, Timestamp};
+    use crate::proof::KINDS;
 
     /// A plain file of 10 bytes.
     pub(crate) fn file(inode: u64) -> Entry {
@@ -158,16 +159,6 @@ pub(crate) mod tests {
     fn of(kind: Kind) -> Sighting {
         Sighting::Present(Entry { kind, ..file(1) })
     }
-
-    const KINDS: [Kind; 7] = [
-        Kind::File,
-        Kind::Folder,
-        Kind::Symlink,
-        Kind::Fifo,
-        Kind::Socket,
-        Kind::CharDevice,
-        Kind::BlockDevice,
-    ];
 
     #[test]
     fn every_pair_of_kinds_has_its_decision() {
@@ -200,6 +191,24 @@ pub(crate) mod tests {
             );
         }
         assert_eq!(reconcile(&Sighting::Absent, &Sighting::Absent, &able), Decision::Nothing);
+    }
+
+    #[test]
+    fn what_was_in_the_place_before_is_said() {
+        let cases = [
+            (Kind::File, "was a file"),
+            (Kind::Folder, "was a folder"),
+            (Kind::Symlink, "was a symbolic link"),
+            (Kind::Fifo, "was a named pipe"),
+            (Kind::Socket, "was a socket"),
+            (Kind::CharDevice, "was a device node"),
+            (Kind::BlockDevice, "was a device node"),
+        ];
+        for (was, reason) in cases {
+            let source = if was == Kind::File { Kind::Folder } else { Kind::File };
+            let decision = reconcile(&of(source), &of(was), &Filesystem::default());
+            assert_eq!(decision, Decision::Replace(Verb::Retype, reason));
+        }
     }
 
     #[test]
@@ -258,6 +267,8 @@ pub(crate) mod tests {
             (5, Some(9), 7, Verb::Repair),
             (9, Some(5), 0, Verb::Update),
             (9, Some(5), 7, Verb::Update),
+            // At the very moment: it may have been the source.
+            (5, Some(5), 0, Verb::Update),
             (5, None, 0, Verb::Repair),
             (5, None, 7, Verb::Update),
         ];

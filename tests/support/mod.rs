@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 #![allow(clippy::wildcard_enum_match_arm, reason = "events that no test asks about are not listed here")]
 
+pub(crate) mod proof;
+
 use file_sync::interrupt::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
 use file_sync::monitor::{Event, Monitor, Verb};
