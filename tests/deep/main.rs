@@ -13,15 +13,19 @@
 )]
 
 mod cases;
+mod disk;
 mod filesystems;
 mod full_disk;
 mod kit;
 mod memory;
+mod power_loss;
 mod real_tree;
 mod stage;
 mod system_calls;
+mod torn;
 mod tree;
 mod verdict;
+mod versions;
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -41,10 +45,11 @@ struct Suite {
     run: fn(),
 }
 
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 6] = [
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "full_disk", run: full_disk::run },
+    Suite { name: "power_loss", run: power_loss::run },
     Suite { name: "real_tree", run: real_tree::run },
     Suite { name: "memory", run: memory::run },
 ];
