@@ -344,6 +344,7 @@ fn deletions_wait_for_the_disk(error: &str, deletes: bool) {
     let pass = syncing(&place, &format!("error={error}:when=1"));
     assert_eq!((pass.code, pass.count("problems")), (Some(23), 1), "{:?}", pass.told());
     assert_eq!(place.replica.join("moved away").exists(), !deletes, "{:?}", pass.told());
+    assert_eq!(place.pass(&[]).code, Some(0), "the disk works again");
     place.assert_in_step("after the disk works again");
 }
 

@@ -111,9 +111,9 @@ impl Versions {
 
 /// All files that are not empty.
 fn contents(tree: &Tree) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
-    tree.nodes.iter().filter_map(|(path, (node, _))| match &node.what {
-        What::File(content) if !content.is_empty() => Some((path, content)),
-        _ => None,
+    tree.nodes.iter().filter_map(|(path, (node, _))| {
+        let What::File(content) = &node.what else { return None };
+        (!content.is_empty()).then_some((path, content))
     })
 }
 
