@@ -1,20 +1,19 @@
 //! One pass, told top to bottom: survey, plan, guard, apply, sync.
 
 use crate::apply::apply;
+use crate::apply::sync::sync;
 use crate::context::{Context, SourceState};
 use crate::entry::Kind;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
-use crate::fs::{Errno, place};
 use crate::guard::{Facts, Ruling, examine};
 use crate::monitor::Verb;
 use crate::path::RelPath;
-use crate::plan::{Pair, Plan, Watch};
+use crate::plan::{Pair, Watch};
 use crate::problem::{Cause, Error, Problem};
 use crate::report::Outcome;
 use crate::survey::survey;
 use rayon::ThreadPool;
-use std::collections::HashSet;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -84,7 +83,7 @@ pub fn run(
         return Ok(Outcome::ReplicaLost);
     }
     if *unsynced {
-        *unsynced = !sync(context, &plan);
+        *unsynced = sync(context, &plan).is_err();
     }
     let elsewhere = match context.source_state() {
         SourceState::Same if !context.was_source_away() => return Ok(Outcome::Done),
@@ -118,39 +117,4 @@ fn root_pair(context: &Context<'_>) -> Pair {
         filesystem,
         watch: if context.protected.is_some() { Watch::On(0) } else { Watch::Off },
     }
-}
-
-/// Writes every filesystem that this pass wrote to to its disk. True when that worked.
-fn sync(context: &Context<'_>, plan: &Plan) -> bool {
-    let mut synced = HashSet::new();
-    let folders =
-        plan.changes.iter().map(|change| &change.pair).chain(plan.folders.iter().map(|folder| &folder.pair));
-    let folders = context.replica.1.iter().chain(folders.filter_map(|pair| pair.replica.as_ref()));
-    let mut all = true;
-    context.interrupt.begin_disk_wait();
-    for folder in folders {
-        let device = folder.id().device;
-        if synced.contains(&device) {
-            continue;
-        }
-        let done = folder.open().and_then(|fd| place::sync_filesystem(fd.as_fd()));
-        // A folder that is gone says nothing of its filesystem: another one on it is tried.
-        if done != Err(Errno::NOENT) {
-            synced.insert(device);
-        }
-        if let Err(errno) = done
-            && errno != Errno::NOENT
-        {
-            all = false;
-            context.problem(&Problem {
-                path: folder.path(),
-                action: "write the replica to its disk",
-                cause: Cause::System(errno),
-                consequence: "what this pass copied may not survive a loss of power",
-                content_unreadable: false,
-            });
-        }
-    }
-    context.interrupt.end_disk_wait();
-    all
 }

@@ -2,8 +2,8 @@
 
 use crate::apply::copy::{Destination, Failed, discard, publish};
 use crate::apply::{Apply, Job, Place, lock};
-use crate::entry::Entry;
-use crate::fs::content::create_private;
+use crate::entry::{Entry, Kind};
+use crate::fs::content::{create_private, sync_named};
 use crate::fs::{Errno, is_unsupported, place, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::problem::Cause;
@@ -97,6 +97,18 @@ impl Apply<'_> {
             discard(folder.as_fd(), &temporary);
             self.context.unchanged(1);
             return Ok(());
+        }
+        if job.expected.is_some() && entry.kind == Kind::File {
+            // The old version goes with the rename. Its successor may have been copied a moment ago, under a name that
+            // was free, and not be on the disk yet. What may not be opened is written together with everything else.
+            let synced = sync_named(folder.as_fd(), &temporary).or_else(|errno| match errno {
+                Errno::ACCESS | Errno::PERM => place::sync_filesystem(folder.as_fd()),
+                errno => Err(errno),
+            });
+            if let Err(errno) = synced {
+                discard(folder.as_fd(), &temporary);
+                return Err(Some(Failed::replica("write the replica file to its disk")(errno)));
+            }
         }
         match publish(at, &temporary, false) {
             Ok(leftover) => {

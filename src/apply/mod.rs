@@ -1,7 +1,8 @@
 //! Carrying the plan out: the only part that writes.
 //!
-//! In this order: creates and updates, in parallel; hard links to what is there now; deletions, deepest first; once
-//! more what found no room before the deletions; the metadata of the folders that were worked in, deepest first.
+//! In this order: creates and updates, in parallel; hard links to what is there now; all of that to the disk, if
+//! anything is to go; deletions, deepest first; once more what found no room before the deletions; the metadata of the
+//! folders that were worked in, deepest first.
 
 pub mod copy;
 pub mod finish;
@@ -10,6 +11,7 @@ mod linked;
 mod metadata;
 mod problems;
 pub mod remove;
+pub mod sync;
 
 use crate::apply::copy::{Destination, Failed, Made, make_entry};
 use crate::apply::finish::make_writable;
@@ -58,9 +60,11 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
 
     pool.in_place_scope(|scope| apply.change_all(scope, &changes));
     apply.link_deferred();
-    pool.in_place_scope(|scope| apply.remove_all(scope, &removals));
-    apply.remove_leftovers();
-    apply.try_again(pool);
+    if apply.may_remove(plan, !removals.is_empty()) {
+        pool.in_place_scope(|scope| apply.remove_all(scope, &removals));
+        apply.remove_leftovers();
+    }
+    apply.try_again(pool, plan);
     // A source that is gone by now is no model for anything.
     if context.source_state() == SourceState::Same {
         apply.finish_folders(plan);
@@ -290,6 +294,20 @@ impl Apply<'_> {
         }
     }
 
+    /// Writes what was made to the disk before anything goes. What goes may be the old name of a file that was moved: a
+    /// loss of power must not find that name gone and the new one without its bytes, which every filesystem that
+    /// writes data later than names allows. False when there is nothing to remove, or nothing may be: the disk failed.
+    /// A full one does not keep deletions from making room.
+    fn may_remove(&self, plan: &Plan, has_removals: bool) -> bool {
+        if self.context.is_halted() || (!has_removals && lock(&self.leftovers).is_empty()) {
+            return false;
+        }
+        match sync::sync(self.context, plan) {
+            Ok(()) => true,
+            Err(errno) => crate::fs::is_full(errno),
+        }
+    }
+
     /// Removes what the source no longer has: a chunk, after handing the rest on.
     fn remove_all<'s>(&'s self, scope: &Scope<'s>, removals: &'s [&'s Change]) {
         let (chunk, rest) = removals.split_at(removals.len().min(CHUNK));
@@ -322,7 +340,7 @@ impl Apply<'_> {
     }
 
     /// What found no room before the deletions is tried once more.
-    fn try_again(&self, pool: &ThreadPool) {
+    fn try_again(&self, pool: &ThreadPool, plan: &Plan) {
         let jobs = std::mem::take(&mut *lock(&self.again));
         if jobs.is_empty() {
             return;
@@ -336,7 +354,9 @@ impl Apply<'_> {
             }
         }
         self.link_deferred();
-        self.remove_leftovers();
+        if self.may_remove(plan, false) {
+            self.remove_leftovers();
+        }
     }
 }
 

@@ -85,6 +85,18 @@ pub fn set_length(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
     retry_on_intr(|| rustix::fs::ftruncate(file, length))
 }
 
+/// Writes the content of a file that has been written already, perhaps by somebody else, to its disk.
+///
+/// # Errors
+/// As `open(2)` and `fdatasync(2)`; a filesystem that knows no such thing is no error.
+pub fn sync_named(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let file = open_to_read(folder, name, false)?;
+    match retry_on_intr(|| rustix::fs::fdatasync(&file)) {
+        Err(errno) if errno == Errno::INVAL || crate::fs::is_unsupported(errno) => Ok(()),
+        synced => synced,
+    }
+}
+
 /// The first range of data at or after `from` and before `end`; none when there are only holes. Where the filesystem
 /// does not tell, everything is data.
 ///

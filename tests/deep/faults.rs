@@ -5,7 +5,7 @@
 //! makes everything right.
 
 use crate::cases::{Cases, is_thorough, seed};
-use crate::kit::{Mount, Place, has, may_be_user, may_mount, skip, tell};
+use crate::kit::{Mount, has, may_be_user, may_mount, skip, tell};
 use crate::stage::{self, Scene};
 use crate::trace::{Target, signal_of, tamper, targets};
 use crate::tree::Dice;
@@ -94,8 +94,7 @@ pub(crate) fn sampled<T>(
     most: usize,
     tried: impl Fn(&Target) -> Vec<T>,
 ) -> Vec<T> {
-    let mut place = Place::below(scratch);
-    stage::set(&mut place, scene);
+    let place = stage::place(scratch, scene);
     let mut kinds: BTreeMap<String, Vec<Target>> = BTreeMap::new();
     for target in targets(&place) {
         kinds.entry(target.call.clone()).or_default().push(target);
@@ -129,8 +128,7 @@ pub(crate) fn assert_reached(cases: &Cases, what: &'static str) {
 }
 
 fn check(fault: &Fault, scratch: &Path, cases: &Cases) {
-    let mut place = Place::below(scratch);
-    stage::set(&mut place, fault.scene);
+    let place = stage::place(scratch, fault.scene);
     let before = Before::of(&place);
     let ended = tamper(&place, &fault.target, &format!("error={}", fault.error));
     let Some(hit) = ended.hits.first() else {

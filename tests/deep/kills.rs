@@ -58,8 +58,7 @@ fn name(death: &Death) -> String {
 }
 
 fn at_a_call(death: &Death, scratch: &Path, cases: &Cases) {
-    let mut place = Place::below(scratch);
-    stage::set(&mut place, death.scene);
+    let place = stage::place(scratch, death.scene);
     let before = Before::of(&place);
     let ended = tamper(&place, &death.target, "signal=KILL");
     if signal_of(ended.status) != Some(KILL) {

@@ -13,6 +13,7 @@
 )]
 
 mod cases;
+mod disk;
 mod failing_disks;
 mod faults;
 mod filesystems;
@@ -23,14 +24,17 @@ mod lost_mounts;
 mod memory;
 mod outputs;
 mod paused;
+mod power_loss;
 mod real_tree;
 mod refusals;
 mod stage;
 mod stories;
 mod system_calls;
+mod torn;
 mod trace;
 mod tree;
 mod verdict;
+mod versions;
 
 #[path = "../support/edits.rs"]
 mod edits;
@@ -55,13 +59,14 @@ struct Suite {
     run: fn(),
 }
 
-const SUITES: [Suite; 8] = [
+const SUITES: &[Suite] = &[
     Suite { name: "faults", run: faults::run },
     Suite { name: "kills", run: kills::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "failing_disks", run: failing_disks::run },
     Suite { name: "full_disk", run: full_disk::run },
+    Suite { name: "power_loss", run: power_loss::run },
     Suite { name: "real_tree", run: real_tree::run },
     Suite { name: "memory", run: memory::run },
 ];
@@ -95,7 +100,7 @@ fn main() -> ExitCode {
     let filters = &words.suites;
     let tally = tempfile::NamedTempFile::new().expect("a file for the tally");
     let mut failed = 0;
-    for suite in &SUITES {
+    for suite in SUITES {
         if !filters.is_empty() && !filters.iter().any(|filter| suite.name.contains(filter.as_str())) {
             continue;
         }

@@ -21,8 +21,16 @@ pub(crate) enum Scene {
     Ordinary,
 }
 
+/// A new place with a scene.
+pub(crate) fn place(scratch: &Path, scene: Scene) -> Place {
+    let mut place = Place::below(scratch);
+    set(&place, scene);
+    place.as_user = scene == Scene::Ordinary;
+    place
+}
+
 /// Fills the source and the replica of a place, and a folder beside them that nothing may touch.
-pub(crate) fn set(place: &mut Place, scene: Scene) {
+pub(crate) fn set(place: &Place, scene: Scene) {
     let outside = place.path("outside");
     fs::create_dir(&outside).expect("created");
     fs::write(outside.join("treasure"), "nobody may touch this").expect("written");
@@ -40,7 +48,6 @@ pub(crate) fn set(place: &mut Place, scene: Scene) {
         }
     }
     if scene == Scene::Ordinary {
-        place.as_user = true;
         give(place.folder.path());
     }
 }

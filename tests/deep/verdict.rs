@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// How a temporary of the program is called: its prefix.
-const TEMPORARY: &[u8] = b".file-sync-";
+pub(crate) const TEMPORARY: &[u8] = b".file-sync-";
 
 /// Both trees, and whatever lies outside of them, as they are before a pass.
 pub(crate) struct Before {
