@@ -301,7 +301,9 @@ fn on_unable(image: &Image) {
     let created = first.of("pass_done").next().map(|end| end["created"].to_string()).unwrap_or_default();
     let told = first.not_held();
     let features: BTreeSet<&String> = told.iter().collect();
-    assert!(told.len() <= 2 * features.len(), "{name}: told more than once a pass: {told:?}");
+    // On a slow machine a third pass may have begun.
+    let passes = first.of("pass_started").count();
+    assert!(told.len() <= passes * features.len(), "{name}: told more than once a pass: {told:?}");
     untouched(name, &place);
     edit(&place.source, &place.replica, abilities);
     // The first pass after the edits may learn that a kind cannot be held; the second removes what that leaves.
