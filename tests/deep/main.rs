@@ -17,8 +17,12 @@ mod filesystems;
 mod full_disk;
 mod kit;
 mod memory;
+mod moments;
+mod outside;
+mod races;
 mod real_tree;
 mod stage;
+mod stopped;
 mod system_calls;
 mod tree;
 mod verdict;
@@ -41,11 +45,12 @@ struct Suite {
     run: fn(),
 }
 
-const SUITES: [Suite; 5] = [
+const SUITES: [Suite; 6] = [
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "real_tree", run: real_tree::run },
+    Suite { name: "races", run: races::run },
     Suite { name: "memory", run: memory::run },
 ];
 
