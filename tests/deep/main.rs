@@ -15,14 +15,17 @@
 mod cases;
 mod filesystems;
 mod full_disk;
+mod hostile;
 mod kit;
 mod memory;
 mod moments;
 mod outside;
+mod private;
 mod races;
 mod real_tree;
 mod stage;
 mod stopped;
+mod storm;
 mod system_calls;
 mod tree;
 mod verdict;
@@ -45,12 +48,13 @@ struct Suite {
     run: fn(),
 }
 
-const SUITES: [Suite; 6] = [
+const SUITES: [Suite; 7] = [
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "real_tree", run: real_tree::run },
     Suite { name: "races", run: races::run },
+    Suite { name: "hostile", run: hostile::run },
     Suite { name: "memory", run: memory::run },
 ];
 
