@@ -18,17 +18,24 @@ mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
+mod hostile;
 mod kills;
 mod kit;
 mod lost_mounts;
 mod memory;
+mod moments;
 mod outputs;
+mod outside;
 mod paused;
 mod power_loss;
+mod private;
+mod races;
 mod real_tree;
 mod refusals;
 mod stage;
+mod stopped;
 mod stories;
+mod storm;
 mod system_calls;
 mod torn;
 mod trace;
@@ -68,6 +75,8 @@ const SUITES: &[Suite] = &[
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "power_loss", run: power_loss::run },
     Suite { name: "real_tree", run: real_tree::run },
+    Suite { name: "races", run: races::run },
+    Suite { name: "hostile", run: hostile::run },
     Suite { name: "memory", run: memory::run },
 ];
 
