@@ -315,7 +315,7 @@ fn copy_file(
     let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
     if at.expected.is_some() {
         // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
-        // without its bytes. Some filesystems see to that themselves (ext4, btrfs), others do not (XFS).
+        // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
         sync_content(copy).map_err(Failed::replica("write the replica file to its disk"))?;
     }
     finished(set, Subject::Open(copy), digest, None, unstable)

@@ -6,7 +6,7 @@ use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::ops::Range;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Opens a regular file for reading. Never blocks on a FIFO, never follows a link, never becomes the terminal of this
 /// process. `own` says that the file belongs to this user (or that root asks), so its access time can be left alone.
@@ -90,11 +90,7 @@ pub fn set_length(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
 /// # Errors
 /// As `open(2)` and `fdatasync(2)`; a filesystem that knows no such thing is no error.
 pub fn sync_named(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    let file = open_to_read(folder, name, false)?;
-    match retry_on_intr(|| rustix::fs::fdatasync(&file)) {
-        Err(errno) if errno == Errno::INVAL || crate::fs::is_unsupported(errno) => Ok(()),
-        synced => synced,
-    }
+    sync_content(open_to_read(folder, name, false)?.as_fd())
 }
 
 /// The first range of data at or after `from` and before `end`; none when there are only holes. Where the filesystem

@@ -70,7 +70,7 @@ impl Cases {
             Err(cause) => {
                 let told = format!(
                     "FAILED {name}\n    {}\n    repeat: FILE_SYNC_DEEP=1{} cargo test --release --test deep -- {} --seed {} --only '{name}'",
-                    message(&*cause).replace('\n', "\n    "),
+                    shortened(message(&*cause)).replace('\n', "\n    "),
                     if is_thorough() { " FILE_SYNC_PROOF=deep" } else { "" },
                     self.suite,
                     seed()
@@ -131,6 +131,14 @@ impl Cases {
         assert!(failed.is_empty(), "{} failed", failed.len());
         assert!(passed > 0 || self.only.is_some(), "nothing was checked");
     }
+}
+
+/// The start of a message: a whole log in it would hide everything else.
+fn shortened(message: &str) -> String {
+    const MOST: usize = 6000;
+    let mut letters = message.chars();
+    let start: String = letters.by_ref().take(MOST).collect();
+    if letters.next().is_some() { start + " [...]" } else { start }
 }
 
 fn message(cause: &(dyn Any + Send)) -> &str {
