@@ -414,6 +414,13 @@ mod tests {
             rights in rights(),
         ) {
             let first = compare_metadata(&source, &replica, &filesystem, &rights);
+            // What agrees is neither set nor told as something that cannot be held.
+            if (source.uid, source.gid) == (replica.uid, replica.gid) {
+                prop_assert!(!first.differences.owner && !first.owner_not_held);
+            }
+            if source.mtime == replica.mtime {
+                prop_assert!(!first.differences.mtime && !first.mtime_not_held);
+            }
             let mut set = replica;
             if first.differences.owner {
                 (set.uid, set.gid) = (source.uid, source.gid);

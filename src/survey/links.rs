@@ -318,6 +318,15 @@ mod tests {
     }
 
     #[test]
+    fn the_file_that_most_names_are_already_is_the_one_that_stays() {
+        let out = resolve(
+            &[(c"a", (1, 3), (11, 1), SAME), (c"b", (1, 3), (12, 2), SAME), (c"c", (1, 3), (12, 2), SAME)],
+            &[],
+        );
+        assert_eq!(out, ["link a", "2 unchanged"]);
+    }
+
+    #[test]
     fn links_that_the_source_no_longer_has_are_broken_up() {
         let out = resolve(&[(c"a", (1, 1), (11, 2), SAME), (c"b", (2, 1), (11, 2), SAME)], &[]);
         assert_eq!(out, ["replace b", "1 unchanged"]);

@@ -285,6 +285,7 @@ proptest! {
                 prop_assert!(!outside.contains(&inode.inode), "{:?} is written through", change.name);
             }
         }
+        prop_assert!(!holds_links || !resolution.not_held, "hard links are held");
         let known = names.iter().filter(|name| name.verdict != Verdict::Unknown).count();
         prop_assert_eq!(resolution.changes.len() as u64 + resolution.unchanged, known as u64);
     }
@@ -316,6 +317,8 @@ proptest! {
             names.iter().any(|other| one.source == other.source && one.replica != other.replica)
         };
         prop_assert!(resolution.not_held || !names.iter().any(should_be_one), "several names stay several files");
+        let is_pair = |one: &Linked| names.iter().filter(|other| other.source == one.source).count() > 1;
+        prop_assert!(!resolution.not_held || names.iter().any(is_pair), "a single name needs no hard link");
     }
 
     #[test]
