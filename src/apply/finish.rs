@@ -105,6 +105,9 @@ pub fn set_metadata(
             break;
         }
         let mut mode_may_differ = differences.mode;
+        if attempt == 0 {
+            close(filesystem, &wanted, (&shown, differences.owner), target);
+        }
         if differences.owner {
             not_set = not_set.or(set_owner(context, filesystem, &wanted, target).err());
             mode_may_differ = true;
@@ -149,6 +152,35 @@ fn access_list(context: &Context<'_>, model: Model<'_>) -> Option<Vec<u8>> {
     }
     let attributes = Attributes::read(model.subject, context.rights.privileged).ok()?;
     attributes.get(ACCESS_LIST).map(<[u8]>::to_vec)
+}
+
+/// Takes from the group and from others what they will not have in the end, before owner and access list change: what
+/// the mode allowed to one group, or as the mask of a list, it would for a moment allow to another one.
+fn close(
+    filesystem: &Filesystem,
+    wanted: &Entry,
+    (shown, owner_changes): (&Entry, bool),
+    target: Subject<'_>,
+) {
+    const GROUP: u16 = 0o070;
+    const OTHERS: u16 = 0o007;
+    const SETUID_SETGID: u16 = 0o6000;
+    if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
+        return;
+    }
+    // A list that is still to be set may allow the new group less than the mode, its mask, says.
+    let kept = if owner_changes { OTHERS } else { GROUP | OTHERS };
+    let mut mode = shown.mode & (!(GROUP | OTHERS) | wanted.mode & kept);
+    if owner_changes {
+        // The kernel takes them away only where the class may execute, which it may not any more.
+        mode &= !SETUID_SETGID;
+    }
+    if mode != shown.mode {
+        // Where this fails, setting the mode fails too, and is told there.
+        match target.set_mode(mode) {
+            Ok(()) | Err(_) => {}
+        }
+    }
 }
 
 fn set_owner(

@@ -7,13 +7,16 @@ use crate::kit::{Place, Running, tell};
 use crate::outside::{FOLDER, Outside, assert_no_secret, is_secret, is_whole, whole};
 use crate::support::{Tree, assert_same};
 use crate::tree::Dice;
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, openat, renameat, renameat_with, unlinkat,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::Path;
+use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
@@ -68,9 +71,13 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
     assert_eq!(place.pass(&[]).code, Some(0), "before the storm");
 
     let storm = Storm { place: &place, over: AtomicBool::new(false), done: Default::default() };
-    let running = Running(place.file_sync(&["--interval", "1h"]).spawn().expect("it starts"));
+    let errors = place.path("errors");
+    let mut command = place.file_sync(&["--interval", "1h"]);
+    let running = command.stderr(File::create(&errors).expect("created")).spawn();
+    let running = Running(running.expect("it starts"));
     let pid = Pid::from_raw(i32::try_from(running.0.id()).expect("a process id")).expect("a process id");
-    place.wait_for("pass_started", 1);
+    // One is that of the pass before. Without its handlers, SIGUSR1 would end it.
+    place.wait_for("pass_started", 2);
     scope(|scope| {
         let storm = &storm;
         // Whatever panics in here ends the others as well.
@@ -112,8 +119,9 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
     });
     let passes = place.events().iter().filter(|event| event["event"] == "pass_done").count();
     kill_process(pid, Signal::TERM).expect("it runs");
-    let code = ends_in_time(running);
-    assert_eq!(code, Some(0), "after SIGTERM");
+    let status = ends_in_time(running);
+    let errors = fs::read_to_string(errors).expect("readable");
+    assert!(status.success() && !errors.contains("panicked"), "{status} after SIGTERM: {errors}");
     assert!(passes >= 10, "only {passes} passes");
     outside.assert_untouched(&place);
     assert_no_secret(&place.replica);
@@ -140,11 +148,11 @@ impl Drop for EndsIt<'_> {
     }
 }
 
-fn ends_in_time(mut running: Running) -> Option<i32> {
+fn ends_in_time(mut running: Running) -> ExitStatus {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(30) {
         if let Some(status) = running.0.try_wait().expect("a child") {
-            return status.code();
+            return status;
         }
         sleep(Duration::from_millis(5));
     }
@@ -190,6 +198,7 @@ fn churn(root: &Path, dice: &mut Dice) {
         {
             let _ = rustix::fs::mkdirat(&above, name, Mode::RWXU);
         }
+        sleep(Duration::from_micros(200));
         return;
     };
     let name = format!("f{}", dice.below(NAMES));
@@ -201,48 +210,51 @@ fn churn(root: &Path, dice: &mut Dice) {
     let most = if dice.below(30) == 0 { 2_000_000 } else { 20_000 };
     let size = dice.below(most);
     // What fails here fails because of another thread.
-    match dice.below(12) {
-        0 => drop(
-            open(OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
-                .map(|mut f| f.write_all(&whole(dice, size))),
-        ),
-        1 => drop(open(OFlags::WRONLY).map(|f| f.write_all_at(&dice.bytes(5000), 100))),
-        2 => drop(open(OFlags::WRONLY).map(|f| f.set_len(size as u64 / 2))),
-        3 => drop(open(OFlags::WRONLY | OFlags::APPEND).map(|mut f| f.write_all(&dice.bytes(size)))),
-        4 => drop(unlinkat(&at, name.as_str(), AtFlags::empty())),
-        5 => drop(renameat(&at, name.as_str(), &at, other.as_str())),
-        6 => drop(rustix::fs::linkat(&at, name.as_str(), &at, other.as_str(), AtFlags::empty())),
-        7 => drop(rustix::fs::symlinkat("../../../outside", &at, name.as_str())),
-        8 => drop(rustix::fs::mknodat(&at, name.as_str(), rustix::fs::FileType::Fifo, Mode::RUSR, 0)),
-        9 => drop(
-            open(OFlags::RDONLY)
-                .map(|f| rustix::fs::fchmod(&f, Mode::from_raw_mode(0o600 | size as u32 & 0o77))),
-        ),
+    let name = name.as_str();
+    let _ = match dice.below(12) {
+        0 => open(OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
+            .is_some_and(|mut file| file.write_all(&whole(dice, size)).is_ok()),
+        1 => open(OFlags::WRONLY).is_some_and(|file| file.write_all_at(&dice.bytes(5000), 100).is_ok()),
+        2 => open(OFlags::WRONLY).is_some_and(|file| file.set_len(size as u64 / 2).is_ok()),
+        3 => open(OFlags::WRONLY | OFlags::APPEND)
+            .is_some_and(|mut file| file.write_all(&dice.bytes(size)).is_ok()),
+        4 => unlinkat(&at, name, AtFlags::empty()).is_ok(),
+        5 => renameat(&at, name, &at, other.as_str()).is_ok(),
+        6 => rustix::fs::linkat(&at, name, &at, other.as_str(), AtFlags::empty()).is_ok(),
+        7 => rustix::fs::symlinkat("../../../outside", &at, name).is_ok(),
+        8 => rustix::fs::mknodat(&at, name, FileType::Fifo, Mode::RUSR, 0).is_ok(),
+        9 => open(OFlags::RDONLY).is_some_and(|file| {
+            // Not of a folder: an ordinary user would lock himself out.
+            let mode = Mode::from_raw_mode(0o600 | size as u32 & 0o77);
+            file.metadata().is_ok_and(|facts| facts.is_file()) && rustix::fs::fchmod(&file, mode).is_ok()
+        }),
         10 => {
-            let _ = rustix::fs::mkdirat(&at, name.as_str(), Mode::RWXU);
-            if let Ok(below) = openat(&at, name.as_str(), FOLDER, Mode::empty()) {
-                let _ = renameat(&at, other.as_str(), &below, "inside");
-            }
+            let _ = rustix::fs::mkdirat(&at, name, Mode::RWXU);
+            openat(&at, name, FOLDER, Mode::empty())
+                .is_ok_and(|below| renameat(&at, other.as_str(), &below, "inside").is_ok())
         }
         _ => remove_some(root, folder, dice),
-    }
+    };
     sleep(Duration::from_micros(200));
 }
 
 /// Now and then, a whole subtree goes: moved out of the tree in one step, then removed.
-fn remove_some(root: &Path, folder: &str, dice: &mut Dice) {
+fn remove_some(root: &Path, folder: &str, dice: &mut Dice) -> bool {
     let (above, name) = folder.rsplit_once('/').expect("two names");
-    let Some(at) = enter(root, above).filter(|_| dice.below(4) == 0) else { return };
+    let Some(at) = enter(root, above).filter(|_| dice.below(4) == 0) else { return false };
     let gone = root.with_file_name(format!("gone {}", dice.roll()));
-    if renameat(&at, name, CWD, &gone).is_ok() {
+    let is_gone = renameat(&at, name, CWD, &gone).is_ok();
+    if is_gone {
         remove(&gone);
     }
+    is_gone
 }
 
 fn remove(path: &Path) {
     if fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir()) {
         // The program may still put something into a folder that it has open.
-        while fs::remove_dir_all(path).is_err() && path.exists() {}
+        let tried = (0..100).find(|_| fs::remove_dir_all(path).is_ok() || !path.exists());
+        assert!(tried.is_some(), "{} cannot be removed", path.display());
     } else {
         let _ = fs::remove_file(path);
     }
