@@ -152,7 +152,7 @@ fn deep(below: &Path) {
     let leaf =
         |at: &OwnedFd, flags: OFlags| openat(at, "leaf", flags, Mode::RUSR | Mode::WUSR).map(File::from);
     leaf(&at, OFlags::WRONLY | OFlags::CREATE)
-        .and_then(|mut file| Ok(file.write_all(b"leaf")))
+        .map(|mut file| file.write_all(b"leaf"))
         .expect("made")
         .expect("written");
     let run = |count: &str| {

@@ -81,7 +81,12 @@ fn each_file_in(folder: BorrowedFd<'_>, path: &[u8], see: &mut impl FnMut(&[u8],
                     each_file_in(below.as_fd(), &path, see);
                 }
             }
-            _ => {}
+            FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown => {}
         }
     }
 }

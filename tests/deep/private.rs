@@ -109,7 +109,13 @@ fn check(path: &[u8], now: &Node, source: &Tree, before: &Tree) -> Result<(), St
             let versions = [source, before].into_iter().filter_map(|tree| tree.nodes.get(&name));
             versions.map(|(node, _)| node).filter(|node| node.what == now.what).collect()
         }
-        _ => [source, before]
+        What::Closed(_)
+        | What::Folder
+        | What::Symlink(_)
+        | What::Fifo
+        | What::Socket
+        | What::Char(_)
+        | What::Block(_) => [source, before]
             .into_iter()
             .filter_map(|tree| tree.nodes.get(path))
             .map(|(node, _)| node)
