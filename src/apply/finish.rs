@@ -1,8 +1,9 @@
 //! Setting metadata: owner, extended attributes, mode, modification time, in the order in which the kernel keeps them.
 //!
 //! Setting the owner clears setuid, setgid and capabilities; setting an access list changes the mode; everything
-//! changes the ctime. So: owner, attributes, mode, time. What was set is read back: where the filesystem shows
-//! something else, it cannot hold the feature, and that is learned instead of being tried again at every pass.
+//! changes the ctime. So: owner, attributes, mode, time; and before all of them the mode loses what it will not have. What
+//! was set is read back: where the filesystem shows something else, it cannot hold the feature, and that is learned
+//! instead of being tried again at every pass.
 
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
