@@ -1,5 +1,5 @@
 //! Checks that are counted: each runs whether or not the others fail, each can be repeated alone by its name, and in
-//! the end it is told what they covered and how many held.
+//! the end it is told what they covered, how many held, and how many could not be made here.
 
 use crate::kit::tell;
 use std::any::Any;
@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::env::{var, var_os};
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{available_parallelism, scope};
 
 /// Only checks whose name contains this run; `--only TEXT` sets it.
@@ -18,7 +18,7 @@ pub(crate) const ONLY: &str = "FILE_SYNC_DEEP_ONLY";
 /// The seed of everything random; `--seed N` sets it.
 pub(crate) const SEED: &str = "FILE_SYNC_DEEP_SEED";
 
-/// A file that gets one line, `passed failed`, from each suite.
+/// A file that gets one line, `passed failed skipped`, from each suite.
 pub(crate) const TALLY: &str = "FILE_SYNC_DEEP_TALLY";
 
 /// Whether the long form was asked for: every occurrence, not a sample of them, and thousands of random cases.
@@ -32,11 +32,20 @@ pub(crate) fn seed() -> u64 {
     var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
+/// Ends a check that cannot be made here, or not in this run: it counts as skipped, neither as passed nor as failed.
+pub(crate) fn leave_out(why: &str) -> ! {
+    // Not a panic: nothing has gone wrong, and nothing is to be printed on the way.
+    resume_unwind(Box::new(LeftOut(why.to_owned())))
+}
+
+struct LeftOut(String);
+
 /// The checks of one suite.
 pub(crate) struct Cases {
     suite: &'static str,
     only: Option<String>,
     passed: AtomicUsize,
+    skipped: Mutex<BTreeMap<String, usize>>,
     failed: Mutex<Vec<String>>,
     covered: Mutex<BTreeMap<&'static str, BTreeMap<String, usize>>>,
 }
@@ -47,9 +56,15 @@ impl Cases {
             suite,
             only: var(ONLY).ok(),
             passed: AtomicUsize::new(0),
+            skipped: Mutex::default(),
             failed: Mutex::default(),
             covered: Mutex::default(),
         }
+    }
+
+    /// Whether single checks were asked for by name: then nothing is a sample, so that each can be found.
+    pub(crate) fn is_narrowed(&self) -> bool {
+        self.only.is_some()
     }
 
     /// Whether a check of this name is wanted in this run.
@@ -57,28 +72,31 @@ impl Cases {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
 
-    /// One check: it fails by panicking. Its name is all that is needed to repeat it, so it contains every number that
+    /// One check: it fails by panicking, and [`leave_out`] skips it. Its name is all that is needed to repeat it, so it contains every number that
     /// the check depends on, apart from the seed.
     pub(crate) fn run(&self, name: &str, case: impl FnOnce()) {
         if !self.wants(name) {
             return;
         }
-        match catch_unwind(AssertUnwindSafe(case)) {
-            Ok(()) => {
-                self.passed.fetch_add(1, Ordering::Relaxed);
+        let Err(cause) = catch_unwind(AssertUnwindSafe(case)) else {
+            self.passed.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let cause = match cause.downcast::<LeftOut>() {
+            Ok(left_out) => {
+                *lock(&self.skipped).entry(left_out.0).or_default() += 1;
+                return;
             }
-            Err(cause) => {
-                let told = format!(
-                    "FAILED {name}\n    {}\n    repeat: FILE_SYNC_DEEP=1{} cargo test --release --test deep -- {} --seed {} --only '{name}'",
-                    shortened(message(&*cause)).replace('\n', "\n    "),
-                    if is_thorough() { " FILE_SYNC_PROOF=deep" } else { "" },
-                    self.suite,
-                    seed()
-                );
-                tell(&told);
-                self.failed.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
-            }
-        }
+            Err(cause) => cause,
+        };
+        tell(&format!(
+            "FAILED {name}\n    {}\n    repeat: FILE_SYNC_DEEP=1{} cargo test --release --test deep -- {} --seed {} --only '{name}'",
+            shortened(message(&*cause)).replace('\n', "\n    "),
+            if is_thorough() { " FILE_SYNC_PROOF=deep" } else { "" },
+            self.suite,
+            seed()
+        ));
+        lock(&self.failed).push(name.to_owned());
     }
 
     /// Many checks at once, twice as many as there are processors, since they mostly wait: for each item its name and
@@ -104,33 +122,40 @@ impl Cases {
 
     /// Notes that something was tried, for instance `cover("errors", "EIO")`.
     pub(crate) fn cover(&self, what: &'static str, which: &str) {
-        let mut covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut covered = lock(&self.covered);
         *covered.entry(what).or_default().entry(which.to_owned()).or_default() += 1;
     }
 
-    /// How often something of this kind was noted, whatever it was.
-    pub(crate) fn count(&self, what: &'static str) -> usize {
-        let covered = self.covered.lock().unwrap_or_else(PoisonError::into_inner);
-        covered.get(what).map_or(0, |tried| tried.values().sum())
+    /// How often each thing of this kind was noted.
+    pub(crate) fn covered(&self, what: &'static str) -> BTreeMap<String, usize> {
+        lock(&self.covered).get(what).cloned().unwrap_or_default()
     }
 
     /// Tells what was covered and how many checks held; fails when one did not.
     pub(crate) fn finish(self) {
-        let covered = self.covered.into_inner().unwrap_or_else(PoisonError::into_inner);
-        for (what, tried) in covered {
+        for (what, tried) in &*lock(&self.covered) {
             let tried: Vec<String> = tried.iter().map(|(which, count)| format!("{which} {count}")).collect();
             tell(&format!("{what}: {}", tried.join(", ")));
         }
-        let failed = self.failed.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let passed = self.passed.into_inner();
-        tell(&format!("{}: {passed} passed, {} failed", self.suite, failed.len()));
+        for (why, count) in &*lock(&self.skipped) {
+            tell(&format!("skipped {count}: {why}"));
+        }
+        let failed = lock(&self.failed).len();
+        let passed = self.passed.load(Ordering::Relaxed);
+        let skipped: usize = lock(&self.skipped).values().sum();
+        tell(&format!("{}: {passed} passed, {failed} failed, {skipped} skipped", self.suite));
         if let Some(tally) = var_os(TALLY) {
             let mut tally = OpenOptions::new().append(true).open(tally).expect("the tally");
-            writeln!(tally, "{passed} {}", failed.len()).expect("written");
+            writeln!(tally, "{passed} {failed} {skipped}").expect("written");
         }
-        assert!(failed.is_empty(), "{} failed", failed.len());
-        assert!(passed > 0 || self.only.is_some(), "nothing was checked");
+        assert!(failed == 0, "{failed} failed");
+        assert!(passed > 0 || self.is_narrowed(), "nothing was checked");
     }
+}
+
+/// What these locks guard is whole at every moment.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The start of a message: a whole log in it would hide everything else.

@@ -4,7 +4,7 @@
 //! right and leaves no temporary behind.
 
 use crate::cases::{Cases, is_thorough, seed};
-use crate::faults::{NOT_REACHED, SAMPLE, assert_reached, sampled, scenes, scratch};
+use crate::faults::{NOT_REACHED, assert_reached, sampled, scenes, scratch};
 use crate::kit::{Place, Running, has, skip};
 use crate::stage::{self, Scene};
 use crate::support::Tree;
@@ -34,7 +34,7 @@ pub(crate) fn run() {
     if has("strace") {
         let mut deaths = Vec::new();
         for scene in scenes(&[Scene::Old, Scene::None, Scene::Ordinary]) {
-            let all = sampled(scene, scratch, SAMPLE, |target| vec![Death { scene, target: target.clone() }]);
+            let all = sampled(&cases, scene, scratch, |target| vec![Death { scene, target: target.clone() }]);
             deaths.extend(all.into_iter().filter(|death| cases.wants(&name(death))));
         }
         cases.run_all(&deaths, name, |death| at_a_call(death, scratch, &cases));

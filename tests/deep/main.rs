@@ -132,14 +132,21 @@ fn main() -> ExitCode {
         );
     }
     let counts = fs::read_to_string(tally.path()).expect("the tally");
-    let mut sums = [0, 0];
+    let mut sums = [0, 0, 0];
     for line in counts.lines() {
         for (sum, count) in sums.iter_mut().zip(line.split(' ')) {
             *sum += count.parse::<usize>().unwrap_or_default();
         }
     }
-    let [checks_passed, checks_failed] = sums;
-    println!("\ndeep suites: {checks_passed} passed, {checks_failed} failed; {failed} suites failed");
+    let [checks_passed, checks_failed, checks_skipped] = sums;
+    println!("\nsuites that failed: {failed}");
+    println!("deep: {checks_passed} passed, {checks_failed} failed, {checks_skipped} skipped");
+    if sums == [0, 0, 0]
+        && let Some(only) = &words.only
+    {
+        eprintln!("no check has {only:?} in its name");
+        failed += 1;
+    }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
