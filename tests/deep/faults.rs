@@ -4,12 +4,12 @@
 //! what went wrong has been told; no good version is lost, nothing is torn (`verdict`); and one pass without trouble
 //! makes everything right.
 
-use crate::cases::{Cases, is_thorough, seed};
-use crate::kit::{Mount, has, may_be_user, may_mount, skip, tell};
+use crate::cases::{Cases, is_thorough, leave_out, seed};
+use crate::kit::{Mount, Place, has, may_be_user, may_mount, skip, tell};
 use crate::stage::{self, Scene};
 use crate::trace::{Target, signal_of, tamper, targets};
 use crate::tree::Dice;
-use crate::verdict::Before;
+use crate::verdict::{Before, sees};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -66,6 +66,7 @@ pub(crate) fn run() {
         });
         faults.extend(all.into_iter().filter(|fault| cases.wants(&fault.name())));
     }
+    cases.run("the verdict sees what it should", || sees(scratch.path()));
     cases.run_all(&faults, Fault::name, |fault| check(fault, scratch.path(), &cases));
     assert_reached(&cases, "calls");
     cases.finish();
@@ -134,7 +135,8 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases) {
     let before = Before::of(&place);
     let ended = tamper(&place, &fault.target, &format!("error={}", fault.error));
     let Some(hit) = ended.hits.first() else {
-        return cases.cover(NOT_REACHED, &fault.target.call);
+        cases.cover(NOT_REACHED, &fault.target.call);
+        leave_out(NOT_REACHED);
     };
     let context = || format!("after {hit}\n{} {:?}", ended.said, ended.pass.told());
     let code = ended.status.code();
@@ -151,7 +153,7 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases) {
     match code {
         Some(0) => {}
         // The loader of the program was hit.
-        Some(127) => return cases.cover("not even started", &fault.target.call),
+        Some(127) => cases.cover("not even started", &fault.target.call),
         // What cannot be seen is not known to be the same source: the pass is held.
         Some(1 | 23 | 25) => {
             assert!(told || !ended.said.is_empty(), "exit {code:?} and not a word {}", context())
@@ -160,6 +162,15 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases) {
     }
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         before.check(&place, code == Some(0));
+        if let Some(folder) = unlisted(&place, hit, fault.error) {
+            let gone = before.extras_gone(&place, &folder);
+            assert!(
+                gone.is_empty(),
+                "deleted, though nobody could see that they are gone: {}",
+                gone.join(", ")
+            );
+            cases.cover("folders of the source that could not be listed", &fault.target.call);
+        }
         before.heals(&place);
     }));
     if let Err(cause) = verdict {
@@ -169,4 +180,17 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases) {
     cases.cover("calls", &fault.target.call);
     cases.cover("errors", fault.error);
     cases.cover("exit codes", &format!("{}", code.unwrap_or(-1)));
+}
+
+/// The folder of the source, relative to it, that this hit has kept from being listed; none for all other hits. Of the
+/// errors those are left out after which the program asks a second time, and then gets an answer.
+fn unlisted(place: &Place, hit: &str, error: &str) -> Option<Vec<u8>> {
+    if ["ENOENT", "ESTALE", "EINTR"].contains(&error) {
+        return None;
+    }
+    // "123 getdents64(7</a/source/folder>, ...": the folder is that of the descriptor.
+    let (_, rest) = hit.split_once("getdents64(")?;
+    let path = rest.split_once('<')?.1.split('>').next()?;
+    let below = path.strip_prefix(place.source.to_str()?)?;
+    Some(below.trim_start_matches('/').as_bytes().to_vec())
 }

@@ -32,6 +32,7 @@ mod private;
 mod races;
 mod real_tree;
 mod refusals;
+mod rights;
 mod stage;
 mod stopped;
 mod stories;

@@ -3,6 +3,7 @@
 
 use crate::cases::{is_thorough, seed};
 use crate::kit::{Place, sh, tell};
+use crate::rights::beyond;
 use crate::stopped::Stopped;
 use crate::support::{Node, Tree, What, access_list, chmod, set_attribute};
 use crate::tree::Dice;
@@ -14,10 +15,6 @@ use std::path::Path;
 /// Every call after which a file or folder of the replica may show something else.
 const CHANGES: &str = "pwrite64,fchmod,fchmodat,chmod,fchown,fchownat,fsetxattr,setxattr,lsetxattr,fremovexattr,\
 removexattr,lremovexattr,ftruncate,mkdirat,renameat,renameat2,linkat,unlinkat,utimensat";
-
-/// Those who are not root: user, group.
-const OTHERS: [(u32, u32); 7] =
-    [(33, 33), (1234, 1234), (5678, 5678), (4000, 44), (4001, 33), (4002, 0), (65534, 65534)];
 
 const MODES: [u32; 8] = [0o600, 0o640, 0o660, 0o644, 0o4711, 0o2755, 0o1644, 0o6755];
 
@@ -121,49 +118,5 @@ fn check(path: &[u8], now: &Node, source: &Tree, before: &Tree) -> Result<(), St
             .map(|(node, _)| node)
             .collect(),
     };
-    for who in OTHERS {
-        let allowed = models.iter().fold(0, |sum, model| sum | may(model, who));
-        let more = may(now, who) & !allowed;
-        if more & 0o4 != 0 || (more != 0 && models.is_empty()) {
-            return Err(format!("can be read by {who:?}, who may not ({} versions)", models.len()));
-        }
-    }
-    let raised = now.mode & 0o6000;
-    let is_due = |model: &&Node| raised & !model.mode == 0 && now.owner == model.owner;
-    if raised != 0 && now.what != What::Folder && !models.iter().any(is_due) {
-        return Err("is setuid or setgid, of an owner or with a content that should not be".to_owned());
-    }
-    Ok(())
-}
-
-/// What the kernel lets somebody do with an entry (acl(5)): read 4, write 2, execute 1.
-fn may(node: &Node, (user, group): (u32, u32)) -> u32 {
-    const USER: u16 = 2;
-    const GROUP: u16 = 8;
-    const OWNING_GROUP: u16 = 4;
-    const MASK: u16 = 0x10;
-    let (owner, owning) = node.owner;
-    if user == owner {
-        return node.mode >> 6 & 7;
-    }
-    let list = node.attributes.get(b"system.posix_acl_access".as_slice());
-    let entries: Vec<(u16, u32, u32)> = list.map_or_else(Vec::new, |list| {
-        let number = |bytes: &[u8]| bytes.iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
-        let entries = list.get(4..).unwrap_or_default().chunks_exact(8);
-        entries.map(|entry| (number(&entry[..2]) as u16, number(&entry[2..4]), number(&entry[4..]))).collect()
-    });
-    let mask = entries.iter().find(|entry| entry.0 == MASK).map_or(7, |entry| entry.1);
-    if let Some((_, bits, _)) = entries.iter().find(|entry| entry.0 == USER && entry.2 == user) {
-        return bits & mask;
-    }
-    let groups: Vec<u32> = entries
-        .iter()
-        .filter(|(tag, _, id)| (*tag == GROUP && *id == group) || (*tag == OWNING_GROUP && group == owning))
-        .map(|(_, bits, _)| bits & mask)
-        .collect();
-    match (groups.is_empty(), entries.is_empty()) {
-        (false, _) => groups.into_iter().fold(0, |sum, bits| sum | bits),
-        (true, true) if group == owning => node.mode >> 3 & 7,
-        (true, _) => node.mode & 7,
-    }
+    beyond(now, &models).map_or(Ok(()), Err)
 }

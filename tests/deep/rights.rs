@@ -1,0 +1,64 @@
+//! Who may do what with an entry, as the kernel decides it, and whether an entry shows more than it should.
+
+use crate::support::{Node, What};
+
+/// Those who are not root, as user and group: owners, members of groups and users of access lists that the suites use,
+/// and people who are none of these.
+pub(crate) const OTHERS: [(u32, u32); 8] =
+    [(33, 33), (1000, 1000), (1234, 1234), (5678, 5678), (4000, 44), (4001, 33), (4002, 0), (65534, 65534)];
+
+const READ: u32 = 4;
+const WRITE: u32 = 2;
+
+/// What an entry allows or claims beyond all of its models together; none when that is nothing. A folder that cannot be
+/// entered by others may be entered by nobody else while it is worked in, so for it, too, less is never wrong.
+pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
+    // A symbolic link has no rights of its own.
+    if matches!(now.what, What::Symlink(_)) {
+        return None;
+    }
+    for who in OTHERS {
+        let allowed = models.iter().fold(0, |sum, model| sum | may(model, who));
+        let more = may(now, who) & (READ | WRITE) & !allowed;
+        if more != 0 {
+            return Some(format!("allows {who:?} more than any version: {more:o}, mode {:o}", now.mode));
+        }
+    }
+    const SETUID_SETGID: u32 = 0o6000;
+    let raised = now.mode & SETUID_SETGID;
+    let is_due = |model: &&Node| raised & !model.mode == 0 && now.owner == model.owner;
+    (raised != 0 && now.what != What::Folder && !models.iter().any(is_due))
+        .then(|| format!("is setuid or setgid where no version is: mode {:o} of {:?}", now.mode, now.owner))
+}
+
+/// What the kernel lets somebody do with an entry (acl(5)): read 4, write 2, execute 1.
+pub(crate) fn may(node: &Node, (user, group): (u32, u32)) -> u32 {
+    const USER: u16 = 2;
+    const GROUP: u16 = 8;
+    const OWNING_GROUP: u16 = 4;
+    const MASK: u16 = 0x10;
+    let (owner, owning) = node.owner;
+    if user == owner {
+        return node.mode >> 6 & 7;
+    }
+    let list = node.attributes.get(b"system.posix_acl_access".as_slice());
+    let entries: Vec<(u16, u32, u32)> = list.map_or_else(Vec::new, |list| {
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
+        let entries = list.get(4..).unwrap_or_default().chunks_exact(8);
+        entries.map(|entry| (number(&entry[..2]) as u16, number(&entry[2..4]), number(&entry[4..]))).collect()
+    });
+    let mask = entries.iter().find(|entry| entry.0 == MASK).map_or(7, |entry| entry.1);
+    if let Some((_, bits, _)) = entries.iter().find(|entry| entry.0 == USER && entry.2 == user) {
+        return bits & mask;
+    }
+    let groups: Vec<u32> = entries
+        .iter()
+        .filter(|(tag, _, id)| (*tag == GROUP && *id == group) || (*tag == OWNING_GROUP && group == owning))
+        .map(|(_, bits, _)| bits & mask)
+        .collect();
+    match (groups.is_empty(), entries.is_empty()) {
+        (false, _) => groups.into_iter().fold(0, |sum, bits| sum | bits),
+        (true, true) if group == owning => node.mode >> 3 & 7,
+        (true, _) => node.mode & 7,
+    }
+}
