@@ -77,6 +77,9 @@ pub struct Set {
     pub not_set: Option<NotSet>,
 }
 
+/// The permission bits of the group, which are the mask where there is an access list.
+const GROUP: u16 = 0o070;
+
 /// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written, and
 /// what cannot be written does not keep the rest from being written.
 ///
@@ -115,8 +118,16 @@ pub fn set_metadata(
         }
         if attempt == 0 && model.extent == Extent::Everything {
             let set = set_attributes(context, filesystem, model.subject, target);
-            if let Some(list) = set.access_list_missing {
-                wanted.mode = mode_without_list(wanted.mode, &list);
+            match set.access_list {
+                AccessList::AsDue => {}
+                AccessList::Missing(list) => wanted.mode = mode_without_list(wanted.mode, &list),
+                // The group bits may be the mask of a list, which is more than the owning group may do. What the entry
+                // allows its group already stays, unless it has just become another group.
+                AccessList::Unknown if wanted.kind != Kind::Symlink => {
+                    let kept = if differences.owner { 0 } else { before.mode & GROUP };
+                    wanted.mode &= !GROUP | kept;
+                }
+                AccessList::Unknown => {}
             }
             not_set = not_set.or(set.not_set);
             mode_may_differ |= set.effect != Effect::NotWritten;
@@ -163,7 +174,6 @@ fn close(
     (shown, owner_changes): (&Entry, bool),
     target: Subject<'_>,
 ) {
-    const GROUP: u16 = 0o070;
     const OTHERS: u16 = 0o007;
     const SETUID_SETGID: u16 = 0o6000;
     if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
@@ -268,11 +278,20 @@ enum Effect {
     Changed,
 }
 
+/// Whether an entry has the access list that it should have, if any.
+enum AccessList {
+    /// It has.
+    AsDue,
+    /// It does not have this one, or that is not known.
+    Missing(Vec<u8>),
+    /// Whether there should be one could not be read.
+    Unknown,
+}
+
 /// What became of the extended attributes.
 struct AttributesSet {
     effect: Effect,
-    /// The access list, where the source has one and the replica does not have it now.
-    access_list_missing: Option<Vec<u8>>,
+    access_list: AccessList,
     not_set: Option<NotSet>,
 }
 
@@ -283,9 +302,9 @@ fn set_attributes(
     source: Subject<'_>,
     target: Subject<'_>,
 ) -> AttributesSet {
-    let failed = |not_set| AttributesSet {
+    let failed = |not_set, access_list| AttributesSet {
         effect: Effect::NotWritten,
-        access_list_missing: None,
+        access_list,
         not_set: Some(not_set),
     };
     let privileged = context.rights.privileged;
@@ -295,12 +314,14 @@ fn set_attributes(
     };
     let ours = match read(source).map_err(in_source("read the extended attributes in the source")) {
         Ok(ours) => ours,
-        Err(not_set) => return failed(not_set),
+        Err(not_set) => return failed(not_set, AccessList::Unknown),
     };
+    let due = ours.get(ACCESS_LIST);
+    let missing = || due.map_or(AccessList::AsDue, |list| AccessList::Missing(list.to_vec()));
     let read_replica = || read(target).map_err(in_replica("read the extended attributes in the replica"));
     let theirs = match read_replica() {
         Ok(theirs) => theirs,
-        Err(not_set) => return failed(not_set),
+        Err(not_set) => return failed(not_set, missing()),
     };
     let mut written = false;
     let mut not_set = None;
@@ -335,7 +356,7 @@ fn set_attributes(
     let now = if written { read_replica() } else { Ok(theirs.clone()) };
     let now = match now {
         Ok(now) => now,
-        Err(not_set) => return failed(not_set),
+        Err(not_set) => return failed(not_set, missing()),
     };
     if written && not_set.is_none() {
         // Some filesystems (ntfs-3g) accept what they do not keep.
@@ -351,8 +372,8 @@ fn set_attributes(
         (true, true) => Effect::Ignored,
         (true, false) => Effect::Changed,
     };
-    let list = ours.get(ACCESS_LIST).filter(|_| now.get(ACCESS_LIST).is_none());
-    AttributesSet { effect, access_list_missing: list.map(<[u8]>::to_vec), not_set }
+    let access_list = if now.get(ACCESS_LIST).is_some() { AccessList::AsDue } else { missing() };
+    AttributesSet { effect, access_list, not_set }
 }
 
 /// Writes a `user.*` attribute also where the mode forbids that, which only root may ignore (xattr(7)): this user's own
