@@ -329,21 +329,34 @@ fn from_unable(image: &Image) {
     plain_tree(&place.source);
     let first = place.pass(&[]);
     assert_eq!((first.code, first.not_held()), (Some(0), vec![]), "{name}: {:?}", first.told());
-    place.assert_in_step(name);
-    assert_same_contents(&place.source, &place.replica);
+    shown_is_held(name, &place);
 
     plain_edits(&place);
     let edited = place.pass(&[]);
     assert_eq!(edited.code, Some(0), "{name}, after the edits: {:?}", edited.told());
     let deleted = edited.count("deleted");
     assert!(deleted >= 3, "{name}: {deleted} deleted: {:?}", edited.told());
-    place.assert_in_step(name);
-    assert_same_contents(&place.source, &place.replica);
+    shown_is_held(name, &place);
     tell(&format!(
         "{name} as source: {} created, {} operations after the edits, then none",
         first.count("created"),
         edited.operations()
     ));
+}
+
+/// What the source shows, the replica has, in our eyes and in rsync's.
+fn shown_is_held(name: &str, place: &Place) {
+    for arguments in [&["--dry-run"][..], &[]] {
+        let pass = place.pass(arguments);
+        assert_eq!((pass.code, pass.operations()), (Some(0), 0), "{name}, {arguments:?}: {:?}", pass.told());
+    }
+    assert_same_contents(&place.source, &place.replica);
+    if has("rsync") {
+        // ntfs-3g has default access lists that it does not list, which rsync asks for by name.
+        let left: Vec<String> =
+            place.rsync().into_iter().filter(|line| !line.starts_with(".d.......a. ")).collect();
+        assert!(left.is_empty(), "{name}: rsync would do {left:#?}");
+    }
 }
 
 /// What each of them can hold; and links, where the filesystem knows them.
@@ -380,7 +393,9 @@ fn plain_edits(place: &Place) {
     File::options().write(true).open(at("large")).and_then(|file| file.set_modified(time)).expect("a time");
     fs::remove_dir_all(at("goes")).expect("removed");
     fs::rename(at("moves"), at("deep/moved")).expect("renamed");
-    fs::rename(at("one"), at("ONE")).expect("renamed");
+    for (old, new) in [("one", "ONE"), ("many", "Many")] {
+        fs::rename(at(old), at(new)).expect("renamed");
+    }
     fs::remove_file(at("nothing")).expect("removed");
     fs::create_dir(at("nothing")).expect("created");
     fs::write(at("nothing/inside"), "a folder now").expect("written");

@@ -6,7 +6,7 @@ use crate::failing_disks::{Bench, EXT4, moments};
 use crate::kit::{Mount, Place, Running, has, sh};
 use crate::paused::Paused;
 use crate::stage::{Scene, set};
-use crate::support::Tree;
+use crate::support::{Tree, What};
 use crate::verdict::{Before, TEMPORARY};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -66,11 +66,19 @@ fn with_source<T>(place: &mut Place, source: PathBuf, work: impl FnOnce(&Place) 
     done
 }
 
-/// What only the replica has, temporaries apart, which may go at any time.
-fn extras(place: &Place, source: &Tree) -> BTreeSet<Vec<u8>> {
-    let is_temporary = |path: &[u8]| path.split(|byte| *byte == b'/').any(|part| part.starts_with(TEMPORARY));
+/// What only the replica has and only a deletion takes away. Temporaries may go at any time; and what lies below a
+/// folder that becomes something else goes with it.
+fn extras(place: &Place, source: &Tree) -> BTreeSet<String> {
+    let is_extra = |path: &[u8]| {
+        let parts = (0..path.len()).filter(|at| path[*at] == b'/').map(|at| &path[..at]);
+        let is_retyped = |folder: &[u8]| {
+            source.nodes.get(folder).is_some_and(|(node, _)| !matches!(node.what, What::Folder))
+        };
+        let is_temporary = path.split(|byte| *byte == b'/').any(|part| part.starts_with(TEMPORARY));
+        !source.nodes.contains_key(path) && !is_temporary && !parts.into_iter().any(is_retyped)
+    };
     let paths = Tree::of(&place.replica).nodes.into_keys();
-    paths.filter(|path| !source.nodes.contains_key(path) && !is_temporary(path)).collect()
+    paths.filter(|path| is_extra(path)).map(|path| path.escape_ascii().to_string()).collect()
 }
 
 fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
@@ -100,6 +108,7 @@ fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
         // Deletions have begun, of what the pass did not find in the source when it looked.
         assert!(left.is_subset(&at_the_moment), "{left:?} were {at_the_moment:?}");
     } else {
+        assert!(all.len() > 5, "{all:?}");
         assert_eq!(left, all, "nothing had been deleted when the source went: {:?}", pass.told());
     }
     before.heals(&place);
