@@ -6,7 +6,7 @@
 use crate::apply::finish::make_writable;
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
-use crate::fs::dir::Dir;
+use crate::fs::dir::{Dir, open_again};
 use crate::fs::listing::Listing;
 use crate::fs::{Errno, is_gone, place, stat};
 use crate::monitor::{Operation, Verb};
@@ -15,7 +15,7 @@ use crate::plan::Pair;
 use crate::problem::{Cause, Problem};
 use crate::survey::reconcile::is_left_out;
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -51,7 +51,7 @@ impl Licence<'_> {
                 Look::Near => Ok(true),
                 Look::Thorough => dir.is_in_place(),
             }
-            .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
+            .and_then(|in_place| if in_place { find_exactly(dir, name).map(Some) } else { Ok(None) }),
             None => look_down(context, &pair.path().join(name)).map(Some),
         };
         match found {
@@ -111,6 +111,41 @@ fn find(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
     }
+}
+
+/// As [`find`], but nothing when the folder only has another spelling of the name: where upper and lower case count as
+/// the same, it answers to the old spelling of a name whose case has changed, which would stay in the replica for ever.
+fn find_exactly(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
+    let found = find(dir, name)?;
+    match found {
+        Some(entry) if is_another_spelling(dir.open()?.as_fd(), name, &entry)? => Ok(None),
+        found => Ok(found),
+    }
+}
+
+/// Whether a folder does not list this name, under which it has shown an entry, but another spelling of the same
+/// entry. A name that is merely not listed is no proof of anything: some filesystems show more than they list.
+fn is_another_spelling(folder: BorrowedFd<'_>, name: &CStr, found: &Entry) -> Result<bool, Errno> {
+    let listing = Listing::read(open_again(folder)?.as_fd())?;
+    let names = || (0..listing.len()).filter_map(|at| listing.get(at));
+    if names().any(|listed| listed == name) {
+        return Ok(false);
+    }
+    let spelled = lower_case(name);
+    // Not the inode number: FUSE has one for each spelling.
+    let facts = |entry: &Entry| (entry.kind, entry.size, entry.mtime);
+    for listed in names().filter(|listed| lower_case(listed) == spelled) {
+        match stat::entry_at(folder, listed) {
+            Ok(entry) if facts(&entry) == facts(found) => return Ok(true),
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(false)
+}
+
+fn lower_case(name: &CStr) -> String {
+    name.to_string_lossy().to_lowercase()
 }
 
 /// What the source has at a path, seen from its root downwards.
@@ -315,4 +350,29 @@ fn problem(context: &Context<'_>, path: &RelPath, cause: Cause) {
         consequence: "it stays",
         content_unreadable: false,
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+
+    #[test]
+    fn a_name_is_another_spelling_only_of_a_listed_one_that_is_the_same_entry() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = File::open(scratch.path()).unwrap();
+        let find = |name: &CStr| stat::entry_at(folder.as_fd(), name).unwrap();
+        let is_another =
+            |name: &CStr, found: &Entry| is_another_spelling(folder.as_fd(), name, found).unwrap();
+        for name in ["ONE", "other", "\u{c4}"] {
+            fs::write(scratch.path().join(name), name).unwrap();
+        }
+        assert!(is_another(c"one", &find(c"ONE")));
+        assert!(is_another(c"\u{e4}", &find(c"\u{c4}")));
+        assert!(!is_another(c"ONE", &find(c"ONE")), "the listed name itself");
+        assert!(!is_another(c"one", &find(c"other")), "another entry");
+        assert!(!is_another(c"hidden", &find(c"ONE")), "a name that is found and not listed");
+        fs::hard_link(scratch.path().join("ONE"), scratch.path().join("one")).unwrap();
+        assert!(!is_another(c"one", &find(c"ONE")), "both are listed");
+    }
 }

@@ -224,6 +224,14 @@ impl Drop for Dir {
     }
 }
 
+/// A folder opened once more, with a position of its own: others may be listing it by the descriptor that is there.
+///
+/// # Errors
+/// As `open(2)`.
+pub fn open_again(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    open_folder(folder, c".", FOLDER)
+}
+
 /// Opens a folder without touching its access time where the kernel allows that (owner or root).
 fn open_folder<P: rustix::path::Arg + Copy>(
     at: BorrowedFd<'_>,

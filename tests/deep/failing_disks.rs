@@ -1,7 +1,7 @@
 //! Disks that fail: that die, fill up, are taken away or made read-only in the middle of a pass. No good old version is
 //! lost, what could not be done is told by a problem and the exit code, and a pass after the trouble heals everything.
 
-use crate::cases::{Cases, is_thorough};
+use crate::cases::{Cases, is_thorough, leave_out};
 use crate::filesystems::{Image, mounted, mounted_again};
 use crate::kit::{Mount, Place, Running, may_mount, sh, skip, try_sh};
 use crate::paused::Paused;
@@ -9,6 +9,7 @@ use crate::stage::{Scene, set};
 use crate::tree::Dice;
 use crate::verdict::{Before, tree_if_any};
 use serde_json::Value;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
@@ -71,21 +72,15 @@ pub(crate) fn run() {
     let folder = Place::new();
     let _memory = Mount::tmpfs(&folder.path("memory"), "size=2g,mode=1777");
     let memory = folder.path("memory");
-    if Paused::is_possible() {
-        for image in [&EXT4, &XFS] {
-            for (call, nth) in moments() {
-                dies(&cases, &memory, image, (call, nth));
-            }
-        }
+    for image in [&EXT4, &XFS] {
         for (call, nth) in moments() {
-            cases.run(&format!("the replica becomes read-only after {call} {nth}"), || {
-                becomes_read_only(&memory, (call, nth));
-            });
+            dies(&cases, &memory, image, (call, nth));
         }
-        crate::lost_mounts::run(&cases, &memory);
-    } else {
-        skip("everything in the middle of a pass", "strace is not installed");
     }
+    for what in [Frozen::Mount, Frozen::Filesystem] {
+        read_only_at_all_moments(&cases, &memory, what);
+    }
+    crate::lost_mounts::run(&cases, &memory);
     cases.run("a disk that is dead pass after pass", || stays_dead(&memory));
     cases.run("a replica that is read-only from the start", || read_only_from_the_start(&memory));
     cases.run("an image whose own disk is full", || image_on_a_full_disk(&memory));
@@ -106,17 +101,12 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// None when the machine cannot mount it, which is told.
-    pub(crate) fn new(memory: &Path, image: &'static Image) -> Option<Bench> {
+    /// Where the machine cannot mount it, the check is left out.
+    pub(crate) fn new(memory: &Path, image: &'static Image) -> Bench {
         let mut place = Place::below(memory);
         place.replica = place.path("mnt").join("replica");
-        match mounted(&place, image) {
-            Ok(disk) => Some(Bench { disk: Some(disk), image, place }),
-            Err(why) => {
-                skip(image.name, &why);
-                None
-            }
-        }
+        let disk = mounted(&place, image).unwrap_or_else(|why| leave_out(&format!("{}: {why}", image.name)));
+        Bench { disk: Some(disk), image, place }
     }
 
     pub(crate) fn mount_point(&self) -> std::path::PathBuf {
@@ -140,13 +130,13 @@ fn dies(cases: &Cases, memory: &Path, image: &'static Image, (call, nth): (&'sta
     let name = image.name;
     for (shutdown, journal) in [("shutdown", "is lost"), ("shutdown -f", "is written")] {
         cases.run(&format!("a disk with {name} dies after {call} {nth}, its journal {journal}"), || {
-            let Some(mut bench) = Bench::new(memory, image) else { return };
+            let mut bench = Bench::new(memory, image);
             set(&bench.place, Scene::Old);
             sh("sync", &[OsStr::new("-f"), bench.mount_point().as_os_str()]);
             let before = Before::of(&bench.place);
-            let Some(paused) = Paused::after(&bench.place, call, nth) else { return };
+            let paused = Paused::after(&bench.place, call, nth);
             if let Err(why) = shut_down(&bench, shutdown) {
-                return skip(&format!("the death of {name}"), &why);
+                leave_out(&format!("{name} cannot be shut down: {why}"));
             }
             let pass = paused.resume();
             assert!(matches!(pass.code, Some(1 | 23)), "{:?}: {:?}", pass.code, pass.told());
@@ -169,13 +159,13 @@ fn dies(cases: &Cases, memory: &Path, image: &'static Image, (call, nth): (&'sta
 
 /// The program goes on, says at every pass that nothing is done, and stops when it is asked to.
 fn stays_dead(memory: &Path) {
-    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let bench = Bench::new(memory, &EXT4);
     let place = &bench.place;
     set(place, Scene::Same);
     let running = Running(place.file_sync(&["--interval", "1"]).spawn().expect("it starts"));
     place.wait_for("pass_done", 1);
     if let Err(why) = shut_down(&bench, "shutdown -f") {
-        return skip("a dead disk", &why);
+        leave_out(&format!("ext4 cannot be shut down: {why}"));
     }
     let started = place.events().iter().filter(|event| event["event"] == "pass_started").count();
     place.wait_for("pass_started", started + 4);
@@ -194,30 +184,82 @@ fn shut_down(bench: &Bench, how: &str) -> Result<(), String> {
     try_sh("xfs_io", &words.collect::<Vec<_>>())
 }
 
-fn becomes_read_only(memory: &Path, (call, nth): (&str, usize)) {
-    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+/// What becomes read-only.
+#[derive(Clone, Copy)]
+enum Frozen {
+    /// The mount point only, as an administrator does it.
+    Mount,
+    /// The filesystem below it, as a kernel does it that has found an error.
+    Filesystem,
+}
+
+impl Frozen {
+    fn name(self) -> &'static str {
+        match self {
+            Frozen::Mount => "mount",
+            Frozen::Filesystem => "filesystem",
+        }
+    }
+
+    fn options(self, mode: &str) -> String {
+        match self {
+            Frozen::Mount => format!("remount,bind,{mode}"),
+            Frozen::Filesystem => format!("remount,{mode}"),
+        }
+    }
+}
+
+/// Most moments of copying are refused, since a temporary is open for writing: there have to be others.
+const MORE_MOMENTS: [(&str, usize); 4] =
+    [("flistxattr", 1), ("unlinkat", 1), ("unlinkat", 4), ("unlinkat", 6)];
+
+fn read_only_at_all_moments(cases: &Cases, memory: &Path, what: Frozen) {
+    let name = what.name();
+    let demanded: Vec<_> = MOMENTS.into_iter().chain(MORE_MOMENTS).collect();
+    let more = moments().into_iter().filter(|moment| !demanded.contains(moment));
+    let took_effect = Cell::new(0);
+    for moment @ (call, nth) in demanded.iter().copied().chain(more) {
+        cases.run(&format!("the {name} of the replica becomes read-only after {call} {nth}"), || {
+            becomes_read_only(memory, what, moment);
+            took_effect.set(took_effect.get() + usize::from(demanded.contains(&moment)));
+        });
+    }
+    // Of single checks that are asked for by name, each tells itself whether it could be made.
+    if !cases.is_narrowed() {
+        cases.run(&format!("a {name} that becomes read-only at half of the moments or more"), || {
+            let (took_effect, all) = (took_effect.get(), demanded.len());
+            assert!(2 * took_effect >= all, "it became so, and the check held, at {took_effect} of {all}");
+        });
+    }
+}
+
+fn becomes_read_only(memory: &Path, what: Frozen, (call, nth): (&str, usize)) {
+    let bench = Bench::new(memory, &EXT4);
     let place = &bench.place;
     set(place, Scene::Old);
     let before = Before::of(place);
-    let Some(paused) = Paused::after(place, call, nth) else { return };
-    // The mount, not the filesystem: that is refused while a temporary is open.
+    let paused = Paused::after(place, call, nth);
     let at = bench.mount_point();
-    let options = ["-o", "remount,bind,ro"].map(OsStr::new);
-    if try_sh("mount", &[options[0], options[1], at.as_os_str()]).is_err() {
-        // A temporary is open for writing: the kernel does not allow it at this moment.
+    let options = what.options("ro");
+    let arguments = [OsStr::new("-o"), OsStr::new(&options), at.as_os_str()];
+    if let Err(why) = try_sh("mount", &arguments) {
+        // Nothing has happened to it, then.
         assert_eq!(paused.resume().code, Some(0));
-        return before.check(place, true);
+        before.check(place, true);
+        // A temporary is open for writing.
+        let why = why.replace(at.to_str().expect("text"), "the replica");
+        leave_out(&format!("the kernel makes the {} not read-only now: {why}", what.name()));
     }
     let pass = paused.resume();
     assert_eq!(pass.code, Some(23), "{:?}", pass.told());
     assert!(pass.of("problem").all(|problem| problem["errno"] == 30), "{:?}", pass.told());
     before.check(place, false);
-    mount_option("remount,bind,rw", &at);
+    mount_option(&what.options("rw"), &at);
     before.heals(place);
 }
 
 fn read_only_from_the_start(memory: &Path) {
-    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let bench = Bench::new(memory, &EXT4);
     let place = &bench.place;
     set(place, Scene::Old);
     let before = Before::of(place);
@@ -236,7 +278,7 @@ fn read_only_from_the_start(memory: &Path) {
 fn image_on_a_full_disk(memory: &Path) {
     let small = Place::below(memory);
     let _small = Mount::tmpfs(&small.path("small"), "size=16m");
-    let Some(mut bench) = Bench::new(&small.path("small"), &EXT4) else { return };
+    let mut bench = Bench::new(&small.path("small"), &EXT4);
     bench.place.source = small.source.clone();
     let mut dice = Dice(7);
     let mut write = |bench: &Bench, size: usize| {
@@ -259,7 +301,7 @@ fn image_on_a_full_disk(memory: &Path) {
 /// A quota is a full disk that not everybody sees.
 fn quota(memory: &Path, image: &'static Image) {
     const NOBODY: [&str; 4] = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
-    let Some(bench) = Bench::new(memory, image) else { return };
+    let bench = Bench::new(memory, image);
     let place = &bench.place;
     let at = bench.mount_point();
     let limit = |mib: usize| {
@@ -280,7 +322,7 @@ fn quota(memory: &Path, image: &'static Image) {
         sh("btrfs", &[OsStr::new("quota"), OsStr::new("enable"), at.as_os_str()]);
     }
     if let Err(why) = limit(12) {
-        return skip(&format!("a quota on {}", image.name), &why);
+        leave_out(&format!("no quota on {}: {why}", image.name));
     }
     for folder in [place.folder.path(), &at, &place.source] {
         std::os::unix::fs::chown(folder, Some(65534), Some(65534)).expect("an owner");

@@ -1,7 +1,8 @@
 //! A full disk: deletions make room, what still finds none is a problem, no good old version is lost, and the next
 //! pass after room was made heals everything.
 
-use crate::kit::{Mount, Place, may_mount, skip, tell};
+use crate::cases::Cases;
+use crate::kit::{Mount, Place, may_mount, skip};
 use crate::tree::Dice;
 use std::fs;
 
@@ -11,8 +12,16 @@ pub(crate) fn run() {
     if !may_mount() {
         return skip("full_disk", "mounting needs root and a mount namespace");
     }
+    let cases = Cases::new("full_disk");
+    cases.run("deletions make room, and a disk that grows heals the rest", deletions_make_room);
+    cases.run("files that never fit keep no others out", some_that_never_fit);
+    cases.run("a disk without inodes", no_inodes);
+    cases.finish();
+}
+
+fn deletions_make_room() {
     let mut place = Place::new();
-    let small = Mount::tmpfs(&place.path("mnt"), "size=8m");
+    let _small = Mount::tmpfs(&place.path("mnt"), "size=8m");
     place.replica = place.path("mnt").join("replica");
     let mut dice = Dice(4);
     let mut write = |name: &str, size: usize| {
@@ -54,33 +63,13 @@ pub(crate) fn run() {
     let pass = place.pass(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     place.assert_in_step("after the disk has grown");
-    drop(small);
-    one_that_never_fits(&mut place);
-
-    // No inodes instead of no bytes.
-    let _few = Mount::tmpfs(&place.path("mnt"), "size=32m,nr_inodes=20");
-    fs::remove_dir_all(&place.source).expect("removed");
-    fs::create_dir(&place.source).expect("created");
-    for number in 0..40 {
-        fs::write(place.source.join(number.to_string()), "x").expect("written");
-    }
-    let pass = place.pass(&[]);
-    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
-    assert_eq!(pass.count("created") + pass.count("problems"), 40);
-    for number in 8..40 {
-        fs::remove_file(place.source.join(number.to_string())).expect("removed");
-    }
-    let pass = place.pass(&[]);
-    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
-    place.assert_in_step("after fewer files were wanted");
-    tell("deletions make room; what finds none is told, its old version stays, and the next pass heals");
 }
 
-/// One file that is too large for the disk keeps no other out.
-fn one_that_never_fits(place: &mut Place) {
+/// What is too large for the disk keeps nothing else out.
+fn some_that_never_fit() {
+    let mut place = Place::new();
     let _small = Mount::tmpfs(&place.path("mnt"), "size=8m");
-    fs::remove_dir_all(&place.source).expect("removed");
-    fs::create_dir(&place.source).expect("created");
+    place.replica = place.path("mnt").join("replica");
     let mut dice = Dice(5);
     for number in 0..60 {
         fs::write(place.source.join(format!("small {number}")), dice.bytes(100_000)).expect("written");
@@ -96,4 +85,23 @@ fn one_that_never_fits(place: &mut Place) {
         "{:?}",
         pass.told()
     );
+}
+
+/// No inodes instead of no bytes.
+fn no_inodes() {
+    let mut place = Place::new();
+    let _few = Mount::tmpfs(&place.path("mnt"), "size=32m,nr_inodes=20");
+    place.replica = place.path("mnt").join("replica");
+    for number in 0..40 {
+        fs::write(place.source.join(number.to_string()), "x").expect("written");
+    }
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    assert_eq!(pass.count("created") + pass.count("problems"), 40);
+    for number in 8..40 {
+        fs::remove_file(place.source.join(number.to_string())).expect("removed");
+    }
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
+    place.assert_in_step("after fewer files were wanted");
 }

@@ -1,12 +1,14 @@
 //! What is mounted at the source or the replica goes away: nothing is deleted for that reason, and nothing is written
 //! into the mount point below.
 
-use crate::cases::Cases;
+use crate::cases::{Cases, leave_out};
 use crate::failing_disks::{Bench, EXT4, moments};
-use crate::kit::{Mount, Place, Running, has, sh, skip};
+use crate::kit::{Mount, Place, Running, has, sh};
 use crate::paused::Paused;
 use crate::stage::{Scene, set};
-use crate::verdict::Before;
+use crate::support::{Tree, What};
+use crate::verdict::{Before, TEMPORARY};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -43,10 +45,10 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 fn replica_unmounted(memory: &Path, (call, nth): (&str, usize)) {
-    let Some(mut bench) = Bench::new(memory, &EXT4) else { return };
+    let mut bench = Bench::new(memory, &EXT4);
     set(&bench.place, Scene::Old);
     let before = Before::of(&bench.place);
-    let Some(paused) = Paused::after(&bench.place, call, nth) else { return };
+    let paused = Paused::after(&bench.place, call, nth);
     unmount(&bench.mount_point());
     let pass = paused.resume();
     assert!(matches!(pass.code, Some(1 | 23)), "{:?}: {:?}", pass.code, pass.told());
@@ -64,6 +66,21 @@ fn with_source<T>(place: &mut Place, source: PathBuf, work: impl FnOnce(&Place) 
     done
 }
 
+/// What only the replica has and only a deletion takes away. Temporaries may go at any time; and what lies below a
+/// folder that becomes something else goes with it.
+fn extras(place: &Place, source: &Tree) -> BTreeSet<String> {
+    let is_extra = |path: &[u8]| {
+        let parts = (0..path.len()).filter(|at| path[*at] == b'/').map(|at| &path[..at]);
+        let is_retyped = |folder: &[u8]| {
+            source.nodes.get(folder).is_some_and(|(node, _)| !matches!(node.what, What::Folder))
+        };
+        let is_temporary = path.split(|byte| *byte == b'/').any(|part| part.starts_with(TEMPORARY));
+        !source.nodes.contains_key(path) && !is_temporary && !parts.into_iter().any(is_retyped)
+    };
+    let paths = Tree::of(&place.replica).nodes.into_keys();
+    paths.filter(|path| is_extra(path)).map(|path| path.escape_ascii().to_string()).collect()
+}
+
 fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
     let mut place = Place::below(memory);
     set(&place, Scene::Old);
@@ -76,14 +93,24 @@ fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
         (place.folder.path().to_owned(), at.join("source"))
     };
     let _mount = Mount::new(&at, "mount", &[OsStr::new("--bind"), shown.as_os_str()]).expect("a bind mount");
-    let pass = with_source(&mut place, source, |place| {
-        let paused = Paused::after(place, call, nth)?;
+    let tree = Tree::of(&place.source);
+    let all = extras(&place, &tree);
+    let (pass, at_the_moment) = with_source(&mut place, source, |place| {
+        let paused = Paused::after(place, call, nth);
         unmount(&at);
-        Some(paused.resume())
+        let at_the_moment = extras(place, &tree);
+        (paused.resume(), at_the_moment)
     });
-    let Some(pass) = pass else { return };
     assert!(matches!(pass.code, Some(1 | 23 | 25)), "{:?}: {:?}", pass.code, pass.told());
     before.check(&place, false);
+    let left = extras(&place, &tree);
+    if call == "unlinkat" {
+        // Deletions have begun, of what the pass did not find in the source when it looked.
+        assert!(left.is_subset(&at_the_moment), "{left:?} were {at_the_moment:?}");
+    } else {
+        assert!(all.len() > 5, "{all:?}");
+        assert_eq!(left, all, "nothing had been deleted when the source went: {:?}", pass.told());
+    }
     before.heals(&place);
 }
 
@@ -132,7 +159,7 @@ fn server_killed(memory: &Path, moment: Option<(&str, usize)>) {
     let before = Before::of(&place);
     let (mut server, _mount) = match served(&place) {
         Ok(served) => served,
-        Err(why) => return skip("a source on FUSE", &why),
+        Err(why) => leave_out(&format!("a source on FUSE: {why}")),
     };
     let mut kill = || {
         server.0.kill().expect("killed");
@@ -141,16 +168,15 @@ fn server_killed(memory: &Path, moment: Option<(&str, usize)>) {
     let at = place.path("mnt");
     let pass = with_source(&mut place, at, |place| match moment {
         Some((call, nth)) => {
-            let paused = Paused::after(place, call, nth)?;
+            let paused = Paused::after(place, call, nth);
             kill();
-            Some(paused.resume())
+            paused.resume()
         }
         None => {
             kill();
-            Some(place.pass(&[]))
+            place.pass(&[])
         }
     });
-    let Some(pass) = pass else { return };
     assert!(matches!(pass.code, Some(1 | 23 | 25)), "{:?}: {:?}", pass.code, pass.told());
     before.check(&place, false);
     let deleted = pass.of("operation").filter(|it| it["verb"] == "delete").count();
@@ -159,7 +185,7 @@ fn server_killed(memory: &Path, moment: Option<(&str, usize)>) {
 }
 
 fn source_gone_between(memory: &Path) {
-    let Some(mut bench) = Bench::new(memory, &EXT4) else { return };
+    let mut bench = Bench::new(memory, &EXT4);
     let (source, replica) = (bench.mount_point(), bench.place.path("replica"));
     (bench.place.source, bench.place.replica) = (source.clone(), replica);
     fs::write(source.join("file"), "content").expect("written");

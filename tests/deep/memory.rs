@@ -1,24 +1,31 @@
 //! Memory: the most that a pass ever has resident, for a million files in many folders and in one.
 
-use crate::kit::{Mount, Place, may_mount, tell, try_sh};
-use std::ffi::OsStr;
+use crate::cases::Cases;
+use crate::kit::{Mount, Pass, Place, may_mount, tell, try_sh};
+use crate::tree::Dice;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::process::Command;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 const FILES: usize = 1_000_000;
+const PER_FOLDER: usize = 100;
+const UPPER_FOLDERS: usize = 100;
 const KIB_PER_MIB: u64 = 1 << 10;
 
 pub(crate) fn run() {
+    let cases = Cases::new("memory");
     let mut place = Place::new();
     let _mount = room(&place);
     new_roots(&mut place, "tree");
-    many_folders(&place);
+    let folders = FILES / PER_FOLDER;
+    cases.run(&format!("{FILES} files in {folders} folders"), || many_folders(&place));
     new_roots(&mut place, "flat");
-    one_folder(&place);
+    cases.run(&format!("{FILES} files in one folder"), || one_folder(&place));
+    cases.finish();
 }
 
 /// A filesystem with room for so many files twice over, which is gone at once in the end; else the scratch folder.
@@ -47,18 +54,16 @@ fn new_roots(place: &mut Place, name: &str) {
 }
 
 fn many_folders(place: &Place) {
-    const PER_FOLDER: usize = 100;
-    make(FILES / PER_FOLDER, |folder| {
+    let folders = FILES / PER_FOLDER;
+    make(folders, |folder| {
         // Two levels, as real trees have them.
-        let path = place.source.join(format!("{:03}/{folder:06}", folder % 100));
+        let path = place.source.join(format!("{:03}/{folder:06}", folder % UPPER_FOLDERS));
         fs::create_dir_all(&path).expect("created");
         for file in 0..PER_FOLDER {
             small_file(&path.join(format!("file {file:03}.txt")), folder * PER_FOLDER + file);
         }
     });
-    let what = format!("{FILES} files in {} folders", FILES / PER_FOLDER);
-    measure(place, &what, "first copy", 96);
-    measure(place, &what, "no change", 64);
+    measure(place, &format!("{FILES} files in {folders} folders"), FILES + folders + UPPER_FOLDERS, [96, 64]);
 }
 
 fn one_folder(place: &Place) {
@@ -69,9 +74,7 @@ fn one_folder(place: &Place) {
             small_file(&place.source.join(format!("a file with number {number:07}")), number);
         }
     });
-    let what = format!("{FILES} files in one folder");
-    measure(place, &what, "first copy", 256);
-    measure(place, &what, "no change", 256);
+    measure(place, &format!("{FILES} files in one folder"), FILES, [256, 256]);
 }
 
 fn make(tasks: usize, task: impl Fn(usize) + Sync) {
@@ -88,13 +91,89 @@ fn small_file(path: &Path, number: usize) {
     File::create(path).and_then(|mut file| file.write_all(content.as_bytes())).expect("written");
 }
 
-fn measure(place: &Place, what: &str, pass: &str, limit_mib: u64) {
-    let begin = Instant::now();
-    let (peak, code) = peak_resident(place.file_sync(&["--once", "--log-format", "text"]));
-    assert_eq!(code, Some(0), "{what}, {pass}");
-    let mib = peak as f64 / KIB_PER_MIB as f64;
-    tell(&format!("{what}, {pass}: {mib:.1} MiB of {limit_mib}, {:.1} s", begin.elapsed().as_secs_f64()));
-    assert!(peak <= limit_mib * KIB_PER_MIB, "{what}, {pass}: {mib:.1} MiB");
+/// The first copy, which creates so many entries, and a pass without changes, which does nothing: both in so many MiB.
+fn measure(place: &Place, what: &str, entries: usize, limits_mib: [u64; 2]) {
+    let mut too_much = Vec::new();
+    for (pass, expected, limit_mib) in
+        [("first copy", entries, limits_mib[0]), ("no change", 0, limits_mib[1])]
+    {
+        // A log of its own, as it is read from its end.
+        let _ = fs::remove_file(&place.log);
+        let begin = Instant::now();
+        let (peak, code) = peak_resident(place.file_sync(&["--once"]));
+        let seconds = begin.elapsed().as_secs_f64();
+        let done = Pass { code, events: end_of_log(&place.log) };
+        assert_eq!(code, Some(0), "{what}, {pass}: {:?}", done.told());
+        let did = [done.count("created"), done.operations(), done.count("problems")];
+        assert_eq!(did, [expected as u64, expected as u64, 0], "{what}, {pass}: {:?}", done.told());
+        let mib = peak as f64 / KIB_PER_MIB as f64;
+        let line = format!("{what}, {pass}: {expected} created, {mib:.1} MiB of {limit_mib}, {seconds:.1} s");
+        tell(&line);
+        assert!(peak > 0, "the kernel tells no peak");
+        if peak > limit_mib * KIB_PER_MIB {
+            too_much.push(line);
+        }
+    }
+    let mut dice = Dice(9);
+    let compared = assert_same(&place.source, &place.replica, &mut dice);
+    assert_eq!(compared.names, entries, "{what}: names in the replica");
+    assert!(compared.contents > FILES / SAMPLE / 2, "{what}: {} contents compared", compared.contents);
+    tell(&format!(
+        "{what}: {} names and a sample of {} contents are right",
+        compared.names, compared.contents
+    ));
+    assert!(too_much.is_empty(), "too much: {}", too_much.join("; "));
+}
+
+/// The last events of a log that is too large to be read as a whole.
+fn end_of_log(log: &Path) -> Vec<serde_json::Value> {
+    const LENGTH: u64 = 64 << 10;
+    let mut file = File::open(log).expect("a log");
+    let size = file.metadata().expect("a size").len();
+    file.seek(SeekFrom::Start(size.saturating_sub(LENGTH))).expect("sought");
+    let mut end = Vec::new();
+    file.read_to_end(&mut end).expect("read");
+    // The first line is cut somewhere, unless it is the whole log's first.
+    String::from_utf8_lossy(&end).lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Of so many files the content of one is compared.
+const SAMPLE: usize = 100;
+
+struct Compared {
+    names: usize,
+    contents: usize,
+}
+
+/// Both folders, and all below, have the same names, and a sample of the files the same contents.
+fn assert_same(source: &Path, replica: &Path, dice: &mut Dice) -> Compared {
+    let mut sum = Compared { names: 0, contents: 0 };
+    let (ours, theirs) = (names(source), names(replica));
+    // Not with assert_eq, which would print a million names.
+    assert!(ours == theirs, "the names in {} and {} differ", source.display(), replica.display());
+    for (name, is_folder) in ours {
+        sum.names += 1;
+        let (source, replica) = (source.join(&name), replica.join(&name));
+        if is_folder {
+            let below = assert_same(&source, &replica, dice);
+            sum.names += below.names;
+            sum.contents += below.contents;
+        } else if dice.below(SAMPLE) == 0 {
+            let read = |path: &Path| fs::read(path).expect("readable");
+            assert!(read(&source) == read(&replica), "the content of {}", replica.display());
+            sum.contents += 1;
+        }
+    }
+    sum
+}
+
+/// The names in a folder, sorted, each with whether it is a folder.
+fn names(folder: &Path) -> Vec<(OsString, bool)> {
+    let entries = fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable"));
+    let is_folder = |entry: &fs::DirEntry| entry.file_type().expect("known").is_dir();
+    let mut names: Vec<_> = entries.map(|entry| (entry.file_name(), is_folder(&entry))).collect();
+    names.sort();
+    names
 }
 
 /// The peak resident memory of a process in KiB, and its exit code. The kernel keeps the peak (`VmHWM`, proc(5));

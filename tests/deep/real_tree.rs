@@ -1,7 +1,8 @@
 //! The main job on real input: a tree of at least 50,000 files of this machine, mirrored again and again while it is
 //! being changed in every way; then the changes end, and rsync finds nothing left to do.
 
-use crate::kit::{Place, Running, has, sh, skip, tell};
+use crate::cases::{Cases, leave_out};
+use crate::kit::{Place, Running, has, sh, tell};
 use crate::tree::{Dice, set_attribute, set_mtime};
 use std::env::var_os;
 use std::ffi::OsStr;
@@ -17,8 +18,14 @@ const FILES: usize = 50_000;
 const PASSES_WHILE_EDITED: usize = 8;
 
 pub(crate) fn run() {
+    let cases = Cases::new("real_tree");
+    cases.run("a tree of this machine is mirrored while it is edited", mirrored_while_edited);
+    cases.finish();
+}
+
+fn mirrored_while_edited() {
     if !has("rsync") {
-        return skip("real_tree", "rsync is not installed");
+        leave_out("rsync, which is the judge, is not installed");
     }
     let place = Place::new();
     let mut files = gather(&place.source);

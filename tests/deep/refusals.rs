@@ -1,10 +1,10 @@
 //! What a filesystem or the kernel refuses for one entry: that is a problem of this entry, told at every pass until it is
 //! over, and everything else is done.
 
-use crate::cases::Cases;
+use crate::cases::{Cases, leave_out};
 use crate::failing_disks::{Bench, EXT4};
 use crate::filesystems::{EXFAT_FUSE, mounted};
-use crate::kit::{Mount, Pass, Place, has, sh, skip};
+use crate::kit::{Mount, Pass, Place, has, sh};
 use crate::support::{access_list, chmod, link, set_attribute};
 use crate::verdict::Before;
 use std::ffi::OsStr;
@@ -75,7 +75,7 @@ impl Drop for Flags<'_> {
 }
 
 fn files_with(memory: &Path, flag: &str) {
-    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let bench = Bench::new(memory, &EXT4);
     let Place { source, replica, .. } = &bench.place;
     write(
         source,
@@ -107,7 +107,7 @@ fn files_with(memory: &Path, flag: &str) {
 }
 
 fn folders_with(memory: &Path, flag: &str) {
-    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let bench = Bench::new(memory, &EXT4);
     let Place { source, replica, .. } = &bench.place;
     write(
         source,
@@ -148,7 +148,7 @@ fn folders_with(memory: &Path, flag: &str) {
 }
 
 fn source_with(memory: &Path, flag: &str) {
-    let Some(mut bench) = Bench::new(memory, &EXT4) else { return };
+    let mut bench = Bench::new(memory, &EXT4);
     bench.place.replica = bench.place.path("replica");
     bench.place.source = bench.mount_point().join("source");
     let source = &bench.place.source;
@@ -161,7 +161,7 @@ fn source_with(memory: &Path, flag: &str) {
 }
 
 fn large_attribute(memory: &Path) {
-    let Some(bench) = Bench::new(memory, &EXT4) else { return };
+    let bench = Bench::new(memory, &EXT4);
     let Place { source, replica, .. } = &bench.place;
     write(source, &[("large", "content"), ("small", "content")]);
     set_attribute(&source.join("large"), "user.large", &[7; 30_000]).expect("the source holds it");
@@ -240,7 +240,7 @@ fn pass_with_fault(place: &Place, call: &str, fault: &str) -> Pass {
 /// program asks twice before it believes it.
 fn no_setuid(memory: &Path) {
     if !has("strace") {
-        return skip("a refused setuid bit", "strace is not installed");
+        leave_out("strace, which refuses the setuid bit, is not installed");
     }
     let place = Place::below(memory);
     write(&place.source, &[("setuid", "content")]);
@@ -256,7 +256,7 @@ fn no_setuid(memory: &Path) {
 
 fn one_owner(memory: &Path, error: &str) {
     if !has("strace") {
-        return skip("a refused owner", "strace is not installed");
+        leave_out("strace, which refuses the owner, is not installed");
     }
     let place = Place::below(memory);
     for name in ["a", "b", "c"] {
@@ -282,9 +282,7 @@ fn one_owner(memory: &Path, error: &str) {
 
 fn forced_owner(memory: &Path) {
     let mut place = Place::below(memory);
-    let Ok(_mount) = mounted(&place, &EXFAT_FUSE) else {
-        return skip("a forced owner", "exfat-fuse does not mount here");
-    };
+    let _mount = mounted(&place, &EXFAT_FUSE).unwrap_or_else(|why| leave_out(&format!("exfat-fuse: {why}")));
     place.replica = place.path("mnt").join("replica");
     write(&place.source, &[("file", "content"), ("folder/file", "content")]);
     for path in [place.folder.path(), &place.source, &place.source.join("folder")] {
@@ -303,9 +301,7 @@ fn forced_owner(memory: &Path) {
 
 fn case_only(memory: &Path) {
     let mut place = Place::below(memory);
-    let Ok(_mount) = mounted(&place, &EXFAT_FUSE) else {
-        return skip("upper and lower case", "exfat-fuse does not mount here");
-    };
+    let _mount = mounted(&place, &EXFAT_FUSE).unwrap_or_else(|why| leave_out(&format!("exfat-fuse: {why}")));
     place.replica = place.path("mnt").join("replica");
     write(&place.source, &[("readme", "content"), ("folder/file", "content")]);
     assert_eq!(place.pass(&[]).code, Some(0));

@@ -1,6 +1,7 @@
 //! System calls: an unchanged pass writes nothing to the replica, and looks at each file with few calls.
 
-use crate::kit::{Place, has, skip, tell};
+use crate::cases::{Cases, leave_out};
+use crate::kit::{Place, has, tell};
 use crate::tree::{Abilities, Dice, every_kind};
 use std::collections::BTreeMap;
 use std::fs;
@@ -61,9 +62,21 @@ const MORE_WRITES: [&str; 6] =
     ["lremovexattr", "fremovexattr", "setxattrat", "removexattrat", "sync", "syncfs"];
 
 pub(crate) fn run() {
-    if !has("strace") || !has("setfacl") {
-        return skip("system_calls", "strace or setfacl is not installed");
+    let cases = Cases::new("system_calls");
+    cases.run("an unchanged pass over every kind of entry writes nothing", nothing_is_written);
+    cases.run("a content that ends before its size", short_reads);
+    cases.run("calls for each unchanged file", calls_per_file);
+    cases.finish();
+}
+
+fn need(programs: &[&str]) {
+    if let Some(missing) = programs.iter().find(|program| !has(program)) {
+        leave_out(&format!("{missing} is not installed"));
     }
+}
+
+fn nothing_is_written() {
+    need(&["strace", "setfacl"]);
     let place = Place::new();
     every_kind(&place.source, Abilities { attributes: true, any_name: true });
     let first = place.pass(&[]);
@@ -76,9 +89,10 @@ pub(crate) fn run() {
     assert!(writes.is_empty(), "an unchanged pass wrote to the replica: {writes:#?}");
     assert!(syncs.len() <= 1, "{syncs:?}");
     tell(&format!("every kind of entry: {} calls, none of them a write to the replica", calls.len()));
+}
 
-    short_reads();
-
+fn calls_per_file() {
+    need(&["strace"]);
     let place = Place::new();
     let mut dice = Dice(3);
     for number in 0..FILES {
@@ -106,6 +120,7 @@ pub(crate) fn run() {
 
 /// A disk that says "end of file" too early: the old version is worth more than what was read.
 fn short_reads() {
+    need(&["strace"]);
     let place = Place::new();
     fs::write(place.source.join("file"), "old").expect("written");
     assert_eq!(place.pass(&[]).code, Some(0));
