@@ -4,6 +4,7 @@ use crate::kit::Place;
 use crate::rights::beyond;
 use crate::stage::{self, Scene};
 use crate::support::{Node, Tree, What, access_list, differences};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -132,10 +133,11 @@ impl Before {
     /// What a temporary allows too much. It is its owner's alone until it is whole; then it may have what an entry with
     /// this content has. An old entry of another kind lies aside under such a name as it was.
     fn temporary_beyond(&self, temporary: &Node) -> Option<String> {
+        let owner = self.source.nodes.get(b"".as_slice()).map_or((0, 0), |(root, _)| root.owner);
+        let private = Node { mode: 0o600, owner, attributes: BTreeMap::new(), ..temporary.clone() };
         let trees = self.source.nodes.values().chain(self.replica.nodes.values());
-        let models: Vec<&Node> =
-            trees.map(|(model, _)| model).filter(|model| model.what == temporary.what).collect();
-        beyond(temporary, &models)
+        let whole = trees.map(|(model, _)| model).filter(|model| model.what == temporary.what);
+        beyond(temporary, &whole.chain([&private]).collect::<Vec<_>>())
     }
 
     /// One pass without any trouble makes everything right, and a second one finds nothing to do.
