@@ -231,7 +231,10 @@ pub(crate) fn mounted_again(place: &Place, image: &Image) -> Result<Mount, Strin
     if !has(mount) {
         return Err(format!("{mount} is not installed"));
     }
+    // Without the name of the scratch folder, so that equal reasons are counted together.
+    let scratch = place.path("").to_string_lossy().into_owned();
     Mount::new(&place.path("mnt"), mount, &words(options, &place.path("image")))
+        .map_err(|why| why.replace(&scratch, ""))
 }
 
 fn words<'a>(options: &'a [&'a str], file: &'a Path) -> Vec<&'a OsStr> {
