@@ -184,6 +184,7 @@ fn send_and_ping(
             Err(RecvTimeoutError::Timeout) => {
                 let is_excused = !is_in_pass.load(Ordering::SeqCst) || interrupt.waits_for_disk();
                 if vigil.is_alive(Instant::now(), interrupt.pulse(), is_excused) {
+                    // As in `send`: a service manager that does not listen will notice by itself.
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                 }
                 next_ping = Instant::now() + time / PINGS;

@@ -1,6 +1,8 @@
 //! Making one entry in the replica: into a private temporary, checked, then published in one step.
 
-use crate::apply::finish::{Extent, Model, NotSet, Set, extent_of, set_metadata};
+use crate::apply::failed::Failed;
+use crate::apply::finish::{Extent, Model, Set, extent_of, set_metadata};
+use crate::apply::refusal::NotSet;
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, FileId, Kind};
@@ -10,7 +12,7 @@ use crate::fs::content::{
     write_at,
 };
 use crate::fs::subject::Subject;
-use crate::fs::{Errno, is_full, is_gone, is_passing, is_unsupported, place, stat};
+use crate::fs::{Errno, is_unsupported, place, stat};
 use crate::monitor::Feature;
 use crate::problem::Cause;
 use crate::survey::compare::{hash_zeros, hasher_for};
@@ -35,49 +37,6 @@ pub struct Destination<'a> {
     pub expected: Option<FileId>,
     /// True when the replica's content is right already and only a file of this user's own is wanted.
     pub content_is_right: bool,
-}
-
-/// Why an entry was not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failed {
-    /// The source has it as another kind by now: the next pass sees it.
-    Vanished,
-    /// What could not be done, and the error that says that the source has it no longer. That may be true.
-    Gone(&'static str, Errno),
-    /// A signal came.
-    Halted,
-    /// The replica's filesystem cannot hold entries of this kind; it has been told.
-    NotHeld,
-    /// The replica has another entry of that name by now, or one whose name counts as the same there.
-    Taken,
-    /// What could not be done, and why. True when it was the source's content that could not be read.
-    Because(&'static str, Cause, bool),
-}
-
-impl Failed {
-    pub(crate) fn replica(action: &'static str) -> impl Fn(Errno) -> Failed {
-        move |errno| Failed::Because(action, Cause::System(errno), false)
-    }
-
-    pub(crate) fn source(action: &'static str) -> impl Fn(Errno) -> Failed {
-        move |errno| {
-            if is_gone(errno) {
-                Failed::Gone(action, errno)
-            } else {
-                Failed::Because(action, Cause::System(errno), true)
-            }
-        }
-    }
-
-    /// True when it may succeed after the deletions: there was no room, the name was taken, or the reason was one of
-    /// the moment.
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Failed::Taken | Failed::Gone(..) => true,
-            Failed::Because(_, Cause::System(errno), _) => is_full(*errno) || is_passing(*errno),
-            Failed::Vanished | Failed::Halted | Failed::NotHeld | Failed::Because(..) => false,
-        }
-    }
 }
 
 /// An entry that was made.

@@ -5,37 +5,19 @@
 //! was set is read back: where the filesystem shows something else, it cannot hold the feature, and that is learned
 //! instead of being tried again at every pass.
 
+use crate::apply::attributes::{AccessList, Effect, set_attributes};
+use crate::apply::refusal::{NotSet, in_replica, in_source, is_immutable};
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Filesystem, compare_metadata, mode_for};
-use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
+use crate::fs::attributes::{ACCESS_LIST, Attributes, mode_without_list};
 use crate::fs::dir::Dir;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported};
 use crate::monitor::Feature;
 use crate::plan::Pair;
-use crate::problem::Side;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-
-/// What could not be set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotSet {
-    /// Where the kernel refused.
-    pub side: Side,
-    /// What was tried, to be read after "Cannot".
-    pub action: &'static str,
-    /// Why.
-    pub errno: Errno,
-}
-
-pub(super) fn in_replica(action: &'static str) -> impl Fn(Errno) -> NotSet {
-    move |errno| NotSet { side: Side::Replica, action, errno }
-}
-
-pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> NotSet {
-    move |errno| NotSet { side: Side::Source, action, errno }
-}
 
 /// A source entry whose metadata is to be copied.
 #[derive(Clone, Copy)]
@@ -121,8 +103,9 @@ pub fn set_metadata(
             match set.access_list {
                 AccessList::AsDue => {}
                 AccessList::Missing(list) => wanted.mode = mode_without_list(wanted.mode, &list),
-                // The group bits may be the mask of a list, which is more than the owning group may do. What the entry
-                // allows its group already stays, unless it has just become another group.
+                // The group bits may be the mask of a list that is not there, and more than the owning group may do; or
+                // become that of a list that should have gone. What they allow already stays, unless the entry has just
+                // got another group.
                 AccessList::Unknown if wanted.kind != Kind::Symlink => {
                     let kept = if differences.owner { 0 } else { before.mode & GROUP };
                     wanted.mode &= !GROUP | kept;
@@ -257,145 +240,6 @@ fn set_mtime(filesystem: &Filesystem, wanted: &Entry, target: Subject<'_>) -> Re
         }
         set => set.map_err(in_replica("set the modification time")),
     }
-}
-
-/// Whether EPERM comes from the entry itself (immutable, append-only, or somebody else's) and not from the filesystem:
-/// then even the mode that it has already cannot be set.
-fn is_immutable(target: Subject<'_>) -> bool {
-    target.entry().is_ok_and(|entry| {
-        entry.kind != Kind::Symlink && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)
-    })
-}
-
-/// What came of setting extended attributes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Effect {
-    /// There was nothing to set.
-    NotWritten,
-    /// The filesystem took what was set and forgot it.
-    Ignored,
-    /// The entry has other attributes now.
-    Changed,
-}
-
-/// Whether an entry has the access list that it should have, if any.
-enum AccessList {
-    /// It has.
-    AsDue,
-    /// It does not have this one, or that is not known.
-    Missing(Vec<u8>),
-    /// Whether there should be one could not be read.
-    Unknown,
-}
-
-/// What became of the extended attributes.
-struct AttributesSet {
-    effect: Effect,
-    access_list: AccessList,
-    not_set: Option<NotSet>,
-}
-
-/// Sets and removes extended attributes; that may change the mode.
-fn set_attributes(
-    context: &Context<'_>,
-    filesystem: &Filesystem,
-    source: Subject<'_>,
-    target: Subject<'_>,
-) -> AttributesSet {
-    let failed = |not_set, access_list| AttributesSet {
-        effect: Effect::NotWritten,
-        access_list,
-        not_set: Some(not_set),
-    };
-    let privileged = context.rights.privileged;
-    let read = |subject| match Attributes::read(subject, privileged) {
-        Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
-        read => read,
-    };
-    let ours = match read(source).map_err(in_source("read the extended attributes in the source")) {
-        Ok(ours) => ours,
-        Err(not_set) => return failed(not_set, AccessList::Unknown),
-    };
-    let due = ours.get(ACCESS_LIST);
-    let missing = || due.map_or(AccessList::AsDue, |list| AccessList::Missing(list.to_vec()));
-    let read_replica = || read(target).map_err(in_replica("read the extended attributes in the replica"));
-    let theirs = match read_replica() {
-        Ok(theirs) => theirs,
-        Err(not_set) => return failed(not_set, missing()),
-    };
-    let mut written = false;
-    let mut not_set = None;
-    for (name, _) in theirs.iter().filter(|(name, _)| ours.get(name).is_none() && !is_system_made(name)) {
-        match opened(context, target, || target.remove_attribute(name)) {
-            Ok(()) | Err(Errno::NODATA) => written = true,
-            Err(errno) => not_set = not_set.or(Some(in_replica("remove an extended attribute")(errno))),
-        }
-    }
-    for (name, value) in ours.iter().filter(|(name, value)| theirs.get(name) != Some(value)) {
-        let Some(feature) = namespace(name, privileged) else { continue };
-        if !filesystem.holds(feature) {
-            context.not_held(feature);
-            continue;
-        }
-        // Labels and the like may be refused although the filesystem has attributes.
-        let by_policy = matches!(feature, Feature::SecurityAttributes | Feature::TrustedAttributes);
-        match opened(context, target, || target.set_attribute(name, value)) {
-            Ok(()) => written = true,
-            Err(errno)
-                if is_unsupported(errno)
-                    || (by_policy
-                        && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::INVAL)
-                        && !is_immutable(target)) =>
-            {
-                filesystem.learn_missing(feature);
-                context.not_held(feature);
-            }
-            Err(errno) => not_set = not_set.or(Some(in_replica("set an extended attribute")(errno))),
-        }
-    }
-    let now = if written { read_replica() } else { Ok(theirs.clone()) };
-    let now = match now {
-        Ok(now) => now,
-        Err(not_set) => return failed(not_set, missing()),
-    };
-    if written && not_set.is_none() {
-        // Some filesystems (ntfs-3g) accept what they do not keep.
-        for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none()) {
-            if let Some(feature) = namespace(name, privileged) {
-                filesystem.learn_missing(feature);
-                context.not_held(feature);
-            }
-        }
-    }
-    let effect = match (written, now == theirs) {
-        (false, _) => Effect::NotWritten,
-        (true, true) => Effect::Ignored,
-        (true, false) => Effect::Changed,
-    };
-    let access_list = if now.get(ACCESS_LIST).is_some() { AccessList::AsDue } else { missing() };
-    AttributesSet { effect, access_list, not_set }
-}
-
-/// Writes a `user.*` attribute also where the mode forbids that, which only root may ignore (xattr(7)): this user's own
-/// mode is opened for the moment.
-fn opened(
-    context: &Context<'_>,
-    target: Subject<'_>,
-    write: impl Fn() -> Result<(), Errno>,
-) -> Result<(), Errno> {
-    const OWN_WRITE: u16 = 0o200;
-    match write() {
-        Err(Errno::ACCESS) if !context.rights.privileged => {}
-        written => return written,
-    }
-    let entry = target.entry()?;
-    if entry.uid != context.rights.user || entry.mode & OWN_WRITE != 0 {
-        return Err(Errno::ACCESS);
-    }
-    target.set_mode(entry.mode | OWN_WRITE)?;
-    let written = write();
-    target.set_mode(entry.mode)?;
-    written
 }
 
 /// Learns from what the entry shows after everything was set.

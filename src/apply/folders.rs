@@ -1,6 +1,7 @@
 //! Folders: making and filling new ones, and setting the metadata of every folder after its contents.
 
-use crate::apply::copy::{Destination, Failed, publish};
+use crate::apply::copy::{Destination, publish};
+use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, finish_folder, make_writable};
 use crate::apply::{Apply, CHUNK, Job, lock};
 use crate::entry::Kind;

@@ -1,6 +1,7 @@
 //! Files with several names: the first name is copied, every other one is linked to it.
 
-use crate::apply::copy::{Destination, Failed, discard, publish};
+use crate::apply::copy::{Destination, discard, publish};
+use crate::apply::failed::Failed;
 use crate::apply::{Apply, Job, Place, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::content::{create_private, sync_named};

@@ -1,6 +1,7 @@
 //! Entries whose content is right and whose metadata is not.
 
-use crate::apply::finish::{Model, NotSet, Set, extent_of, in_replica, in_source, set_metadata};
+use crate::apply::finish::{Model, Set, extent_of, set_metadata};
+use crate::apply::refusal::{NotSet, in_replica, in_source};
 use crate::apply::{Apply, Job};
 use crate::entry::Kind;
 use crate::fs::content::open_to_read;

@@ -4,16 +4,20 @@
 //! anything is to go; deletions, deepest first; once more what found no room before the deletions; the metadata of the
 //! folders that were worked in, deepest first.
 
+mod attributes;
 pub mod copy;
+pub mod failed;
 pub mod finish;
 mod folders;
 mod linked;
 mod metadata;
 mod problems;
+pub mod refusal;
 pub mod remove;
 pub mod sync;
 
-use crate::apply::copy::{Destination, Failed, Made, make_entry};
+use crate::apply::copy::{Destination, Made, make_entry};
+use crate::apply::failed::Failed;
 use crate::apply::finish::make_writable;
 use crate::apply::folders::NewFolder;
 use crate::apply::remove::{Licence, Target, remove};

@@ -1,7 +1,7 @@
 //! The words for what apply cannot do, and what becomes of it: told, tried again later, or left to the next pass.
 
-use crate::apply::copy::Failed;
-use crate::apply::finish::NotSet;
+use crate::apply::failed::Failed;
+use crate::apply::refusal::NotSet;
 use crate::apply::{Apply, Job, lock};
 use crate::fs::is_gone;
 use crate::path::RelPath;

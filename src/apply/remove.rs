@@ -51,7 +51,7 @@ impl Licence<'_> {
                 Look::Near => Ok(true),
                 Look::Thorough => dir.is_in_place(),
             }
-            .and_then(|in_place| if in_place { find_exactly(dir, name).map(Some) } else { Ok(None) }),
+            .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
             None => look_down(context, &pair.path().join(name)).map(Some),
         };
         match found {
@@ -104,22 +104,15 @@ impl Permit<'_> {
     }
 }
 
-/// What a folder of the source has under a name; none when it has been proven to have nothing.
+/// What a folder of the source has under a name; none when it has been proven to have nothing. Another spelling of the
+/// name is nothing: where upper and lower case count as the same, a folder answers to the old spelling of a name whose
+/// case has changed, which would stay in the replica for ever.
 fn find(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
-    match stat::entry_at(dir.open()?.as_fd(), name) {
-        Ok(entry) => Ok(Some(entry)),
+    let folder = dir.open()?;
+    match stat::entry_at(folder.as_fd(), name) {
+        Ok(entry) => Ok((!is_another_spelling(folder.as_fd(), name, &entry)?).then_some(entry)),
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(errno),
-    }
-}
-
-/// As [`find`], but nothing when the folder only has another spelling of the name: where upper and lower case count as
-/// the same, it answers to the old spelling of a name whose case has changed, which would stay in the replica for ever.
-fn find_exactly(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
-    let found = find(dir, name)?;
-    match found {
-        Some(entry) if is_another_spelling(dir.open()?.as_fd(), name, &entry)? => Ok(None),
-        found => Ok(found),
     }
 }
 

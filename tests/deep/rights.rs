@@ -7,8 +7,8 @@ use crate::support::{Node, What};
 pub(crate) const OTHERS: [(u32, u32); 8] =
     [(33, 33), (1000, 1000), (1234, 1234), (5678, 5678), (4000, 44), (4001, 33), (4002, 0), (65534, 65534)];
 
-const READ: u32 = 4;
-const WRITE: u32 = 2;
+/// The attribute that holds an access list.
+pub(crate) const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
 /// What an entry allows or claims beyond all of its models together; none when that is nothing.
 pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
@@ -22,7 +22,7 @@ pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
             continue;
         }
         let allowed = models.iter().fold(0, |sum, model| sum | may(model, who));
-        let more = may(now, who) & (READ | WRITE) & !allowed;
+        let more = may(now, who) & !allowed;
         if more != 0 {
             return Some(format!("allows {who:?} more than any version: {more:o}, mode {:o}", now.mode));
         }
@@ -44,7 +44,7 @@ pub(crate) fn may(node: &Node, (user, group): (u32, u32)) -> u32 {
     if user == owner {
         return node.mode >> 6 & 7;
     }
-    let list = node.attributes.get(b"system.posix_acl_access".as_slice());
+    let list = node.attributes.get(ACCESS_LIST);
     let entries: Vec<(u16, u32, u32)> = list.map_or_else(Vec::new, |list| {
         let number = |bytes: &[u8]| bytes.iter().rev().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte));
         let entries = list.get(4..).unwrap_or_default().chunks_exact(8);

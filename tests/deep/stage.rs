@@ -115,6 +115,13 @@ fn build(root: &Path, is_new: bool, by_root: bool) {
     file(&at("meta/list"), 63, 50, 0o640, 7);
     set_attribute(&at("meta/list"), "system.posix_acl_access", &access_list(1000 + u32::from(is_new), 5))
         .expect("an access list");
+    // A list whose mask allows more than it did.
+    file(&at("meta/mask"), 68, 50, 0o640, 31);
+    set_attribute(&at("meta/mask"), "system.posix_acl_access", &access_list(1000 + u32::from(is_new), 7))
+        .expect("an access list");
+    if !is_new {
+        chmod(&at("meta/mask"), 0o640).expect("a mode");
+    }
     file(&at("meta/folder/file"), 64, 50, 0o644, 8);
 
     // A folder that not even its owner may write to.

@@ -1,7 +1,7 @@
 //! What has to hold after anything that went wrong: the promises as code, for the suites that make things go wrong.
 
 use crate::kit::Place;
-use crate::rights::beyond;
+use crate::rights::{ACCESS_LIST, beyond};
 use crate::stage::{self, Scene};
 use crate::support::{Node, Tree, What, access_list, differences};
 use std::collections::BTreeMap;
@@ -179,7 +179,11 @@ pub(crate) fn sees(scratch: &Path) {
         ("same/deep/er/file", |node| node.mode = 0o4600, "setuid"),
         ("same", |node| node.mode = 0o777, "allows"),
         ("same/deep/er/file", |node| node.owner = (65534, 65534), "allows"),
-        ("meta/list", |node| drop(node.attributes.insert(LIST.to_vec(), access_list(5678, 6))), "allows"),
+        (
+            "meta/list",
+            |node| drop(node.attributes.insert(ACCESS_LIST.to_vec(), access_list(5678, 6))),
+            "allows",
+        ),
     ];
     for (path, damage, word) in damages {
         let found = judge(old, &|tree| damage(&mut tree.nodes.get_mut(path.as_bytes()).expect(path).0));
@@ -213,5 +217,3 @@ pub(crate) fn sees(scratch: &Path) {
     assert_eq!(before.extras_gone(&place, b"closed"), ["closed/goes"]);
     assert_eq!(before.extras_gone(&place, b""), ["closed/goes"]);
 }
-
-const LIST: &[u8] = b"system.posix_acl_access";

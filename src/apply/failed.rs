@@ -1,0 +1,47 @@
+//! Why an entry was not made, and whether it is worth another try.
+
+use crate::fs::{Errno, is_full, is_gone, is_passing};
+use crate::problem::Cause;
+
+/// Why an entry was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The source has it as another kind by now: the next pass sees it.
+    Vanished,
+    /// What could not be done, and the error that says that the source has it no longer. That may be true.
+    Gone(&'static str, Errno),
+    /// A signal came.
+    Halted,
+    /// The replica's filesystem cannot hold entries of this kind; it has been told.
+    NotHeld,
+    /// The replica has another entry of that name by now, or one whose name counts as the same there.
+    Taken,
+    /// What could not be done, and why. True when it was the source's content that could not be read.
+    Because(&'static str, Cause, bool),
+}
+
+impl Failed {
+    pub(crate) fn replica(action: &'static str) -> impl Fn(Errno) -> Failed {
+        move |errno| Failed::Because(action, Cause::System(errno), false)
+    }
+
+    pub(crate) fn source(action: &'static str) -> impl Fn(Errno) -> Failed {
+        move |errno| {
+            if is_gone(errno) {
+                Failed::Gone(action, errno)
+            } else {
+                Failed::Because(action, Cause::System(errno), true)
+            }
+        }
+    }
+
+    /// True when it may succeed after the deletions: there was no room, the name was taken, or the reason was one of
+    /// the moment.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Failed::Taken | Failed::Gone(..) => true,
+            Failed::Because(_, Cause::System(errno), _) => is_full(*errno) || is_passing(*errno),
+            Failed::Vanished | Failed::Halted | Failed::NotHeld | Failed::Because(..) => false,
+        }
+    }
+}

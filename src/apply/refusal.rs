@@ -1,0 +1,33 @@
+//! What could not be set of an entry's metadata, and whether that says something of the entry or of its filesystem.
+
+use crate::entry::Kind;
+use crate::fs::Errno;
+use crate::fs::subject::Subject;
+use crate::problem::Side;
+
+/// What could not be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotSet {
+    /// Where the kernel refused.
+    pub side: Side,
+    /// What was tried, to be read after "Cannot".
+    pub action: &'static str,
+    /// Why.
+    pub errno: Errno,
+}
+
+pub(super) fn in_replica(action: &'static str) -> impl Fn(Errno) -> NotSet {
+    move |errno| NotSet { side: Side::Replica, action, errno }
+}
+
+pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> NotSet {
+    move |errno| NotSet { side: Side::Source, action, errno }
+}
+
+/// Whether EPERM comes from the entry itself (immutable, append-only, or somebody else's) and not from the filesystem:
+/// then even the mode that it has already cannot be set.
+pub(super) fn is_immutable(target: Subject<'_>) -> bool {
+    target.entry().is_ok_and(|entry| {
+        entry.kind != Kind::Symlink && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)
+    })
+}
