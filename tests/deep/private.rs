@@ -1,16 +1,16 @@
 //! Who may read what, at every moment: the program is stopped after every call that changes something, and every file
 //! of the replica, temporaries included, is looked at. Part of the suite `hostile`.
 
-use crate::cases::{is_thorough, seed};
+use crate::cases::Cases;
 use crate::kit::{Place, sh, tell};
 use crate::rights::beyond;
 use crate::stopped::Stopped;
-use crate::support::{Node, Tree, What, access_list, chmod, set_attribute};
-use crate::tree::Dice;
+use crate::support::{Node, Tree, What, access_list, chmod, keeps, set_attribute};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Every call after which a file or folder of the replica may show something else.
 const CHANGES: &str = "pwrite64,fchmod,fchmodat,chmod,fchown,fchownat,fsetxattr,setxattr,lsetxattr,fremovexattr,\
@@ -20,13 +20,97 @@ const MODES: [u32; 8] = [0o600, 0o640, 0o660, 0o644, 0o4711, 0o2755, 0o1644, 0o6
 
 const OWNERS: [(u32, u32); 3] = [(0, 0), (33, 44), (1234, 33)];
 
+const CAPABILITY: &str = "security.capability";
+
 /// More than is read and written at once, so that a half-written file is seen.
 const LARGE: usize = 300_000;
 
-pub(crate) fn at_every_moment(below: &Path) {
+/// Who may open a file beside its classes.
+#[derive(Clone, Copy, Debug)]
+enum List {
+    None,
+    OneMore,
+    OnlyOneMore,
+}
+
+const LISTS: [List; 3] = [List::None, List::OneMore, List::OnlyOneMore];
+
+/// The metadata of one file.
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    mode: u32,
+    owner: (u32, u32),
+    list: List,
+    has_note: bool,
+    has_capability: bool,
+}
+
+impl Facts {
+    /// Every combination, those of one mode and owner next to each other.
+    fn all() -> Vec<Facts> {
+        let mut all = Vec::new();
+        for mode in MODES {
+            for owner in OWNERS {
+                for list in LISTS {
+                    for has_note in [false, true] {
+                        let facts = Facts { mode, owner, list, has_note, has_capability: false };
+                        all.extend([facts, Facts { has_capability: true, ..facts }]);
+                    }
+                }
+            }
+        }
+        all
+    }
+}
+
+/// What the replica has of a file before the pass.
+const OLD: [&str; 3] = ["new", "replaced", "changed only"];
+
+/// One check for each mode and owner, with all that goes with them: in few enough files to look at all of them at each
+/// moment.
+pub(crate) fn check_all(cases: &Cases, below: &Path) {
+    let all = Facts::all();
+    let with_capability = keeps(below, CAPABILITY, &capability(0));
+    if !with_capability {
+        tell("files have no capabilities here");
+    }
+    let moments = AtomicUsize::new(0);
+    let group = LISTS.len() * 4;
+    let groups: Vec<usize> = (0..all.len()).step_by(group).collect();
+    cases.run_all(
+        &groups,
+        |from| {
+            let Facts { mode, owner: (user, group), .. } = all[*from];
+            format!("nobody sees more at any moment, {mode:o} of {user}:{group}")
+        },
+        |from| {
+            let mut files = Vec::new();
+            for number in *from..from + group {
+                for (kind, old) in OLD.into_iter().enumerate() {
+                    // 7 and the count have no common factor: every combination is once what is replaced.
+                    let before = all[(number * 7 + kind * 131) % all.len()];
+                    files.push((number, old, all[number], before));
+                }
+            }
+            if !with_capability {
+                files.iter_mut().for_each(|file| {
+                    (file.2.has_capability, file.3.has_capability) = (false, false);
+                });
+            }
+            moments.fetch_add(at_every_moment(below, &files), Ordering::Relaxed);
+        },
+    );
+    tell(&format!(
+        "{} combinations, each new, in place of another content and of other metadata: looked at {} times",
+        all.len(),
+        moments.into_inner()
+    ));
+}
+
+/// Stops one pass after every call. Returns how often.
+fn at_every_moment(below: &Path, files: &[(usize, &str, Facts, Facts)]) -> usize {
     let place = Place::below(below);
     fs::create_dir(&place.replica).expect("created");
-    let mut dice = Dice(seed());
     for folder in ["open", "heirs"] {
         for root in [&place.source, &place.replica] {
             fs::create_dir(root.join(folder)).expect("created");
@@ -44,24 +128,30 @@ pub(crate) fn at_every_moment(below: &Path) {
             .chain([place.source.join("heirs").as_os_str()])
             .collect::<Vec<_>>(),
     );
-    for number in 0..if is_thorough() { 400 } else { 48 } {
-        let folder = ["open", "heirs", "open/new"][dice.below(3)];
-        let name = format!("{folder}/{number}");
-        fs::create_dir_all(place.source.join(folder)).expect("created");
-        let content = content_of(&name, "new", if number % 12 == 0 { LARGE } else { 10 });
-        make(&place.source.join(&name), &content, &mut dice);
-        // Nothing, an old version, or the right content with the wrong metadata.
-        let old = [None, Some(content_of(&name, "old", 10)), Some(content)][dice.below(3)].clone();
-        if let Some(old) = old.filter(|_| folder != "open/new") {
-            make(&place.replica.join(&name), &old, &mut dice);
+    fs::create_dir(place.source.join("open/new")).expect("created");
+    for (number, old, facts, before) in files {
+        let folder = match *old {
+            "new" => ["open", "heirs", "open/new"][number % 3],
+            _ => ["open", "heirs"][number % 2],
+        };
+        let name = format!("{folder}/{number}-{}", old.replace(' ', "-"));
+        let content = content_of(&name, "new", if number % 6 == 0 { LARGE } else { 10 });
+        make(&place.source.join(&name), &content, facts);
+        match *old {
+            "new" => {}
+            "replaced" => make(&place.replica.join(&name), &content_of(&name, "old", 10), before),
+            _ => make(&place.replica.join(&name), &content, before),
         }
     }
     let (source, before) = (Tree::of(&place.source), Tree::of(&place.replica));
     let mut stopped = Stopped::start(&place, CHANGES, &format!("{CHANGES}:signal=STOP:when=1+"));
-    let mut moments = 0;
+    let (mut moments, mut halves) = (0, 0);
     while stopped.wait() {
         moments += 1;
         for (path, (node, _)) in &Tree::of(&place.replica).nodes {
+            let is_half = matches!(&node.what, What::File(content) if !content.is_empty())
+                && models_of(path, node, &source, &before).is_empty();
+            halves += usize::from(is_half);
             if let Err(why) = check(path, node, &source, &before) {
                 panic!("moment {moments}: {} {why}: {node:?}", path.escape_ascii());
             }
@@ -69,9 +159,9 @@ pub(crate) fn at_every_moment(below: &Path) {
         stopped.go_on();
     }
     assert_eq!(stopped.finish(), Some(0));
-    assert!(moments > 100, "only {moments} moments");
+    assert!(moments > 2 * files.len() && halves > 0, "only {moments} moments, {halves} with half of a file");
     place.assert_in_step("after the last moment");
-    tell(&format!("{} files, looked at {moments} times", source.nodes.len()));
+    moments
 }
 
 fn content_of(name: &str, version: &str, size: usize) -> Vec<u8> {
@@ -80,26 +170,42 @@ fn content_of(name: &str, version: &str, size: usize) -> Vec<u8> {
     content
 }
 
-/// A file with metadata of any kind.
-fn make(path: &Path, content: &[u8], dice: &mut Dice) {
+/// A capability set as `setcap` makes it (capabilities(7), revision 2): `cap_net_bind_service`, effective at once, and
+/// one more that tells the sets apart.
+fn capability(number: usize) -> [u8; 20] {
+    let mut set = [0; 20];
+    set[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
+    set[4..8].copy_from_slice(&(1_u32 << 10 | 1 << (number % 8)).to_le_bytes());
+    set
+}
+
+fn make(path: &Path, content: &[u8], facts: &Facts) {
     fs::write(path, content).expect("written");
-    let (user, group) = OWNERS[dice.below(OWNERS.len())];
+    let (user, group) = facts.owner;
     chown(path, Some(user), Some(group)).expect("an owner");
-    if dice.below(2) == 0 {
-        set_attribute(path, "user.note", &dice.bytes(8)).expect("an attribute");
+    if facts.has_note {
+        set_attribute(path, "user.note", &content[..8.min(content.len())]).expect("an attribute");
     }
     // The mode first: a list opens a file to one more, and its mask shows in the mode.
-    chmod(path, MODES[dice.below(MODES.len())]).expect("a mode");
-    match dice.below(4) {
-        0 => set_attribute(path, "system.posix_acl_access", &access_list(1234, 6)).expect("an access list"),
-        1 => sh("setfacl", &[OsStr::new("-m"), OsStr::new("u:5678:rw,g::-,o::-"), path.as_os_str()]),
-        _ => sh("setfacl", &[OsStr::new("-b"), path.as_os_str()]),
+    chmod(path, facts.mode).expect("a mode");
+    match facts.list {
+        List::OneMore => {
+            set_attribute(path, "system.posix_acl_access", &access_list(1234, 6)).expect("an access list");
+        }
+        List::OnlyOneMore => {
+            sh("setfacl", &[OsStr::new("-m"), OsStr::new("u:5678:rw,g::-,o::-"), path.as_os_str()]);
+        }
+        List::None => sh("setfacl", &[OsStr::new("-b"), path.as_os_str()]),
+    }
+    // Last: a new owner would cost it.
+    if facts.has_capability {
+        set_attribute(path, CAPABILITY, &capability(facts.mode as usize >> 3)).expect("a capability");
     }
 }
 
-/// Whether an entry of the replica shows no more to anyone than it may at this moment.
-fn check(path: &[u8], now: &Node, source: &Tree, before: &Tree) -> Result<(), String> {
-    let models: Vec<&Node> = match &now.what {
+/// The entries of both versions that this one may be like.
+fn models_of<'a>(path: &[u8], now: &Node, source: &'a Tree, before: &'a Tree) -> Vec<&'a Node> {
+    match &now.what {
         // Whoever could read that content, under this name or under a temporary one.
         What::File(content) => {
             let name: Vec<u8> = content.iter().copied().take_while(|byte| *byte != b' ').collect();
@@ -117,6 +223,45 @@ fn check(path: &[u8], now: &Node, source: &Tree, before: &Tree) -> Result<(), St
             .filter_map(|tree| tree.nodes.get(path))
             .map(|(node, _)| node)
             .collect(),
+    }
+}
+
+/// Whether an entry of the replica shows no more to anyone than it may at this moment.
+fn check(path: &[u8], now: &Node, source: &Tree, before: &Tree) -> Result<(), String> {
+    beyond(now, &models_of(path, now, source, before)).map_or(Ok(()), Err)
+}
+
+/// The check itself, on files that are not as they should be.
+pub(crate) fn the_check_sees(below: &Path) {
+    let place = Place::below(below);
+    fs::create_dir(&place.replica).expect("created");
+    let safe =
+        Facts { mode: 0o600, owner: (33, 44), list: List::None, has_note: false, has_capability: false };
+    let content = content_of("file", "new", 100);
+    let wrong = |model: Facts, (content, facts): (&[u8], Facts)| {
+        make(&place.source.join("file"), &content_of("file", "new", 100), &model);
+        make(&place.replica.join("temporary"), content, &facts);
+        let (source, found) = (Tree::of(&place.source), Tree::of(&place.replica));
+        check(b"temporary", found.get("temporary").expect("there"), &source, &Tree::default()).err()
     };
-    beyond(now, &models).map_or(Ok(()), Err)
+    let half = &content[..50];
+    let capable = Facts { mode: 0o700, has_capability: true, ..safe };
+    let setuid = Facts { mode: 0o4700, ..safe };
+    assert_eq!(wrong(safe, (&content, safe)), None);
+    assert_eq!(wrong(capable, (&content, capable)), None);
+    assert_eq!(wrong(safe, (half, Facts { owner: (0, 0), ..safe })), None);
+    for (model, content, facts) in [
+        (safe, content.as_slice(), Facts { mode: 0o604, ..safe }),
+        (safe, half, Facts { mode: 0o604, ..safe }),
+        (safe, &content, Facts { list: List::OnlyOneMore, ..safe }),
+        (setuid, half, setuid),
+        (setuid, &content, Facts { owner: (0, 0), ..setuid }),
+        (setuid, &content, Facts { mode: 0o4701, ..setuid }),
+        (capable, half, capable),
+        (capable, &content, Facts { owner: (0, 0), ..capable }),
+        (capable, &content, Facts { mode: 0o701, ..capable }),
+        (Facts { has_capability: false, ..capable }, &content, capable),
+    ] {
+        assert!(wrong(model, (content, facts)).is_some(), "{facts:?} for {model:?}, {} bytes", content.len());
+    }
 }

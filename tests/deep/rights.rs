@@ -10,6 +10,9 @@ pub(crate) const OTHERS: [(u32, u32); 8] =
 /// The attribute that holds an access list.
 pub(crate) const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
+/// The attribute that holds the capabilities of a program.
+pub(crate) const CAPABILITY: &[u8] = b"security.capability";
+
 /// What an entry allows or claims beyond all of its models together; none when that is nothing.
 pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
     // A symbolic link has no rights of its own.
@@ -30,8 +33,16 @@ pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
     const SETUID_SETGID: u32 = 0o6000;
     let raised = now.mode & SETUID_SETGID;
     let is_due = |model: &&Node| raised & !model.mode == 0 && now.owner == model.owner;
-    (raised != 0 && now.what != What::Folder && !models.iter().any(is_due))
-        .then(|| format!("is setuid or setgid where no version is: mode {:o} of {:?}", now.mode, now.owner))
+    if raised != 0 && now.what != What::Folder && !models.iter().any(is_due) {
+        return Some(format!(
+            "is setuid or setgid where no version is: mode {:o} of {:?}",
+            now.mode, now.owner
+        ));
+    }
+    let capability = |node: &Node| node.attributes.get(CAPABILITY).cloned();
+    let is_due = |model: &&Node| capability(model) == capability(now) && now.owner == model.owner;
+    (capability(now).is_some() && !models.iter().any(is_due))
+        .then(|| format!("has a capability that no version of {:?} has", now.owner))
 }
 
 /// What the kernel lets somebody do with an entry (acl(5)): read 4, write 2, execute 1.
