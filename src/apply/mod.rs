@@ -62,10 +62,10 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
     let (removals, changes): (Vec<&Change>, Vec<&Change>) =
         plan.changes.iter().partition(|change| change.action == Action::Delete);
 
-    pool.in_place_scope(|scope| apply.change_all(scope, &changes));
+    pool.scope(|scope| apply.change_all(scope, &changes));
     apply.link_deferred();
     if apply.may_remove(plan, !removals.is_empty()) {
-        pool.in_place_scope(|scope| apply.remove_all(scope, &removals));
+        pool.scope(|scope| apply.remove_all(scope, &removals));
         apply.remove_leftovers();
     }
     apply.try_again(pool, plan);
@@ -354,7 +354,7 @@ impl Apply<'_> {
         for job in jobs {
             if !self.context.is_halted() {
                 self.touch(&job.pair);
-                pool.in_place_scope(|scope| self.start(scope, job, None));
+                pool.scope(|scope| self.start(scope, job, None));
             }
         }
         self.link_deferred();

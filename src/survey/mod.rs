@@ -41,7 +41,7 @@ const LARGE: u64 = 1 << 20;
 /// Makes the plan for a pair of roots.
 pub fn survey(context: &Context<'_>, pool: &ThreadPool, root: Arc<Pair>) -> Plan {
     let survey = Survey { context, plan: Mutex::default(), links: LinkTable::default() };
-    pool.in_place_scope(|scope| survey.visit(scope, root));
+    pool.scope(|scope| survey.visit(scope, root));
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
     let resolution = survey.links.resolve();
     if resolution.not_held {

@@ -12,6 +12,7 @@
     reason = "a suite is one large test, and a test may fail"
 )]
 
+mod aim;
 mod cases;
 mod disk;
 mod failing_disks;

@@ -1,15 +1,9 @@
 //! The program under `strace`: which calls it makes, and what becomes of it when one of them fails, or kills it.
-//!
-//! strace counts the calls of each thread for itself, so "the Nth call" means the Nth of a thread. What one thread
-//! does early hides what another would do at the same count: the loader's `openat` calls hide those of the workers. A
-//! call that is hidden like that is aimed at by the path that it works on instead, where the count begins anew.
 
+use crate::aim::{self, Target};
 use crate::kit::{Pass, Place};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -75,23 +69,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Arguments of the runs: one worker, so that a run makes the same calls in the same order every time.
 const ARGUMENTS: [&str; 3] = ["--once", "--threads", "1"];
 
-/// One occurrence of a call.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Target {
-    pub(crate) call: String,
-    /// The count, from 1, in whichever thread gets so far.
-    pub(crate) when: usize,
-    /// Only calls with this path, or with a descriptor of it, are counted; relative to the place.
-    pub(crate) path: Option<PathBuf>,
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} #{}", self.call, self.when)?;
-        self.path.as_ref().map_or(Ok(()), |path| write!(f, " on {}", path.display()))
-    }
-}
-
 /// What became of the program.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
@@ -110,8 +87,8 @@ pub(crate) fn tamper(place: &Place, target: &Target, tampering: &str) -> Ended {
         strace.arg("--seccomp-bpf");
     }
     strace.args(["-e", &format!("inject={}:{tampering}:when={}", target.call, target.when)]);
-    if let Some(path) = &target.path {
-        strace.arg("-P").arg(place.path("").join(path));
+    if let Some(aim) = &target.aim {
+        strace.arg("-P").arg(aim.path(&place.path("")));
     }
     let (status, said) = ends(place, strace);
     let trace = fs::read(place.path("trace")).unwrap_or_default();
@@ -125,7 +102,7 @@ pub(crate) fn tamper(place: &Place, target: &Target, tampering: &str) -> Ended {
 
 fn strace(place: &Place, calls: &str) -> Command {
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-y", "-qq", "-e", "signal=none", "-e", &format!("trace={calls}")]);
+    strace.args(["-f", "-y", "-qqq", "-e", "signal=none", "-e", &format!("trace={calls}")]);
     strace.arg("-o").arg(place.path("trace"));
     strace
 }
@@ -153,15 +130,6 @@ fn ends(place: &Place, strace: Command) -> (ExitStatus, String) {
     (status, String::from_utf8_lossy(&fs::read(&said).unwrap_or_default()).into_owned())
 }
 
-/// One line of a recording.
-struct Recorded {
-    thread: u32,
-    call: String,
-    count: usize,
-    /// The path of its first descriptor or argument, where that lies in the place; relative to it.
-    path: Option<PathBuf>,
-}
-
 /// Every occurrence of every call that a pass makes on this place, aimed so that it can be hit.
 pub(crate) fn targets(place: &Place) -> Vec<Target> {
     // Not all that are known exist on every machine.
@@ -169,68 +137,7 @@ pub(crate) fn targets(place: &Place) -> Vec<Target> {
     let (status, said) = ends(place, strace(place, &known));
     assert!(status.success(), "a pass without any trouble: {status}, {said}");
     let trace = fs::read(place.path("trace")).expect("a trace");
-    let recorded = recorded(&String::from_utf8_lossy(&trace), &place.path(""));
-    let mut reach: BTreeMap<(&str, u32), usize> = BTreeMap::new();
-    for line in &recorded {
-        reach.insert((&line.call, line.thread), line.count);
-    }
-    let main = recorded.first().expect("calls").thread;
-    let mut on_path: BTreeMap<(u32, &str, &Path), usize> = BTreeMap::new();
-    let mut targets = BTreeSet::new();
-    for line in &recorded {
-        let Recorded { thread, call, count, path } = line;
-        let count_there = path.as_ref().map(|path| {
-            let count = on_path.entry((*thread, call, path)).or_default();
-            *count += 1;
-            *count
-        });
-        let is_hidden =
-            *thread != main && reach.get(&(call.as_str(), main)).is_some_and(|most| most >= count);
-        let (when, path) = match (is_hidden, path, count_there) {
-            (true, Some(path), Some(there)) => (there, Some(path.clone())),
-            (true | false, _, _) => (*count, None),
-        };
-        targets.insert(Target { call: call.clone(), when, path });
-    }
-    targets.into_iter().collect()
-}
-
-fn recorded(trace: &str, folder: &Path) -> Vec<Recorded> {
-    let folder = folder.to_str().expect("a plain path").trim_end_matches('/');
-    let mut counts: BTreeMap<(u32, &str), usize> = BTreeMap::new();
-    let mut recorded = Vec::new();
-    for line in trace.lines() {
-        // "123 statx(5</a/b>, ..." and, for the end of an interrupted line, "123 <... statx resumed>".
-        let Some((thread, rest)) = line.split_once(' ') else { continue };
-        let (Ok(thread), Some((call, arguments))) = (thread.parse(), rest.trim_start().split_once('('))
-        else {
-            continue;
-        };
-        if !CALLS.contains(&call) {
-            continue;
-        }
-        let count = counts.entry((thread, call)).or_default();
-        *count += 1;
-        recorded.push(Recorded {
-            thread,
-            call: call.to_owned(),
-            count: *count,
-            path: path_in(arguments, folder),
-        });
-    }
-    recorded
-}
-
-/// The path of the first argument: of a descriptor `5</a/b>` or of a string `"/a/b"`. Temporaries have another name in
-/// every run and cannot be aimed at.
-fn path_in(arguments: &str, folder: &str) -> Option<PathBuf> {
-    let first = arguments.split(", ").next()?;
-    let shown = match first.split_once('<') {
-        Some((_, rest)) => rest.split('>').next()?,
-        None => first.strip_prefix('"')?.split('"').next()?,
-    };
-    let inside = shown.strip_prefix(folder)?.trim_start_matches('/');
-    (!inside.contains(".file-sync-") && !inside.contains('\\')).then(|| PathBuf::from(inside))
+    aim::targets(&String::from_utf8_lossy(&trace), &place.path(""), &CALLS)
 }
 
 /// The signal that ended it, if one did: strace ends as what it watches did.
