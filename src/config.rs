@@ -3,7 +3,7 @@
 //! Nothing here asks the system anything: what the outside world contributes comes in as [`Surroundings`], so that
 //! every rule can be tested with a table.
 
-use crate::cli::{Cli, Color, LogFormat};
+use crate::cli::{Cli, Color, Compare, LogFormat};
 use crate::interval::Interval;
 use crate::path::shown;
 use std::ffi::{OsStr, OsString};
@@ -70,6 +70,8 @@ pub struct Config {
     pub rhythm: Rhythm,
     /// Worker threads, 1 to 1024.
     pub threads: usize,
+    /// How contents are compared.
+    pub compare: Compare,
     /// How much is shown.
     pub detail: Detail,
     /// True: the console is colored.
@@ -108,8 +110,18 @@ impl Config {
             Color::Always => true,
             Color::Never => false,
         };
-        let log_format = cli.log_format;
-        Ok(Config { source, replica, log, log_keep_out, rhythm, threads, detail, is_colored, log_format })
+        Ok(Config {
+            source,
+            replica,
+            log,
+            log_keep_out,
+            rhythm,
+            threads,
+            compare: cli.compare,
+            detail,
+            is_colored,
+            log_format: cli.log_format,
+        })
     }
 
     /// True when nothing but the log is written.

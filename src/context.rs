@@ -1,6 +1,7 @@
 //! What survey and apply share during one pass: the roots, the rights, the counters, and the one place where
 //! everything is reported and counted.
 
+use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Filesystem, Rights};
 use crate::fs::dir::Dir;
@@ -29,6 +30,8 @@ pub struct Context<'a> {
     pub replica: (&'a Path, Option<Arc<Dir>>),
     /// The device that held the source in the last pass that was done, if there was one.
     pub last_device: Option<u64>,
+    /// Which contents are digested.
+    pub digests: Digests,
     /// What is known of the replica's filesystems.
     pub filesystems: &'a Filesystems,
     /// The log file's path below the roots, where it lies in one of them.
@@ -78,6 +81,7 @@ impl<'a> Context<'a> {
             source,
             replica,
             last_device: None,
+            digests: Digests::OfAll,
             filesystems,
             protected,
             rights: crate::fs::rights(),

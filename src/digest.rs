@@ -25,6 +25,15 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Which contents are digested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Digests {
+    /// Of everything that is read: what is compared, and what is copied.
+    OfAll,
+    /// Of what is copied only. What is compared is compared byte by byte all the same.
+    OfCopies,
+}
+
 /// Takes the digest of content that arrives piece by piece.
 #[derive(Clone, Default)]
 pub struct Hasher(Sha256);

@@ -8,8 +8,9 @@
 //! left is caught here, because Rust's own exit code for a panic, 101, is none of ours.
 
 use clap::Error as ClapError;
-use file_sync::cli::{LogFormat, parse, usage_error};
+use file_sync::cli::{Compare, LogFormat, parse, usage_error};
 use file_sync::config::{Config, Detail, Surroundings};
+use file_sync::digest::Digests;
 use file_sync::exit::Exit;
 use file_sync::fs::Errno;
 use file_sync::fs::clock::Timer;
@@ -144,6 +145,10 @@ fn prepare(
         replica: config.replica.clone(),
         log: Some(config.log.clone()),
         threads: config.threads,
+        digests: match config.compare {
+            Compare::Sha256 => Digests::OfAll,
+            Compare::Bytes => Digests::OfCopies,
+        },
         dry_run: config.is_dry_run(),
     };
     let mirror = Mirror::new(options, Arc::clone(interrupt))?;

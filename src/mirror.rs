@@ -4,6 +4,7 @@
 //! filesystems, and whether something still has to be written to the disk.
 
 use crate::context::{Context, Filesystems};
+use crate::digest::Digests;
 use crate::entry::{FileId, Kind};
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
@@ -30,6 +31,8 @@ pub struct MirrorOptions {
     pub log: Option<PathBuf>,
     /// Worker threads, at least 1.
     pub threads: usize,
+    /// Which contents are digested.
+    pub digests: Digests,
     /// True: make the plan, report it, write nothing.
     pub dry_run: bool,
 }
@@ -146,6 +149,7 @@ impl Mirror {
             (&self.filesystems, self.protected.as_ref()),
         );
         context.last_device = self.last_device;
+        context.digests = self.options.digests;
         let outcome = run(&context, &self.pool, purpose, &mut unsynced);
         let counts = context.counts();
         drop(context);

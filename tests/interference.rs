@@ -7,6 +7,7 @@ mod support;
 
 use file_sync::apply::apply;
 use file_sync::context::{Context, Filesystems};
+use file_sync::digest::Digests;
 use file_sync::fs::dir::Dir;
 use file_sync::interrupt::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
@@ -717,6 +718,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             replica: scratch.replica.clone(),
             log: None,
             threads: 2,
+            digests: Digests::OfAll,
             dry_run: false,
         };
         let mut mirror = Mirror::new(options, Arc::clone(&interrupt)).unwrap();

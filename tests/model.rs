@@ -10,6 +10,7 @@ mod story;
 mod support;
 
 use edits::{Limits, World};
+use file_sync::digest::Digests;
 use proptest::prelude::*;
 use story::{link_story, play, story};
 use support::{Scratch, proof};
@@ -18,8 +19,10 @@ proptest! {
     #![proptest_config(proof::cases(60, 3000))]
 
     #[test]
-    fn whatever_was_edited_one_pass_makes_the_replica_equal_and_a_second_finds_nothing((tree, rounds) in story()) {
-        play(&World { scratch: Scratch::new(), limits: Limits::None }, &tree, &rounds);
+    fn whatever_was_edited_one_pass_makes_the_replica_equal_and_a_second_finds_nothing((tree, rounds) in story(), bytes in any::<bool>()) {
+        let mut scratch = Scratch::new();
+        scratch.digests = if bytes { Digests::OfCopies } else { Digests::OfAll };
+        play(&World { scratch, limits: Limits::None }, &tree, &rounds);
     }
 
     #[test]

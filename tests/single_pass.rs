@@ -73,6 +73,33 @@ fn exit_code_23_when_an_extra_cannot_be_deleted() {
 }
 
 #[test]
+fn comparing_bytes_finds_the_same_damage_and_leaves_out_only_the_digests_of_what_is_right() {
+    let place = Place::new();
+    place.write("source/right", noise(300_000));
+    place.write("source/wrong", noise(300_000));
+    assert_eq!(place.run("--once").code, Some(0));
+    // One bit, and nothing that a look from outside would show.
+    let path = place.at("replica/wrong");
+    let mut content = fs::read(&path).expect("readable");
+    content[299_999] ^= 1;
+    let time = fs::metadata(&path).and_then(|facts| facts.modified()).expect("a time");
+    fs::write(&path, content).expect("written");
+    fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(time)).expect("a time");
+    let ended = place.run("--once --verbose --compare bytes");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+    let digests = |words: &str| {
+        let lines = lines_with(&ended.stdout, words);
+        assert_eq!(lines.len(), 1, "{words}: {ended:?}");
+        lines[0].contains("sha256=")
+    };
+    assert!(!digests("same right"), "no digest was taken: {ended:?}");
+    assert!(digests("repair wrong"), "what is copied is digested: {ended:?}");
+    let again = place.run("--once --verbose --compare sha256");
+    assert_eq!(lines_with(&again.stdout, "sha256=").len(), 2, "{again:?}");
+}
+
+#[test]
 fn an_interval_does_no_harm_beside_once() {
     let place = Place::new();
     assert_eq!(place.run("--once --interval 1h").code, Some(0));

@@ -2,9 +2,10 @@
 //!
 //! Both are read in step: the source's bytes go into SHA-256 and are compared with the replica's bytes in the same
 //! loop. Equal bytes have equal digests, so one hash serves both sides, and the first difference ends the reading.
+//! Where only copies are digested (`--compare bytes`) the hash is left out, and the certainty is the same.
 
 use crate::context::Context;
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Digests, Hasher};
 use crate::fs::Errno;
 use crate::fs::content::{BUFFER, Segment, next_data, read_at, segment, with_buffers};
 use std::ops::Range;
@@ -13,7 +14,8 @@ use std::os::fd::BorrowedFd;
 /// What a comparison found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Every byte agrees. The digest is left out for files whose holes alone would take minutes to hash.
+    /// Every byte agrees. The digest is left out where only copies are digested, and for files whose holes alone would
+    /// take minutes to hash.
     Equal(Option<Digest>),
     /// They differ.
     Different,
@@ -59,7 +61,10 @@ pub fn compare_contents(
     (size, stored): (u64, u64),
     sparse: bool,
 ) -> Comparison {
-    let mut hasher = hasher_for(size, if sparse { stored } else { size });
+    let mut hasher = match context.digests {
+        Digests::OfAll => hasher_for(size, if sparse { stored } else { size }),
+        Digests::OfCopies => None,
+    };
     with_buffers(|source_buffer, replica_buffer| {
         let mut at = 0;
         while at < size {

@@ -7,6 +7,7 @@
 
 pub(crate) mod proof;
 
+use file_sync::digest::Digests;
 use file_sync::interrupt::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
 use file_sync::monitor::{Event, Monitor, Verb};
@@ -37,6 +38,8 @@ pub(crate) struct Scratch {
     pub(crate) source: PathBuf,
     pub(crate) replica: PathBuf,
     pub(crate) outside: PathBuf,
+    /// What the mirrors of [`Scratch::mirror`] digest.
+    pub(crate) digests: Digests,
 }
 
 impl Scratch {
@@ -44,7 +47,7 @@ impl Scratch {
         let folder = tempfile::Builder::new().prefix("file-sync-test-").tempdir().unwrap();
         let below = |name: &str| folder.path().join(name);
         let (source, replica, outside) = (below("source"), below("replica"), below("outside"));
-        Scratch { folders: vec![folder], source, replica, outside }.made()
+        Scratch { folders: vec![folder], source, replica, outside, digests: Digests::OfAll }.made()
     }
 
     /// Each in a new folder below one of these, which may be filesystems of their own.
@@ -53,7 +56,7 @@ impl Scratch {
             .map(|parent| tempfile::Builder::new().prefix("file-sync-test-").tempdir_in(parent).unwrap());
         let [source, replica, outside] = [(0, "source"), (1, "replica"), (2, "outside")]
             .map(|(which, name): (usize, &str)| folders[which].path().join(name));
-        Scratch { folders: folders.into(), source, replica, outside }.made()
+        Scratch { folders: folders.into(), source, replica, outside, digests: Digests::OfAll }.made()
     }
 
     fn made(self) -> Scratch {
@@ -77,6 +80,7 @@ impl Scratch {
             replica: self.replica.clone(),
             log: None,
             threads,
+            digests: self.digests,
             dry_run,
         };
         Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
