@@ -18,6 +18,8 @@ pub struct Filesystem {
     /// The earliest and latest modification time it can hold, in seconds since 1970.
     earliest: AtomicI64,
     latest: AtomicI64,
+    /// See [`Filesystem::syncs_as_a_whole`].
+    syncs_as_a_whole: bool,
 }
 
 impl Default for Filesystem {
@@ -27,6 +29,7 @@ impl Default for Filesystem {
             step: AtomicU32::new(1),
             earliest: AtomicI64::new(i64::MIN),
             latest: AtomicI64::new(i64::MAX),
+            syncs_as_a_whole: false,
         }
     }
 }
@@ -40,7 +43,10 @@ impl Filesystem {
     pub fn of_type(magic: u64) -> Filesystem {
         const MSDOS: u64 = 0x4d44;
         const EXFAT: u64 = 0x2011_bab0;
-        let filesystem = Filesystem::default();
+        // linux/magic.h: ext2 to ext4, XFS, btrfs, F2FS, tmpfs.
+        const SYNC_AS_A_WHOLE: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
+        let syncs_as_a_whole = SYNC_AS_A_WHOLE.contains(&magic);
+        let filesystem = Filesystem { syncs_as_a_whole, ..Filesystem::default() };
         let step = match magic {
             MSDOS => 2_000_000_000,
             EXFAT => 10_000_000,
@@ -59,6 +65,12 @@ impl Filesystem {
         filesystem.step.store(step, Ordering::Relaxed);
         filesystem.learn_missing(Feature::Mtime);
         filesystem
+    }
+
+    /// True when `syncfs(2)` is known to leave everything on the disk that was written before. Elsewhere it may mean less
+    /// than `fdatasync(2)` of each file: a filesystem in user space is not even told of it.
+    pub fn syncs_as_a_whole(&self) -> bool {
+        self.syncs_as_a_whole
     }
 
     /// True as far as nothing else is known.

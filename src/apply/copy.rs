@@ -1,12 +1,12 @@
-//! Making one entry in the replica: into a private temporary, checked, then published in one step.
+//! Making one entry in the replica, as a private temporary: copied, checked, with all its metadata.
 
 use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, Model, Set, extent_of, set_metadata};
+use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
-use crate::entry::{Entry, FileId, Kind};
-use crate::filesystem::Filesystem;
+use crate::entry::{Entry, Kind};
 use crate::fs::content::{
     BUFFER, Segment, create_private, open_to_read, read_at, segment, set_length, sync_content, with_buffers,
     write_at,
@@ -22,22 +22,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 /// How often a file that changes while it is read is read.
 const ATTEMPTS: usize = 3;
 
-/// Where an entry is made.
-#[derive(Clone, Copy)]
-pub struct Destination<'a> {
-    /// The source's folder.
-    pub source: BorrowedFd<'a>,
-    /// The replica's folder.
-    pub replica: BorrowedFd<'a>,
-    /// What holds the replica's folder.
-    pub filesystem: &'a Filesystem,
-    /// The name in both.
-    pub name: &'a CStr,
-    /// The entry of the replica that may be replaced; none when the name has to be free.
-    pub expected: Option<FileId>,
-    /// True when the replica's content is right already and only a file of this user's own is wanted.
-    pub content_is_right: bool,
-}
+/// Files from this size on do not wait for others to be written to the disk together: that one wait more is little beside
+/// writing them, and what waits takes room.
+const LARGEST_TO_WAIT: u64 = 16 << 20;
 
 /// An entry that was made.
 #[derive(Debug)]
@@ -56,86 +43,51 @@ pub struct Made {
     pub leftover: Option<CString>,
 }
 
-/// Makes the entry that the source has under the name, whatever its kind; folders are made elsewhere.
+/// When the content of a file that replaces another one is written to the disk. It has to be there before the old version
+/// goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before it is called ready.
+    Now,
+    /// Later, by whoever publishes it, where that is worth it: see [`Ready::waits`].
+    Later,
+}
+
+/// A finished temporary.
+#[derive(Debug)]
+pub struct Ready {
+    /// What it will be.
+    pub made: Made,
+    /// Its name.
+    pub temporary: CString,
+    /// True when it has to be written to the disk before it is published.
+    pub waits: bool,
+}
+
+/// Makes the entry that the source has under the name, whatever its kind, as a temporary; folders are made elsewhere.
 ///
 /// # Errors
 /// See [`Failed`]; nothing is left behind.
-pub fn make_entry(context: &Context<'_>, at: Destination<'_>, source: &Entry) -> Result<Made, Failed> {
-    let temporary =
-        place::temporary_name(at.replica).map_err(Failed::replica("make a temporary in the replica"))?;
+pub fn make_temporary(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    source: &Entry,
+    sync: Sync,
+) -> Result<Ready, Failed> {
+    let temporary = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
     let made = match source.kind {
-        Kind::File => copy_file(context, at, source, &temporary),
+        Kind::File => copy_file(context, at, source, &temporary, sync),
         Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
-            make_special(context, at, source, &temporary)
+            make_special(context, at, source, &temporary).map(|made| (made, false))
         }
         Kind::Folder | Kind::Socket => Err(Failed::Vanished),
     };
-    let published = made.and_then(|mut made| {
-        made.leftover = publish(at, &temporary, false)?;
-        Ok(made)
-    });
-    if published.is_err() {
-        discard(at.replica, &temporary);
-    }
-    published
-}
-
-/// Removes a temporary that will not be published. Where that fails it stays as an extra, which the next pass removes.
-pub fn discard(folder: BorrowedFd<'_>, temporary: &CStr) {
-    match place::remove_file(folder, temporary) {
-        Ok(()) | Err(_) => {}
-    }
-}
-
-/// Gives a finished temporary its name. Returns the temporary name under which a replaced entry now is, where it could
-/// not be replaced in one step.
-///
-/// # Errors
-/// When the name is not as it was expected, or the kernel refuses.
-pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
-    const ACTION: &str = "put it in its place";
-    let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
-    let taken = |errno| match errno {
-        Errno::EXIST => Failed::Taken,
-        errno => Failed::replica(ACTION)(errno),
-    };
-    let folder = at.replica;
-    let Some(expected) = at.expected else {
-        return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
-    };
-    let old = match stat::entry_at(folder, at.name) {
-        Ok(old) => old,
-        Err(Errno::NOENT) => {
-            return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
+    match made {
+        Ok((made, waits)) => Ok(Ready { made, temporary, waits }),
+        Err(failed) => {
+            discard(at.replica, &temporary);
+            Err(failed)
         }
-        Err(errno) => return Err(Failed::replica(ACTION)(errno)),
-    };
-    let was_folder = old.kind == Kind::Folder;
-    if old.id != expected || (was_folder && is_folder) {
-        return Err(changed());
-    }
-    // RACE: between the look and the rename another process may put something else under the name, which is then
-    // replaced; only a folder cannot be replaced by mistake, since the kernel refuses that.
-    if !was_folder && !is_folder {
-        return place::rename_over(folder, temporary, at.name).map(|()| None).map_err(taken);
-    }
-    match place::exchange(folder, temporary, at.name) {
-        Ok(()) => Ok(Some(temporary.to_owned())),
-        Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
-            // This filesystem cannot exchange: the old entry steps aside first. If the program is killed in between,
-            // both versions exist, but none under its name, until the next pass.
-            let aside = place::temporary_name(folder).map_err(Failed::replica(ACTION))?;
-            place::rename_to_free(folder, at.name, &aside).map_err(Failed::replica(ACTION))?;
-            match place::rename_to_free(folder, temporary, at.name) {
-                Ok(()) => Ok(Some(aside)),
-                Err(errno) => {
-                    place::rename_to_free(folder, &aside, at.name)
-                        .map_err(Failed::replica("put the old entry back"))?;
-                    Err(taken(errno))
-                }
-            }
-        }
-        Err(errno) => Err(Failed::replica(ACTION)(errno)),
     }
 }
 
@@ -194,7 +146,7 @@ fn make_special(
 }
 
 fn can_make_files(folder: BorrowedFd<'_>) -> bool {
-    let Ok(name) = place::temporary_name(folder) else { return false };
+    let Ok(name) = place::temporary_name() else { return false };
     create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok())
 }
 
@@ -213,13 +165,15 @@ fn finished(
     Ok(Made { entry, digest, target, unstable, not_set, leftover: None })
 }
 
-/// Copies a regular file into the temporary, hashing on the way, until it was read without changing meanwhile.
+/// Copies a regular file into the temporary, hashing on the way, until it was read without changing meanwhile. True when it
+/// has to be written to the disk yet.
 fn copy_file(
     context: &Context<'_>,
     at: Destination<'_>,
     seen: &Entry,
     temporary: &CStr,
-) -> Result<Made, Failed> {
+    sync: Sync,
+) -> Result<(Made, bool), Failed> {
     const LOOK: &str = "look at the source file";
     const LOOK_REPLICA: &str = "look at it in the replica";
     let source = open_to_read(at.source, at.name, context.owns(seen.uid))
@@ -272,12 +226,13 @@ fn copy_file(
     }
     let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
     let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
-    if at.expected.is_some() {
-        // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
-        // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
+    // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
+    // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
+    let waits = at.expected.is_some() && sync == Sync::Later && before.size < LARGEST_TO_WAIT;
+    if at.expected.is_some() && !waits {
         sync_content(copy).map_err(Failed::replica("write the replica file to its disk"))?;
     }
-    finished(set, Subject::Open(copy), digest, None, unstable)
+    finished(set, Subject::Open(copy), digest, None, unstable).map(|made| (made, waits))
 }
 
 /// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files

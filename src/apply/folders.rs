@@ -1,8 +1,8 @@
 //! Folders: making and filling new ones, and setting the metadata of every folder after its contents.
 
-use crate::apply::copy::{Destination, publish};
 use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, finish_folder, make_writable};
+use crate::apply::publish::publish;
 use crate::apply::{Apply, CHUNK, Job, lock};
 use crate::entry::Kind;
 use crate::filesystem::Differences;
@@ -70,16 +70,10 @@ impl Apply<'_> {
                 made => made.map_err(Failed::replica(ACTION))?,
             }
         } else {
-            let temporary = place::temporary_name(replica_fd.as_fd()).map_err(Failed::replica(ACTION))?;
+            replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
+            let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
             place::make_folder(replica_fd.as_fd(), &temporary).map_err(Failed::replica(ACTION))?;
-            let at = Destination {
-                source: source_fd.as_fd(),
-                replica: replica_fd.as_fd(),
-                filesystem: &job.pair.filesystem,
-                name: &job.name,
-                expected: job.expected,
-                content_is_right: job.content_is_right,
-            };
+            let at = job.destination(source_fd.as_fd(), replica_fd.as_fd());
             match publish(at, &temporary, true) {
                 Ok(None) => {}
                 Ok(Some(leftover)) => {

@@ -1,10 +1,12 @@
 //! Files with several names: the first name is copied, every other one is linked to it.
 
-use crate::apply::copy::{Destination, discard, publish};
+use crate::apply::copy::Sync;
 use crate::apply::failed::Failed;
+use crate::apply::publish::{discard, publish};
+use crate::apply::waiting::sync_temporary;
 use crate::apply::{Apply, Job, Place, lock};
 use crate::entry::{Entry, Kind};
-use crate::fs::content::{create_private, sync_named};
+use crate::fs::content::create_private;
 use crate::fs::{Errno, is_unsupported, place, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::problem::Cause;
@@ -42,7 +44,7 @@ impl Apply<'_> {
             lock(&self.anchors).remove(&key);
             return self.set_metadata(job, "");
         }
-        let made = self.make_alone(job, entry);
+        let made = self.make_alone(job, entry, Sync::Now);
         let mut anchors = lock(&self.anchors);
         match made {
             Some(place) => anchors.insert(key, Some(place)),
@@ -58,9 +60,9 @@ impl Apply<'_> {
         const ACTION: &str = "link it to its other name";
         let failed = |errno| Some(Failed::replica(ACTION)(errno));
         let Some(replica) = &job.pair.replica else { return Ok(()) };
-        let folder = replica.open().map_err(failed)?;
+        let folder = replica.open_for_temporaries().map_err(failed)?;
         let from = anchor.folder.open().map_err(failed)?;
-        let temporary = place::temporary_name(folder.as_fd()).map_err(failed)?;
+        let temporary = place::temporary_name().map_err(failed)?;
         match place::make_link(from.as_fd(), &anchor.name, folder.as_fd(), &temporary) {
             Ok(()) => {}
             // Too many links, or another mount.
@@ -77,14 +79,7 @@ impl Apply<'_> {
             }
             Err(errno) => return Err(failed(errno)),
         }
-        let at = Destination {
-            source: folder.as_fd(),
-            replica: folder.as_fd(),
-            filesystem: &job.pair.filesystem,
-            name: &job.name,
-            expected: job.expected,
-            content_is_right: job.content_is_right,
-        };
+        let at = job.destination(folder.as_fd(), folder.as_fd());
         match stat::entry_at(folder.as_fd(), &temporary) {
             Ok(linked) if linked.id == anchor.id => {}
             looked => {
@@ -101,12 +96,8 @@ impl Apply<'_> {
         }
         if job.expected.is_some() && entry.kind == Kind::File {
             // The old version goes with the rename. Its successor may have been copied a moment ago, under a name that
-            // was free, and not be on the disk yet. What may not be opened is written together with everything else.
-            let synced = sync_named(folder.as_fd(), &temporary).or_else(|errno| match errno {
-                Errno::ACCESS | Errno::PERM => place::sync_filesystem(folder.as_fd()),
-                errno => Err(errno),
-            });
-            if let Err(errno) = synced {
+            // was free, and not be on the disk yet.
+            if let Err(errno) = sync_temporary(folder.as_fd(), &temporary) {
                 discard(folder.as_fd(), &temporary);
                 return Err(Some(Failed::replica("write the replica file to its disk")(errno)));
             }
@@ -149,7 +140,7 @@ impl Apply<'_> {
 /// Whether EPERM says something of one file (immutable, somebody else's) and not of the filesystem: a file that was just
 /// made here can be linked.
 fn can_link(folder: BorrowedFd<'_>) -> bool {
-    let (Ok(one), Ok(other)) = (place::temporary_name(folder), place::temporary_name(folder)) else {
+    let (Ok(one), Ok(other)) = (place::temporary_name(), place::temporary_name()) else {
         return false;
     };
     let Ok(_) = create_private(folder, &one) else { return true };

@@ -12,15 +12,19 @@ mod folders;
 mod linked;
 mod metadata;
 mod problems;
+pub mod publish;
 pub mod refusal;
 pub mod remove;
 pub mod sync;
+mod waiting;
 
-use crate::apply::copy::{Destination, Made, make_entry};
+use crate::apply::copy::{Made, Sync, make_temporary};
 use crate::apply::failed::Failed;
 use crate::apply::finish::make_writable;
 use crate::apply::folders::NewFolder;
+use crate::apply::publish::Destination;
 use crate::apply::remove::{Licence, Target, remove};
+use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
@@ -32,7 +36,7 @@ use crate::problem::{Cause, Side};
 use rayon::{Scope, ThreadPool};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -52,6 +56,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
         is_last_try: AtomicBool::new(false),
         leftovers: Mutex::default(),
         touched: Mutex::default(),
+        waiting: Mutex::default(),
     };
     for anchor in &plan.anchors {
         let key = (anchor.source, anchor.folder.id().device);
@@ -63,6 +68,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
         plan.changes.iter().partition(|change| change.action == Action::Delete);
 
     pool.scope(|scope| apply.change_all(scope, &changes));
+    apply.publish_waiting();
     apply.link_deferred();
     if apply.may_remove(plan, !removals.is_empty()) {
         pool.scope(|scope| apply.remove_all(scope, &removals));
@@ -116,6 +122,18 @@ impl Job {
     fn path(&self) -> RelPath {
         self.pair.path().join(&self.name)
     }
+
+    /// Where the entry is made, given the open folders.
+    fn destination<'a>(&'a self, source: BorrowedFd<'a>, replica: BorrowedFd<'a>) -> Destination<'a> {
+        Destination {
+            source,
+            replica,
+            filesystem: &self.pair.filesystem,
+            name: &self.name,
+            expected: self.expected,
+            content_is_right: self.content_is_right,
+        }
+    }
 }
 
 /// What a name that shares its inode with others waits for.
@@ -135,6 +153,8 @@ struct Apply<'a> {
     leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
     /// Folders that have to be finished at the end, though no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
+    /// Replaced files that wait to be written to the disk together, before they get their names.
+    waiting: Mutex<Waiting>,
 }
 
 impl Apply<'_> {
@@ -234,29 +254,33 @@ impl Apply<'_> {
             // Learned since the plan was made: linking is impossible here, and its own content is right.
             self.set_metadata(job, "");
         } else {
-            self.make_alone(job, entry);
+            let is_last_try = self.is_last_try.load(Ordering::Relaxed);
+            self.make_alone(job, entry, if is_last_try { Sync::Now } else { Sync::Later });
         }
     }
 
-    /// Makes an entry by copying it. Returns where it is then.
-    fn make_alone(&self, job: &Job, entry: &Entry) -> Option<Place> {
+    /// Makes an entry by copying it. Returns where it is then; none also when it still waits for its way to the disk.
+    fn make_alone(&self, job: &Job, entry: &Entry, sync: Sync) -> Option<Place> {
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return None };
-        let made = self.open(source, replica).and_then(|(source, replica)| {
-            let at = Destination {
-                source: source.as_fd(),
-                replica: replica.as_fd(),
-                filesystem: &job.pair.filesystem,
-                name: &job.name,
-                expected: job.expected,
-                content_is_right: job.content_is_right,
-            };
-            make_entry(self.context, at, entry)
+        // Where one call does not write a whole filesystem, each file is written by its own.
+        let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
+        let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
+            let at = job.destination(source.as_fd(), replica.as_fd());
+            let ready = make_temporary(self.context, at, entry, sync)?;
+            if ready.waits {
+                return Ok(Err(ready));
+            }
+            ready.publish(at).map(Ok)
         });
         match made {
-            Ok(made) => {
+            Ok(Ok(made)) => {
                 let place = Place { folder: Arc::clone(replica), name: job.name.clone(), id: made.entry.id };
                 self.made(job, made);
                 Some(place)
+            }
+            Ok(Err(ready)) => {
+                self.wait(job, ready);
+                None
             }
             Err(failed) => {
                 self.failed(job, failed);
@@ -269,6 +293,12 @@ impl Apply<'_> {
         let source = source.open().map_err(Failed::source("open the source folder"))?;
         let replica = replica.open().map_err(Failed::replica("open the replica folder"))?;
         Ok((source, replica))
+    }
+
+    fn open_for_temporaries(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
+        let opened = self.open(source, replica)?;
+        replica.open_for_temporaries().map_err(Failed::replica("make a temporary in the replica"))?;
+        Ok(opened)
     }
 
     /// Tells what was made.

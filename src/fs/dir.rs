@@ -6,7 +6,7 @@
 //! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only arrive at the folder it was.
 
 use crate::entry::{Entry, FileId, Kind};
-use crate::fs::stat::{entry_at, entry_of};
+use crate::fs::stat::{entry_at, entry_of, is_append_only};
 use crate::fs::{confirmed, is_gone};
 use crate::path::RelPath;
 use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// One folder of a tree.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub struct Dir {
     id: FileId,
     handle: Mutex<Option<Arc<OwnedFd>>>,
     handles: Arc<Handles>,
+    append_only: OnceLock<bool>,
 }
 
 /// The descriptors of one tree that are kept open, oldest first.
@@ -61,6 +62,7 @@ impl Dir {
             id,
             handle: Mutex::new(Some(Arc::new(fd))),
             handles: Arc::new(Handles { open: Mutex::default(), capacity: capacity.max(1) }),
+            append_only: OnceLock::new(),
         }))
     }
 
@@ -72,6 +74,7 @@ impl Dir {
             id,
             handle: Mutex::new(None),
             handles: Arc::clone(&self.handles),
+            append_only: OnceLock::new(),
         })
     }
 
@@ -138,6 +141,17 @@ impl Dir {
             fd = dir.open_in(fd.as_fd())?;
         }
         Ok(fd)
+    }
+
+    /// As [`Dir::open`], for making temporaries in it.
+    ///
+    /// # Errors
+    /// `EPERM` for an append-only folder (chattr(1)): a temporary could be made there, but neither renamed nor removed, so
+    /// that each pass would leave one more.
+    pub fn open_for_temporaries(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
+        let fd = self.open()?;
+        // Asked once in the life of this value, which is one pass.
+        if *self.append_only.get_or_init(|| is_append_only(fd.as_fd())) { Err(Errno::PERM) } else { Ok(fd) }
     }
 
     /// The facts of this folder as they are now.

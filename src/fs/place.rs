@@ -1,31 +1,43 @@
 //! Making, moving and removing names in an open folder.
 
 use crate::entry::Kind;
-use crate::fs::stat::{entry_at, is_append_only};
+use crate::fs::stat::entry_at;
 use crate::fs::{confirmed, insist};
 use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, RenameFlags, flock, renameat_with, syncfs};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
+use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
-/// A name for a temporary in a folder, which nobody can guess and no other entry has: 128 random bits.
+/// A name for a temporary, which nobody can guess and no other entry has: 128 random bits.
 ///
 /// # Errors
-/// As `getrandom(2)`. `EPERM` for an append-only folder (chattr(1)): a temporary could be made there, but neither renamed
-/// nor removed, so that each pass would leave one more.
-pub fn temporary_name(folder: BorrowedFd<'_>) -> Result<CString, Errno> {
-    if is_append_only(folder) {
-        return Err(Errno::PERM);
-    }
-    let mut random = [0; 16];
-    let mut filled = 0;
-    while filled < random.len() {
-        let rest = random.get_mut(filled..).unwrap_or_default();
-        filled += retry_on_intr(|| getrandom(&mut *rest, GetRandomFlags::empty()))?;
-    }
-    let name = format!(".file-sync-{:032x}.tmp", u128::from_ne_bytes(random));
+/// As `getrandom(2)`.
+pub fn temporary_name() -> Result<CString, Errno> {
+    let name = format!(".file-sync-{:032x}.tmp", u128::from_ne_bytes(random()?));
     CString::new(name).map_err(|_| Errno::INVAL)
+}
+
+/// Random bytes that the kernel gave, many names' worth at once.
+fn random() -> Result<[u8; 16], Errno> {
+    const NAMES: usize = 64;
+    thread_local! {
+        static POOL: RefCell<Vec<[u8; 16]>> = const { RefCell::new(Vec::new()) };
+    }
+    POOL.with_borrow_mut(|pool| {
+        if let Some(random) = pool.pop() {
+            return Ok(random);
+        }
+        let mut bytes = [0; 16 * NAMES];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let rest = bytes.get_mut(filled..).unwrap_or_default();
+            filled += retry_on_intr(|| getrandom(&mut *rest, GetRandomFlags::empty()))?;
+        }
+        pool.extend(bytes.as_chunks().0);
+        pool.pop().ok_or(Errno::IO)
+    })
 }
 
 /// Makes a folder that only this user may enter.

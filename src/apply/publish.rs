@@ -1,0 +1,105 @@
+//! Giving a finished temporary its name, in one step and only where the replica still has what the survey saw there.
+
+use crate::apply::copy::{Made, Ready};
+use crate::apply::failed::Failed;
+use crate::entry::{FileId, Kind};
+use crate::filesystem::Filesystem;
+use crate::fs::{Errno, is_unsupported, place, stat};
+use crate::problem::Cause;
+use std::ffi::{CStr, CString};
+use std::os::fd::BorrowedFd;
+
+/// Where an entry is made.
+#[derive(Clone, Copy)]
+pub struct Destination<'a> {
+    /// The source's folder.
+    pub source: BorrowedFd<'a>,
+    /// The replica's folder.
+    pub replica: BorrowedFd<'a>,
+    /// What holds the replica's folder.
+    pub filesystem: &'a Filesystem,
+    /// The name in both.
+    pub name: &'a CStr,
+    /// The entry of the replica that may be replaced; none when the name has to be free.
+    pub expected: Option<FileId>,
+    /// True when the replica's content is right already and only a file of this user's own is wanted.
+    pub content_is_right: bool,
+}
+
+/// Removes a temporary that will not be published. Where that fails it stays as an extra, which the next pass removes.
+pub fn discard(folder: BorrowedFd<'_>, temporary: &CStr) {
+    match place::remove_file(folder, temporary) {
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// Gives a finished temporary its name. Returns the temporary name under which a replaced entry now is, where it could
+/// not be replaced in one step.
+///
+/// # Errors
+/// When the name is not as it was expected, or the kernel refuses.
+pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
+    const ACTION: &str = "put it in its place";
+    let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
+    let taken = |errno| match errno {
+        Errno::EXIST => Failed::Taken,
+        errno => Failed::replica(ACTION)(errno),
+    };
+    let folder = at.replica;
+    let Some(expected) = at.expected else {
+        return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
+    };
+    let old = match stat::entry_at(folder, at.name) {
+        Ok(old) => old,
+        Err(Errno::NOENT) => {
+            return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
+        }
+        Err(errno) => return Err(Failed::replica(ACTION)(errno)),
+    };
+    let was_folder = old.kind == Kind::Folder;
+    if old.id != expected || (was_folder && is_folder) {
+        return Err(changed());
+    }
+    // RACE: between the look and the rename another process may put something else under the name, which is then
+    // replaced; only a folder cannot be replaced by mistake, since the kernel refuses that.
+    if !was_folder && !is_folder {
+        return place::rename_over(folder, temporary, at.name).map(|()| None).map_err(taken);
+    }
+    match place::exchange(folder, temporary, at.name) {
+        Ok(()) => Ok(Some(temporary.to_owned())),
+        Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
+            // This filesystem cannot exchange: the old entry steps aside first. If the program is killed in between,
+            // both versions exist, but none under its name, until the next pass.
+            let aside = place::temporary_name().map_err(Failed::replica(ACTION))?;
+            place::rename_to_free(folder, at.name, &aside).map_err(Failed::replica(ACTION))?;
+            match place::rename_to_free(folder, temporary, at.name) {
+                Ok(()) => Ok(Some(aside)),
+                Err(errno) => {
+                    place::rename_to_free(folder, &aside, at.name)
+                        .map_err(Failed::replica("put the old entry back"))?;
+                    Err(taken(errno))
+                }
+            }
+        }
+        Err(errno) => Err(Failed::replica(ACTION)(errno)),
+    }
+}
+
+impl Ready {
+    /// Gives it its name.
+    ///
+    /// # Errors
+    /// See [`publish`]; nothing is left behind.
+    pub fn publish(mut self, at: Destination<'_>) -> Result<Made, Failed> {
+        match publish(at, &self.temporary, false) {
+            Ok(leftover) => {
+                self.made.leftover = leftover;
+                Ok(self.made)
+            }
+            Err(failed) => {
+                discard(at.replica, &self.temporary);
+                Err(failed)
+            }
+        }
+    }
+}

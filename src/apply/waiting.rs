@@ -1,0 +1,115 @@
+//! Files that replace others wait, finished, under their temporary names until many can be written to the disk with one
+//! `syncfs`; then each gets its name. One `fdatasync` for each took longer than everything else in a pass with thousands
+//! of small changes.
+//!
+//! What waits takes room beside the old versions, so not much does; and what ends the pass early ends the waiting: the
+//! old versions are all there, and the next pass copies again.
+
+use crate::apply::copy::Ready;
+use crate::apply::failed::Failed;
+use crate::apply::publish::discard;
+use crate::apply::{Apply, Job, lock};
+use crate::fs::content::sync_named;
+use crate::fs::{Errno, place};
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// So many files, or bytes, are enough to be written together.
+const ENOUGH_FILES: usize = 1024;
+const ENOUGH_BYTES: u64 = 64 << 20;
+
+/// So few are written one by one, since what else is waiting for the disk need not be theirs.
+const FEW: usize = 4;
+
+/// What waits for its way to the disk.
+#[derive(Default)]
+pub(super) struct Waiting {
+    files: Vec<(Job, Ready)>,
+    bytes: u64,
+}
+
+impl Apply<'_> {
+    /// Lets a finished file wait; where enough of them do, this thread publishes them.
+    pub(super) fn wait(&self, job: &Job, ready: Ready) {
+        let enough = {
+            let mut waiting = lock(&self.waiting);
+            waiting.bytes += ready.made.entry.size;
+            waiting.files.push((job.clone(), ready));
+            let is_enough = waiting.files.len() >= ENOUGH_FILES || waiting.bytes >= ENOUGH_BYTES;
+            is_enough.then(|| std::mem::take(&mut *waiting))
+        };
+        if let Some(enough) = enough {
+            self.publish(enough);
+        }
+    }
+
+    /// Publishes whatever waits.
+    pub(super) fn publish_waiting(&self) {
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        self.publish(waiting);
+    }
+
+    fn publish(&self, waiting: Waiting) {
+        let mut disks: BTreeMap<u64, Vec<(Job, Ready)>> = BTreeMap::new();
+        for (job, ready) in waiting.files {
+            let Some(folder) = &job.pair.replica else { continue };
+            disks.entry(folder.id().device).or_default().push((job, ready));
+        }
+        for files in disks.into_values() {
+            let is_written = !self.context.is_halted() && files.len() > FEW && self.sync(&files);
+            for (job, ready) in files {
+                self.publish_one(&job, ready, is_written);
+            }
+        }
+    }
+
+    /// Writes the filesystem of these files to its disk. False when that failed: then each file is asked for itself, so
+    /// that those that are on the disk are known from those that are not.
+    fn sync(&self, files: &[(Job, Ready)]) -> bool {
+        // Any of their folders will do; some may be gone.
+        let mut opened = files.iter().filter_map(|(job, _)| job.pair.replica.as_ref()?.open().ok());
+        self.context.interrupt.begin_disk_wait();
+        let synced = opened.next().is_some_and(|folder| place::sync_filesystem(folder.as_fd()).is_ok());
+        self.context.interrupt.end_disk_wait();
+        synced
+    }
+
+    fn publish_one(&self, job: &Job, ready: Ready, is_written: bool) {
+        let Some(replica) = &job.pair.replica else { return };
+        let opened = replica.open().map_err(Failed::replica("open the replica folder"));
+        let made = opened.and_then(|folder| {
+            let folder = folder.as_fd();
+            let failed = if self.context.is_halted() {
+                Some(Failed::Halted)
+            } else if is_written {
+                None
+            } else {
+                let synced = sync_temporary(folder, &ready.temporary);
+                synced.err().map(Failed::replica("write the replica file to its disk"))
+            };
+            if let Some(failed) = failed {
+                discard(folder, &ready.temporary);
+                return Err(failed);
+            }
+            self.context.interrupt.beat();
+            // Of the source nothing is wanted any more.
+            ready.publish(job.destination(folder, folder))
+        });
+        match made {
+            Ok(made) => self.made(job, made),
+            Err(failed) => self.failed(job, failed),
+        }
+    }
+}
+
+/// Writes a finished temporary to the disk. What may not be opened is written together with everything else.
+///
+/// # Errors
+/// As `open(2)`, `fdatasync(2)` and `syncfs(2)`.
+pub(super) fn sync_temporary(folder: BorrowedFd<'_>, temporary: &CStr) -> Result<(), Errno> {
+    match sync_named(folder, temporary) {
+        Err(Errno::ACCESS | Errno::PERM) => place::sync_filesystem(folder),
+        synced => synced,
+    }
+}
