@@ -1,4 +1,5 @@
-//! Killed everywhere: by SIGKILL at each occurrence of each system call, and at random moments of longer passes.
+//! Killed everywhere: by SIGKILL at each occurrence of each system call, and at random moments of longer passes, of a
+//! single one here, of one among many in `kills_periodic`.
 //!
 //! After each: no torn file under any real name and no version lost (`verdict`), and the next pass makes everything
 //! right and leaves no temporary behind.
@@ -6,6 +7,7 @@
 use crate::aim::Target;
 use crate::cases::{Cases, is_thorough, leave_out, seed};
 use crate::faults::{NOT_REACHED, Reach, sampled, scenes, scratch};
+use crate::kills_periodic;
 use crate::kit::{Place, Running, has, skip};
 use crate::stage::{self, Scene};
 use crate::support::Tree;
@@ -17,7 +19,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const KILL: i32 = 9;
+pub(crate) const KILL: i32 = 9;
 
 /// Passes that are killed at a random moment.
 const MOMENTS: usize = 60;
@@ -52,6 +54,7 @@ pub(crate) fn run() {
         |moment| format!("random moment {moment}."),
         |moment| at_a_moment(*moment, length, scratch, &cases),
     );
+    kills_periodic::run(scratch, &cases);
     cases.finish();
 }
 
@@ -75,7 +78,7 @@ fn at_a_call(death: &Death, scratch: &Path, cases: &Cases, reach: &Reach) {
 }
 
 /// A pair of trees that takes longer: several hundred files, of which a part is new, changed or gone.
-fn long_stage(place: &Place) {
+pub(crate) fn long_stage(place: &Place) {
     fs::create_dir(&place.replica).expect("created");
     let mut dice = Dice(7);
     for (is_new, root) in [(true, &place.source), (false, &place.replica)] {

@@ -21,6 +21,7 @@ mod filesystems;
 mod full_disk;
 mod hostile;
 mod kills;
+mod kills_periodic;
 mod kit;
 mod lost_mounts;
 mod memory;
