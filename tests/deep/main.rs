@@ -24,6 +24,7 @@ mod kit;
 mod lost_mounts;
 mod memory;
 mod moments;
+mod moving;
 mod outputs;
 mod outside;
 mod paused;
