@@ -361,7 +361,8 @@ fn a_replica_file_that_was_replaced_meanwhile_is_not_overwritten_in_this_pass() 
         }
     });
     // What else was disturbed is told once.
-    let told: Vec<&str> = seen.problems.iter().map(|(path, _)| path.as_str()).collect();
+    let mut told: Vec<&str> = seen.problems.iter().map(|(path, _)| path.as_str()).collect();
+    told.sort_unstable();
     assert_eq!(told, ["file", "mode"], "{:?}", seen.problems);
     for name in ["file", "gone", "mode"] {
         assert_eq!(fs::read(scratch.replica.join(name)).unwrap(), b"new in the replica", "{name}");

@@ -26,6 +26,7 @@ mod kit;
 mod lost_mounts;
 mod memory;
 mod moments;
+mod moving;
 mod outputs;
 mod outside;
 mod paused;

@@ -7,7 +7,7 @@
 use crate::cases::{Cases, is_thorough, leave_out, seed};
 use crate::kit::{Mount, Place, has, is_root, may_mount, skip};
 use crate::support::chmod;
-use crate::{moments, storm};
+use crate::{moments, moving, storm};
 use std::env::{current_exe, var};
 use std::fs;
 use std::os::unix::fs::chown;
@@ -37,6 +37,7 @@ pub(crate) fn run() {
     } else {
         skip("races at chosen moments", "strace is not installed");
     }
+    cases.run("the judge of files that change in place sees damage", moving::the_judge_sees);
     let passes = if is_thorough() { 1000 } else { 100 };
     cases.run("the source comes and goes", || storm::root_goes(&below, seed(), passes));
     if !is_root() {

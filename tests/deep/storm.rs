@@ -4,6 +4,7 @@
 //! its files through open folders and follows no link: what it does is never led outside by another thread.
 
 use crate::kit::{Place, Running, tell};
+use crate::moving::{Reader, Writer};
 use crate::outside::{FOLDER, Outside, assert_no_secret, is_secret, is_whole, whole};
 use crate::support::{Tree, assert_same};
 use crate::tree::Dice;
@@ -72,6 +73,7 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
                 .expect("written");
         }
     }
+    let mut writer = Writer::new(&place);
     assert_eq!(place.pass(&[]).code, Some(0), "before the storm");
 
     let storm = Storm { place: &place, over: AtomicBool::new(false), done: Default::default() };
@@ -82,7 +84,7 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
     let pid = Pid::from_raw(i32::try_from(running.0.id()).expect("a process id")).expect("a process id");
     // One is that of the pass before. Without its handlers, SIGUSR1 would end it.
     place.wait_for("pass_started", 2);
-    scope(|scope| {
+    let (writer, reader) = scope(|scope| {
         let storm = &storm;
         // Whatever panics in here ends the others as well.
         let ends = || EndsIt(&storm.over);
@@ -105,14 +107,25 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
                 storm.each(seed + number, 2, |dice| swap(storm.place, root, number, dice));
             });
         }
-        scope.spawn(move || {
+        let reader = scope.spawn(move || {
             let _ends = ends();
+            let mut reader = Reader::default();
             storm.each(seed + 7, 3, |dice| {
                 watch(storm.place, dice);
+                if dice.below(10) == 0 {
+                    reader.look(storm.place, dice);
+                }
                 if dice.below(300) == 0 {
                     assert_no_secret(&storm.place.replica);
                 }
             });
+            reader
+        });
+        let writer = scope.spawn(move || {
+            let _ends = ends();
+            // It counts for itself.
+            storm.each(seed + 8, usize::MAX, |dice| writer.step(&storm.over, dice));
+            writer
         });
         let begin = Instant::now();
         let mut enough = length;
@@ -125,6 +138,7 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
             }
         }
         storm.over.store(true, Ordering::Relaxed);
+        (writer.join().expect("no panic"), reader.join().expect("no panic"))
     });
     let passes = passes_of(&place);
     kill_process(pid, Signal::TERM).expect("it runs");
@@ -139,6 +153,7 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
     tell(&format!(
         "{passes} passes; {churned} edits, {replaced} files replaced, {swapped} swaps, {watched} looks"
     ));
+    tell(&reader.tell(writer.rests));
 
     // One quiet pass makes everything right, and the next finds nothing to do.
     let quiet = place.pass(&[]);
