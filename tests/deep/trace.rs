@@ -83,11 +83,13 @@ pub(crate) struct Target {
     pub(crate) when: usize,
     /// Only calls with this path, or with a descriptor of it, are counted; relative to the place.
     pub(crate) path: Option<PathBuf>,
+    /// All later calls are meant as well.
+    pub(crate) lasts: bool,
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} #{}", self.call, self.when)?;
+        write!(f, "{} #{}{}", self.call, self.when, if self.lasts { "+" } else { "" })?;
         self.path.as_ref().map_or(Ok(()), |path| write!(f, " on {}", path.display()))
     }
 }
@@ -109,7 +111,8 @@ pub(crate) fn tamper(place: &Place, target: &Target, tampering: &str) -> Ended {
     if !tampering.starts_with("signal") {
         strace.arg("--seccomp-bpf");
     }
-    strace.args(["-e", &format!("inject={}:{tampering}:when={}", target.call, target.when)]);
+    let last = if target.lasts { "+" } else { "" };
+    strace.args(["-e", &format!("inject={}:{tampering}:when={}{last}", target.call, target.when)]);
     if let Some(path) = &target.path {
         strace.arg("-P").arg(place.path("").join(path));
     }
@@ -190,7 +193,7 @@ pub(crate) fn targets(place: &Place) -> Vec<Target> {
             (true, Some(path), Some(there)) => (there, Some(path.clone())),
             (true | false, _, _) => (*count, None),
         };
-        targets.insert(Target { call: call.clone(), when, path });
+        targets.insert(Target { call: call.clone(), when, path, lasts: false });
     }
     targets.into_iter().collect()
 }
