@@ -3,10 +3,11 @@
 use crate::apply::refusal::{NotSet, in_replica, in_source, is_immutable};
 use crate::context::Context;
 use crate::filesystem::Filesystem;
-use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, namespace};
+use crate::fs::attributes::{ACCESS_LIST, Attributes, CAPABILITY, is_system_made, namespace};
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported};
 use crate::monitor::Feature;
+use std::ffi::CStr;
 
 /// What came of setting extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,20 @@ pub(super) enum Effect {
     Changed,
 }
 
+/// Which attributes are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// All of them.
+    All,
+    /// Not those that give rights: they were meant for an owner that the entry does not have. They stay as they are.
+    AllButRights,
+}
+
+/// Access lists and capabilities say what somebody may do, beside the mode; the rest is data, or a default.
+fn gives_rights(name: &CStr) -> bool {
+    name == ACCESS_LIST || name == CAPABILITY
+}
+
 /// Whether an entry has the access list that it should have, if any.
 pub(super) enum AccessList {
     /// It has.
@@ -27,6 +42,8 @@ pub(super) enum AccessList {
     Missing(Vec<u8>),
     /// It may have another one: which it should have, or has, could not be read, or could not be set.
     Unknown,
+    /// It was not to be set yet.
+    Waits,
 }
 
 /// What became of the extended attributes.
@@ -42,12 +59,17 @@ pub(super) fn set_attributes(
     filesystem: &Filesystem,
     source: Subject<'_>,
     target: Subject<'_>,
+    which: Which,
 ) -> AttributesSet {
     let failed = |not_set| AttributesSet {
         effect: Effect::NotWritten,
-        access_list: AccessList::Unknown,
+        access_list: match which {
+            Which::All => AccessList::Unknown,
+            Which::AllButRights => AccessList::Waits,
+        },
         not_set: Some(not_set),
     };
+    let waits = |name: &CStr| which == Which::AllButRights && gives_rights(name);
     let privileged = context.rights.privileged;
     let read = |subject| match Attributes::read(subject, privileged) {
         Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
@@ -64,13 +86,15 @@ pub(super) fn set_attributes(
     };
     let mut written = false;
     let mut not_set = None;
-    for (name, _) in theirs.iter().filter(|(name, _)| ours.get(name).is_none() && !is_system_made(name)) {
+    let is_extra = |name: &CStr| ours.get(name).is_none() && !is_system_made(name) && !waits(name);
+    for (name, _) in theirs.iter().filter(|(name, _)| is_extra(name)) {
         match opened(context, target, || target.remove_attribute(name)) {
             Ok(()) | Err(Errno::NODATA) => written = true,
             Err(errno) => not_set = not_set.or(Some(in_replica("remove an extended attribute")(errno))),
         }
     }
-    for (name, value) in ours.iter().filter(|(name, value)| theirs.get(name) != Some(value)) {
+    let is_due = |name: &CStr, value: &[u8]| theirs.get(name) != Some(value) && !waits(name);
+    for (name, value) in ours.iter().filter(|(name, value)| is_due(name, value)) {
         let Some(feature) = namespace(name, privileged) else { continue };
         if !filesystem.holds(feature) {
             context.not_held(feature);
@@ -99,7 +123,7 @@ pub(super) fn set_attributes(
     };
     if written && not_set.is_none() {
         // Some filesystems (ntfs-3g) accept what they do not keep.
-        for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none()) {
+        for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none() && !waits(name)) {
             if let Some(feature) = namespace(name, privileged) {
                 filesystem.learn_missing(feature);
                 context.not_held(feature);
@@ -112,6 +136,7 @@ pub(super) fn set_attributes(
         (true, false) => Effect::Changed,
     };
     let access_list = match (ours.get(ACCESS_LIST), now.get(ACCESS_LIST)) {
+        (Some(_) | None, Some(_) | None) if which == Which::AllButRights => AccessList::Waits,
         (Some(due), None) => AccessList::Missing(due.to_vec()),
         (due, held) if due != held && not_set.is_some() => AccessList::Unknown,
         (Some(_) | None, Some(_) | None) => AccessList::AsDue,

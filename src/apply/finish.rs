@@ -1,11 +1,13 @@
 //! Setting metadata: owner, extended attributes, mode, modification time, in the order in which the kernel keeps them.
 //!
 //! Setting the owner clears setuid, setgid and capabilities; setting an access list changes the mode; everything
-//! changes the ctime. So: owner, attributes, mode, time; and before all of them the mode loses what it will not have. What
-//! was set is read back: where the filesystem shows something else, it cannot hold the feature, and that is learned
-//! instead of being tried again at every pass.
+//! changes the ctime. So: owner, attributes, mode, time; and before all of them the mode loses what it will not have.
+//! Rights are meant for an owner: where that cannot be set, they wait for it. What was set is read back: where the
+//! filesystem shows something else, it cannot hold the feature, and that is learned instead of being tried again at
+//! every pass.
 
-use crate::apply::attributes::{AccessList, Effect, set_attributes};
+use crate::apply::attributes::{AccessList, Effect, Which, set_attributes};
+use crate::apply::old_owner::mode_under_old_owner;
 use crate::apply::refusal::{NotSet, in_replica, in_source, is_immutable};
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
@@ -62,6 +64,8 @@ pub struct Set {
 /// The permission bits of the group, which are the mask where there is an access list.
 const GROUP: u16 = 0o070;
 
+const SET_MODE: &str = "set the mode";
+
 /// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written, and
 /// what cannot be written does not keep the rest from being written.
 ///
@@ -78,30 +82,38 @@ pub fn set_metadata(
     let mut shown = before;
     let mut wanted = *model.entry;
     if !filesystem.holds(Feature::AccessLists)
-        && let Some(list) = access_list(context, model)
+        && let Ok(Some(list)) = access_list(context, model)
     {
         wanted.mode = mode_without_list(wanted.mode, &list);
     }
     let mut not_set = None;
     let mut attributes_changed = false;
+    let mut rights_wait = false;
     // What reads back wrong is set once more before the filesystem is blamed: something else may have written.
     for attempt in 0..2 {
         let differences = compare_metadata(&wanted, &shown, filesystem, &context.rights).differences;
-        if attempt > 0 && !differences.any() {
+        if attempt > 0 && !differences.any() && !rights_wait {
             break;
         }
         let mut mode_may_differ = differences.mode;
-        if attempt == 0 {
-            close(filesystem, &wanted, (&shown, differences.owner), target);
+        let mut closed = Ok(());
+        if attempt == 0 || differences.owner {
+            closed = close(filesystem, &wanted, (&shown, differences.owner), target);
         }
+        let mut which = Which::All;
         if differences.owner {
-            not_set = not_set.or(set_owner(context, filesystem, &wanted, target).err());
+            if let Err(failed) = closed.and_then(|()| set_owner(context, filesystem, &wanted, target)) {
+                which = Which::AllButRights;
+                not_set = not_set.or(Some(failed));
+            }
             mode_may_differ = true;
         }
-        if attempt == 0 && model.extent == Extent::Everything {
-            let set = set_attributes(context, filesystem, model.subject, target);
+        let are_due = attempt == 0 || rights_wait && which == Which::All;
+        rights_wait = which == Which::AllButRights;
+        if are_due && model.extent == Extent::Everything {
+            let set = set_attributes(context, filesystem, model.subject, target, which);
             match set.access_list {
-                AccessList::AsDue => {}
+                AccessList::AsDue | AccessList::Waits => {}
                 AccessList::Missing(list) => wanted.mode = mode_without_list(wanted.mode, &list),
                 // The group bits may be the mask of a list that is not there, and more than the owning group may do; or
                 // become that of a list that should have gone. What they allow already stays, unless the entry has just
@@ -114,10 +126,15 @@ pub fn set_metadata(
             }
             not_set = not_set.or(set.not_set);
             mode_may_differ |= set.effect != Effect::NotWritten;
-            attributes_changed = set.effect == Effect::Changed;
+            attributes_changed |= set.effect == Effect::Changed;
         }
         if mode_may_differ || wanted.mode != model.entry.mode {
-            not_set = not_set.or(set_mode(context, filesystem, &wanted, target).err());
+            let mut due = wanted;
+            if rights_wait {
+                let has_list = !matches!(access_list(context, model), Ok(None));
+                due.mode = mode_under_old_owner(&wanted, before.mode, has_list);
+            }
+            not_set = not_set.or(set_mode(context, filesystem, &due, target).err());
         }
         if differences.mtime {
             not_set = not_set.or(set_mtime(filesystem, &wanted, target).err());
@@ -141,26 +158,31 @@ pub fn set_metadata(
 }
 
 /// The source's access list, if it has one.
-fn access_list(context: &Context<'_>, model: Model<'_>) -> Option<Vec<u8>> {
+fn access_list(context: &Context<'_>, model: Model<'_>) -> Result<Option<Vec<u8>>, Errno> {
     if model.entry.kind == Kind::Symlink {
-        return None;
+        return Ok(None);
     }
-    let attributes = Attributes::read(model.subject, context.rights.privileged).ok()?;
-    attributes.get(ACCESS_LIST).map(<[u8]>::to_vec)
+    match Attributes::read(model.subject, context.rights.privileged) {
+        Err(errno) if is_unsupported(errno) => Ok(None),
+        read => Ok(read?.get(ACCESS_LIST).map(<[u8]>::to_vec)),
+    }
 }
 
 /// Takes from the group and from others what they will not have in the end, before owner and access list change: what
 /// the mode allowed to one group, or as the mask of a list, it would for a moment allow to another one.
+///
+/// # Errors
+/// The mode cannot be set although the filesystem should hold it: then the owner has to stay as well.
 fn close(
     filesystem: &Filesystem,
     wanted: &Entry,
     (shown, owner_changes): (&Entry, bool),
     target: Subject<'_>,
-) {
+) -> Result<(), NotSet> {
     const OTHERS: u16 = 0o007;
     const SETUID_SETGID: u16 = 0o6000;
     if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
-        return;
+        return Ok(());
     }
     // A list that is still to be set may allow the new group less than the mode, its mask, says.
     let kept = if owner_changes { OTHERS } else { GROUP | OTHERS };
@@ -169,11 +191,13 @@ fn close(
         // The kernel takes them away only where the class may execute, which it may not any more.
         mode &= !SETUID_SETGID;
     }
-    if mode != shown.mode {
-        // Where this fails, setting the mode fails too, and is told there.
-        match target.set_mode(mode) {
-            Ok(()) | Err(_) => {}
-        }
+    if mode == shown.mode {
+        return Ok(());
+    }
+    match target.set_mode(mode) {
+        // What cannot be held is told where the mode is set.
+        Err(errno) if is_mode_missing(filesystem, target, errno) => Ok(()),
+        set => set.map_err(in_replica(SET_MODE)),
     }
 }
 
@@ -217,16 +241,19 @@ fn set_mode(
         Err(Errno::PERM) if mode & SETUID_SETGID != 0 && target.set_mode(mode & !SETUID_SETGID).is_ok() => {
             Err(in_replica("set the setuid or setgid bit")(Errno::PERM))
         }
-        Err(errno)
-            if (errno == Errno::PERM && (!filesystem.holds(Feature::Owner) || !is_immutable(target)))
-                || is_unsupported(errno) =>
-        {
+        Err(errno) if is_mode_missing(filesystem, target, errno) => {
             filesystem.learn_missing(Feature::Mode);
             context.not_held(Feature::Mode);
             Ok(())
         }
-        Err(errno) => Err(in_replica("set the mode")(errno)),
+        Err(errno) => Err(in_replica(SET_MODE)(errno)),
     }
+}
+
+/// Whether a mode was refused because the filesystem has none.
+fn is_mode_missing(filesystem: &Filesystem, target: Subject<'_>, errno: Errno) -> bool {
+    (errno == Errno::PERM && (!filesystem.holds(Feature::Owner) || !is_immutable(target)))
+        || is_unsupported(errno)
 }
 
 fn set_mtime(filesystem: &Filesystem, wanted: &Entry, target: Subject<'_>) -> Result<(), NotSet> {

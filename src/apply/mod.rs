@@ -11,6 +11,7 @@ pub mod finish;
 mod folders;
 mod linked;
 mod metadata;
+mod old_owner;
 mod problems;
 pub mod publish;
 pub mod refusal;

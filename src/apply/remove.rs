@@ -76,7 +76,7 @@ enum Look {
 /// How long a thorough look is good for while a tree is being removed.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// A licence, and when it was last looked at thoroughly. It is looked at for every folder that is entered, and while
+/// A licence, and when it was last looked at thoroughly. It is looked at for every folder that is entered or goes, and while
 /// the files of a folder are removed as often as [`FRESH`] says: a look for every file would double the work.
 ///
 /// RACE: the source may get the name back between the look and the removal; the next pass copies again what was removed.
@@ -240,7 +240,17 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &
         }
         let Some((emptied, entry)) = levels.pop() else { break };
         let is_top = levels.is_empty();
-        let stays = emptied.stays || !leave(context, &emptied, &entry, &path, !is_top || target.tell_top);
+        let tell = !is_top || target.tell_top;
+        // Once more before the folder itself goes: it was entered a while ago.
+        let stays = emptied.stays
+            || match permit.standing(context, Kind::Folder) {
+                Standing::Valid => !leave(context, &emptied, &entry, &path, tell),
+                Standing::Void => true,
+                Standing::Unknown(errno) => {
+                    problem(context, &path, Cause::System(errno));
+                    true
+                }
+            };
         if let Some((parent, _)) = levels.last_mut() {
             parent.stays |= stays;
             path = RelPath::from_bytes(path.as_bytes().get(..parent.path).unwrap_or_default().to_vec());

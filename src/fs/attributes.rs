@@ -62,6 +62,9 @@ impl Attributes {
 /// The attribute that holds a POSIX access list (acl(5)).
 pub const ACCESS_LIST: &CStr = c"system.posix_acl_access";
 
+/// The attribute that holds the capabilities of a program (capabilities(7)).
+pub const CAPABILITY: &CStr = c"security.capability";
+
 /// The permission bits of an entry with this access list, where the list itself cannot be held.
 ///
 /// With a list, the group bits of the mode are the list's mask, the most that anyone named in it may do. Without the
@@ -94,7 +97,7 @@ pub fn namespace(name: &CStr, privileged: bool) -> Option<Feature> {
         Some(Feature::UserAttributes)
     } else if name == ACCESS_LIST.to_bytes() || name == b"system.posix_acl_default" {
         Some(Feature::AccessLists)
-    } else if privileged && name == b"security.capability" {
+    } else if privileged && name == CAPABILITY.to_bytes() {
         Some(Feature::Capabilities)
     } else if privileged && name.starts_with(b"security.") {
         Some(Feature::SecurityAttributes)
@@ -109,7 +112,7 @@ pub fn namespace(name: &CStr, privileged: bool) -> Option<Feature> {
 /// on the replica alone is no difference.
 pub fn is_system_made(name: &CStr) -> bool {
     let name = name.to_bytes();
-    name.starts_with(b"security.") && name != b"security.capability"
+    name.starts_with(b"security.") && name != CAPABILITY.to_bytes()
 }
 
 #[cfg(test)]

@@ -53,11 +53,13 @@ pub(crate) struct Target {
     pub(crate) when: usize,
     /// Only calls that work on this are counted.
     pub(crate) aim: Option<Aim>,
+    /// All later calls are meant as well.
+    pub(crate) lasts: bool,
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} #{}", self.call, self.when)?;
+        write!(f, "{} #{}{}", self.call, self.when, if self.lasts { "+" } else { "" })?;
         match &self.aim {
             None => Ok(()),
             Some(Aim::Inside(path)) => write!(f, " on ./{path}"),
@@ -98,7 +100,7 @@ pub(crate) fn targets(trace: &str, place: &Path, calls: &[&str]) -> Vec<Target> 
             others.into_iter().any(|((_, thread), most)| *thread != line.thread && *most >= line.count);
         let aim = line.aims.iter().filter(|_| is_hidden).min_by_key(|aim| totals[&(line.call, *aim)]);
         let when = aim.map_or(line.count, |aim| counts[&(line.thread, line.call, aim)]);
-        targets.insert(Target { call: line.call.to_owned(), when, aim: aim.cloned() });
+        targets.insert(Target { call: line.call.to_owned(), when, aim: aim.cloned(), lasts: false });
     }
     targets.into_iter().collect()
 }

@@ -33,6 +33,14 @@ const ERRORS: [&str; 13] = [
     "EOPNOTSUPP",
 ];
 
+/// Calls that set who may do what. Where one of them fails once, trying again may mend it before anyone looks; so they
+/// also fail from one occurrence on until the end, and what they would have set must not be half there.
+const OF_RIGHTS: [&str; 8] =
+    ["fchown", "fchownat", "fchmod", "fchmodat", "fsetxattr", "lsetxattr", "fremovexattr", "lremovexattr"];
+
+/// An answer that says that the filesystem has no such thing. When it is given always, it is true.
+const NOT_HELD: [&str; 2] = ["EPERM", "EOPNOTSUPP"];
+
 /// Whether an end with noise, a panic or a signal, is one of the language's own runtime or of the loader, which give up
 /// where they get no memory or no random numbers. That is not ours to choose: it has to be without harm, but not without
 /// noise. Everything else is ours.
@@ -76,7 +84,16 @@ pub(crate) fn run() {
         let all = sampled(&cases, scene, scratch.path(), |target| {
             ERRORS.map(|error| Fault { scene, target: target.clone(), error }).into()
         });
-        faults.extend(all.into_iter().filter(|fault| cases.wants(&fault.name())));
+        let lasting = sampled(&cases, scene, scratch.path(), |target| {
+            if !OF_RIGHTS.contains(&target.call.as_str()) {
+                return Vec::new();
+            }
+            let target = Target { lasts: true, ..target.clone() };
+            let errors = ERRORS.into_iter().filter(|error| !NOT_HELD.contains(error));
+            errors.map(|error| Fault { scene, target: target.clone(), error }).collect()
+        });
+        let all = all.into_iter().chain(lasting);
+        faults.extend(all.filter(|fault| cases.wants(&fault.name())));
     }
     cases.run("lines of a trace are read as they are written", aim::reads_lines);
     cases.run("the verdict sees what it should", || sees(scratch.path()));
@@ -114,10 +131,14 @@ pub(crate) fn sampled<T>(
     for target in targets(&place) {
         kinds.entry(target.call.clone()).or_default().push(target);
     }
-    let made: Vec<String> = kinds.iter().map(|(call, targets)| format!("{call} {}", targets.len())).collect();
-    tell(&format!("{scene:?}: occurrences: {}", made.join(", ")));
+    let mut made = Vec::new();
     let mut sample = Vec::new();
-    for targets in kinds.into_values() {
+    for (call, targets) in kinds {
+        let each = targets.first().map_or(0, |target| tried(target).len());
+        if each == 0 {
+            continue;
+        }
+        made.push(format!("{call} {}", targets.len()));
         let all: Vec<T> = targets.iter().flat_map(&tried).collect();
         // What is asked for by name may be anything.
         if is_thorough() || cases.is_narrowed() || all.len() <= SAMPLE {
@@ -126,11 +147,14 @@ pub(crate) fn sampled<T>(
         }
         // A stride that shares no factor with the number of errors meets each of them in turn.
         let mut stride = all.len() / SAMPLE;
-        while stride.is_multiple_of(ERRORS.len()) {
+        while each > 1 && stride.is_multiple_of(each) {
             stride += 1;
         }
         let offset = Dice(seed()).below(stride);
         sample.extend(all.into_iter().skip(offset).step_by(stride));
+    }
+    if !made.is_empty() {
+        tell(&format!("{scene:?}: occurrences: {}", made.join(", ")));
     }
     sample
 }

@@ -193,6 +193,9 @@ fn set_folder_times(folder: &Path) {
     set_mtime(folder, 1000, 5).expect("a time");
 }
 
+/// To bind to low ports (`CAP_NET_BIND_SERVICE`, as `vfs_cap_data` of version 2).
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
 /// What only root can make.
 fn as_root(root: &Path, is_new: bool) {
     let at = |name: &str| root.join(name);
@@ -202,6 +205,35 @@ fn as_root(root: &Path, is_new: bool) {
     lchown(at("changed/setuid"), Some(33), Some(33)).expect("an owner");
     chmod(&at("changed/setuid"), 0o4711).expect("a mode");
     set_mtime(&at("changed/setuid"), 26, 5).expect("a time");
+    // Owners that change together with rights: what the new group may, the old one may not. A mode, a program that runs
+    // as its owner, an access list, and a capability.
+    let group = if is_new { 44 } else { 33 };
+    let owned = |name: &str, seed: u64, mode: u32| {
+        file(&at(name), seed, 50, mode, 32);
+        lchown(at(name), Some(33), Some(group)).expect("an owner");
+        // A new owner costs a file its set-user-ID bit.
+        chmod(&at(name), mode).expect("a mode");
+    };
+    owned("meta/group", 101, if is_new { 0o640 } else { 0o600 });
+    owned("meta/program", 102, if is_new { 0o4750 } else { 0o750 });
+    owned("meta/heirs", 103, if is_new { 0o750 } else { 0o700 });
+    owned("meta/capable", 104, 0o710);
+    // What the old group may, the new one may not.
+    owned("meta/shut", 109, if is_new { 0o600 } else { 0o640 });
+    if is_new {
+        owned("new/group", 105, 0o640);
+        owned("new/program", 106, 0o4750);
+        owned("new/heirs", 107, 0o750);
+        owned("new/capable", 108, 0o710);
+        for name in ["meta/heirs", "new/heirs"] {
+            set_attribute(&at(name), "system.posix_acl_access", &access_list(1000, 5))
+                .expect("an access list");
+            chmod(&at(name), 0o750).expect("a mode");
+        }
+        for name in ["meta/capable", "new/capable"] {
+            set_attribute(&at(name), "security.capability", &CAPABILITY).expect("a capability");
+        }
+    }
     make_node(&at("special/device"), FileType::CharacterDevice, makedev(1, if is_new { 3 } else { 5 }))
         .expect("a device");
     lchown(at("special/link"), Some(33), Some(33)).expect("an owner");

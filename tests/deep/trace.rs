@@ -86,7 +86,8 @@ pub(crate) fn tamper(place: &Place, target: &Target, tampering: &str) -> Ended {
     if !tampering.starts_with("signal") {
         strace.arg("--seccomp-bpf");
     }
-    strace.args(["-e", &format!("inject={}:{tampering}:when={}", target.call, target.when)]);
+    let last = if target.lasts { "+" } else { "" };
+    strace.args(["-e", &format!("inject={}:{tampering}:when={}{last}", target.call, target.when)]);
     if let Some(aim) = &target.aim {
         strace.arg("-P").arg(aim.path(&place.path("")));
     }
