@@ -96,13 +96,15 @@ pub fn set_metadata(
             break;
         }
         let mut mode_may_differ = differences.mode;
-        let mut closed = Ok(());
+        let mut closed = Ok(false);
         if attempt == 0 || differences.owner {
             closed = close(filesystem, &wanted, (&shown, differences.owner), target);
         }
+        // What `shown` says of owner and mode holds until one of them is written.
+        let mut is_fresh = closed == Ok(false) && !differences.owner;
         let mut which = Which::All;
         if differences.owner {
-            if let Err(failed) = closed.and_then(|()| set_owner(context, filesystem, &wanted, target)) {
+            if let Err(failed) = closed.and_then(|_| set_owner(context, filesystem, &wanted, target)) {
                 which = Which::AllButRights;
                 not_set = not_set.or(Some(failed));
             }
@@ -124,8 +126,10 @@ pub fn set_metadata(
                 }
                 AccessList::Unknown => {}
             }
+            is_fresh &= set.not_set.is_none();
             not_set = not_set.or(set.not_set);
             mode_may_differ |= set.effect != Effect::NotWritten;
+            is_fresh &= set.effect == Effect::NotWritten;
             attributes_changed |= set.effect == Effect::Changed;
         }
         if mode_may_differ || wanted.mode != model.entry.mode {
@@ -134,7 +138,10 @@ pub fn set_metadata(
                 let has_list = !matches!(access_list(context, model), Ok(None));
                 due.mode = mode_under_old_owner(&wanted, before.mode, has_list);
             }
-            not_set = not_set.or(set_mode(context, filesystem, &due, target).err());
+            // Owner and access list change the mode: then it is asked again.
+            let now = if is_fresh { Ok(shown) } else { look() };
+            let set = now.and_then(|now| set_mode(context, filesystem, &due, &now, target));
+            not_set = not_set.or(set.err());
         }
         if differences.mtime {
             not_set = not_set.or(set_mtime(filesystem, &wanted, target).err());
@@ -169,7 +176,8 @@ fn access_list(context: &Context<'_>, model: Model<'_>) -> Result<Option<Vec<u8>
 }
 
 /// Takes from the group and from others what they will not have in the end, before owner and access list change: what
-/// the mode allowed to one group, or as the mask of a list, it would for a moment allow to another one.
+/// the mode allowed to one group, or as the mask of a list, it would for a moment allow to another one. True when
+/// something was written.
 ///
 /// # Errors
 /// The mode cannot be set although the filesystem should hold it: then the owner has to stay as well.
@@ -178,11 +186,11 @@ fn close(
     wanted: &Entry,
     (shown, owner_changes): (&Entry, bool),
     target: Subject<'_>,
-) -> Result<(), NotSet> {
+) -> Result<bool, NotSet> {
     const OTHERS: u16 = 0o007;
     const SETUID_SETGID: u16 = 0o6000;
     if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
-        return Ok(());
+        return Ok(false);
     }
     // A list that is still to be set may allow the new group less than the mode, its mask, says.
     let kept = if owner_changes { OTHERS } else { GROUP | OTHERS };
@@ -192,12 +200,12 @@ fn close(
         mode &= !SETUID_SETGID;
     }
     if mode == shown.mode {
-        return Ok(());
+        return Ok(false);
     }
     match target.set_mode(mode) {
         // What cannot be held is told where the mode is set.
-        Err(errno) if is_mode_missing(filesystem, target, errno) => Ok(()),
-        set => set.map_err(in_replica(SET_MODE)),
+        Err(errno) if is_mode_missing(filesystem, target, errno) => Ok(true),
+        set => set.map(|()| true).map_err(in_replica(SET_MODE)),
     }
 }
 
@@ -223,14 +231,13 @@ fn set_mode(
     context: &Context<'_>,
     filesystem: &Filesystem,
     wanted: &Entry,
+    now: &Entry,
     target: Subject<'_>,
 ) -> Result<(), NotSet> {
     const SETUID_SETGID: u16 = 0o6000;
     if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
         return Ok(());
     }
-    // Asked again, because owner and access list change it.
-    let now = target.entry().map_err(in_replica("look at it in the replica"))?;
     let mode = mode_for(wanted, now.uid, now.gid, &context.rights);
     if mode == now.mode {
         return Ok(());

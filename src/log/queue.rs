@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 pub(super) const LIMIT: usize = 1 << 20;
 
 /// How long the writer lets lines gather before it takes them. Waking it for every line would cost the producers
-/// more than formatting does.
-const GATHER: Duration = Duration::from_millis(1);
+/// more than formatting does, and nobody reads a log within a hundredth of a second.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// How often a waiting thread looks whether the program was asked to stop.
 const GLANCE: Duration = Duration::from_millis(20);
