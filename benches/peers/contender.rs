@@ -51,6 +51,19 @@ impl Contender {
         matches!(self.tool, Tool::FileSync { .. })
     }
 
+    /// Whether it is run in every round of the short form too. The others take longer than both of these together.
+    pub(crate) fn is_in_every_round(&self) -> bool {
+        match self.tool {
+            Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta => true,
+            Tool::Rclone | Tool::Cp | Tool::Xcp | Tool::Lms | Tool::Ripsync | Tool::Plsync => false,
+        }
+    }
+
+    /// Whether it drops from the cache what it has read, in the source and in the replica.
+    pub(crate) fn evicts(&self) -> bool {
+        self.tool == Tool::Rclone
+    }
+
     /// How it does a work; not at all when it does not claim to.
     pub(crate) fn ways(&self, work: Work) -> Vec<Way> {
         let way = |options: &[&'static str]| {

@@ -23,6 +23,7 @@ mod mirror;
 mod probe;
 mod real_tree;
 mod rounds;
+mod stage;
 mod table;
 mod work;
 mod workload;
@@ -34,6 +35,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
 
 /// Set for the inner process: its scratch folder.
 const SCRATCH: &str = "FILE_SYNC_PEERS_SCRATCH";
@@ -72,7 +75,17 @@ fn keep_scratch(arguments: &Arguments) -> ExitCode {
     };
     let mut inner = inner_process();
     inner.args(args_os().skip(1)).env(SCRATCH, scratch.path());
-    let status = inner.status().expect("the benchmark starts");
+    let mut inner = inner.spawn().expect("the benchmark starts");
+    let status = loop {
+        if let Some(status) = inner.try_wait().expect("waited") {
+            break status;
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            // From the keyboard it has come to both, by kill(1) perhaps only to this one. What is below ends with it.
+            let _ = inner.kill();
+        }
+        sleep(Duration::from_millis(100));
+    };
     if let Err(error) = scratch.close() {
         eprintln!("Left in {}: {error}", parent.display());
     }

@@ -14,8 +14,10 @@ pub(crate) struct Row {
     pub(crate) wrong: Option<String>,
 }
 
-const HEAD: [&str; 9] =
-    ["", "time", "time+sync", "x rsync", "min-max", "processor", "peak", "written", "replica"];
+const COLUMNS: usize = 10;
+
+const HEAD: [&str; COLUMNS] =
+    ["", "runs", "time", "time+sync", "x rsync", "min-max", "processor", "peak", "written", "replica"];
 
 /// The table of one work.
 pub(crate) fn table(rows: &[Row], work: Work, markdown: bool) -> String {
@@ -32,7 +34,7 @@ fn decisive(measured: &Measured, work: Work) -> f64 {
     if work.writes() { measured.synced } else { measured.time }
 }
 
-fn cells(row: &Row, reference: Option<&Row>, work: Work) -> [String; 9] {
+fn cells(row: &Row, reference: Option<&Row>, work: Work) -> [String; COLUMNS] {
     let of = |value: fn(&Measured) -> f64| median(row.good().map(value).collect());
     let number = |value: Option<f64>, show: fn(f64) -> String| value.map_or_else(|| "-".to_owned(), show);
     let ratios = reference.map(|reference| ratios(row, reference, work)).unwrap_or_default();
@@ -46,6 +48,7 @@ fn cells(row: &Row, reference: Option<&Row>, work: Work) -> [String; 9] {
     let verdict = failure.or_else(|| row.wrong.clone().map(|wrong| format!("WRONG: {wrong}")));
     [
         row.label.clone(),
+        row.good().count().to_string(),
         number(of(|measured| measured.time), seconds),
         number(of(|measured| measured.synced), seconds),
         number(median(ratios), |ratio| format!("{ratio:.2}")),
@@ -117,8 +120,8 @@ fn rounded(value: f64) -> String {
     }
 }
 
-fn as_columns(lines: &[[String; 9]]) -> String {
-    let widths: Vec<usize> = (0..HEAD.len())
+fn as_columns(lines: &[[String; COLUMNS]]) -> String {
+    let widths: Vec<usize> = (0..COLUMNS)
         .map(|column| lines.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default())
         .collect();
     let mut text = String::new();
@@ -126,7 +129,7 @@ fn as_columns(lines: &[[String; 9]]) -> String {
         let mut line = String::new();
         for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
             // Words to the left, numbers to the right.
-            let is_word = column == 0 || column == HEAD.len() - 1;
+            let is_word = column == 0 || column == COLUMNS - 1;
             line += &if is_word { format!("{cell:<width$}  ") } else { format!("{cell:>width$}  ") };
         }
         text += line.trim_end();
@@ -135,15 +138,15 @@ fn as_columns(lines: &[[String; 9]]) -> String {
     text
 }
 
-fn as_markdown(lines: &[[String; 9]]) -> String {
-    let line = |cells: &[String; 9]| {
+fn as_markdown(lines: &[[String; COLUMNS]]) -> String {
+    let line = |cells: &[String; COLUMNS]| {
         format!("| {} |\n", cells.each_ref().map(|cell| cell.replace('|', "\\|")).join(" | "))
     };
     let mut text = String::new();
     for (number, cells) in lines.iter().enumerate() {
         text += &line(cells);
         if number == 0 {
-            text += "|---|---:|---:|---:|---:|---:|---:|---:|---|\n";
+            text += "|---|---:|---:|---:|---:|---:|---:|---:|---:|---|\n";
         }
     }
     text.push('\n');
