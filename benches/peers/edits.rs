@@ -1,8 +1,9 @@
 //! What happens to a source between two passes. Each edit has a number and is the same on every run.
 
 use crate::dice::Dice;
-use crate::mirror::files_below;
-use crate::workload::moment;
+use crate::mirror::list;
+use crate::workload::{moment, settle};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -12,7 +13,7 @@ const MOST_CHANGED: u64 = 64 << 10;
 
 /// 1 % of the files changed; 0.5 % each added, deleted and renamed, to another folder.
 pub(crate) fn many(source: &Path, number: u64) {
-    let mut files = files_below(source);
+    let mut files = list(source).files;
     files.sort();
     let half = files.len() / 200;
     let mut dice = Dice::new(3, number);
@@ -22,8 +23,10 @@ pub(crate) fn many(source: &Path, number: u64) {
     for path in next().chain(next()) {
         change(path, number, &mut dice);
     }
+    let mut touched = BTreeSet::new();
     for path in next() {
         fs::remove_file(path).expect("removed");
+        touched.extend(path.parent());
     }
     // Those that are renamed keep their content and time, and go where files of the last group are.
     for (serial, (path, beside)) in next().zip(next()).enumerate() {
@@ -34,7 +37,9 @@ pub(crate) fn many(source: &Path, number: u64) {
         fs::write(&added, content).expect("written");
         let added = File::options().write(true).open(added).expect("opened");
         added.set_modified(moment(number)).expect("a time");
+        touched.extend(path.parent().into_iter().chain(beside.parent()));
     }
+    settle(touched.into_iter(), number);
 }
 
 /// Every other file keeps its size.

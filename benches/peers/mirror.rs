@@ -175,19 +175,26 @@ pub(crate) fn warm(folder: &Path) -> Inventory {
     })
 }
 
-/// The regular files in a tree, in no order.
-pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
+/// Regular files and folders of a tree, in no order.
+pub(crate) struct Listed {
+    pub(crate) files: Vec<PathBuf>,
+    /// The root among them.
+    pub(crate) folders: Vec<PathBuf>,
+}
+
+pub(crate) fn list(root: &Path) -> Listed {
+    let mut listed = Listed { files: Vec::new(), folders: vec![root.to_owned()] };
+    let mut next = 0;
+    while let Some(folder) = listed.folders.get(next) {
+        next += 1;
         for entry in fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable")) {
             let kind = entry.file_type().expect("a kind");
             if kind.is_dir() {
-                folders.push(entry.path());
+                listed.folders.push(entry.path());
             } else if kind.is_file() {
-                files.push(entry.path());
+                listed.files.push(entry.path());
             }
         }
     }
-    files
+    listed
 }

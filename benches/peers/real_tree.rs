@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 const MOST_FILES: u64 = 83_000;
 const MOST_BYTES: u64 = 2_800_000_000;
 
-/// Copies every `nth` file and symbolic link, until there are enough. Every `nth` and not the first ones, so that a
-/// small tree has the same mixture as a large one.
+/// Copies the files and symbolic links of every `nth` folder, until there are enough. Every `nth` and not the first
+/// ones, so that a small tree has the same mixture as a large one; whole folders, so that they are as full.
 pub(crate) fn copy(root: &Path, nth: u64) {
     let mut copying = Copying { nth, seen: 0, files: 0, bytes: 0 };
     for (number, place) in places().into_iter().enumerate() {
@@ -47,22 +47,25 @@ impl Copying {
         let Ok(listing) = fs::read_dir(from) else { return };
         let mut entries: Vec<DirEntry> = listing.flatten().collect();
         entries.sort_by_key(DirEntry::file_name);
+        let is_folder = |entry: &DirEntry| entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let (folders, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(is_folder);
+        self.seen += u64::from(!others.is_empty());
+        if !others.is_empty() && self.seen.is_multiple_of(self.nth) {
+            self.files_of(&others, to);
+        }
+        for entry in folders {
+            self.folder(&entry.path(), &to.join(entry.file_name()));
+        }
+    }
+
+    fn files_of(&mut self, entries: &[DirEntry], folder: &Path) {
+        fs::create_dir_all(folder).expect("a folder");
         for entry in entries {
             if self.is_enough() {
                 return;
             }
             let Ok(facts) = entry.metadata() else { continue };
-            let (from, to) = (entry.path(), to.join(entry.file_name()));
-            if facts.is_dir() {
-                self.folder(&from, &to);
-                continue;
-            }
-            self.seen += 1;
-            if !self.seen.is_multiple_of(self.nth) {
-                continue;
-            }
-            let parent = to.parent().expect("below the root");
-            fs::create_dir_all(parent).expect("a folder");
+            let (from, to) = (entry.path(), folder.join(entry.file_name()));
             if facts.is_symlink() {
                 let target = fs::read_link(&from).expect("a target");
                 symlink(target, &to).expect("a link");

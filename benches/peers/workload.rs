@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::disk::Format;
+use crate::mirror::list;
 use crate::real_tree;
 use crate::work::Work;
 use clap::ValueEnum;
@@ -109,6 +110,7 @@ impl Workload {
                 large_file(&root.join("large"), 0, if full { 512 * MIB } else { 128 * MIB });
             }
         }
+        settle(list(root).folders.iter().map(PathBuf::as_path), 0);
     }
 }
 
@@ -116,6 +118,14 @@ impl Workload {
 pub(crate) fn moment(days: u64) -> SystemTime {
     const JANUARY_2025: u64 = 1_735_689_600;
     SystemTime::UNIX_EPOCH + Duration::new(JANUARY_2025 + days * 86_400, 123_456_789)
+}
+
+/// Gives folders a time of the past as well. rsync compares whole seconds: it would leave alone a folder that was made
+/// in the second in which its original was.
+pub(crate) fn settle<'a>(folders: impl Iterator<Item = &'a Path>, days: u64) {
+    for folder in folders {
+        File::open(folder).and_then(|folder| folder.set_modified(moment(days))).expect("a time");
+    }
 }
 
 fn small_files(
