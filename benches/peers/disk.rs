@@ -59,6 +59,11 @@ impl Ground {
         Ground { folder: folder.to_owned(), may_mount }
     }
 
+    /// What replicas are on, for a title.
+    pub(crate) fn name(&self, format: Format) -> &'static str {
+        if self.may_mount { format.name() } else { "plain folder" }
+    }
+
     /// Whether this format can be had, and if not, why.
     pub(crate) fn lacks(&self, format: Format) -> Option<String> {
         if !self.may_mount {

@@ -14,6 +14,7 @@ pub(crate) fn describe(scratch: &Path, images: &str, contenders: &[Contender]) -
             kib_of_memory("MemTotal").unwrap_or_default() as f64 / f64::from(1 << 20),
             fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()
         ),
+        load(cores),
         format!("source: {}; everything in the cache", filesystem_of(scratch)),
         format!("replicas: {images}"),
     ];
@@ -32,6 +33,15 @@ pub(crate) fn describe(scratch: &Path, images: &str, contenders: &[Contender]) -
         });
     }
     lines
+}
+
+/// What else the machine is doing (proc_loadavg(5)), with a word about it where that makes figures worthless.
+fn load(cores: usize) -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
+    let is_busy = load > cores as f64 / 2.0;
+    let warning = "; BUSY WITH SOMETHING ELSE: times say little, ratios not much more";
+    format!("load before: {load:.2}{}", if is_busy { warning } else { "" })
 }
 
 /// A number of /proc/meminfo, in KiB.

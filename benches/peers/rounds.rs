@@ -1,7 +1,7 @@
 //! The whole of it: one workload after the other, one filesystem after the other, and a table for each work.
 
 use crate::arguments::{Arguments, Images};
-use crate::disk::{Format, Ground, Need, tool};
+use crate::disk::{Ground, Need, tool};
 use crate::machine::{describe, kib_of_memory};
 use crate::mirror::warm;
 use crate::probe;
@@ -71,7 +71,7 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
             };
             for (work, rows) in stage.measure(&works, &mut edit) {
                 is_right &= rows.iter().filter(|row| row.is_ours).all(Row::is_right);
-                tell(workload, work, format, &rows, arguments.markdown);
+                tell(workload, work, ground.name(format), &rows, arguments.markdown);
             }
         }
         fs::remove_dir_all(&folder).expect("removed");
@@ -80,14 +80,11 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
     if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn tell(workload: Workload, work: Work, format: Format, rows: &[Row], markdown: bool) {
+fn tell(workload: Workload, work: Work, place: &str, rows: &[Row], markdown: bool) {
     let (name, title) = (workload.name(), work.title());
     let ratio = if work.writes() { "time+sync" } else { "time" };
-    println!(
-        "\n{}{name}, {title}, {} (ratios of {ratio})",
-        if markdown { "### " } else { "" },
-        format.name()
-    );
+    let mark = if markdown { "### " } else { "" };
+    println!("\n{mark}{name}, {title}, {place} (ratios of {ratio})");
     print!("{}{}", if markdown { "\n" } else { "" }, table(rows, work, markdown));
 }
 
