@@ -29,12 +29,13 @@ pub(crate) struct Measured {
     pub(crate) failure: Option<String>,
 }
 
-/// Runs a command whose replica is on a disk that has just been synced.
+/// Runs a command, after everything is on its disk that others have left to write.
 pub(crate) fn run(mut command: Command, disk: &Disk) -> Measured {
     let errors = tempfile::tempfile().expect("a file for what it says");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(errors.try_clone().expect("a descriptor"));
     command.env_remove("NOTIFY_SOCKET");
+    disk.sync();
     let (written, processor) = (disk.written(), processor_of_children());
     let begin = Instant::now();
     let mut child = match command.spawn() {

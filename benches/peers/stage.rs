@@ -77,7 +77,6 @@ impl Stage<'_> {
             return None;
         }
         let disk = self.ground.disk(self.format, &at.to_string(), self.need).expect("a fresh filesystem");
-        disk.sync();
         // Those that are only there for the edit copy in the same way.
         let ways = [Work::FirstCopy, Work::Edit].into_iter().flat_map(|work| contender.ways(work));
         let way = ways.into_iter().next().expect("a way");
