@@ -17,6 +17,7 @@ mod contender;
 mod dice;
 mod disk;
 mod edits;
+mod fence;
 mod machine;
 mod measure;
 mod mirror;

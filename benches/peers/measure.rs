@@ -9,6 +9,7 @@
 use crate::disk::Disk;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
@@ -30,8 +31,8 @@ pub(crate) struct Measured {
 }
 
 /// Runs a command, after everything is on its disk that others have left to write.
-pub(crate) fn run(mut command: Command, disk: &Disk) -> Measured {
-    let errors = tempfile::tempfile().expect("a file for what it says");
+pub(crate) fn run(mut command: Command, disk: &Disk, scratch: &Path) -> Measured {
+    let errors = tempfile::tempfile_in(scratch).expect("a file for what it says");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(errors.try_clone().expect("a descriptor"));
     command.env_remove("NOTIFY_SOCKET");

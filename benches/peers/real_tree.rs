@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirEntry, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 const MOST_FILES: u64 = 83_000;
 const MOST_BYTES: u64 = 2_800_000_000;
@@ -10,7 +10,7 @@ const MOST_BYTES: u64 = 2_800_000_000;
 /// Copies the files and symbolic links of every `nth` folder, until there are enough. Every `nth` and not the first
 /// ones, so that a small tree has the same mixture as a large one; whole folders, so that they are as full.
 pub(crate) fn copy(root: &Path, nth: u64) {
-    let mut copying = Copying { nth, seen: 0, files: 0, bytes: 0 };
+    let mut copying = Copying { root: root.to_owned(), nth, seen: 0, files: 0, bytes: 0 };
     for (number, place) in places().into_iter().enumerate() {
         copying.folder(&place, &root.join(number.to_string()));
     }
@@ -31,6 +31,7 @@ fn places() -> Vec<PathBuf> {
 }
 
 struct Copying {
+    root: PathBuf,
     nth: u64,
     seen: u64,
     files: u64,
@@ -40,6 +41,16 @@ struct Copying {
 impl Copying {
     fn is_enough(&self) -> bool {
         self.files >= MOST_FILES / self.nth || self.bytes >= MOST_BYTES / self.nth
+    }
+
+    /// Whether a symbolic link in a folder of the copy leads to a place in the copy: not up further than to the root,
+    /// and up before down, since what it would go down into may be another link. The others are left out. They lead
+    /// into the system, and a program may follow them where it should not: rclone 1.60, with metadata, sets the mode of
+    /// a link on what it points to.
+    fn stays_inside(&self, target: &Path, folder: &Path) -> bool {
+        let depth = folder.strip_prefix(&self.root).expect("below the root").components().count();
+        let up = target.components().take_while(|name| *name == Component::ParentDir).count();
+        up <= depth && target.components().skip(up).all(|name| matches!(name, Component::Normal(_)))
     }
 
     fn folder(&mut self, from: &Path, to: &Path) {
@@ -68,7 +79,9 @@ impl Copying {
             let (from, to) = (entry.path(), folder.join(entry.file_name()));
             if facts.is_symlink() {
                 let target = fs::read_link(&from).expect("a target");
-                symlink(target, &to).expect("a link");
+                if self.stays_inside(&target, folder) {
+                    symlink(target, &to).expect("a link");
+                }
             } else if facts.is_file() && fs::copy(&from, &to).is_ok() {
                 // Writable, since it is going to be edited.
                 let mode = fs::Permissions::from_mode(facts.mode() & 0o7777 | 0o600);

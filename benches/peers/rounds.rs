@@ -2,6 +2,7 @@
 
 use crate::arguments::{Arguments, Images};
 use crate::disk::{Ground, Need, tool};
+use crate::fence;
 use crate::machine::{describe, kib_of_memory};
 use crate::mirror::warm;
 use crate::probe;
@@ -25,6 +26,10 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
             return ExitCode::FAILURE;
         }
     };
+    if may_mount && let Err(why) = fence::raise(scratch) {
+        eprintln!("Not run: programs of others would have to run as root without a fence: {why}");
+        return ExitCode::FAILURE;
+    }
     let (ground, images) = ground(arguments, scratch, may_mount);
     for line in describe(scratch, images, &contenders).iter().chain(&left_out) {
         println!("{}{line}", if arguments.markdown { "- " } else { "" });
@@ -63,7 +68,7 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
                 contenders: &contenders,
                 ground: &ground,
                 source: &source,
-                log: scratch.join("log"),
+                scratch,
                 format,
                 need,
                 rounds: arguments.rounds(),

@@ -12,14 +12,15 @@ use crate::mirror::{Depth, warm, wrong};
 use crate::table::Row;
 use crate::work::Work;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// One tree, one filesystem, and all contenders.
 pub(crate) struct Stage<'a> {
     pub(crate) contenders: &'a [Contender],
     pub(crate) ground: &'a Ground,
     pub(crate) source: &'a Path,
-    pub(crate) log: PathBuf,
+    /// For the log and for whatever a program keeps in its user's home.
+    pub(crate) scratch: &'a Path,
     pub(crate) format: Format,
     pub(crate) need: Need,
     pub(crate) rounds: u32,
@@ -103,10 +104,7 @@ impl Stage<'_> {
             let Some(replica) = replica.as_mut().filter(|replica| replica.edit != edit) else { continue };
             let ways = [Work::Changed, Work::Edit].into_iter().flat_map(|work| contender.ways(work));
             if let Some(way) = ways.into_iter().next() {
-                measure::run(
-                    contender.command(&way, self.source, &replica.disk.replica, &self.log),
-                    &replica.disk,
-                );
+                self.run(contender, &way, &replica.disk);
             }
             replica.edit = edit;
         }
@@ -128,10 +126,7 @@ impl Stage<'_> {
             warm(self.source);
             warm(&disk.replica);
         }
-        // So that no log grows with the rounds.
-        let _ = fs::remove_file(&self.log);
-        let command = contender.command(way, self.source, &disk.replica, &self.log);
-        let measured: Measured = measure::run(command, disk);
+        let measured = self.run(contender, way, disk);
         let depth = if work.writes() { Depth::Contents } else { Depth::Facts };
         let wrong = wrong(self.source, &disk.replica, contender.claims(), depth);
         if contender.evicts() {
@@ -141,6 +136,20 @@ impl Stage<'_> {
         let row = rows.iter_mut().find(|row| row.label == way.label).expect("a row");
         row.rounds.push(measured);
         row.wrong = row.wrong.take().or(wrong);
+    }
+
+    fn run(&self, contender: &Contender, way: &Way, disk: &Disk) -> Measured {
+        let (log, home) = (self.scratch.join("log"), self.scratch.join("home"));
+        // So that neither grows with the rounds. What is not there need not be removed.
+        let _ = fs::remove_file(&log);
+        let _ = fs::remove_dir_all(&home);
+        fs::create_dir(&home).expect("a home");
+        let mut command = contender.command(way, self.source, &disk.replica, &log);
+        command.env("HOME", &home).env("TMPDIR", &home);
+        for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY"] {
+            command.env_remove(variable);
+        }
+        measure::run(command, disk, &home)
     }
 
     /// Whether nothing drops out of the cache on its own: the source, and each replica with the image that it lies in.
