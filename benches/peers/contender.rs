@@ -141,12 +141,15 @@ impl Contender {
     pub(crate) fn claims(&self) -> Claims {
         match self.tool {
             Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta | Tool::Cp => {
-                Claims { files: true, folders: true, links: true }
+                Claims { files: true, folders: true, links: true, own: None }
             }
-            // Metadata of folders came with 1.66, of links with 1.70.
-            Tool::Rclone => Claims { files: true, folders: false, links: false },
-            Tool::Ripsync => Claims { files: true, folders: false, links: false },
-            Tool::Xcp | Tool::Lms | Tool::Plsync => Claims { files: false, folders: false, links: false },
+            // Metadata of folders and of links came later than the versions that distributions have.
+            Tool::Rclone => Claims { files: true, folders: false, links: false, own: None },
+            // Its index.
+            Tool::Ripsync => Claims { files: true, folders: false, links: false, own: Some(".ripsync") },
+            Tool::Xcp | Tool::Lms | Tool::Plsync => {
+                Claims { files: false, folders: false, links: false, own: None }
+            }
         }
     }
 }

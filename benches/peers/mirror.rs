@@ -19,6 +19,8 @@ pub(crate) struct Claims {
     pub(crate) folders: bool,
     /// Time of symbolic links.
     pub(crate) links: bool,
+    /// What it keeps for itself in the replica, by its manual.
+    pub(crate) own: Option<&'static str>,
 }
 
 /// What is in a tree.
@@ -52,8 +54,9 @@ fn below(source: &Path, replica: &Path, claims: Claims, depth: Depth) -> Vec<Str
         (_, Err(error)) => return vec![format!("{}: {error}", shown(replica))],
         (Err(error), _) => return vec![format!("{}: {error}", shown(source))],
     };
+    let extra = theirs.difference(&ours).filter(|name| claims.own.is_none_or(|own| name.as_os_str() != own));
     let mut differences: Vec<String> =
-        theirs.difference(&ours).map(|name| format!("{} is too many", shown(&replica.join(name)))).collect();
+        extra.map(|name| format!("{} is too many", shown(&replica.join(name)))).collect();
     let ours: Vec<OsString> = ours.into_iter().collect();
     differences.par_extend(ours.par_iter().flat_map_iter(|name| {
         let (source, replica) = (source.join(name), replica.join(name));
