@@ -1,0 +1,155 @@
+//! The programs that are compared: how each is asked for a work, and what it claims to do.
+
+use crate::mirror::Claims;
+use crate::work::Work;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program with its own replica.
+pub(crate) struct Contender {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+    /// As the program tells it.
+    pub(crate) version: String,
+    pub(crate) tool: Tool,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// With the words for its other comparisons, where it has them.
+    FileSync {
+        bytes: Option<Vec<&'static str>>,
+        quick: Option<Vec<&'static str>>,
+    },
+    Rsync,
+    /// Writes into the old file. A power failure leaves it half old and half new, which a mirror should not risk.
+    RsyncInPlace,
+    /// The same, and only what differs, as it does over a network.
+    RsyncDelta,
+    Rclone,
+    Cp,
+    Xcp,
+    Lms,
+    Ripsync,
+    Plsync,
+}
+
+/// One way to do a work; a work that writes can only be done in one way per replica.
+pub(crate) struct Way {
+    pub(crate) label: String,
+    options: Vec<&'static str>,
+}
+
+impl Contender {
+    /// All ratios are to rsync.
+    pub(crate) fn is_reference(&self) -> bool {
+        self.tool == Tool::Rsync
+    }
+
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self.tool, Tool::FileSync { .. })
+    }
+
+    /// Whether it is run in every round of the short form too. The others take longer than both of these together.
+    pub(crate) fn is_in_every_round(&self) -> bool {
+        match self.tool {
+            Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta => true,
+            Tool::Rclone | Tool::Cp | Tool::Xcp | Tool::Lms | Tool::Ripsync | Tool::Plsync => false,
+        }
+    }
+
+    /// Whether it drops from the cache what it has read, in the source and in the replica.
+    pub(crate) fn evicts(&self) -> bool {
+        self.tool == Tool::Rclone
+    }
+
+    /// How it does a work; not at all when it does not claim to.
+    pub(crate) fn ways(&self, work: Work) -> Vec<Way> {
+        let way = |options: &[&'static str]| {
+            let words = [self.name.as_str()].into_iter().chain(options.iter().copied());
+            Way { label: words.collect::<Vec<_>>().join(" "), options: options.to_vec() }
+        };
+        match (&self.tool, work) {
+            (Tool::FileSync { bytes, .. }, Work::NoChange) => {
+                [way(&[])].into_iter().chain(bytes.as_ref().map(|words| way(words))).collect()
+            }
+            (Tool::FileSync { quick, .. }, Work::QuickCheck | Work::ChangedQuick) => {
+                quick.iter().map(|words| way(words)).collect()
+            }
+            (Tool::FileSync { .. }, Work::FirstCopy | Work::Changed | Work::Edit) => vec![way(&[])],
+            (Tool::Rsync | Tool::Rclone | Tool::Ripsync, Work::NoChange | Work::Changed) => {
+                vec![way(&["--checksum"])]
+            }
+            (
+                Tool::Rsync | Tool::Rclone | Tool::Ripsync,
+                Work::FirstCopy | Work::QuickCheck | Work::ChangedQuick | Work::Edit,
+            ) => vec![way(&[])],
+            (Tool::RsyncInPlace, Work::Edit) => vec![way(&["--inplace"])],
+            (Tool::RsyncDelta, Work::Edit) => vec![way(&["--inplace", "--no-whole-file"])],
+            (Tool::RsyncInPlace | Tool::RsyncDelta, _) => Vec::new(),
+            // It compares contents whenever the sizes agree.
+            (Tool::Lms, Work::FirstCopy | Work::NoChange | Work::Changed | Work::Edit) => vec![way(&[])],
+            (Tool::Lms, Work::QuickCheck | Work::ChangedQuick) => Vec::new(),
+            // These never delete.
+            (Tool::Cp | Tool::Xcp | Tool::Plsync, Work::FirstCopy) => vec![way(&[])],
+            (Tool::Cp | Tool::Xcp | Tool::Plsync, _) => Vec::new(),
+        }
+    }
+
+    pub(crate) fn command(&self, way: &Way, source: &Path, replica: &Path, log: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        let contents_of = |folder: &Path| {
+            let mut path = OsString::from(folder);
+            path.push("/");
+            path
+        };
+        match self.tool {
+            Tool::FileSync { .. } => {
+                command.arg("--once").arg("--source").arg(source).arg("--replica").arg(replica);
+                command.arg("--log_file").arg(log).args(&way.options);
+            }
+            Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta => {
+                command.args(["-aHAX", "--delete"]).args(&way.options);
+                command.arg(contents_of(source)).arg(contents_of(replica));
+            }
+            Tool::Rclone => {
+                // No configuration of the user's changes what is measured.
+                command.arg("sync").args(&way.options).args(["--config", "/dev/null"]);
+                command.args(["--links", "--metadata", "--create-empty-src-dirs"]).arg(source).arg(replica);
+            }
+            Tool::Cp => {
+                command.args(["-a", "-T"]).arg(source).arg(replica);
+            }
+            Tool::Xcp => {
+                command.args(["-r", "-T", "--no-progress"]).arg(source).arg(replica);
+            }
+            Tool::Lms => {
+                command.arg("sync").arg(source).arg(replica);
+            }
+            Tool::Ripsync => {
+                command.args(["--delete", "--yes"]).args(&way.options).arg(source).arg(replica);
+            }
+            Tool::Plsync => {
+                command.arg(source).arg(replica);
+            }
+        }
+        command
+    }
+
+    /// Each is judged by what it claims, which for most of them is in their manuals.
+    pub(crate) fn claims(&self) -> Claims {
+        match self.tool {
+            Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta | Tool::Cp => {
+                Claims { files: true, folders: true, links: true, own: None }
+            }
+            // Metadata of folders and of links came later than the versions that distributions have.
+            Tool::Rclone => Claims { files: true, folders: false, links: false, own: None },
+            // Its index.
+            Tool::Ripsync => Claims { files: true, folders: false, links: false, own: Some(".ripsync") },
+            Tool::Xcp | Tool::Lms | Tool::Plsync => {
+                Claims { files: false, folders: false, links: false, own: None }
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! file-sync beside its peers: the same trees, the same edits, the same filesystem, one after the other in every round.
+//! docs/testing.md says how to run it.
+//!
+//! Two processes. The inner one measures; as root it does so in mount and process namespaces of its own, so that
+//! however it ends no mount and no process is left behind. The outer one only keeps the scratch folder: it outlives an
+//! interrupt from the keyboard, and removes what would otherwise be some ten gigabytes that nobody knows of.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a benchmark that cannot go on has nothing better to do than to stop and say where"
+)]
+
+mod arguments;
+mod contender;
+mod dice;
+mod disk;
+mod edits;
+mod fence;
+mod machine;
+mod measure;
+mod mirror;
+mod probe;
+mod real_tree;
+mod rounds;
+mod stage;
+mod table;
+mod work;
+mod workload;
+
+use arguments::Arguments;
+use clap::Parser;
+use std::env::{args_os, current_exe, var_os};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Set for the inner process: its scratch folder.
+const SCRATCH: &str = "FILE_SYNC_PEERS_SCRATCH";
+/// Set for the inner process where it may mount.
+const MAY_MOUNT: &str = "FILE_SYNC_PEERS_MAY_MOUNT";
+
+fn main() -> ExitCode {
+    // cargo bench passes it. `cargo test --all-targets` runs this program too, and must not measure anything.
+    if !args_os().any(|word| word == "--bench") {
+        println!("not measured: cargo bench --bench peers does that");
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::parse();
+    match var_os(SCRATCH) {
+        Some(scratch) => rounds::run(&arguments, &PathBuf::from(scratch), var_os(MAY_MOUNT).is_some()),
+        None => keep_scratch(&arguments),
+    }
+}
+
+/// The outer process.
+fn keep_scratch(arguments: &Arguments) -> ExitCode {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted)).expect("a signal handler");
+    }
+    let parent = arguments.scratch();
+    let scratch = match tempfile::Builder::new().prefix("file-sync-peers.").tempdir_in(&parent) {
+        Ok(scratch) => scratch,
+        Err(error) => {
+            eprintln!(
+                "No scratch folder in {}: {error}; choose another one with --scratch",
+                parent.display()
+            );
+            return ExitCode::FAILURE;
+        }
+    };
+    let mut inner = inner_process();
+    inner.args(args_os().skip(1)).env(SCRATCH, scratch.path());
+    let mut inner = inner.spawn().expect("the benchmark starts");
+    let status = loop {
+        if let Some(status) = inner.try_wait().expect("waited") {
+            break status;
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            // From the keyboard it has come to both, by kill(1) perhaps only to this one. What is below ends with it.
+            let _ = inner.kill();
+        }
+        sleep(Duration::from_millis(100));
+    };
+    if let Err(error) = scratch.close() {
+        eprintln!("Left in {}: {error}", parent.display());
+    }
+    if status.success() && !interrupted.load(Ordering::Relaxed) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// This program, in namespaces of its own where the machine allows that.
+fn inner_process() -> Command {
+    const NAMESPACES: [&str; 7] =
+        ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    let this = current_exe().expect("this program");
+    let has_namespaces = rustix::process::geteuid().is_root()
+        && Command::new("unshare")
+            .args(NAMESPACES)
+            .args(["sh", "-c", "mount -t tmpfs none /mnt"])
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success());
+    if !has_namespaces {
+        return Command::new(this);
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(NAMESPACES).arg(this).env(MAY_MOUNT, "1");
+    unshare
+}

@@ -1,0 +1,122 @@
+//! The whole of it: one workload after the other, one filesystem after the other, and a table for each work.
+
+use crate::arguments::{Arguments, Images};
+use crate::disk::{Ground, Need, tool};
+use crate::fence;
+use crate::machine::{describe, kib_of_memory};
+use crate::mirror::warm;
+use crate::probe;
+use crate::stage::Stage;
+use crate::table::{Row, table};
+use crate::work::Work;
+use crate::workload::Workload;
+use clap::ValueEnum;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// The inner process: everything.
+pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> ExitCode {
+    let begin = Instant::now();
+    let (contenders, left_out) = match probe::contenders(arguments) {
+        Ok(found) => found,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if may_mount && let Err(why) = fence::raise(scratch) {
+        eprintln!("Not run: programs of others would have to run as root without a fence: {why}");
+        return ExitCode::FAILURE;
+    }
+    let (ground, images) = ground(arguments, scratch, may_mount);
+    for line in describe(scratch, images, &contenders).iter().chain(&left_out) {
+        println!("{}{line}", if arguments.markdown { "- " } else { "" });
+    }
+    let mut is_right = true;
+    for workload in Workload::value_variants().iter().copied().filter(|workload| arguments.wants(*workload)) {
+        let works: Vec<Work> =
+            workload.works().iter().copied().filter(|work| arguments.wants_work(*work)).collect();
+        if works.is_empty() {
+            continue;
+        }
+        let folder = scratch.join("tree");
+        fs::create_dir(&folder).expect("a folder");
+        let source = folder.join("source");
+        workload.make(arguments.full, &source);
+        let inventory = warm(&source);
+        let mark = if arguments.markdown { "\n## " } else { "\n" };
+        println!(
+            "{mark}{}: {}: {} files in {} folders, {} symbolic links, {:.2} GB",
+            workload.name(),
+            workload.what(),
+            inventory.files,
+            inventory.folders + 1,
+            inventory.links,
+            inventory.bytes as f64 / 1e9
+        );
+        let need =
+            Need { bytes: inventory.bytes, entries: inventory.files + inventory.folders + inventory.links };
+        let mut edit = 0;
+        for format in workload.formats().iter().copied() {
+            if let Some(why) = ground.lacks(format) {
+                println!("{why}");
+                continue;
+            }
+            let stage = Stage {
+                contenders: &contenders,
+                ground: &ground,
+                source: &source,
+                scratch,
+                format,
+                need,
+                rounds: arguments.rounds(),
+                is_short: !arguments.full,
+            };
+            for (work, rows) in stage.measure(&works, &mut edit) {
+                is_right &= rows.iter().filter(|row| row.is_ours).all(Row::is_right);
+                tell(workload, work, ground.name(format), &rows, arguments.markdown);
+            }
+        }
+        fs::remove_dir_all(&folder).expect("removed");
+    }
+    println!("measured in {:.0} s", begin.elapsed().as_secs_f64());
+    if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn tell(workload: Workload, work: Work, place: &str, rows: &[Row], markdown: bool) {
+    let (name, title) = (workload.name(), work.title());
+    let ratio = if work.writes() { "time+sync" } else { "time" };
+    let mark = if markdown { "### " } else { "" };
+    println!("\n{mark}{name}, {title}, {place} (ratios of {ratio})");
+    print!("{}{}", if markdown { "\n" } else { "" }, table(rows, work, markdown));
+}
+
+/// Where the replicas go, and in words.
+fn ground(arguments: &Arguments, scratch: &Path, may_mount: bool) -> (Ground, &'static str) {
+    /// The short form has some replicas of half a gigabyte at a time, each of them in its image and in the cache.
+    const ENOUGH_KIB: u64 = 10 << 20;
+    let folder = scratch.join("replicas");
+    if !may_mount {
+        return (
+            Ground::new(&folder, false),
+            "plain folders beside the source; only root can mount a fresh filesystem",
+        );
+    }
+    let has_room = kib_of_memory("MemAvailable").is_some_and(|kib| kib > ENOUGH_KIB);
+    let usual = if arguments.full || !has_room { Images::Disk } else { Images::Memory };
+    let (ground, words) = match arguments.images.unwrap_or(usual) {
+        Images::Disk => {
+            (Ground::new(&folder, true), "each on a filesystem of its own in a sparse image file on the disk")
+        }
+        Images::Memory => {
+            fs::create_dir(&folder).expect("a folder");
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", "size=80%", "tmpfs"]).arg(&folder);
+            tool(&mut mount).expect("a tmpfs");
+            (Ground::new(&folder, true), "each on a filesystem of its own in a sparse image file in memory")
+        }
+    };
+    (ground, words)
+}

@@ -1,0 +1,161 @@
+//! All contenders on one tree and one kind of filesystem.
+//!
+//! Within a round, each work is done by one contender after the other before the next work comes, and the order of the
+//! contenders moves on with every round: whatever else the machine does hits all of them.
+
+use crate::contender::{Contender, Way};
+use crate::disk::{Disk, Format, Ground, Need};
+use crate::edits;
+use crate::machine::kib_of_memory;
+use crate::measure::{self, Measured};
+use crate::mirror::{Depth, warm, wrong};
+use crate::table::Row;
+use crate::work::Work;
+use std::fs;
+use std::path::Path;
+
+/// One tree, one filesystem, and all contenders.
+pub(crate) struct Stage<'a> {
+    pub(crate) contenders: &'a [Contender],
+    pub(crate) ground: &'a Ground,
+    pub(crate) source: &'a Path,
+    /// For the log and for whatever a program keeps in its user's home.
+    pub(crate) scratch: &'a Path,
+    pub(crate) format: Format,
+    pub(crate) need: Need,
+    pub(crate) rounds: u32,
+    pub(crate) is_short: bool,
+}
+
+/// A contender's replica, and the edit of the source that it has caught up with.
+struct Replica {
+    disk: Disk,
+    edit: u64,
+}
+
+impl Stage<'_> {
+    pub(crate) fn measure(&self, works: &[Work], edit: &mut u64) -> Vec<(Work, Vec<Row>)> {
+        let mut results: Vec<(Work, Vec<Row>)> = works.iter().map(|work| (*work, self.rows(*work))).collect();
+        let mut replicas: Vec<Option<Replica>> = self.contenders.iter().map(|_| None).collect();
+        for round in 0..self.rounds as usize {
+            let count = self.contenders.len();
+            let mut order: Vec<usize> = (0..count).map(|place| (place + round) % count).collect();
+            if round > 0 && self.is_short {
+                order.retain(|at| self.contenders[*at].is_in_every_round());
+            }
+            if round == 0 || works.contains(&Work::FirstCopy) {
+                replicas.iter_mut().for_each(|replica| *replica = None);
+                for at in order.iter().copied() {
+                    replicas[at] = self.start(at, *edit, &mut results);
+                }
+            }
+            for (work, rows) in results.iter_mut().filter(|(work, _)| *work != Work::FirstCopy) {
+                self.catch_up(&mut replicas, *edit);
+                if work.needs_edit() {
+                    *edit += 1;
+                    self.edit(*work, *edit);
+                }
+                for at in order.iter().copied() {
+                    let Some(replica) = &mut replicas[at] else { continue };
+                    for way in self.contenders[at].ways(*work) {
+                        self.timed(at, &way, *work, &replica.disk, Some(rows));
+                        replica.edit = *edit;
+                    }
+                }
+            }
+        }
+        results
+    }
+
+    /// The first copy of a contender, to a fresh filesystem; nothing where it has no part in any of the works. The
+    /// replica is kept if it has a part in others.
+    fn start(&self, at: usize, edit: u64, results: &mut [(Work, Vec<Row>)]) -> Option<Replica> {
+        let contender = &self.contenders[at];
+        let has_part = |work: Work| !contender.ways(work).is_empty();
+        let stays = results.iter().any(|(work, _)| *work != Work::FirstCopy && has_part(*work));
+        let rows = results.iter_mut().find(|(work, _)| *work == Work::FirstCopy && has_part(*work));
+        if !stays && rows.is_none() {
+            return None;
+        }
+        let disk = self.ground.disk(self.format, &at.to_string(), self.need).expect("a fresh filesystem");
+        // Those that are only there for the edit copy in the same way.
+        let ways = [Work::FirstCopy, Work::Edit].into_iter().flat_map(|work| contender.ways(work));
+        let way = ways.into_iter().next().expect("a way");
+        self.timed(at, &way, Work::FirstCopy, &disk, rows.map(|(_, rows)| rows));
+        stays.then_some(Replica { disk, edit })
+    }
+
+    fn rows(&self, work: Work) -> Vec<Row> {
+        let ways = self.contenders.iter().flat_map(|contender| {
+            contender.ways(work).into_iter().map(|way| Row {
+                label: way.label,
+                is_reference: contender.is_reference(),
+                is_ours: contender.is_ours(),
+                rounds: Vec::new(),
+                wrong: None,
+            })
+        });
+        ways.collect()
+    }
+
+    /// Whoever did not take part in the last edit of the source catches up, which is not measured.
+    fn catch_up(&self, replicas: &mut [Option<Replica>], edit: u64) {
+        for (contender, replica) in self.contenders.iter().zip(replicas) {
+            let Some(replica) = replica.as_mut().filter(|replica| replica.edit != edit) else { continue };
+            let ways = [Work::Changed, Work::Edit].into_iter().flat_map(|work| contender.ways(work));
+            if let Some(way) = ways.into_iter().next() {
+                self.run(contender, &way, &replica.disk);
+            }
+            replica.edit = edit;
+        }
+    }
+
+    /// Edits the source for everybody.
+    fn edit(&self, work: Work, number: u64) {
+        if work == Work::Edit {
+            edits::large(self.source, number);
+        } else {
+            edits::many(self.source, number);
+        }
+    }
+
+    /// Runs one contender with everything in the cache, and enters what it cost and whether its replica is right.
+    fn timed(&self, at: usize, way: &Way, work: Work, disk: &Disk, rows: Option<&mut Vec<Row>>) {
+        let contender = &self.contenders[at];
+        if contender.evicts() || !self.all_fits_in_memory() {
+            warm(self.source);
+            warm(&disk.replica);
+        }
+        let measured = self.run(contender, way, disk);
+        let depth = if work.writes() { Depth::Contents } else { Depth::Facts };
+        let wrong = wrong(self.source, &disk.replica, contender.claims(), depth);
+        if contender.evicts() {
+            warm(self.source);
+        }
+        let Some(rows) = rows else { return };
+        let row = rows.iter_mut().find(|row| row.label == way.label).expect("a row");
+        row.rounds.push(measured);
+        row.wrong = row.wrong.take().or(wrong);
+    }
+
+    fn run(&self, contender: &Contender, way: &Way, disk: &Disk) -> Measured {
+        let (log, home) = (self.scratch.join("log"), self.scratch.join("home"));
+        // So that neither grows with the rounds. What is not there need not be removed.
+        let _ = fs::remove_file(&log);
+        let _ = fs::remove_dir_all(&home);
+        fs::create_dir(&home).expect("a home");
+        let mut command = contender.command(way, self.source, &disk.replica, &log);
+        command.env("HOME", &home).env("TMPDIR", &home);
+        for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY"] {
+            command.env_remove(variable);
+        }
+        measure::run(command, disk, &home)
+    }
+
+    /// Whether nothing drops out of the cache on its own: the source, and each replica with the image that it lies in.
+    fn all_fits_in_memory(&self) -> bool {
+        let most = self.need.bytes + self.need.entries * (4 << 10);
+        let copies = 1 + 2 * self.contenders.len() as u64;
+        kib_of_memory("MemAvailable").is_some_and(|kib| most * copies / 1024 < kib)
+    }
+}
