@@ -6,7 +6,7 @@
 
 use crate::entry::{Entry, Kind, Timestamp};
 use crate::monitor::Feature;
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 /// What one filesystem of the replica can hold. Shared between threads and passes.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Filesystem {
     latest: AtomicI64,
     /// See [`Filesystem::syncs_as_a_whole`].
     syncs_as_a_whole: bool,
+    /// See [`Filesystem::clones`].
+    clones: AtomicBool,
 }
 
 impl Default for Filesystem {
@@ -30,6 +32,7 @@ impl Default for Filesystem {
             earliest: AtomicI64::new(i64::MIN),
             latest: AtomicI64::new(i64::MAX),
             syncs_as_a_whole: false,
+            clones: AtomicBool::new(false),
         }
     }
 }
@@ -43,10 +46,17 @@ impl Filesystem {
     pub fn of_type(magic: u64) -> Filesystem {
         const MSDOS: u64 = 0x4d44;
         const EXFAT: u64 = 0x2011_bab0;
-        // linux/magic.h: ext2 to ext4, XFS, btrfs, F2FS, tmpfs.
-        const SYNC_AS_A_WHOLE: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x0102_1994];
-        let syncs_as_a_whole = SYNC_AS_A_WHOLE.contains(&magic);
-        let filesystem = Filesystem { syncs_as_a_whole, ..Filesystem::default() };
+        // linux/magic.h
+        const EXT: u64 = 0xef53;
+        const XFS: u64 = 0x5846_5342;
+        const BTRFS: u64 = 0x9123_683e;
+        const F2FS: u64 = 0xf2f5_2010;
+        const TMPFS: u64 = 0x0102_1994;
+        let filesystem = Filesystem {
+            syncs_as_a_whole: [EXT, XFS, BTRFS, F2FS, TMPFS].contains(&magic),
+            clones: AtomicBool::new([XFS, BTRFS].contains(&magic)),
+            ..Filesystem::default()
+        };
         let step = match magic {
             MSDOS => 2_000_000_000,
             EXFAT => 10_000_000,
@@ -71,6 +81,16 @@ impl Filesystem {
     /// than `fdatasync(2)` of each file: a filesystem in user space is not even told of it.
     pub fn syncs_as_a_whole(&self) -> bool {
         self.syncs_as_a_whole
+    }
+
+    /// True when files may share their blocks (`FICLONE`), and change times are this machine's own.
+    pub fn clones(&self) -> bool {
+        self.clones.load(Ordering::Relaxed)
+    }
+
+    /// Notes that files cannot share their blocks.
+    pub fn learn_no_clones(&self) {
+        self.clones.store(false, Ordering::Relaxed);
     }
 
     /// True as far as nothing else is known.

@@ -1,5 +1,6 @@
 //! Making one entry in the replica, as a private temporary: copied, checked, with all its metadata.
 
+use crate::apply::delta::Base;
 use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, Model, Set, extent_of, set_metadata};
 use crate::apply::publish::{Destination, discard};
@@ -195,9 +196,14 @@ fn copy_file(
             return Err(Failed::NotHeld);
         }
     }
+    let mut base = Base::clone_into(context, at, copy, &before);
     let mut attempt = 1;
     let (digest, unstable) = loop {
-        let (digest, length) = copy_content(context, source, copy, &before)?;
+        let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
+        if base.take().is_some_and(|base| !base.still_holds()) {
+            set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
+            continue;
+        }
         let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
         // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
         let is_whole = length >= before.size || stat::has_false_sizes(source);
@@ -236,12 +242,14 @@ fn copy_file(
 }
 
 /// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files
-/// of some filesystems (procfs) do not know their size. Returns the digest and the number of bytes.
+/// of some filesystems (procfs) do not know their size. With a base the copy is its clone, and what differs is written.
+/// Returns the digest and the number of bytes.
 fn copy_content(
     context: &Context<'_>,
     source: BorrowedFd<'_>,
     copy: BorrowedFd<'_>,
     entry: &Entry,
+    base: Option<&Base>,
 ) -> Result<(Option<Digest>, u64), Failed> {
     let sparse = entry.may_have_holes();
     let stored = if sparse { entry.blocks.saturating_mul(512) } else { entry.size };
@@ -249,7 +257,7 @@ fn copy_content(
     let end = if entry.size == 0 { u64::MAX >> 1 } else { entry.size };
     let mut at = 0;
     let mut ends_in_hole = false;
-    with_buffers(|buffer, _| {
+    with_buffers(|buffer, old_buffer| {
         'pieces: while at < end {
             match segment(source, at, end, sparse).map_err(Failed::source("read the source file"))? {
                 Segment::Hole(range) => {
@@ -272,12 +280,19 @@ fn copy_content(
                         let read =
                             read_at(source, piece, at).map_err(Failed::source("read the source file"))?;
                         let piece = piece.get(..read).unwrap_or_default();
-                        write_at(copy, piece, at).map_err(Failed::replica("write the replica file"))?;
+                        let written = match base {
+                            None => write_at(copy, piece, at).map(|()| read as u64),
+                            Some(base) => {
+                                let old = old_buffer.get_mut(..read).unwrap_or_default();
+                                base.write_differences(copy, (piece, at), old)
+                            }
+                        };
+                        let written = written.map_err(Failed::replica("write the replica file"))?;
                         if let Some(hasher) = &mut hasher {
                             hasher.update(piece);
                         }
                         context.read(read);
-                        context.written(read as u64);
+                        context.written(written);
                         at += read as u64;
                         if read < want {
                             break 'pieces;
@@ -286,7 +301,7 @@ fn copy_content(
                 }
             }
         }
-        if ends_in_hole {
+        if ends_in_hole || base.is_some_and(|base| base.length() > at) {
             set_length(copy, at).map_err(Failed::replica("write the replica file"))?;
         }
         Ok((hasher.map(Hasher::finish), at))

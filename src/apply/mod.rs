@@ -6,6 +6,7 @@
 
 mod attributes;
 pub mod copy;
+mod delta;
 pub mod failed;
 pub mod finish;
 mod folders;

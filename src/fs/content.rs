@@ -66,6 +66,14 @@ pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), 
     Ok(())
 }
 
+/// Makes an empty file share the content of another one, on filesystems that can.
+///
+/// # Errors
+/// As `ioctl_ficlone(2)`: `EOPNOTSUPP` or `ENOTTY` where the filesystem cannot, `EINVAL` for these two files.
+pub fn clone_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+    rustix::fs::ioctl_ficlone(to, from)
+}
+
 /// Writes the content of a file to its disk.
 ///
 /// # Errors
