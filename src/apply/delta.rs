@@ -136,20 +136,25 @@ mod tests {
             new
         };
         let end = old.len();
-        for (new, expected) in [
-            (with(&[]), vec![]),
-            (with(&[0]), vec![0..BLOCK]),
-            (with(&[BLOCK - 1, BLOCK]), vec![0..2 * BLOCK]),
-            (with(&[1, 3 * BLOCK]), vec![0..BLOCK, 3 * BLOCK..4 * BLOCK]),
-            (with(&[end - 1]), vec![5 * BLOCK..end]),
-            (old[..end - 1].to_vec(), vec![]),
-            (old[..2 * BLOCK].to_vec(), vec![]),
-            ([&old[..], &[0; 10]].concat(), vec![5 * BLOCK..end + 10]),
-            ([&old[..], &[0; BLOCK]].concat(), vec![5 * BLOCK..end + BLOCK]),
-        ] {
-            assert_eq!(differing(&new, &old), expected, "{} bytes", new.len());
+        type Places<'a> = &'a [(usize, usize)];
+        let cases: [(Vec<u8>, Places<'_>); 9] = [
+            (with(&[]), &[]),
+            (with(&[0]), &[(0, BLOCK)]),
+            (with(&[BLOCK - 1, BLOCK]), &[(0, 2 * BLOCK)]),
+            (with(&[1, 3 * BLOCK]), &[(0, BLOCK), (3 * BLOCK, 4 * BLOCK)]),
+            (with(&[end - 1]), &[(5 * BLOCK, end)]),
+            (old[..end - 1].to_vec(), &[]),
+            (old[..2 * BLOCK].to_vec(), &[]),
+            ([&old[..], &[0; 10]].concat(), &[(5 * BLOCK, end + 10)]),
+            ([&old[..], &[0; BLOCK]].concat(), &[(5 * BLOCK, end + BLOCK)]),
+        ];
+        let found = |new: &[u8], old: &[u8]| -> Vec<(usize, usize)> {
+            differing(new, old).into_iter().map(|range| (range.start, range.end)).collect()
+        };
+        for (new, expected) in cases {
+            assert_eq!(found(&new, &old), expected, "{} bytes", new.len());
         }
-        assert_eq!(differing(&[1, 2], &[]), vec![0..2]);
-        assert_eq!(differing(&[], &[1]), Vec::<Range<usize>>::new());
+        assert_eq!(found(&[1, 2], &[]), [(0, 2)]);
+        assert_eq!(found(&[], &[1]), []);
     }
 }

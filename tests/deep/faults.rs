@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The errors. Not each of them can come from each call on a healthy kernel; but filesystems in user space, network
 /// filesystems and security modules return whatever they like, and none of it may do harm.
-const ERRORS: [&str; 13] = [
+pub(crate) const ERRORS: [&str; 13] = [
     "EIO",
     "ENOSPC",
     "EDQUOT",
@@ -165,9 +165,9 @@ pub(crate) fn sampled<T>(
 pub(crate) struct Reach(Mutex<BTreeMap<String, (usize, usize)>>);
 
 impl Reach {
-    pub(crate) fn note(&self, scene: Scene, target: &Target, is_hit: bool) {
+    pub(crate) fn note(&self, scene: &str, target: &Target, is_hit: bool) {
         let mut reach = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (hit, missed) = reach.entry(format!("{scene:?}: {}", target.call)).or_default();
+        let (hit, missed) = reach.entry(format!("{scene}: {}", target.call)).or_default();
         *(if is_hit { hit } else { missed }) += 1;
     }
 
@@ -200,20 +200,30 @@ impl Reach {
 
 fn check(fault: &Fault, scratch: &Path, cases: &Cases, reach: &Reach) {
     let place = stage::place(scratch, fault.scene);
-    let before = Before::of(&place);
-    let ended = tamper(&place, &fault.target, &format!("error={}", fault.error));
+    check_in(&place, (&format!("{:?}", fault.scene), &fault.target, fault.error), cases, reach);
+}
+
+/// One fault in a place whose scene is set: the call fails, and everything that is promised holds.
+pub(crate) fn check_in(
+    place: &Place,
+    (scene, target, error): (&str, &Target, &'static str),
+    cases: &Cases,
+    reach: &Reach,
+) {
+    let before = Before::of(place);
+    let ended = tamper(place, target, &format!("error={error}"));
     let Some(hit) = ended.hits.first() else {
-        reach.note(fault.scene, &fault.target, false);
+        reach.note(scene, target, false);
         leave_out(NOT_REACHED);
     };
-    reach.note(fault.scene, &fault.target, true);
+    reach.note(scene, target, true);
     let context = || format!("after {hit}\n{} {:?}", ended.said, ended.pass.told());
     let code = ended.status.code();
     let is_noisy = ended.said.contains("panicked") || signal_of(ended.status).is_some();
     if is_noisy && is_of_the_runtime(hit, &ended.said) {
-        cases.cover("ended by the runtime, without harm", &fault.target.call);
-        before.check(&place, false);
-        return before.heals(&place);
+        cases.cover("ended by the runtime, without harm", &target.call);
+        before.check(place, false);
+        return before.heals(place);
     }
     assert!(!is_noisy, "it panicked, or a signal ended it {}", context());
     let told = ended.pass.events.iter().any(|event| {
@@ -222,7 +232,7 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases, reach: &Reach) {
     match code {
         Some(0) => {}
         // The loader of the program was hit.
-        Some(127) => cases.cover("not even started", &fault.target.call),
+        Some(127) => cases.cover("not even started", &target.call),
         // What cannot be seen is not known to be the same source: the pass is held.
         Some(1 | 23 | 25) => {
             assert!(told || !ended.said.is_empty(), "exit {code:?} and not a word {}", context())
@@ -230,24 +240,24 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases, reach: &Reach) {
         code => panic!("exit {code:?} {}", context()),
     }
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        before.check(&place, code == Some(0));
-        if let Some(folder) = unlisted(&place, hit, fault.error) {
-            let gone = before.extras_gone(&place, &folder);
+        before.check(place, code == Some(0));
+        if let Some(folder) = unlisted(place, hit, error) {
+            let gone = before.extras_gone(place, &folder);
             assert!(
                 gone.is_empty(),
                 "deleted, though nobody could see that they are gone: {}",
                 gone.join(", ")
             );
-            cases.cover("folders of the source that could not be listed", &fault.target.call);
+            cases.cover("folders of the source that could not be listed", &target.call);
         }
-        before.heals(&place);
+        before.heals(place);
     }));
     if let Err(cause) = verdict {
         let cause = cause.downcast_ref::<String>().cloned().unwrap_or_default();
         panic!("{cause}\nexit {code:?} {}", context());
     }
-    cases.cover("calls", &fault.target.call);
-    cases.cover("errors", fault.error);
+    cases.cover("calls", &target.call);
+    cases.cover("errors", error);
     cases.cover("exit codes", &format!("{}", code.unwrap_or(-1)));
 }
 

@@ -64,17 +64,22 @@ fn name(death: &Death) -> String {
 
 fn at_a_call(death: &Death, scratch: &Path, cases: &Cases, reach: &Reach) {
     let place = stage::place(scratch, death.scene);
-    let before = Before::of(&place);
-    let ended = tamper(&place, &death.target, "signal=KILL");
+    kill_in(&place, (&format!("{:?}", death.scene), &death.target), cases, reach);
+}
+
+/// One death in a place whose scene is set.
+pub(crate) fn kill_in(place: &Place, (scene, target): (&str, &Target), cases: &Cases, reach: &Reach) {
+    let before = Before::of(place);
+    let ended = tamper(place, target, "signal=KILL");
     if signal_of(ended.status) != Some(KILL) {
         assert_eq!(ended.status.code(), Some(0), "it was not killed: {:?}", ended.pass.told());
-        reach.note(death.scene, &death.target, false);
+        reach.note(scene, target, false);
         leave_out(NOT_REACHED);
     }
-    reach.note(death.scene, &death.target, true);
-    before.check(&place, false);
-    before.heals(&place);
-    cases.cover("killed at", &death.target.call);
+    reach.note(scene, target, true);
+    before.check(place, false);
+    before.heals(place);
+    cases.cover("killed at", &target.call);
 }
 
 /// A pair of trees that takes longer: several hundred files, of which a part is new, changed or gone.

@@ -14,6 +14,7 @@
 
 mod aim;
 mod cases;
+mod deltas;
 mod disk;
 mod failing_disks;
 mod faults;
@@ -73,6 +74,7 @@ struct Suite {
 const SUITES: &[Suite] = &[
     Suite { name: "faults", run: faults::run },
     Suite { name: "kills", run: kills::run },
+    Suite { name: "deltas", run: deltas::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "failing_disks", run: failing_disks::run },

@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// Every call that touches the disk, needs memory, or starts a thread.
-pub(crate) const CALLS: [&str; 51] = [
+pub(crate) const CALLS: [&str; 52] = [
     "openat",
     "openat2",
     "statx",
@@ -59,6 +59,7 @@ pub(crate) const CALLS: [&str; 51] = [
     "statfs",
     "fstatfs",
     "getrandom",
+    "ioctl",
     "mmap",
     "clone3",
 ];
