@@ -9,7 +9,7 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use file_sync::context::{Context, Filesystems};
-use file_sync::digest::Hasher;
+use file_sync::digest::{Digests, Hasher};
 use file_sync::fs::dir::Dir;
 use file_sync::fs::listing::Listing;
 use file_sync::interrupt::Interrupt;
@@ -47,13 +47,28 @@ fn hash(bencher: Bencher<'_, '_>, size: usize) {
 /// Two equal files in the cache: bytes are those of both.
 #[divan::bench(args = SIZES)]
 fn compare(bencher: Bencher<'_, '_>, size: usize) {
+    compare_with(bencher, size, Digests::OfAll);
+}
+
+/// The same without a digest of what they have in common.
+#[divan::bench(args = SIZES)]
+fn compare_bytes(bencher: Bencher<'_, '_>, size: usize) {
+    compare_with(bencher, size, Digests::OfCopies);
+}
+
+fn compare_with(bencher: Bencher<'_, '_>, size: usize, digests: Digests) {
     let trees = Trees::new(|folder| fs::write(folder.join("file"), vec![7; size]).expect("written"));
     let open = |name: &str| File::open(trees.folder.path().join(name).join("file")).expect("opened");
     let (source, replica) = (open("source"), open("replica"));
     trees.with_context(|context, _| {
         bencher.counter(BytesCount::new(2 * size)).bench_local(|| {
-            let found =
-                compare_contents(context, source.as_fd(), replica.as_fd(), (size as u64, size as u64), false);
+            let found = compare_contents(
+                context,
+                (source.as_fd(), replica.as_fd()),
+                (size as u64, size as u64),
+                false,
+                digests,
+            );
             assert!(matches!(found, Comparison::Equal(_)), "{found:?}");
         });
     });

@@ -56,12 +56,12 @@ pub fn hash_zeros(context: &Context<'_>, hasher: &mut Hasher, count: u64) -> boo
 /// are asked for and not read.
 pub fn compare_contents(
     context: &Context<'_>,
-    source: BorrowedFd<'_>,
-    replica: BorrowedFd<'_>,
+    (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
     (size, stored): (u64, u64),
     sparse: bool,
+    digests: Digests,
 ) -> Comparison {
-    let mut hasher = match context.digests {
+    let mut hasher = match digests {
         Digests::OfAll => hasher_for(size, if sparse { stored } else { size }),
         Digests::OfCopies => None,
     };

@@ -1,5 +1,6 @@
 //! Comparing two entries of one kind: content, symbolic link target, metadata.
 
+use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Differences, MetadataComparison, compare_metadata};
 use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
@@ -155,7 +156,19 @@ impl Survey<'_> {
         let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
         let sparse = source.may_have_holes();
         let sizes = (source.size, source.blocks.saturating_mul(512));
-        match compare_contents(self.context, source_file, replica_file, sizes, sparse) {
+        let compare =
+            |digests| compare_contents(self.context, (source_file, replica_file), sizes, sparse, digests);
+        let wanted = self.context.digests;
+        // Where the times differ the contents most likely do, and a digest of their common start would be for nothing.
+        let comparison = if source.mtime == replica.mtime {
+            compare(wanted)
+        } else {
+            match compare(Digests::OfCopies) {
+                Comparison::Equal(_) if wanted == Digests::OfAll => compare(wanted),
+                compared => compared,
+            }
+        };
+        match comparison {
             Comparison::Equal(digest) => {
                 if self.context.monitor.wants_verified() {
                     let path = pair.path().join(name);

@@ -56,6 +56,8 @@ fn on(cases: &Cases, format: Format) -> Result<(), String> {
         fs::create_dir(&shelf.place.replica).expect("created");
         build(&shelf.place.replica, Version::Old);
     }
+    // Nothing that was written within the last two seconds is cloned.
+    sleep(Duration::from_millis(2300));
     let mut found = Found::default();
     let rounds = if is_thorough() { 60 } else { 6 };
     for number in 0..rounds {

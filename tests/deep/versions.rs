@@ -53,6 +53,17 @@ pub(crate) fn build(root: &Path, version: Version) {
             _ => file(&name, number),
         }
     }
+    // Large ones of which little changes: where the filesystem can, they begin as clones of the old version.
+    for number in 0..4 {
+        let mut content = Dice(3000 + number).bytes(1_300_000 + 1000 * number as usize);
+        if is_new {
+            content[250_000 * number as usize] ^= 1;
+            content.truncate(content.len() - 500 * number as usize);
+        }
+        let path = root.join(format!("large {number}"));
+        fs::write(&path, content).expect("written");
+        set_mtime(&path, 1_000_000_000 + (number + salt) as i64, 5).expect("a time");
+    }
     for number in 0..6 {
         let at = |name: &str| format!("kinds/{name} {number}");
         let (one, other) = if is_new { (1, 0) } else { (0, 1) };
