@@ -1,7 +1,7 @@
 //! One pass, told top to bottom: survey, plan, guard, apply, sync.
 
 use crate::apply::apply;
-use crate::apply::sync::sync;
+use crate::apply::sync::Disks;
 use crate::context::{Context, SourceState};
 use crate::entry::Kind;
 use crate::fs::dir::Dir;
@@ -72,9 +72,10 @@ pub fn run(
     if !context.check_replica() {
         return Ok(Outcome::ReplicaLost);
     }
+    let disks = Disks::new(context, &plan);
     if !(plan.changes.is_empty() && plan.folders.is_empty()) {
         *unsynced = true;
-        apply(context, pool, &plan);
+        apply(context, pool, &plan, &disks);
     }
     if let Some(signal) = context.interrupt.stopped_by() {
         return Ok(Outcome::Interrupted(signal));
@@ -83,7 +84,7 @@ pub fn run(
         return Ok(Outcome::ReplicaLost);
     }
     if *unsynced {
-        *unsynced = sync(context, &plan).is_err();
+        *unsynced = disks.sync(context).is_err();
     }
     let elsewhere = match context.source_state() {
         SourceState::Same if !context.was_source_away() => return Ok(Outcome::Done),

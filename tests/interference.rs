@@ -6,6 +6,7 @@
 mod support;
 
 use file_sync::apply::apply;
+use file_sync::apply::sync::Disks;
 use file_sync::context::{Context, Filesystems};
 use file_sync::digest::Digests;
 use file_sync::fs::dir::Dir;
@@ -50,7 +51,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
     let plan = survey(&context, &pool, Arc::new(root));
     assert_eq!(collector.seen().problems, [], "problems of the survey");
     edits();
-    apply(&context, &pool, &plan);
+    apply(&context, &pool, &plan, &Disks::new(&context, &plan));
     drop(context);
     collector.seen()
 }

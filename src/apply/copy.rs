@@ -196,9 +196,10 @@ fn copy_file(
             return Err(Failed::NotHeld);
         }
     }
-    let mut base = Base::clone_into(context, at, copy, &before);
+    let base = Base::clone_into(context, at, copy, &before);
+    let mut base = base.map_err(Failed::replica("write the replica file"))?;
     let mut attempt = 1;
-    let (digest, unstable) = loop {
+    let (digest, length, unstable) = loop {
         let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
         if base.take().is_some_and(|base| !base.still_holds()) {
             set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
@@ -208,12 +209,12 @@ fn copy_file(
         // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
         let is_whole = length >= before.size || stat::has_false_sizes(source);
         if is_whole && after.is_unchanged_since(&before) {
-            break (digest, false);
+            break (digest, length, false);
         }
         let grew = is_whole && after.size > before.size;
         if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
             // It only grew: what was copied is what the file was a moment ago.
-            break (digest, false);
+            break (digest, length, false);
         }
         before = after;
         if attempt == ATTEMPTS && !is_whole {
@@ -221,7 +222,7 @@ fn copy_file(
             return Err(Failed::Because("read the whole source file", reason, true));
         }
         if attempt == ATTEMPTS {
-            break (digest, true);
+            break (digest, length, true);
         }
         attempt += 1;
         set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
@@ -238,7 +239,12 @@ fn copy_file(
     if at.expected.is_some() && !waits {
         sync_content(copy).map_err(Failed::replica("write the replica file to its disk"))?;
     }
-    finished(set, Subject::Open(copy), digest, None, unstable).map(|made| (made, waits))
+    let made = finished(set, Subject::Open(copy), digest, None, unstable)?;
+    if made.entry.size != length {
+        let reason = Cause::Refused("it has another length than what was written to it");
+        return Err(Failed::Because("write the whole replica file", reason, false));
+    }
+    Ok((made, waits))
 }
 
 /// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files

@@ -9,7 +9,7 @@
 use crate::apply::publish::Destination;
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
-use crate::fs::content::{clone_content, open_to_read, read_at, write_at};
+use crate::fs::content::{clone_content, open_to_read, read_at, set_length, write_at};
 use crate::fs::{Errno, is_unsupported, stat};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -31,35 +31,33 @@ pub(super) struct Base {
 }
 
 impl Base {
-    /// Makes an empty temporary a clone of the old replica; none where that is impossible, or not worth it.
+    /// Makes an empty temporary a clone of the old replica; none where that is impossible, or not worth it. A clone that
+    /// failed may have left a part of the old content (on a disk that is nearly full), which is taken away.
+    ///
+    /// # Errors
+    /// As `ftruncate(2)`.
     pub(super) fn clone_into(
         context: &Context<'_>,
         at: Destination<'_>,
         copy: BorrowedFd<'_>,
         source: &Entry,
-    ) -> Option<Base> {
-        let expected = at.expected?;
+    ) -> Result<Option<Base>, Errno> {
         if source.size < LEAST || source.may_have_holes() || !at.filesystem.clones() {
-            return None;
+            return Ok(None);
         }
-        let old = stat::entry_at(at.replica, at.name).ok()?;
-        if old.kind != Kind::File || old.size < LEAST {
-            return None;
+        let Some((file, seen)) = old_replica(context, at) else { return Ok(None) };
+        let cloned = clone_content(file.as_fd(), copy);
+        if let Err(errno) = cloned
+            && (is_unsupported(errno) || errno == Errno::XDEV)
+        {
+            at.filesystem.learn_no_clones();
         }
-        let file = open_to_read(at.replica, at.name, context.owns(old.uid)).ok()?;
-        let seen = stat::entry_of(file.as_fd()).ok()?;
-        if seen.id != expected || !is_at_rest(&seen) {
-            return None;
+        let is_whole = cloned.is_ok() && stat::entry_of(copy).is_ok_and(|copy| copy.size == seen.size);
+        if is_whole {
+            return Ok(Some(Base { old: file, seen }));
         }
-        match clone_content(file.as_fd(), copy) {
-            Ok(()) => Some(Base { old: file, seen }),
-            Err(errno) => {
-                if is_unsupported(errno) || errno == Errno::XDEV {
-                    at.filesystem.learn_no_clones();
-                }
-                None
-            }
-        }
+        set_length(copy, 0)?;
+        Ok(None)
     }
 
     /// Whether the old replica is still what was cloned.
@@ -94,6 +92,18 @@ impl Base {
         }
         Ok(written)
     }
+}
+
+/// The old replica, open, where it can be a base.
+fn old_replica(context: &Context<'_>, at: Destination<'_>) -> Option<(OwnedFd, Entry)> {
+    let expected = at.expected?;
+    let old = stat::entry_at(at.replica, at.name).ok()?;
+    if old.id != expected || old.kind != Kind::File || old.size < LEAST {
+        return None;
+    }
+    let file = open_to_read(at.replica, at.name, context.owns(old.uid)).ok()?;
+    let seen = stat::entry_of(file.as_fd()).ok()?;
+    (seen.id == expected && is_at_rest(&seen)).then_some((file, seen))
 }
 
 /// Whether the file was last changed so long ago that a change from now on would show.

@@ -26,6 +26,7 @@ use crate::apply::finish::make_writable;
 use crate::apply::folders::NewFolder;
 use crate::apply::publish::Destination;
 use crate::apply::remove::{Licence, Target, remove};
+use crate::apply::sync::Disks;
 use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
@@ -49,9 +50,10 @@ const CHUNK: usize = 64;
 const LARGE: u64 = 1 << 20;
 
 /// Carries out a plan that the guard let through.
-pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
+pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disks) {
     let apply = Apply {
         context,
+        disks,
         anchors: Mutex::new(HashMap::new()),
         deferred: Mutex::default(),
         again: Mutex::default(),
@@ -72,11 +74,11 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan) {
     pool.scope(|scope| apply.change_all(scope, &changes));
     apply.publish_waiting();
     apply.link_deferred();
-    if apply.may_remove(plan, !removals.is_empty()) {
+    if apply.may_remove(!removals.is_empty()) {
         pool.scope(|scope| apply.remove_all(scope, &removals));
         apply.remove_leftovers();
     }
-    apply.try_again(pool, plan);
+    apply.try_again(pool);
     // A source that is gone by now is no model for anything.
     if context.source_state() == SourceState::Same {
         apply.finish_folders(plan);
@@ -143,6 +145,8 @@ type Anchors = HashMap<(FileId, u64), Option<Place>>;
 
 struct Apply<'a> {
     context: &'a Context<'a>,
+    /// What the replica lies on.
+    disks: &'a Disks,
     /// Where each source inode of several names is in the replica; none while it is being copied.
     anchors: Mutex<Anchors>,
     /// Names that wait for their inode to be copied.
@@ -334,11 +338,11 @@ impl Apply<'_> {
     /// loss of power must not find that name gone and the new one without its bytes, which every filesystem that
     /// writes data later than names allows. False when there is nothing to remove, or nothing may be: the disk failed.
     /// A full one does not keep deletions from making room.
-    fn may_remove(&self, plan: &Plan, has_removals: bool) -> bool {
+    fn may_remove(&self, has_removals: bool) -> bool {
         if self.context.is_halted() || (!has_removals && lock(&self.leftovers).is_empty()) {
             return false;
         }
-        match sync::sync(self.context, plan) {
+        match self.disks.sync(self.context) {
             Ok(()) => true,
             Err(errno) => crate::fs::is_full(errno),
         }
@@ -376,7 +380,7 @@ impl Apply<'_> {
     }
 
     /// What found no room before the deletions is tried once more.
-    fn try_again(&self, pool: &ThreadPool, plan: &Plan) {
+    fn try_again(&self, pool: &ThreadPool) {
         let jobs = std::mem::take(&mut *lock(&self.again));
         if jobs.is_empty() {
             return;
@@ -390,7 +394,7 @@ impl Apply<'_> {
             }
         }
         self.link_deferred();
-        if self.may_remove(plan, false) {
+        if self.may_remove(false) {
             self.remove_leftovers();
         }
     }

@@ -1,46 +1,115 @@
-//! Writing the replica to its disk: at the end of a pass, and before the first deletion.
+//! Writing the replica to its disk: while replaced files wait for it, before the first deletion, and at the end of a pass.
+//!
+//! The kernel tells of a write that failed once per open descriptor, and a descriptor that is opened after somebody has
+//! been told hears nothing of it (`errseq_t`, Documentation/core-api/errseq.rst). So each filesystem is held open from
+//! before the first write on, that one descriptor is asked every time, and what it said once is remembered: what was
+//! lost then does not come back because a later answer is better.
 
 use crate::context::Context;
+use crate::fs::dir::Dir;
 use crate::fs::{Errno, place};
+use crate::path::RelPath;
 use crate::plan::Plan;
 use crate::problem::{Cause, Problem};
-use std::collections::HashSet;
-use std::os::fd::AsFd;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Writes every filesystem that this pass wrote to to its disk.
-///
-/// # Errors
-/// The first reason why one could not be written. Each has been told as a problem.
-pub fn sync(context: &Context<'_>, plan: &Plan) -> Result<(), Errno> {
-    let mut synced = HashSet::new();
-    let folders =
-        plan.changes.iter().map(|change| &change.pair).chain(plan.folders.iter().map(|folder| &folder.pair));
-    let folders = context.replica.1.iter().chain(folders.filter_map(|pair| pair.replica.as_ref()));
-    let mut all = Ok(());
-    context.interrupt.begin_disk_wait();
-    for folder in folders {
-        let device = folder.id().device;
-        if synced.contains(&device) {
-            continue;
+/// The filesystems that one pass writes to, by device number.
+#[derive(Debug, Default)]
+pub struct Disks(Mutex<BTreeMap<u64, Disk>>);
+
+#[derive(Debug)]
+struct Disk {
+    path: RelPath,
+    /// None where the filesystem could not be opened, and why.
+    folder: Result<Arc<OwnedFd>, Errno>,
+    /// The first reason why something written did not get to the disk, and whether it has been told.
+    failed: Option<(Errno, bool)>,
+}
+
+impl Disks {
+    /// Takes hold of every filesystem that the plan is going to write to, before it does.
+    pub fn new(context: &Context<'_>, plan: &Plan) -> Disks {
+        let disks = Disks::default();
+        let pairs = plan.changes.iter().map(|change| &change.pair);
+        let pairs = pairs.chain(plan.folders.iter().map(|folder| &folder.pair));
+        for folder in context.replica.1.iter().chain(pairs.filter_map(|pair| pair.replica.as_ref())) {
+            disks.hold(folder);
         }
-        let done = folder.open().and_then(|fd| place::sync_filesystem(fd.as_fd()));
+        disks
+    }
+
+    fn hold(&self, dir: &Arc<Dir>) {
+        let mut disks = self.lock();
+        let held = disks.get(&dir.id().device);
         // A folder that is gone says nothing of its filesystem: another one on it is tried.
-        if done != Err(Errno::NOENT) {
-            synced.insert(device);
-        }
-        if let Err(errno) = done
-            && errno != Errno::NOENT
-        {
-            all = all.and(Err(errno));
-            context.problem(&Problem {
-                path: folder.path(),
-                action: "write the replica to its disk",
-                cause: Cause::System(errno),
-                consequence: "what this pass copied may not survive a loss of power",
-                content_unreadable: false,
-            });
+        if held.is_none_or(|disk| disk.folder.is_err()) {
+            let disk = Disk { path: dir.path(), folder: dir.open(), failed: None };
+            disks.insert(dir.id().device, disk);
         }
     }
-    context.interrupt.end_disk_wait();
-    all
+
+    /// Writes one filesystem to its disk, and tells nothing yet.
+    ///
+    /// # Errors
+    /// Why something did not get there, now or earlier in this pass.
+    pub fn sync_one(&self, context: &Context<'_>, device: u64) -> Result<(), Errno> {
+        let folder = match self.lock().get(&device) {
+            Some(disk) => disk.folder.clone()?,
+            None => return Err(Errno::NOENT),
+        };
+        context.interrupt.begin_disk_wait();
+        let synced = place::sync_filesystem(folder.as_fd());
+        context.interrupt.end_disk_wait();
+        let mut disks = self.lock();
+        let Some(disk) = disks.get_mut(&device) else { return synced };
+        if let Err(errno) = synced {
+            disk.failed.get_or_insert((errno, false));
+        }
+        disk.failed.map_or(Ok(()), |(errno, _)| Err(errno))
+    }
+
+    /// Writes every filesystem of this pass to its disk. What fails is told as a problem, once for each.
+    ///
+    /// # Errors
+    /// The first reason why something did not get there, now or earlier in this pass.
+    pub fn sync(&self, context: &Context<'_>) -> Result<(), Errno> {
+        let devices: Vec<u64> = self.lock().keys().copied().collect();
+        let mut all = Ok(());
+        for device in devices {
+            match self.sync_one(context, device) {
+                // There is no folder any more on which something could have been written.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    all = all.and(Err(errno));
+                    self.tell(context, device, errno);
+                }
+            }
+        }
+        all
+    }
+
+    fn tell(&self, context: &Context<'_>, device: u64, errno: Errno) {
+        let path = {
+            let mut disks = self.lock();
+            let Some(disk) = disks.get_mut(&device) else { return };
+            if disk.failed.is_some_and(|(_, is_told)| is_told) {
+                return;
+            }
+            disk.failed = Some((errno, true));
+            disk.path.clone()
+        };
+        context.problem(&Problem {
+            path,
+            action: "write the replica to its disk",
+            cause: Cause::System(errno),
+            consequence: "what this pass copied may not survive a loss of power",
+            content_unreadable: false,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Disk>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

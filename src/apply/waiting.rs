@@ -56,23 +56,16 @@ impl Apply<'_> {
             let Some(folder) = &job.pair.replica else { continue };
             disks.entry(folder.id().device).or_default().push((job, ready));
         }
-        for files in disks.into_values() {
-            let is_written = !self.context.is_halted() && files.len() > FEW && self.sync(&files);
+        for (device, files) in disks {
+            // Where it fails each file is asked for itself, so that those that are on the disk are known from those that
+            // are not. That something else may not be there is told at the end, and keeps everything from being deleted.
+            let is_written = !self.context.is_halted()
+                && files.len() > FEW
+                && self.disks.sync_one(self.context, device).is_ok();
             for (job, ready) in files {
                 self.publish_one(&job, ready, is_written);
             }
         }
-    }
-
-    /// Writes the filesystem of these files to its disk. False when that failed: then each file is asked for itself, so
-    /// that those that are on the disk are known from those that are not.
-    fn sync(&self, files: &[(Job, Ready)]) -> bool {
-        // Any of their folders will do; some may be gone.
-        let mut opened = files.iter().filter_map(|(job, _)| job.pair.replica.as_ref()?.open().ok());
-        self.context.interrupt.begin_disk_wait();
-        let synced = opened.next().is_some_and(|folder| place::sync_filesystem(folder.as_fd()).is_ok());
-        self.context.interrupt.end_disk_wait();
-        synced
     }
 
     fn publish_one(&self, job: &Job, ready: Ready, is_written: bool) {

@@ -163,10 +163,9 @@ impl Survey<'_> {
         let comparison = if source.mtime == replica.mtime {
             compare(wanted)
         } else {
-            match compare(Digests::OfCopies) {
-                Comparison::Equal(_) if wanted == Digests::OfAll => compare(wanted),
-                compared => compared,
-            }
+            let compared = compare(Digests::OfCopies);
+            let is_equal = matches!(compared, Comparison::Equal(_));
+            if is_equal && wanted == Digests::OfAll { compare(wanted) } else { compared }
         };
         match comparison {
             Comparison::Equal(digest) => {

@@ -40,11 +40,20 @@ const EXT4_QUOTA: Image = Image {
 };
 
 /// Where a pass is stopped: after so many calls of a kind.
-const MOMENTS: [(&str, usize); 6] =
-    [("flistxattr", 3), ("mkdirat", 2), ("pwrite64", 3), ("renameat2", 1), ("renameat2", 5), ("unlinkat", 2)];
+const MOMENTS: [(&str, usize); 8] = [
+    ("flistxattr", 3),
+    ("mkdirat", 2),
+    ("pwrite64", 3),
+    ("renameat2", 1),
+    ("renameat2", 5),
+    ("syncfs", 1),
+    ("syncfs", 2),
+    ("unlinkat", 2),
+];
 
-/// After that there is nothing left to do.
-const LAST_SYNC: (&str, usize) = ("syncfs", 2);
+/// Replaced files are written to the disk, then everything before the first deletion, then everything in the end. After
+/// that there is nothing left to do.
+const LAST_SYNC: (&str, usize) = ("syncfs", 3);
 
 /// In the long form these are all, as far as a pass over a small tree makes so many.
 pub(crate) fn moments() -> Vec<(&'static str, usize)> {
@@ -67,8 +76,8 @@ pub(crate) fn moments() -> Vec<(&'static str, usize)> {
     }
     // A pass makes some 45 `openat` calls in one thread; of most others not even twenty.
     let nths = |call: &str| match call {
-        // The second one is the end of the pass.
-        "syncfs" => vec![1],
+        // The third one is the end of the pass.
+        "syncfs" => vec![1, 2],
         "openat" => (openat_before_a_pass() + 1..).step_by(2).take(25).collect::<Vec<_>>(),
         _ => (1..=20).collect(),
     };
@@ -119,7 +128,17 @@ pub(crate) fn run() {
     crate::lost_mounts::run(&cases, &memory);
     cases.run("a disk that is dead pass after pass", || stays_dead(&memory));
     cases.run("a replica that is read-only from the start", || read_only_from_the_start(&memory));
-    cases.run("an image whose own disk is full", || image_on_a_full_disk(&memory));
+    for (what, folder, replaced) in [
+        ("", "", 0),
+        (", one file replaced", "", 1),
+        (", files replaced together", "", 20),
+        (", files replaced together in a folder", "folder", 20),
+        (", files replaced in two batches", "folder", 1500),
+    ] {
+        cases.run(&format!("an image whose own disk is full{what}"), || {
+            image_on_a_full_disk(&memory, folder, replaced);
+        });
+    }
     for image in [&BTRFS, &EXT4_QUOTA] {
         cases.run(&format!("a quota on {}", image.name), || quota(&memory, image));
     }
@@ -325,19 +344,32 @@ fn read_only_from_the_start(memory: &Path) {
     assert_eq!((same.code, same.operations()), (Some(0), 0), "nothing to write: {:?}", same.told());
 }
 
+/// Files are replaced, which wait for the disk together, and a large new one finds no room there.
+///
 /// The filesystem believes that it has room; only when it writes to its disk does it learn that it has none.
-fn image_on_a_full_disk(memory: &Path) {
+fn image_on_a_full_disk(memory: &Path, folder: &str, replaced: usize) {
     let small = Place::below(memory);
     let _small = Mount::tmpfs(&small.path("small"), "size=16m");
     let mut bench = Bench::new(&small.path("small"), &EXT4);
     bench.place.source = small.source.clone();
     let mut dice = Dice(7);
-    let mut write = |bench: &Bench, size: usize| {
-        fs::write(bench.place.source.join("file"), dice.bytes(size)).expect("written");
+    let at = bench.place.source.join(folder);
+    fs::create_dir_all(&at).expect("created");
+    let mut write = |size: usize| {
+        for number in 0..replaced {
+            fs::write(at.join(format!("file {number}")), dice.bytes(1000)).expect("written");
+        }
+        fs::write(at.join("new"), dice.bytes(size)).expect("written");
     };
-    write(&bench, 1000);
+    write(1000);
+    fs::write(at.join("gone"), "goes").expect("written");
     assert_eq!(bench.place.pass(&[]).code, Some(0));
-    write(&bench, 30 * MIB);
+    if replaced > 0 {
+        // It had no older version that could be kept.
+        fs::remove_file(bench.place.replica.join(folder).join("new")).expect("removed");
+    }
+    write(30 * MIB);
+    fs::remove_file(at.join("gone")).expect("removed");
     let before = Before::of(&bench.place);
     let pass = bench.place.pass(&[]);
     assert_eq!(pass.code, Some(23), "what is not on the disk is not done: {:?}", pass.told());

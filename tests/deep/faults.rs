@@ -33,10 +33,21 @@ pub(crate) const ERRORS: [&str; 13] = [
     "EOPNOTSUPP",
 ];
 
-/// Calls that set who may do what. Where one of them fails once, trying again may mend it before anyone looks; so they
-/// also fail from one occurrence on until the end, and what they would have set must not be half there.
-const OF_RIGHTS: [&str; 8] =
-    ["fchown", "fchownat", "fchmod", "fchmodat", "fsetxattr", "lsetxattr", "fremovexattr", "lremovexattr"];
+/// Calls that set who may do what, and those that write to the disk. Where one of them fails once, trying again may mend
+/// it before anyone looks; so they also fail from one occurrence on until the end, and what they would have done must not
+/// be half there.
+const LASTING: [&str; 10] = [
+    "fchown",
+    "fchownat",
+    "fchmod",
+    "fchmodat",
+    "fsetxattr",
+    "lsetxattr",
+    "fremovexattr",
+    "lremovexattr",
+    "fdatasync",
+    "syncfs",
+];
 
 /// An answer that says that the filesystem has no such thing. When it is given always, it is true.
 const NOT_HELD: [&str; 2] = ["EPERM", "EOPNOTSUPP"];
@@ -85,7 +96,7 @@ pub(crate) fn run() {
             ERRORS.map(|error| Fault { scene, target: target.clone(), error }).into()
         });
         let lasting = sampled(&cases, scene, scratch.path(), |target| {
-            if !OF_RIGHTS.contains(&target.call.as_str()) {
+            if !LASTING.contains(&target.call.as_str()) {
                 return Vec::new();
             }
             let target = Target { lasts: true, ..target.clone() };
@@ -239,6 +250,10 @@ pub(crate) fn check_in(
         }
         code => panic!("exit {code:?} {}", context()),
     }
+    // Whatever else was written by then may be lost. Only an interrupted call is just made again.
+    if target.call == "syncfs" && error != "EINTR" {
+        assert_ne!(code, Some(0), "not all is on the disk, and it is called done {}", context());
+    }
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         before.check(place, code == Some(0));
         if let Some(folder) = unlisted(place, hit, error) {
@@ -267,9 +282,18 @@ fn unlisted(place: &Place, hit: &str, error: &str) -> Option<Vec<u8>> {
     if ["ENOENT", "ESTALE", "EINTR"].contains(&error) {
         return None;
     }
-    // "123 getdents64(7</a/source/folder>, ...": the folder is that of the descriptor.
-    let (_, rest) = hit.split_once("getdents64(")?;
+    // "123 getdents64(7</a/source/folder>, ...": the folder is that of the descriptor; in
+    // "123 openat(7</a/source>, "folder", O_RDONLY|O_DIRECTORY..." it is the one below.
+    let (call, rest) = hit.trim_start_matches(|digit: char| digit.is_ascii_digit()).trim().split_once('(')?;
     let path = rest.split_once('<')?.1.split('>').next()?;
-    let below = path.strip_prefix(place.source.to_str()?)?;
-    Some(below.trim_start_matches('/').as_bytes().to_vec())
+    let folder = path.strip_prefix(place.source.to_str()?)?.trim_start_matches('/');
+    match call {
+        "getdents64" => Some(folder.as_bytes().to_vec()),
+        "openat" if rest.contains("O_DIRECTORY") => {
+            let name = rest.split('"').nth(1)?;
+            let is_root = folder.is_empty();
+            Some(if is_root { name.to_owned() } else { format!("{folder}/{name}") }.into_bytes())
+        }
+        _ => None,
+    }
 }

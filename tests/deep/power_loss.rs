@@ -4,7 +4,7 @@
 //! The cuts come at random moments, in weathers that a disk may have: nothing of what was written has reached it, the
 //! journal has but the data has not, single files have, a part of everything has. disk.rs says why a copy is faithful.
 
-use crate::cases::{Cases, is_thorough, seed};
+use crate::cases::{Cases, is_thorough, leave_out, seed};
 use crate::disk::{Disk, FORMATS, Format, Shelf, is_faithful, is_of_one_moment};
 use crate::kit::{Pass, Place, Running, has, may_mount, skip, tell};
 use crate::support::{Tree, differences};
@@ -312,7 +312,7 @@ fn sync_some(replica: &Path, dice: &mut Dice) {
 /// What a killed pass left may not be on the disk. The next pass, which finds it all right, vouches for it all the same.
 fn killed_before_its_sync(shelf: &Shelf, format: Format) {
     if !has("strace") {
-        return skip("a pass that is killed before its sync", "strace is not installed");
+        leave_out("strace is not installed");
     }
     let place = &shelf.place;
     let disk = shelf.format(format, "killed").expect("a disk");
@@ -337,7 +337,7 @@ fn killed_before_its_sync(shelf: &Shelf, format: Format) {
 /// When what was copied cannot be written to the disk nothing is deleted, unless deletions may make the room for it.
 fn deletions_wait_for_the_disk(error: &str, deletes: bool) {
     if !has("strace") {
-        return skip("a sync that fails", "strace is not installed");
+        leave_out("strace is not installed");
     }
     let place = Place::new();
     fs::create_dir(&place.replica).expect("created");
