@@ -32,6 +32,9 @@ pub struct Context<'a> {
     pub last_device: Option<u64>,
     /// Which contents are digested.
     pub digests: Digests,
+    /// True when the disk of the replica lost something in the last pass: what the kernel still has in its cache says
+    /// nothing then, and contents are read from the disk.
+    pub asks_the_disk: bool,
     /// What is known of the replica's filesystems.
     pub filesystems: &'a Filesystems,
     /// The log file's path below the roots, where it lies in one of them.
@@ -82,6 +85,7 @@ impl<'a> Context<'a> {
             replica,
             last_device: None,
             digests: Digests::OfAll,
+            asks_the_disk: false,
             filesystems,
             protected,
             rights: crate::fs::rights(),

@@ -48,6 +48,8 @@ pub struct Mirror {
     locked: Option<(FileId, Arc<OwnedFd>)>,
     /// Whether something written may not be on the disk yet; also true for what an earlier process may have left.
     unsynced: bool,
+    /// Whether the disk failed to take something in the last pass.
+    disk_failed: bool,
     /// The device that held the source in the last pass that was done.
     last_device: Option<u64>,
     /// What is told when the first pass begins.
@@ -113,6 +115,7 @@ impl Mirror {
             protected: protected.map(|(_, path)| path),
             locked: None,
             unsynced: true,
+            disk_failed: false,
             last_device: None,
             first_notices,
         })
@@ -150,6 +153,7 @@ impl Mirror {
         );
         context.last_device = self.last_device;
         context.digests = self.options.digests;
+        context.asks_the_disk = self.disk_failed;
         let outcome = run(&context, &self.pool, purpose, &mut unsynced);
         let counts = context.counts();
         drop(context);
@@ -157,7 +161,10 @@ impl Mirror {
         let outcome = outcome?;
         match outcome {
             Outcome::ReplicaLost => self.locked = None,
-            Outcome::Done => self.last_device = Some(device),
+            Outcome::Done => {
+                self.last_device = Some(device);
+                self.disk_failed = unsynced;
+            }
             Outcome::Planned | Outcome::Held(_) | Outcome::Interrupted(_) => {}
         }
         Ok(PassReport {

@@ -773,3 +773,34 @@ fn a_name_that_is_taken_is_tried_again_after_the_deletions_and_is_a_problem_then
     assert!(scratch.replica.join("New Spelling").exists());
     scratch.converge();
 }
+
+#[test]
+fn a_name_whose_other_name_vanished_during_the_pass_is_replaced_all_the_same() {
+    let scratch = Scratch::new();
+    plant(&scratch.source, &["a"]);
+    link(&scratch.source.join("a"), &scratch.source.join("b")).unwrap();
+    for name in ["a", "b"] {
+        fs::write(scratch.replica.join(name), format!("old {name}")).unwrap();
+    }
+    let seen = between(&scratch, || fs::remove_file(scratch.source.join("a")).unwrap());
+    assert_eq!(seen.problems, []);
+    assert_eq!(fs::read(scratch.replica.join("b")).unwrap(), fs::read(scratch.source.join("b")).unwrap());
+    assert_eq!(temporaries(&scratch.replica), [""; 0]);
+    scratch.converge();
+}
+
+#[test]
+fn more_files_than_wait_for_the_disk_together_are_all_replaced() {
+    let scratch = Scratch::new();
+    for number in 0..1500 {
+        let name = format!("folder {}/file {number}", number % 7);
+        for (root, version) in [(&scratch.source, "new"), (&scratch.replica, "old")] {
+            fs::create_dir_all(root.join(&name).parent().unwrap()).unwrap();
+            // Some larger ones, so that both limits are met.
+            let size = if number % 20 == 0 { 1 << 20 } else { 100 };
+            fs::write(root.join(&name), format!("{version} {number} ").repeat(size / 10)).unwrap();
+        }
+    }
+    let passed = scratch.converge();
+    assert_eq!(passed.seen.done.iter().filter(|line| line.0 != Verb::Metadata).count(), 1500);
+}

@@ -199,8 +199,9 @@ fn copy_file(
     let base = Base::clone_into(context, at, copy, &before);
     let mut base = base.map_err(Failed::replica("write the replica file"))?;
     let mut attempt = 1;
-    let (digest, length, unstable) = loop {
+    let (digest, length, unstable, is_clone) = loop {
         let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
+        let is_clone = base.is_some();
         if base.take().is_some_and(|base| !base.still_holds()) {
             set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
             continue;
@@ -209,12 +210,12 @@ fn copy_file(
         // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
         let is_whole = length >= before.size || stat::has_false_sizes(source);
         if is_whole && after.is_unchanged_since(&before) {
-            break (digest, length, false);
+            break (digest, length, false, is_clone);
         }
         let grew = is_whole && after.size > before.size;
         if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
             // It only grew: what was copied is what the file was a moment ago.
-            break (digest, length, false);
+            break (digest, length, false, is_clone);
         }
         before = after;
         if attempt == ATTEMPTS && !is_whole {
@@ -222,7 +223,7 @@ fn copy_file(
             return Err(Failed::Because("read the whole source file", reason, true));
         }
         if attempt == ATTEMPTS {
-            break (digest, length, true);
+            break (digest, length, true, is_clone);
         }
         attempt += 1;
         set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
@@ -231,13 +232,19 @@ fn copy_file(
         let reason = Cause::Refused("it changes all the time while it is read");
         return Err(Failed::Because("copy the source file", reason, false));
     }
+    const SYNC: &str = "write the replica file to its disk";
+    if is_clone {
+        // Before it gets its mode: after a loss of power it may still have the old content, which may be a secret.
+        sync_content(copy).map_err(Failed::replica(SYNC))?;
+    }
     let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
     let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
     // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
     // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
-    let waits = at.expected.is_some() && sync == Sync::Later && before.size < LARGEST_TO_WAIT;
-    if at.expected.is_some() && !waits {
-        sync_content(copy).map_err(Failed::replica("write the replica file to its disk"))?;
+    let is_due = at.expected.is_some() && !is_clone;
+    let waits = is_due && sync == Sync::Later && before.size < LARGEST_TO_WAIT;
+    if is_due && !waits {
+        sync_content(copy).map_err(Failed::replica(SYNC))?;
     }
     let made = finished(set, Subject::Open(copy), digest, None, unstable)?;
     if made.entry.size != length {

@@ -47,9 +47,7 @@ impl Base {
         }
         let Some((file, seen)) = old_replica(context, at) else { return Ok(None) };
         let cloned = clone_content(file.as_fd(), copy);
-        if let Err(errno) = cloned
-            && (is_unsupported(errno) || errno == Errno::XDEV)
-        {
+        if cloned.is_err_and(is_unsupported) {
             at.filesystem.learn_no_clones();
         }
         let is_whole = cloned.is_ok() && stat::entry_of(copy).is_ok_and(|copy| copy.size == seen.size);

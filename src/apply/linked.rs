@@ -3,7 +3,6 @@
 use crate::apply::copy::Sync;
 use crate::apply::failed::Failed;
 use crate::apply::publish::{discard, publish};
-use crate::apply::waiting::sync_temporary;
 use crate::apply::{Apply, Job, Place, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::content::create_private;
@@ -97,7 +96,7 @@ impl Apply<'_> {
         if job.expected.is_some() && entry.kind == Kind::File {
             // The old version goes with the rename. Its successor may have been copied a moment ago, under a name that
             // was free, and not be on the disk yet.
-            if let Err(errno) = sync_temporary(folder.as_fd(), &temporary) {
+            if let Err(errno) = self.sync_temporary(replica, &temporary) {
                 discard(folder.as_fd(), &temporary);
                 return Err(Some(Failed::replica("write the replica file to its disk")(errno)));
             }
@@ -127,13 +126,15 @@ impl Apply<'_> {
         let jobs = std::mem::take(&mut *lock(&self.deferred));
         for job in jobs {
             if self.context.is_halted() {
-                return;
+                break;
             }
             if let Some(entry) = self.look(&job) {
                 self.touch(&job.pair);
                 self.make(&job, &entry);
             }
         }
+        // A name that has no other one any more is a file like any other, and waits like one.
+        self.publish_waiting();
     }
 }
 

@@ -24,14 +24,15 @@ use crate::apply::copy::{Made, Sync, make_temporary};
 use crate::apply::failed::Failed;
 use crate::apply::finish::make_writable;
 use crate::apply::folders::NewFolder;
-use crate::apply::publish::Destination;
+use crate::apply::publish::{Destination, discard};
+use crate::apply::refusal::NotSet;
 use crate::apply::remove::{Licence, Target, remove};
 use crate::apply::sync::Disks;
 use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
-use crate::fs::stat;
+use crate::fs::{is_full, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
@@ -192,6 +193,10 @@ impl Apply<'_> {
                 Action::Delete => {}
             }
         }
+        if rest.is_empty() {
+            // Who is still at work copies something large: nothing waits for that.
+            self.publish_waiting();
+        }
     }
 
     /// Makes one entry now, or, for a large file, in a task of its own. `holder` is the new folder that waits for it,
@@ -237,6 +242,7 @@ impl Apply<'_> {
             return;
         }
         self.context.interrupt.beat();
+        self.publish_overdue();
         if entry.kind == Kind::Folder {
             // It became a folder meanwhile: the next pass sees it.
             return;
@@ -273,6 +279,14 @@ impl Apply<'_> {
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
             let ready = make_temporary(self.context, at, entry, sync)?;
+            if let Some(NotSet { action, errno, .. }) = ready.made.not_set
+                && is_full(errno)
+                && !self.is_last_try.load(Ordering::Relaxed)
+            {
+                // There may be room once nothing waits any more, and after the deletions.
+                discard(replica.as_fd(), &ready.temporary);
+                return Err(Failed::replica(action)(errno));
+            }
             if ready.waits {
                 return Ok(Err(ready));
             }
@@ -336,16 +350,14 @@ impl Apply<'_> {
 
     /// Writes what was made to the disk before anything goes. What goes may be the old name of a file that was moved: a
     /// loss of power must not find that name gone and the new one without its bytes, which every filesystem that
-    /// writes data later than names allows. False when there is nothing to remove, or nothing may be: the disk failed.
-    /// A full one does not keep deletions from making room.
+    /// writes data later than names allows. False when there is nothing to remove, or nothing may be: the disk failed, or
+    /// was full after all when it came to writing. What had no room when it was copied is another thing: that was told
+    /// then, and deletions make room for it.
     fn may_remove(&self, has_removals: bool) -> bool {
         if self.context.is_halted() || (!has_removals && lock(&self.leftovers).is_empty()) {
             return false;
         }
-        match self.disks.sync(self.context) {
-            Ok(()) => true,
-            Err(errno) => crate::fs::is_full(errno),
-        }
+        self.disks.sync(self.context).is_ok()
     }
 
     /// Removes what the source no longer has: a chunk, after handing the rest on.

@@ -55,15 +55,13 @@ impl Disks {
     /// # Errors
     /// Why something did not get there, now or earlier in this pass.
     pub fn sync_one(&self, context: &Context<'_>, device: u64) -> Result<(), Errno> {
-        let folder = match self.lock().get(&device) {
-            Some(disk) => disk.folder.clone()?,
-            None => return Err(Errno::NOENT),
-        };
+        // One after the other: of two calls at once only one is told of an error.
+        let mut disks = self.lock();
+        let Some(disk) = disks.get_mut(&device) else { return Err(Errno::NOENT) };
+        let folder = disk.folder.clone()?;
         context.interrupt.begin_disk_wait();
         let synced = place::sync_filesystem(folder.as_fd());
         context.interrupt.end_disk_wait();
-        let mut disks = self.lock();
-        let Some(disk) = disks.get_mut(&device) else { return synced };
         if let Err(errno) = synced {
             disk.failed.get_or_insert((errno, false));
         }
@@ -78,13 +76,13 @@ impl Disks {
         let devices: Vec<u64> = self.lock().keys().copied().collect();
         let mut all = Ok(());
         for device in devices {
-            match self.sync_one(context, device) {
-                // There is no folder any more on which something could have been written.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => {
-                    all = all.and(Err(errno));
-                    self.tell(context, device, errno);
-                }
+            // No folder of this pass is there any more: nothing could have been written.
+            if self.lock().get(&device).is_some_and(|disk| matches!(disk.folder, Err(Errno::NOENT))) {
+                continue;
+            }
+            if let Err(errno) = self.sync_one(context, device) {
+                all = all.and(Err(errno));
+                self.tell(context, device, errno);
             }
         }
         all

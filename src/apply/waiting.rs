@@ -9,11 +9,14 @@ use crate::apply::copy::Ready;
 use crate::apply::failed::Failed;
 use crate::apply::publish::discard;
 use crate::apply::{Apply, Job, lock};
+use crate::fs::Errno;
 use crate::fs::content::sync_named;
-use crate::fs::{Errno, place};
+use crate::fs::dir::Dir;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// So many files, or bytes, are enough to be written together.
 const ENOUGH_FILES: usize = 1024;
@@ -22,11 +25,24 @@ const ENOUGH_BYTES: u64 = 64 << 20;
 /// So few are written one by one, since what else is waiting for the disk need not be theirs.
 const FEW: usize = 4;
 
+/// Longer than that nobody waits while others are copied: a pass may take hours.
+const LONG_ENOUGH: Duration = Duration::from_secs(2);
+
 /// What waits for its way to the disk.
 #[derive(Default)]
 pub(super) struct Waiting {
     files: Vec<(Job, Ready)>,
     bytes: u64,
+    /// Since when the first of them waits.
+    since: Option<Instant>,
+}
+
+impl Waiting {
+    fn is_enough(&self) -> bool {
+        self.files.len() >= ENOUGH_FILES
+            || self.bytes >= ENOUGH_BYTES
+            || self.since.is_some_and(|since| since.elapsed() >= LONG_ENOUGH)
+    }
 }
 
 impl Apply<'_> {
@@ -36,11 +52,22 @@ impl Apply<'_> {
             let mut waiting = lock(&self.waiting);
             waiting.bytes += ready.made.entry.size;
             waiting.files.push((job.clone(), ready));
-            let is_enough = waiting.files.len() >= ENOUGH_FILES || waiting.bytes >= ENOUGH_BYTES;
-            is_enough.then(|| std::mem::take(&mut *waiting))
+            waiting.since.get_or_insert_with(Instant::now);
+            waiting.is_enough().then(|| std::mem::take(&mut *waiting))
         };
         if let Some(enough) = enough {
             self.publish(enough);
+        }
+    }
+
+    /// Publishes what waits if the first of it has waited long enough.
+    pub(super) fn publish_overdue(&self) {
+        let overdue = {
+            let mut waiting = lock(&self.waiting);
+            waiting.is_enough().then(|| std::mem::take(&mut *waiting))
+        };
+        if let Some(overdue) = overdue {
+            self.publish(overdue);
         }
     }
 
@@ -78,7 +105,7 @@ impl Apply<'_> {
             } else if is_written {
                 None
             } else {
-                let synced = sync_temporary(folder, &ready.temporary);
+                let synced = self.sync_temporary(replica, &ready.temporary);
                 synced.err().map(Failed::replica("write the replica file to its disk"))
             };
             if let Some(failed) = failed {
@@ -94,15 +121,15 @@ impl Apply<'_> {
             Err(failed) => self.failed(job, failed),
         }
     }
-}
 
-/// Writes a finished temporary to the disk. What may not be opened is written together with everything else.
-///
-/// # Errors
-/// As `open(2)`, `fdatasync(2)` and `syncfs(2)`.
-pub(super) fn sync_temporary(folder: BorrowedFd<'_>, temporary: &CStr) -> Result<(), Errno> {
-    match sync_named(folder, temporary) {
-        Err(Errno::ACCESS | Errno::PERM) => place::sync_filesystem(folder),
-        synced => synced,
+    /// Writes a finished temporary to the disk. What may not be opened is written together with everything else.
+    ///
+    /// # Errors
+    /// As `open(2)`, `fdatasync(2)` and [`Disks::sync_one`](crate::apply::sync::Disks::sync_one).
+    pub(super) fn sync_temporary(&self, folder: &Arc<Dir>, temporary: &CStr) -> Result<(), Errno> {
+        match sync_named(folder.open()?.as_fd(), temporary) {
+            Err(Errno::ACCESS | Errno::PERM) => self.disks.sync_one(self.context, folder.id().device),
+            synced => synced,
+        }
     }
 }

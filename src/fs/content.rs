@@ -1,6 +1,6 @@
 //! The bytes of regular files: opening, reading, writing, holes.
 
-use crate::fs::{confirmed, is_unsupported};
+use crate::fs::{confirmed, insist, is_unsupported};
 use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::cell::RefCell;
@@ -66,12 +66,21 @@ pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), 
     Ok(())
 }
 
+/// Lets the kernel forget what it has cached of a file, as far as that is on the disk or will never get there; the next
+/// reader asks the disk.
+pub fn forget_cached(file: BorrowedFd<'_>) {
+    // Advice: where it is not taken, the cache is read as ever.
+    match rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed) {
+        Ok(()) | Err(_) => {}
+    }
+}
+
 /// Makes an empty file share the content of another one, on filesystems that can.
 ///
 /// # Errors
 /// As `ioctl_ficlone(2)`: `EOPNOTSUPP` or `ENOTTY` where the filesystem cannot, `EINVAL` for these two files.
 pub fn clone_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
-    rustix::fs::ioctl_ficlone(to, from)
+    insist(|| rustix::fs::ioctl_ficlone(to, from))
 }
 
 /// Writes the content of a file to its disk.

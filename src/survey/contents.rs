@@ -4,7 +4,7 @@ use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Differences, MetadataComparison, compare_metadata};
 use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
-use crate::fs::content::open_to_read;
+use crate::fs::content::{forget_cached, open_to_read};
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, is_unsupported, place};
 use crate::monitor::{Event, Feature};
@@ -154,6 +154,9 @@ impl Survey<'_> {
             Err(errno) => return self.unreadable_replica(pair, errno),
         };
         let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
+        if self.context.asks_the_disk {
+            forget_cached(replica_file);
+        }
         let sparse = source.may_have_holes();
         let sizes = (source.size, source.blocks.saturating_mul(512));
         let compare =

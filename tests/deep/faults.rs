@@ -100,7 +100,11 @@ pub(crate) fn run() {
                 return Vec::new();
             }
             let target = Target { lasts: true, ..target.clone() };
-            let errors = ERRORS.into_iter().filter(|error| !NOT_HELD.contains(error));
+            // A call that is interrupted for ever is made for ever.
+            let is_made_again = ["fdatasync", "syncfs"].contains(&target.call.as_str());
+            let errors = ERRORS
+                .into_iter()
+                .filter(|error| !(NOT_HELD.contains(error) || is_made_again && *error == "EINTR"));
             errors.map(|error| Fault { scene, target: target.clone(), error }).collect()
         });
         let all = all.into_iter().chain(lasting);
