@@ -13,6 +13,11 @@ use crate::table::Row;
 use crate::work::Work;
 use std::fs;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// How long the replicas rest before the edit of a large file.
+const REST: Duration = Duration::from_millis(2500);
 
 /// One tree, one filesystem, and all contenders.
 pub(crate) struct Stage<'a> {
@@ -113,6 +118,8 @@ impl Stage<'_> {
     /// Edits the source for everybody.
     fn edit(&self, work: Work, number: u64) {
         if work == Work::Edit {
+            // As between two passes: what was written within the last two seconds is not cloned.
+            sleep(REST);
             edits::large(self.source, number);
         } else {
             edits::many(self.source, number);
