@@ -106,6 +106,16 @@ pub(crate) fn long_stage(place: &Place) {
     }
 }
 
+/// More small files, all of them changed, than wait for the disk together.
+fn crowd(place: &Place) {
+    for (version, root) in [("new", &place.source), ("old", &place.replica)] {
+        fs::create_dir(root.join("crowd")).expect("created");
+        for number in 0..1300 {
+            fs::write(root.join(format!("crowd/{number}")), format!("{version} {number}")).expect("written");
+        }
+    }
+}
+
 fn length_of_a_pass(scratch: &Path) -> Duration {
     let place = Place::below(scratch);
     long_stage(&place);
@@ -117,6 +127,9 @@ fn length_of_a_pass(scratch: &Path) -> Duration {
 fn at_a_moment(moment: usize, length: Duration, scratch: &Path, cases: &Cases) {
     let place = Place::below(scratch);
     long_stage(&place);
+    if moment % 4 == 3 {
+        crowd(&place);
+    }
     let before = Before::of(&place);
     let mut dice = Dice(seed().wrapping_mul(1_000_003) + moment as u64);
     // Several deaths, one after the other, before a pass may end: what one leaves, the next must cope with.
