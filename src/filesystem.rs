@@ -283,6 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn what_a_filesystem_shares_and_syncs_is_known_by_its_type() {
+        for (magic, syncs, clones) in [
+            (0xef53, true, false),
+            (0x5846_5342, true, true),
+            (0x9123_683e, true, true),
+            (0xf2f5_2010, true, false),
+            (0x0102_1994, true, false),
+            // FUSE, NFS, vfat: nothing is known.
+            (0x6573_5546, false, false),
+            (0x6969, false, false),
+            (0x4d44, false, false),
+        ] {
+            let filesystem = Filesystem::of_type(magic);
+            assert_eq!((filesystem.syncs_as_a_whole(), filesystem.clones()), (syncs, clones), "{magic:x}");
+            filesystem.learn_no_clones();
+            assert!(!filesystem.clones(), "{magic:x}");
+        }
+    }
+
+    #[test]
     fn the_step_of_times_is_learned_from_one_example() {
         let cases = [
             (at(1_000_001, 123_456_789), at(1_000_001, 123_456_700)),
