@@ -139,7 +139,8 @@ fn calls_per_file() {
         more.entry(kind).and_modify(|all| *all = all.saturating_sub(count));
     }
     let syncs = more.get("fdatasync").copied().unwrap_or(0);
-    assert!(memory.is_none() || syncs == 0, "{syncs} fdatasync for {changed} files");
+    // Where only a few are left over at the end, each is written for itself.
+    assert!(memory.is_none() || syncs < 10, "{syncs} fdatasync for {changed} files");
     check("changed", &more, changed, CHANGED);
 }
 
