@@ -76,6 +76,7 @@ mod tests {
         assert_eq!(mode(0o640, 0o640, true), 0o640);
         assert_eq!(mode(0o660, 0o640, false), 0o640);
         assert_eq!(mode(0o640, 0o664, true), 0o640);
+        assert_eq!(mode(0o644, 0o644, false), 0o644);
     }
 
     #[test]
