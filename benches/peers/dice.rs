@@ -1,25 +1,12 @@
-//! Numbers that look random and are the same every time (splitmix64).
+//! What the benchmark draws with the dice of the tests.
 
-pub(crate) struct Dice(u64);
+pub(crate) use crate::shared_dice::Dice;
 
 impl Dice {
     /// Two numbers name a sequence: what it is for, and which one of its kind.
     pub(crate) fn new(purpose: u64, number: u64) -> Dice {
         let mut dice = Dice(purpose ^ 0x6669_6c65_2d73_796e);
         Dice(dice.roll() ^ number.wrapping_mul(0xd134_2543_de82_ef95))
-    }
-
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `limit`, which is not 0.
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.roll() % limit as u64).expect("below a usize")
     }
 
     /// Bytes that no filesystem and no program can make smaller.

@@ -29,11 +29,17 @@ mod table;
 mod work;
 mod workload;
 
+#[path = "../../tests/support/namespaces.rs"]
+mod namespaces;
+#[path = "../../tests/support/dice.rs"]
+mod shared_dice;
+
 use arguments::Arguments;
 use clap::Parser;
+use namespaces::in_namespaces;
 use std::env::{args_os, current_exe, var_os};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -74,7 +80,7 @@ fn keep_scratch(arguments: &Arguments) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut inner = inner_process();
+    let mut inner = in_namespaces(&current_exe().expect("this program"), MAY_MOUNT);
     inner.args(args_os().skip(1)).env(SCRATCH, scratch.path());
     let mut inner = inner.spawn().expect("the benchmark starts");
     let status = loop {
@@ -95,24 +101,4 @@ fn keep_scratch(arguments: &Arguments) -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
-}
-
-/// This program, in namespaces of its own where the machine allows that.
-fn inner_process() -> Command {
-    const NAMESPACES: [&str; 7] =
-        ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let this = current_exe().expect("this program");
-    let has_namespaces = rustix::process::geteuid().is_root()
-        && Command::new("unshare")
-            .args(NAMESPACES)
-            .args(["sh", "-c", "mount -t tmpfs none /mnt"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-    if !has_namespaces {
-        return Command::new(this);
-    }
-    let mut unshare = Command::new("unshare");
-    unshare.args(NAMESPACES).arg(this).env(MAY_MOUNT, "1");
-    unshare
 }

@@ -11,6 +11,7 @@ pub mod failed;
 pub mod finish;
 mod folders;
 mod linked;
+mod make;
 mod metadata;
 mod old_owner;
 mod problems;
@@ -20,27 +21,21 @@ pub mod remove;
 pub mod sync;
 mod waiting;
 
-use crate::apply::copy::{Made, Sync, make_temporary};
-use crate::apply::failed::Failed;
 use crate::apply::finish::make_writable;
-use crate::apply::folders::NewFolder;
-use crate::apply::publish::{Destination, discard};
-use crate::apply::refusal::NotSet;
+use crate::apply::publish::Destination;
 use crate::apply::remove::{Licence, Target, remove};
 use crate::apply::sync::Disks;
 use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
-use crate::entry::{Entry, FileId, Kind};
+use crate::entry::FileId;
 use crate::fs::dir::Dir;
-use crate::fs::{is_full, stat};
-use crate::monitor::{Feature, Operation, Verb};
+use crate::monitor::Verb;
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
-use crate::problem::{Cause, Side};
 use rayon::{Scope, ThreadPool};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -199,155 +194,6 @@ impl Apply<'_> {
         }
     }
 
-    /// Makes one entry now, or, for a large file, in a task of its own. `holder` is the new folder that waits for it,
-    /// already held once for this job.
-    fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
-        let Some(entry) = self.look(&job) else { return self.release(holder) };
-        match entry.kind {
-            Kind::Folder if self.context.is_other_root(Side::Source, &entry) => {
-                let reason = Cause::Refused("it is the replica itself, through a mount");
-                self.problem(&job.path(), "mirror this folder", reason, "it is left out; unmount it");
-                self.release(holder);
-            }
-            Kind::Folder => {
-                self.make_folder(scope, &job, holder.clone());
-                self.release(holder);
-            }
-            Kind::File if entry.size >= LARGE => scope.spawn(move |_| {
-                self.make(&job, &entry);
-                self.release(holder);
-            }),
-            Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => {
-                self.make(&job, &entry);
-                self.release(holder);
-            }
-        }
-    }
-
-    /// The source's entry as it is now; none when there is nothing to do.
-    fn look(&self, job: &Job) -> Option<Entry> {
-        let dir = job.pair.source.as_ref()?;
-        match dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)) {
-            Ok(entry) => Some(entry),
-            Err(errno) => {
-                self.failed(job, Failed::source("look at it in the source")(errno));
-                None
-            }
-        }
-    }
-
-    /// Makes one entry that is not a folder.
-    fn make(&self, job: &Job, entry: &Entry) {
-        if self.context.is_halted() {
-            return;
-        }
-        self.context.interrupt.beat();
-        self.publish_overdue();
-        if entry.kind == Kind::Folder {
-            // It became a folder meanwhile: the next pass sees it.
-            return;
-        }
-        if entry.kind == Kind::Socket {
-            return self.context.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
-        }
-        let feature = match entry.kind {
-            Kind::Symlink => Some(Feature::Symlinks),
-            Kind::Fifo => Some(Feature::Fifos),
-            Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
-            Kind::File | Kind::Folder | Kind::Socket => None,
-        };
-        if let Some(feature) = feature.filter(|feature| !job.pair.filesystem.holds(*feature)) {
-            self.context.not_held(feature);
-            return self.context.left_out();
-        }
-        if entry.links > 1 && job.pair.filesystem.holds(Feature::HardLinks) {
-            self.make_linked(job, entry);
-        } else if entry.links > 1 && job.content_is_right {
-            // Learned since the plan was made: linking is impossible here, and its own content is right.
-            self.set_metadata(job, "");
-        } else {
-            let is_last_try = self.is_last_try.load(Ordering::Relaxed);
-            self.make_alone(job, entry, if is_last_try { Sync::Now } else { Sync::Later });
-        }
-    }
-
-    /// Makes an entry by copying it. Returns where it is then; none also when it still waits for its way to the disk.
-    fn make_alone(&self, job: &Job, entry: &Entry, sync: Sync) -> Option<Place> {
-        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return None };
-        // Where one call does not write a whole filesystem, each file is written by its own.
-        let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
-        let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
-            let at = job.destination(source.as_fd(), replica.as_fd());
-            let ready = make_temporary(self.context, at, entry, sync)?;
-            if let Some(NotSet { action, errno, .. }) = ready.made.not_set
-                && is_full(errno)
-                && !self.is_last_try.load(Ordering::Relaxed)
-            {
-                // There may be room once nothing waits any more, and after the deletions.
-                discard(replica.as_fd(), &ready.temporary);
-                return Err(Failed::replica(action)(errno));
-            }
-            if ready.waits {
-                return Ok(Err(ready));
-            }
-            ready.publish(at).map(Ok)
-        });
-        match made {
-            Ok(Ok(made)) => {
-                let place = Place { folder: Arc::clone(replica), name: job.name.clone(), id: made.entry.id };
-                self.made(job, made);
-                Some(place)
-            }
-            Ok(Err(ready)) => {
-                self.wait(job, ready);
-                None
-            }
-            Err(failed) => {
-                self.failed(job, failed);
-                None
-            }
-        }
-    }
-
-    fn open(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
-        let source = source.open().map_err(Failed::source("open the source folder"))?;
-        let replica = replica.open().map_err(Failed::replica("open the replica folder"))?;
-        Ok((source, replica))
-    }
-
-    fn open_for_temporaries(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
-        let opened = self.open(source, replica)?;
-        replica.open_for_temporaries().map_err(Failed::replica("make a temporary in the replica"))?;
-        Ok(opened)
-    }
-
-    /// Tells what was made.
-    fn made(&self, job: &Job, made: Made) {
-        let path = job.path();
-        let linked_verb = if job.verb == Verb::Link { Verb::Update } else { job.verb };
-        let reason = if made.unstable { "unstable: it changed while it was read" } else { job.reason };
-        self.context.done(Operation {
-            size: (made.entry.kind == Kind::File).then_some(made.entry.size),
-            digest: made.digest,
-            replica_unreadable: job.replica_unreadable,
-            target: made.target.as_deref().map(CStr::to_bytes),
-            reason,
-            ..Operation::new(linked_verb, &path, made.entry.kind)
-        });
-        if made.unstable {
-            self.problem(
-                &path,
-                "copy the source file at rest",
-                Cause::Refused("it changes all the time while it is read"),
-                "its last copy is kept, which may mix two moments",
-            );
-        }
-        self.not_set(&job.pair, Some(&job.name), made.not_set);
-        if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
-            lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
-        }
-    }
-
     /// Writes what was made to the disk before anything goes. What goes may be the old name of a file that was moved: a
     /// loss of power must not find that name gone and the new one without its bytes, which every filesystem that
     /// writes data later than names allows. False when there is nothing to remove, or nothing may be: the disk failed, or
@@ -411,6 +257,3 @@ impl Apply<'_> {
         }
     }
 }
-
-/// The open folders of a pair.
-type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);

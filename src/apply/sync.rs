@@ -22,7 +22,7 @@ pub struct Disks(Mutex<BTreeMap<u64, Disk>>);
 #[derive(Debug)]
 struct Disk {
     path: RelPath,
-    /// None where the filesystem could not be opened, and why.
+    /// Held open from the start of the pass; or why it could not be opened.
     folder: Result<Arc<OwnedFd>, Errno>,
     /// The first reason why something written did not get to the disk, and whether it has been told.
     failed: Option<(Errno, bool)>,

@@ -210,6 +210,11 @@ impl Reach {
                 .collect();
             assert!(too_few.is_empty(), "more than half missed: {too_few:?}");
         });
+        cases.run("nine of ten calls that were aimed at were hit", || {
+            let hit: usize = reach.values().map(|(hit, _)| hit).sum();
+            let missed: usize = reach.values().map(|(_, missed)| missed).sum();
+            assert!(hit >= 9 * missed, "{hit} were hit and {missed} were not");
+        });
     }
 }
 

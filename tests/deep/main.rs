@@ -48,19 +48,23 @@ mod tree;
 mod verdict;
 mod versions;
 
+#[path = "../support/dice.rs"]
+mod dice;
 #[path = "../support/edits.rs"]
 mod edits;
+#[path = "../support/namespaces.rs"]
+mod namespaces;
 #[path = "../support/story.rs"]
 mod story;
 #[path = "../support/mod.rs"]
 mod support;
 
 use cases::{ONLY, SEED, TALLY};
-use kit::is_root;
+use namespaces::in_namespaces;
 use std::env::{args, current_exe, var_os};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 /// Set for the process of one suite: whether it may mount.
@@ -189,23 +193,7 @@ fn words(arguments: &[String]) -> Result<Words, String> {
 
 /// The process of one suite; in namespaces of its own where the machine allows that.
 fn process_of(suite: &str) -> Command {
-    const NAMESPACES: [&str; 7] =
-        ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"];
-    let this = current_exe().expect("this program");
-    let has_namespaces = is_root()
-        && Command::new("unshare")
-            .args(NAMESPACES)
-            .args(["sh", "-c", "mount -t tmpfs none /mnt"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-    let mut command = if has_namespaces {
-        let mut unshare = Command::new("unshare");
-        unshare.args(NAMESPACES).arg(this).env(MAY_MOUNT, "1");
-        unshare
-    } else {
-        Command::new(this)
-    };
+    let mut command = in_namespaces(&current_exe().expect("this program"), MAY_MOUNT);
     command.args(["--suite", suite]);
     command
 }
