@@ -19,6 +19,7 @@ use file_sync::report::{Hold, Outcome};
 use file_sync::survey::survey;
 use rayon::ThreadPoolBuilder;
 use rustix::fs::FileType;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::Path;
@@ -598,10 +599,39 @@ fn scribble(file: &fs::File, turn: usize) {
 }
 
 /// What came of a pass during which a file really never held still. On a busy machine the thread that writes to it may
-/// have to wait for longer than a pass takes; then the file did hold still, and it is tried again.
-fn restless<T>(mut pass: impl FnMut() -> (T, Seen)) -> (T, Seen) {
-    let mut tries = (0..100).map(|_| pass());
-    tries.find(|(_, seen)| !seen.problems.is_empty()).unwrap()
+/// have to wait for longer than a pass takes; then the file did hold still, what was copied is what it was at a moment,
+/// and it is tried again.
+fn restless<T>(scratch: impl Fn(&T) -> &Scratch, mut pass: impl FnMut() -> (T, Seen)) -> (T, Seen) {
+    for _ in 0..100 {
+        let (state, seen) = pass();
+        if !seen.problems.is_empty() {
+            return (state, seen);
+        }
+        let copied = fs::read(scratch(&state).replica.join("database")).unwrap();
+        assert!(was_scribbled(&copied), "of no moment, and no problem");
+    }
+    panic!("it held still during each of a hundred passes");
+}
+
+/// Whether four quarters are those of four turns in a row. One of them, which was just being written, may be of two turns.
+fn was_scribbled(content: &[u8]) -> bool {
+    let quarters: Vec<BTreeSet<u8>> =
+        content.chunks(BUSY / 4).map(|quarter| quarter.iter().copied().collect()).collect();
+    // The turn that a quarter shows after `turn`: the last one that wrote to it; before the first one it is dots.
+    let shown = |turn: usize, quarter: usize| {
+        let back = (turn + 4 - quarter) % 4;
+        if back > turn { b'.' } else { b'a' + ((turn - back) % 20) as u8 }
+    };
+    content.len() == BUSY
+        && (0..60).any(|turn| {
+            let next = turn + 1;
+            (0..4).all(|quarter| {
+                let old = shown(turn, quarter);
+                let new = if next % 4 == quarter { b'a' + (next % 20) as u8 } else { old };
+                !quarters[quarter].is_empty()
+                    && quarters[quarter].iter().all(|byte| [old, new].contains(byte))
+            })
+        })
 }
 
 #[test]
@@ -629,10 +659,21 @@ fn a_file_that_never_holds_still_keeps_its_old_replica_and_is_a_problem() {
     fs::write(&path, vec![b'.'; BUSY]).unwrap();
     scratch.converge();
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-    let (old, seen) = restless(|| {
-        let old = Tree::of(&scratch.replica).stamped();
-        (old, pass_beside(&mut scratch.mirror(2), |turn| scribble(&file, turn)))
-    });
+    let mut turns = 0;
+    let ((_, old), seen) = restless(
+        |(scratch, _): &(&Scratch, _)| scratch,
+        || {
+            let old = Tree::of(&scratch.replica).stamped();
+            // The turns go on where those of the last try have ended.
+            let (start, last) = (turns, AtomicUsize::new(turns));
+            let seen = pass_beside(&mut scratch.mirror(2), |turn| {
+                scribble(&file, start + turn);
+                last.store(start + turn, Ordering::SeqCst);
+            });
+            turns = last.into_inner() + 1;
+            ((&scratch, old), seen)
+        },
+    );
     assert_eq!(seen.problems.len(), 1, "{:?}", seen.problems);
     assert_eq!(seen.problems[0].0, "database");
     assert_eq!(old.get("database"), Tree::of(&scratch.replica).stamped().get("database"));
@@ -642,14 +683,17 @@ fn a_file_that_never_holds_still_keeps_its_old_replica_and_is_a_problem() {
 
 #[test]
 fn a_file_that_never_holds_still_and_has_no_replica_yet_is_published_and_is_a_problem() {
-    let (scratch, seen) = restless(|| {
-        let scratch = Scratch::new();
-        let path = scratch.source.join("database");
-        fs::write(&path, vec![b'.'; BUSY]).unwrap();
-        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-        let seen = pass_beside(&mut scratch.mirror(2), |turn| scribble(&file, turn));
-        (scratch, seen)
-    });
+    let (scratch, seen) = restless(
+        |scratch| scratch,
+        || {
+            let scratch = Scratch::new();
+            let path = scratch.source.join("database");
+            fs::write(&path, vec![b'.'; BUSY]).unwrap();
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            let seen = pass_beside(&mut scratch.mirror(2), |turn| scribble(&file, turn));
+            (scratch, seen)
+        },
+    );
     assert_eq!(seen.problems.len(), 1, "{:?}", seen.problems);
     assert!(
         seen.done.iter().any(|line| line.1 == "database" && line.2.contains("unstable")),
@@ -803,4 +847,20 @@ fn more_files_than_wait_for_the_disk_together_are_all_replaced() {
     }
     let passed = scratch.converge();
     assert_eq!(passed.seen.done.iter().filter(|line| line.0 != Verb::Metadata).count(), 1500);
+}
+
+#[test]
+fn small_files_do_not_wait_for_large_ones() {
+    let scratch = Scratch::new();
+    fs::write(scratch.source.join("a large one"), vec![7; 8 << 20]).unwrap();
+    for number in 0..20 {
+        let name = format!("small {number}");
+        fs::write(scratch.source.join(&name), "new").unwrap();
+        fs::write(scratch.replica.join(&name), "old, and longer").unwrap();
+    }
+    // One worker: what comes first does not depend on the moment.
+    let passed = pass(&mut scratch.mirror(1));
+    let place = |name: &str| passed.seen.done.iter().position(|line| line.1 == name).unwrap();
+    assert!((0..20).all(|number| place(&format!("small {number}")) < place("a large one")));
+    scratch.assert_equal();
 }

@@ -355,6 +355,8 @@ fn image_on_a_full_disk(memory: &Path, folder: &str, replaced: usize) {
     let _small = Mount::tmpfs(&small.path("small"), "size=16m");
     let mut bench = Bench::new(&small.path("small"), &EXT4);
     bench.place.source = small.source.clone();
+    // Not on the disk that is full: what is told would be lost as well.
+    bench.place.log = small.log.clone();
     let mut dice = Dice(7);
     let at = bench.place.source.join(folder);
     fs::create_dir_all(&at).expect("created");
@@ -390,6 +392,8 @@ fn lost_and_found(memory: &Path) {
     let _small = Mount::tmpfs(&small.path("small"), "size=16m");
     let mut bench = Bench::new(&small.path("small"), &EXT4);
     bench.place.source = small.source.clone();
+    // Not on the disk that is full: what is told would be lost as well.
+    bench.place.log = small.log.clone();
     let place = &bench.place;
     let running = Running(place.file_sync(&["--interval", "1h"]).spawn().expect("it starts"));
     let pid = Pid::from_raw(i32::try_from(running.0.id()).expect("a process id")).expect("a process id");
