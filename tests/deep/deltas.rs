@@ -14,6 +14,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -72,6 +73,7 @@ fn on(cases: &Cases, name: &str, at: &Path) {
     if !has("strace") {
         return skip("faults, kills and races of clones", "strace is not installed");
     }
+    cases.run(&format!("{name}: a clone that is none, though the filesystem says so"), || claimed(at));
     races(cases, name, at);
     let recorded = Place::below(at);
     stage(&recorded);
@@ -208,6 +210,21 @@ fn too_young(at: &Path) {
     let pass = place.pass(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     assert_eq!(pass.count("bytes_written"), (2 * MIB + MIB / 2 + 100) as u64);
+    assert_same("copied whole", &Tree::of(&place.source), &Tree::of(&place.replica));
+}
+
+/// The call returns as if it had cloned, and the temporary is empty: everything is copied.
+fn claimed(at: &Path) {
+    let place = Place::below(at);
+    stage(&place);
+    sleep(REST);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "trace=ioctl", "-e", "inject=ioctl:retval=0", "-o"]);
+    strace.arg(place.path("trace"));
+    let pass = place.run(place.file_sync_under(strace, &["--once"]));
+    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    assert!(trace.contains("FICLONE"), "no clone was tried: {trace}");
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     assert_same("copied whole", &Tree::of(&place.source), &Tree::of(&place.replica));
 }
 

@@ -33,10 +33,10 @@ pub(crate) const ERRORS: [&str; 13] = [
     "EOPNOTSUPP",
 ];
 
-/// Calls that set who may do what, and those that write to the disk. Where one of them fails once, trying again may mend
+/// Calls that set who may do what, those that write to the disk, and the one that lists folders. Where one of them fails once, trying again may mend
 /// it before anyone looks; so they also fail from one occurrence on until the end, and what they would have done must not
 /// be half there.
-const LASTING: [&str; 10] = [
+const LASTING: [&str; 11] = [
     "fchown",
     "fchownat",
     "fchmod",
@@ -47,6 +47,7 @@ const LASTING: [&str; 10] = [
     "lremovexattr",
     "fdatasync",
     "syncfs",
+    "getdents64",
 ];
 
 /// An answer that says that the filesystem has no such thing. When it is given always, it is true.
@@ -265,7 +266,7 @@ pub(crate) fn check_in(
     }
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         before.check(place, code == Some(0));
-        if let Some(folder) = unlisted(place, hit, error) {
+        if let Some(folder) = unlisted(place, target, hit, error) {
             let gone = before.extras_gone(place, &folder);
             assert!(
                 gone.is_empty(),
@@ -287,8 +288,8 @@ pub(crate) fn check_in(
 
 /// The folder of the source, relative to it, that this hit has kept from being listed; none for all other hits. Of the
 /// errors those are left out after which the program asks a second time, and then gets an answer.
-fn unlisted(place: &Place, hit: &str, error: &str) -> Option<Vec<u8>> {
-    if ["ENOENT", "ESTALE", "EINTR"].contains(&error) {
+fn unlisted(place: &Place, target: &Target, hit: &str, error: &str) -> Option<Vec<u8>> {
+    if !target.lasts && ["ENOENT", "ESTALE", "EINTR"].contains(&error) {
         return None;
     }
     // "123 getdents64(7</a/source/folder>, ...": the folder is that of the descriptor; in
