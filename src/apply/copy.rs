@@ -65,7 +65,8 @@ pub struct Ready {
     pub waits: bool,
 }
 
-/// Makes the entry that the source has under the name, whatever its kind, as a temporary; folders are made elsewhere.
+/// Makes the entry that the source has under the name, whatever its kind, under the name `temporary`; folders are made
+/// elsewhere. Only where nobody sees it yet, in a folder that is private, may that be the name that it keeps.
 ///
 /// # Errors
 /// See [`Failed`]; nothing is left behind.
@@ -73,9 +74,9 @@ pub fn make_temporary(
     context: &Context<'_>,
     at: Destination<'_>,
     source: &Entry,
+    temporary: CString,
     sync: Sync,
 ) -> Result<Ready, Failed> {
-    let temporary = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
     let made = match source.kind {
         Kind::File => copy_file(context, at, source, &temporary, sync),
         Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
@@ -85,6 +86,8 @@ pub fn make_temporary(
     };
     match made {
         Ok((made, waits)) => Ok(Ready { made, temporary, waits }),
+        // What has the name is something else.
+        Err(Failed::Taken) => Err(Failed::Taken),
         Err(failed) => {
             discard(at.replica, &temporary);
             Err(failed)
@@ -117,6 +120,9 @@ fn make_special(
         Kind::File | Kind::Folder | Kind::Socket => return Err(Failed::Vanished),
     };
     if let Err(errno) = made {
+        if errno == Errno::EXIST {
+            return Err(Failed::Taken);
+        }
         let feature = match source.kind {
             Kind::Symlink => Feature::Symlinks,
             Kind::Fifo => Feature::Fifos,
@@ -184,8 +190,10 @@ fn copy_file(
     if before.kind != Kind::File {
         return Err(Failed::Vanished);
     }
-    let copy = create_private(at.replica, temporary)
-        .map_err(Failed::replica("make a temporary file in the replica"))?;
+    let copy = match create_private(at.replica, temporary) {
+        Err(Errno::EXIST) => return Err(Failed::Taken),
+        copy => copy.map_err(Failed::replica("make a temporary file in the replica"))?,
+    };
     let copy = copy.as_fd();
     let rights = &context.rights;
     if !rights.privileged && stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid != rights.user {

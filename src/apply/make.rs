@@ -1,18 +1,18 @@
 //! Making one entry, whatever its kind: what the source has there now, by copying it, and what is told of it.
 
-use crate::apply::copy::{Made, Sync, make_temporary};
+use crate::apply::copy::{Made, Ready, Sync, make_temporary};
 use crate::apply::failed::Failed;
-use crate::apply::folders::NewFolder;
-use crate::apply::publish::discard;
+use crate::apply::new_folder::NewFolder;
+use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
 use crate::apply::{Apply, Job, LARGE, Place, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
-use crate::fs::{is_full, stat};
+use crate::fs::{is_full, place, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::problem::{Cause, Side};
 use rayon::Scope;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -21,20 +21,30 @@ use std::sync::atomic::Ordering;
 type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
 
 impl Apply<'_> {
-    /// Makes one entry now, or, for a large file, in a task of its own. `holder` is the new folder that waits for it,
-    /// already held once for this job.
+    /// Makes one entry now, or, for a folder or a large file, in a task of its own. `holder` is the new folder that waits
+    /// for it, already held once for this job.
     pub(super) fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
-        let Some(entry) = self.look(&job) else { return self.release(holder) };
+        match self.look(&job) {
+            Some(entry) => self.start_seen(scope, job, entry, holder),
+            None => self.release(holder),
+        }
+    }
+
+    /// As [`Apply::start`], for what the source was just seen to have.
+    pub(super) fn start_seen<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        job: Job,
+        entry: Entry,
+        holder: Option<Arc<NewFolder>>,
+    ) {
         match entry.kind {
             Kind::Folder if self.context.is_other_root(Side::Source, &entry) => {
                 let reason = Cause::Refused("it is the replica itself, through a mount");
                 self.problem(&job.path(), "mirror this folder", reason, "it is left out; unmount it");
                 self.release(holder);
             }
-            Kind::Folder => {
-                self.make_folder(scope, &job, holder.clone());
-                self.release(holder);
-            }
+            Kind::Folder => scope.spawn(move |scope| self.make_folder(scope, &job, &entry, holder)),
             Kind::File if entry.size >= LARGE => scope.spawn(move |_| {
                 self.make(&job, &entry);
                 self.release(holder);
@@ -100,15 +110,8 @@ impl Apply<'_> {
         let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
-            let ready = make_temporary(self.context, at, entry, sync)?;
-            if let Some(NotSet { action, errno, .. }) = ready.made.not_set
-                && is_full(errno)
-                && !self.is_last_try.load(Ordering::Relaxed)
-            {
-                // There may be room once nothing waits any more, and after the deletions.
-                discard(replica.as_fd(), &ready.temporary);
-                return Err(Failed::replica(action)(errno));
-            }
+            let name = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
+            let ready = self.make_ready(at, entry, name, sync)?;
             if ready.waits {
                 return Ok(Err(ready));
             }
@@ -129,6 +132,26 @@ impl Apply<'_> {
                 None
             }
         }
+    }
+
+    /// Makes an entry under another name, or under its own where nobody sees it yet.
+    pub(super) fn make_ready(
+        &self,
+        at: Destination<'_>,
+        entry: &Entry,
+        name: CString,
+        sync: Sync,
+    ) -> Result<Ready, Failed> {
+        let ready = make_temporary(self.context, at, entry, name, sync)?;
+        if let Some(NotSet { action, errno, .. }) = ready.made.not_set
+            && is_full(errno)
+            && !self.is_last_try.load(Ordering::Relaxed)
+        {
+            // There may be room once nothing waits any more, and after the deletions.
+            discard(at.replica, &ready.temporary);
+            return Err(Failed::replica(action)(errno));
+        }
+        Ok(ready)
     }
 
     pub(super) fn open(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {

@@ -13,6 +13,7 @@ mod folders;
 mod linked;
 mod make;
 mod metadata;
+mod new_folder;
 mod old_owner;
 mod problems;
 pub mod publish;

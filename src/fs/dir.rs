@@ -78,6 +78,20 @@ impl Dir {
         })
     }
 
+    /// The folder that is called `now` and is going to be called `name`, both below this one, open. Until it has that name
+    /// only the descriptor leads to it, and that may be closed like any other: hold it.
+    ///
+    /// # Errors
+    /// As `open(2)` and `statx(2)`.
+    pub fn child_to_be(self: &Arc<Dir>, now: &CStr, name: &CStr) -> Result<(Arc<Dir>, Arc<OwnedFd>), Errno> {
+        let fd = open_folder(self.open()?.as_fd(), now, FOLDER.union(OFlags::NOFOLLOW))?;
+        let child = self.child(name, entry_of(fd.as_fd())?.id);
+        let fd = Arc::new(fd);
+        *lock(&child.handle) = Some(Arc::clone(&fd));
+        self.handles.remember(&child);
+        Ok((child, fd))
+    }
+
     /// The identity this folder was seen with.
     pub fn id(&self) -> FileId {
         self.id

@@ -1,0 +1,290 @@
+//! New folders: making and filling them.
+//!
+//! A new folder is made under a temporary name, private, and gets its first files while nobody sees it: under their own
+//! names, since the one rename that shows the folder shows them all, whole. That saves a rename for each, and the folder
+//! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
+//! interrupted pass loses one such folder's first files and no more.
+
+use crate::apply::copy::{Made, Sync};
+use crate::apply::failed::Failed;
+use crate::apply::finish::Extent;
+use crate::apply::publish::{discard, publish};
+use crate::apply::{Apply, CHUNK, Job, LARGE, lock};
+use crate::entry::{Entry, Kind};
+use crate::fs::listing::Listing;
+use crate::fs::{Errno, is_gone, place, stat};
+use crate::monitor::{Feature, Operation, Verb};
+use crate::plan::{Pair, Watch};
+use crate::problem::Cause;
+use rayon::Scope;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// So many names, and bytes, of a folder are made before it can be seen, at most.
+const MOST_FIRST: usize = 256;
+const MOST_FIRST_BYTES: u64 = 16 << 20;
+
+/// A folder that this pass has made. It is finished when everything in it is.
+pub(super) struct NewFolder {
+    pair: Arc<Pair>,
+    parent: Option<Arc<NewFolder>>,
+    /// Tasks and folders below that are not done yet.
+    pending: AtomicUsize,
+}
+
+impl NewFolder {
+    fn hold(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A folder that has just got its name.
+struct Shown {
+    pair: Arc<Pair>,
+    /// What the source has in it, or why that is not known.
+    listing: Result<Listing, Errno>,
+    first: First,
+}
+
+/// What became of the first names of a folder.
+#[derive(Default)]
+struct First {
+    /// How many these are.
+    names: usize,
+    /// What was made before the folder could be seen, and what could not be made.
+    done: Vec<(Job, Result<Made, Failed>)>,
+    /// What is still to be made.
+    left: Vec<(Job, Entry)>,
+}
+
+/// A name in the source, and what was seen there.
+type Seen = (Box<CStr>, Result<Entry, Errno>);
+
+impl Apply<'_> {
+    /// Makes a folder and everything in it. `parent` is the new folder that waits for it, already held once for this job.
+    pub(super) fn make_folder<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        job: &Job,
+        seen: &Entry,
+        parent: Option<Arc<NewFolder>>,
+    ) {
+        if self.context.is_halted() {
+            return self.release(parent);
+        }
+        self.context.interrupt.beat();
+        self.publish_overdue();
+        let Shown { pair, listing, first } = match self.show_folder(job, seen) {
+            Ok(Some(shown)) => shown,
+            Ok(None) => return self.release(parent),
+            Err(failed) => {
+                self.failed(job, failed);
+                return self.release(parent);
+            }
+        };
+        let path = job.path();
+        self.context.done(Operation { reason: job.reason, ..Operation::new(job.verb, &path, Kind::Folder) });
+        let listing = match listing {
+            Ok(listing) => Arc::new(listing),
+            Err(errno) => {
+                let consequence = "its replica stays empty";
+                self.problem(&path, "read the source folder", Cause::System(errno), consequence);
+                // There is nothing to finish it by.
+                return self.release(parent);
+            }
+        };
+        let folder = Arc::new(NewFolder { pair, parent, pending: AtomicUsize::new(1) });
+        if first.names < listing.len() {
+            folder.hold();
+            let rest = Arc::clone(&folder);
+            scope.spawn(move |scope| self.fill_from(scope, rest, listing, first.names));
+        }
+        for (job, done) in first.done {
+            match done {
+                Ok(made) => self.made(&job, made),
+                Err(failed) => self.failed(&job, failed),
+            }
+        }
+        for (job, entry) in first.left {
+            if self.context.is_halted() {
+                break;
+            }
+            folder.hold();
+            self.start_seen(scope, job, entry, Some(Arc::clone(&folder)));
+        }
+        self.release(Some(folder));
+    }
+
+    /// Makes a folder under its name, private until it is finished, where it can with its first files in it.
+    fn show_folder(&self, job: &Job, seen: &Entry) -> Result<Option<Shown>, Failed> {
+        const ACTION: &str = "make the folder in the replica";
+        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return Ok(None) };
+        let (source_fd, replica_fd) = self.open(source, replica)?;
+        let at = job.destination(source_fd.as_fd(), replica_fd.as_fd());
+        let ours = source.child(&job.name, seen.id);
+        let watch = self.context.watch_below(job.pair.watch, &job.name).unwrap_or(Watch::Off);
+        let opened = ours.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
+        let (listing, from, names) = match opened {
+            // Where the log may lie in it, each name is looked at more closely, later.
+            Ok((listing, fd)) if watch == Watch::Off => {
+                let names = look_at_first(&listing, fd.as_fd());
+                (Ok(listing), Some(fd), names)
+            }
+            Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
+            Err(errno) if is_gone(errno) => return Err(Failed::Gone("read the source folder", errno)),
+            Err(errno) => (Err(errno), None, Vec::new()),
+        };
+        let pair = |theirs| {
+            let filesystem = Arc::clone(&job.pair.filesystem);
+            Arc::new(Pair { source: Some(ours), replica: Some(theirs), filesystem, watch })
+        };
+        let has_first = names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
+        // Nothing can be renamed in an append-only folder; there every name is made at once.
+        if job.expected.is_none() && !(has_first && replica.open_for_temporaries().is_ok()) {
+            match place::make_folder(replica_fd.as_fd(), &job.name) {
+                Err(Errno::EXIST) => return Err(Failed::Taken),
+                made => made.map_err(Failed::replica(ACTION))?,
+            }
+            let made = stat::entry_at(replica_fd.as_fd(), &job.name).map_err(Failed::replica(ACTION))?;
+            let pair = pair(replica.child(&job.name, made.id));
+            let first = self.fill_first(&pair, None, names);
+            return Ok(Some(Shown { pair, listing, first }));
+        }
+        replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
+        let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
+        place::make_folder(replica_fd.as_fd(), &temporary).map_err(Failed::replica(ACTION))?;
+        let opened = replica.child_to_be(&temporary, &job.name).map_err(Failed::replica(ACTION));
+        let shown = opened.and_then(|(theirs, to)| {
+            let pair = pair(theirs);
+            let folders = from.as_ref().map(|from| (from.as_fd(), to.as_fd()));
+            let first = self.fill_first(&pair, folders, names);
+            match publish(at, &temporary, true) {
+                Ok(leftover) => Ok((Shown { pair, listing, first }, leftover)),
+                Err(failed) => {
+                    for (job, _) in first.done.iter().filter(|(_, done)| done.is_ok()) {
+                        discard(to.as_fd(), &job.name);
+                    }
+                    Err(failed)
+                }
+            }
+        });
+        match shown {
+            Ok((shown, leftover)) => {
+                if let Some(leftover) = leftover {
+                    lock(&self.leftovers).push((Arc::clone(replica), leftover, job.path()));
+                }
+                Ok(Some(shown))
+            }
+            // Where even this fails it is an extra that the next pass removes.
+            Err(failed) => match place::remove_folder(replica_fd.as_fd(), &temporary) {
+                Ok(()) | Err(_) => Err(failed),
+            },
+        }
+    }
+
+    /// Makes what can be made of the first names of a new folder, given the two open folders, before it can be seen.
+    fn fill_first(
+        &self,
+        pair: &Arc<Pair>,
+        folders: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
+        names: Vec<Seen>,
+    ) -> First {
+        let mut first = First { names: names.len(), ..First::default() };
+        let mut room = MOST_FIRST_BYTES;
+        for (name, seen) in names {
+            let job = new_entry(pair, &name);
+            let entry = match seen {
+                Ok(entry) => entry,
+                Err(errno) => {
+                    first.done.push((job, Err(Failed::source("look at it in the source")(errno))));
+                    continue;
+                }
+            };
+            match folders {
+                Some((from, to))
+                    if is_first(&entry, &job) && entry.size <= room && !self.context.is_halted() =>
+                {
+                    self.context.interrupt.beat();
+                    room -= entry.size;
+                    let at = job.destination(from, to);
+                    let made = self.make_ready(at, &entry, name.into_c_string(), Sync::Later);
+                    first.done.push((job, made.map(|ready| ready.made)));
+                }
+                Some(_) | None => first.left.push((job, entry)),
+            }
+        }
+        first
+    }
+
+    /// Makes up to [`CHUNK`] entries of a new folder, after handing the rest on. Holds the folder once.
+    fn fill_from<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        folder: Arc<NewFolder>,
+        listing: Arc<Listing>,
+        from: usize,
+    ) {
+        let end = (from + CHUNK).min(listing.len());
+        if end < listing.len() {
+            folder.hold();
+            let (rest, listing) = (Arc::clone(&folder), Arc::clone(&listing));
+            scope.spawn(move |scope| self.fill_from(scope, rest, listing, end));
+        }
+        for at in from..end {
+            let Some(name) = listing.get(at) else { break };
+            if self.context.is_halted() {
+                break;
+            }
+            if self.context.watch_below(folder.pair.watch, name).is_none() {
+                continue;
+            }
+            folder.hold();
+            self.start(scope, new_entry(&folder.pair, name), Some(Arc::clone(&folder)));
+        }
+        self.release(Some(folder));
+    }
+
+    /// Lets go of a new folder; whoever is last finishes it, and then the folder above in the same way.
+    pub(super) fn release(&self, folder: Option<Arc<NewFolder>>) {
+        let mut next = folder;
+        while let Some(folder) = next {
+            if folder.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
+                return;
+            }
+            self.finish(&folder.pair, Extent::Everything);
+            next = folder.parent.clone();
+        }
+    }
+}
+
+/// What the source has under the first names of a listing.
+fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
+    let names = (0..listing.len().min(MOST_FIRST)).filter_map(|at| listing.get(at));
+    names.map(|name| (Box::from(name), stat::entry_at(folder, name))).collect()
+}
+
+/// Whether an entry can be made while nobody sees its folder: it takes little time, and nothing else depends on it.
+fn is_first(entry: &Entry, job: &Job) -> bool {
+    if entry.links > 1 {
+        return false;
+    }
+    match entry.kind {
+        Kind::File => entry.size < LARGE,
+        Kind::Symlink => job.pair.filesystem.holds(Feature::Symlinks),
+        Kind::Folder | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => false,
+    }
+}
+
+fn new_entry(pair: &Arc<Pair>, name: &CStr) -> Job {
+    Job {
+        pair: Arc::clone(pair),
+        name: name.into(),
+        verb: Verb::Create,
+        expected: None,
+        replica_unreadable: false,
+        reason: "",
+        content_is_right: false,
+    }
+}
