@@ -224,6 +224,11 @@ impl<'a> Context<'a> {
         self.totals.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
+    /// Bytes written so far.
+    pub fn bytes_written(&self) -> u64 {
+        self.totals.bytes_written.load(Ordering::Relaxed)
+    }
+
     /// Counts bytes written, or to be written.
     pub fn written(&self, bytes: u64) {
         self.totals.bytes_written.fetch_add(bytes, Ordering::Relaxed);
@@ -247,7 +252,7 @@ impl<'a> Context<'a> {
             skipped: self.totals.skipped.load(Ordering::Relaxed),
             problems: self.totals.problems.load(Ordering::Relaxed),
             bytes_read: self.totals.bytes_read.load(Ordering::Relaxed),
-            bytes_written: self.totals.bytes_written.load(Ordering::Relaxed),
+            bytes_written: self.bytes_written(),
         }
     }
 

@@ -3,11 +3,9 @@
 use crate::apply::apply;
 use crate::apply::sync::Disks;
 use crate::context::{Context, SourceState};
-use crate::entry::Kind;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::guard::{Facts, Ruling, examine};
-use crate::monitor::Verb;
 use crate::path::RelPath;
 use crate::plan::{Pair, Watch};
 use crate::problem::{Cause, Error, Problem};
@@ -57,16 +55,8 @@ pub fn run(
         return Ok(Outcome::Held(hold));
     }
     if purpose == Purpose::Plan {
-        plan.describe(|operation| {
-            match operation.verb {
-                Verb::Create | Verb::Update | Verb::Repair | Verb::Retype => {
-                    let below = if operation.kind == Kind::Folder { operation.subtree } else { None };
-                    context.written(operation.size.unwrap_or(0) + below.map_or(0, |below| below.bytes));
-                }
-                Verb::Link | Verb::Metadata | Verb::Delete => {}
-            }
-            context.planned(operation);
-        });
+        context.written(plan.bytes_to_copy());
+        plan.describe(|operation| context.planned(operation));
         return Ok(Outcome::Planned);
     }
     if !context.check_replica() {

@@ -174,6 +174,20 @@ impl Plan {
         self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
     }
 
+    /// How many bytes of content it copies, as far as the survey could see.
+    pub fn bytes_to_copy(&self) -> u64 {
+        let copies = self.changes.iter().filter(|change| match change.action {
+            Action::Create | Action::Replace(_) | Action::Adopt => true,
+            Action::Link { .. } | Action::SetMetadata(_) | Action::Delete => false,
+        });
+        let bytes = copies.map(|change| match (change.kind, &change.subtree) {
+            (Kind::File, _) => change.size,
+            (Kind::Folder, Some(below)) => below.subtree().bytes,
+            (_, _) => 0,
+        });
+        bytes.sum()
+    }
+
     /// Tells every change, in the order of the paths; folders' metadata last.
     pub fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
         for change in &self.changes {

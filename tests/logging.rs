@@ -242,7 +242,7 @@ fn a_full_log_disk_costs_lines_until_there_is_room_again() {
     running.hears("is written again");
     let log = fs::read_to_string(logs.join("log")).expect("readable");
     assert!(log.contains("pass 2 started"), "{log}");
-    assert_eq!(count(&log, "lines were lost"), 1, "{log}");
+    assert_eq!(count(&log, "lost while it could not be written"), 1, "{log}");
     let ended = running.stop();
     assert_eq!(count(&ended.stderr, "ERROR log Cannot write the log file"), 1, "{}", ended.stderr);
     assert_eq!(count(&ended.stderr, "is written again"), 1, "{}", ended.stderr);

@@ -11,6 +11,7 @@ use crate::table::{Row, table};
 use crate::work::Work;
 use crate::workload::Workload;
 use clap::ValueEnum;
+use rustix::fs::{Mode, OFlags, open, syncfs};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -45,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
         fs::create_dir(&folder).expect("a folder");
         let source = folder.join("source");
         workload.make(arguments.full, &source);
+        settle(&source);
         let inventory = warm(&source);
         let mark = if arguments.markdown { "\n## " } else { "\n" };
         println!(
@@ -83,6 +85,12 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
     }
     println!("measured in {:.0} s", begin.elapsed().as_secs_f64());
     if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Waits until the source is on its disk: the kernel would write it while others are measured.
+fn settle(source: &Path) {
+    let folder = open(source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    syncfs(folder.expect("the source")).expect("synced");
 }
 
 fn tell(workload: Workload, work: Work, place: &str, rows: &[Row], markdown: bool) {

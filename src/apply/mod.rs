@@ -68,7 +68,8 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
     let (removals, changes): (Vec<&Change>, Vec<&Change>) =
         plan.changes.iter().partition(|change| change.action == Action::Delete);
 
-    pool.scope(|scope| apply.change_all(scope, &changes));
+    let copy = || pool.scope(|scope| apply.change_all(scope, &changes));
+    disks.write_during(context, plan.bytes_to_copy(), copy);
     apply.publish_waiting();
     apply.link_deferred();
     if apply.may_remove(!removals.is_empty()) {

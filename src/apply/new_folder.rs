@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// So many names, and bytes, of a folder are made before it can be seen, at most.
-const MOST_FIRST: usize = 256;
+const MOST_FIRST: usize = 1024;
 const MOST_FIRST_BYTES: u64 = 16 << 20;
 
 /// A folder that this pass has made. It is finished when everything in it is.

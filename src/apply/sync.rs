@@ -4,6 +4,8 @@
 //! been told hears nothing of it (`errseq_t`, Documentation/core-api/errseq.rst). So each filesystem is held open from
 //! before the first write on, that one descriptor is asked every time, and what it said once is remembered: what was
 //! lost then does not come back because a later answer is better.
+//!
+//! Where much is copied the disk gets it while more is copied, and is not idle until the processors are.
 
 use crate::context::Context;
 use crate::fs::dir::Dir;
@@ -13,7 +15,16 @@ use crate::plan::Plan;
 use crate::problem::{Cause, Problem};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, ScopedJoinHandle, Thread, park_timeout, scope};
+use std::time::Duration;
+
+/// So much is copied before the disk gets it, at least: each time costs the filesystem a commit of its journal.
+const STEP: u64 = 128 << 20;
+
+/// How often what has been copied is looked at.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The filesystems that one pass writes to, by device number.
 #[derive(Debug, Default)]
@@ -26,6 +37,21 @@ struct Disk {
     folder: Result<Arc<OwnedFd>, Errno>,
     /// The first reason why something written did not get to the disk, and whether it has been told.
     failed: Option<(Errno, bool)>,
+}
+
+/// Ends the writer with the work, also when that panics: its thread would be waited for for ever.
+struct End<'a> {
+    is_over: &'a AtomicBool,
+    thread: Option<&'a Thread>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread {
+            thread.unpark();
+        }
+    }
 }
 
 impl Disks {
@@ -47,6 +73,41 @@ impl Disks {
         if held.is_none_or(|disk| disk.folder.is_err()) {
             let disk = Disk { path: dir.path(), folder: dir.open(), failed: None };
             disks.insert(dir.id().device, disk);
+        }
+    }
+
+    /// Does some work that copies about as many bytes as are expected, and lets the disks write meanwhile.
+    pub fn write_during(&self, context: &Context<'_>, expected: u64, work: impl FnOnce()) {
+        if expected < STEP {
+            return work();
+        }
+        let is_over = AtomicBool::new(false);
+        scope(|scope| {
+            let writer = Builder::new().name("disk writer".to_owned());
+            // Without it everything is written at the end.
+            let writer = writer.spawn_scoped(scope, || self.write_until(context, &is_over));
+            let thread = writer.as_ref().ok().map(ScopedJoinHandle::thread);
+            let _end = End { is_over: &is_over, thread };
+            work();
+        });
+    }
+
+    fn write_until(&self, context: &Context<'_>, is_over: &AtomicBool) {
+        let mut written = context.bytes_written();
+        while !is_over.load(Ordering::Relaxed) {
+            park_timeout(LOOK);
+            let now = context.bytes_written();
+            if now - written < STEP {
+                continue;
+            }
+            written = now;
+            let devices: Vec<u64> = self.lock().keys().copied().collect();
+            for device in devices {
+                // What fails is remembered, and told at the end.
+                if self.sync_one(context, device).is_err() {
+                    return;
+                }
+            }
         }
     }
 
