@@ -174,6 +174,13 @@ impl Plan {
         self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
     }
 
+    /// How many entries it changes, those below the folders that it makes or deletes included.
+    pub fn entries(&self) -> u64 {
+        let below = self.changes.iter().filter_map(|change| change.subtree.as_ref());
+        let below = below.map(|counted| counted.subtree()).map(|below| below.files + below.folders);
+        (self.changes.len() + self.folders.len()) as u64 + below.sum::<u64>()
+    }
+
     /// How many bytes of content it copies, as far as the survey could see.
     pub fn bytes_to_copy(&self) -> u64 {
         let copies = self.changes.iter().filter(|change| match change.action {

@@ -23,10 +23,10 @@ pub(crate) enum Tool {
         quick: Option<Vec<&'static str>>,
     },
     Rsync,
-    /// Writes into the old file. A power failure leaves it half old and half new, which a mirror should not risk.
-    RsyncInPlace,
-    /// The same, and only what differs, as it does over a network.
-    RsyncDelta,
+    /// With other options, for the edit of a large file only: with `--checksum` it compares contents first, as file-sync
+    /// does; with `--inplace` it writes into the old file, which a power failure leaves half old and half new; with
+    /// `--no-whole-file` only what differs, as over a network.
+    RsyncEdit(&'static [&'static str]),
     Rclone,
     Cp,
     Xcp,
@@ -54,7 +54,7 @@ impl Contender {
     /// Whether it is run in every round of the short form too. The others take longer than both of these together.
     pub(crate) fn is_in_every_round(&self) -> bool {
         match self.tool {
-            Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta => true,
+            Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncEdit(_) => true,
             Tool::Rclone | Tool::Cp | Tool::Xcp | Tool::Lms | Tool::Ripsync | Tool::Plsync => false,
         }
     }
@@ -85,9 +85,8 @@ impl Contender {
                 Tool::Rsync | Tool::Rclone | Tool::Ripsync,
                 Work::FirstCopy | Work::QuickCheck | Work::ChangedQuick | Work::Edit,
             ) => vec![way(&[])],
-            (Tool::RsyncInPlace, Work::Edit) => vec![way(&["--inplace"])],
-            (Tool::RsyncDelta, Work::Edit) => vec![way(&["--inplace", "--no-whole-file"])],
-            (Tool::RsyncInPlace | Tool::RsyncDelta, _) => Vec::new(),
+            (Tool::RsyncEdit(options), Work::Edit) => vec![way(options)],
+            (Tool::RsyncEdit(_), _) => Vec::new(),
             // It compares contents whenever the sizes agree.
             (Tool::Lms, Work::FirstCopy | Work::NoChange | Work::Changed | Work::Edit) => vec![way(&[])],
             (Tool::Lms, Work::QuickCheck | Work::ChangedQuick) => Vec::new(),
@@ -109,7 +108,7 @@ impl Contender {
                 command.arg("--once").arg("--source").arg(source).arg("--replica").arg(replica);
                 command.arg("--log_file").arg(log).args(&way.options);
             }
-            Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta => {
+            Tool::Rsync | Tool::RsyncEdit(_) => {
                 command.args(["-aHAX", "--delete"]).args(&way.options);
                 command.arg(contents_of(source)).arg(contents_of(replica));
             }
@@ -140,7 +139,7 @@ impl Contender {
     /// Each is judged by what it claims, which for most of them is in their manuals.
     pub(crate) fn claims(&self) -> Claims {
         match self.tool {
-            Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncInPlace | Tool::RsyncDelta | Tool::Cp => {
+            Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncEdit(_) | Tool::Cp => {
                 Claims { files: true, folders: true, links: true, own: None }
             }
             // Metadata of folders and of links came later than the versions that distributions have.

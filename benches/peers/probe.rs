@@ -8,10 +8,11 @@ use std::process::{Command, Stdio};
 const PROGRAM: &str = env!("CARGO_BIN_EXE_file-sync");
 
 /// Name, program, tool. Several contenders may be one program.
-const PEERS: [(&str, &str, Tool); 9] = [
+const PEERS: [(&str, &str, Tool); 10] = [
     ("rsync", "rsync", Tool::Rsync),
-    ("rsync", "rsync", Tool::RsyncInPlace),
-    ("rsync", "rsync", Tool::RsyncDelta),
+    ("rsync", "rsync", Tool::RsyncEdit(&["--checksum"])),
+    ("rsync", "rsync", Tool::RsyncEdit(&["--inplace", "--no-whole-file"])),
+    ("rsync", "rsync", Tool::RsyncEdit(&["--checksum", "--inplace", "--no-whole-file"])),
     ("rclone", "rclone", Tool::Rclone),
     ("cp -a", "cp", Tool::Cp),
     ("xcp", "xcp", Tool::Xcp),

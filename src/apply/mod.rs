@@ -69,7 +69,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
         plan.changes.iter().partition(|change| change.action == Action::Delete);
 
     let copy = || pool.scope(|scope| apply.change_all(scope, &changes));
-    disks.write_during(context, plan.bytes_to_copy(), copy);
+    disks.write_during(context, plan, copy);
     apply.publish_waiting();
     apply.link_deferred();
     if apply.may_remove(!removals.is_empty()) {

@@ -20,8 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle, Thread, park_timeout, scope};
 use std::time::Duration;
 
-/// So much is copied before the disk gets it, at least: each time costs the filesystem a commit of its journal.
-const STEP: u64 = 128 << 20;
+/// So much is made before the disk gets it, at least: each time costs the filesystem a commit of its journal.
+const STEP: u64 = 96 << 20;
+
+/// What the disk gets for an entry besides its content, in the journal and in its place, about.
+const ENTRY: u64 = 4096;
 
 /// How often what has been copied is looked at.
 const LOOK: Duration = Duration::from_millis(20);
@@ -76,9 +79,9 @@ impl Disks {
         }
     }
 
-    /// Does some work that copies about as many bytes as are expected, and lets the disks write meanwhile.
-    pub fn write_during(&self, context: &Context<'_>, expected: u64, work: impl FnOnce()) {
-        if expected < STEP {
+    /// Does the work of a plan, and lets the disks write meanwhile.
+    pub fn write_during(&self, context: &Context<'_>, plan: &Plan, work: impl FnOnce()) {
+        if plan.bytes_to_copy() + ENTRY * plan.entries() < STEP {
             return work();
         }
         let is_over = AtomicBool::new(false);
@@ -93,10 +96,11 @@ impl Disks {
     }
 
     fn write_until(&self, context: &Context<'_>, is_over: &AtomicBool) {
-        let mut written = context.bytes_written();
+        let made = || context.bytes_written() + ENTRY * context.counts().operations();
+        let mut written = made();
         while !is_over.load(Ordering::Relaxed) {
             park_timeout(LOOK);
-            let now = context.bytes_written();
+            let now = made();
             if now - written < STEP {
                 continue;
             }
