@@ -6,6 +6,7 @@ use crate::entry::{Entry, Kind};
 use crate::filesystem::{Filesystem, Rights};
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, roots, stat};
+use crate::hashing::LargeFiles;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Feature, Monitor, Notice, Operation, Verb};
 use crate::path::RelPath;
@@ -41,6 +42,8 @@ pub struct Context<'a> {
     pub protected: Option<&'a PathBuf>,
     /// What this process may do.
     pub rights: Rights,
+    /// The large files of this pass that are being hashed.
+    pub large_files: LargeFiles,
     totals: Totals,
     told: AtomicU32,
     lost: AtomicBool,
@@ -89,6 +92,7 @@ impl<'a> Context<'a> {
             filesystems,
             protected,
             rights: crate::fs::rights(),
+            large_files: LargeFiles::default(),
             totals: Totals::default(),
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),

@@ -10,6 +10,7 @@ pub mod exit;
 pub mod filesystem;
 pub mod fs;
 pub mod guard;
+pub mod hashing;
 pub mod interrupt;
 pub mod interval;
 pub mod log;

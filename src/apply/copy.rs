@@ -14,9 +14,9 @@ use crate::fs::content::{
 };
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported, place, stat};
+use crate::hashing::Hashing;
 use crate::monitor::Feature;
 use crate::problem::Cause;
-use crate::survey::compare::{hash_zeros, hasher_for};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -274,7 +274,7 @@ fn copy_content(
 ) -> Result<(Option<Digest>, u64), Failed> {
     let sparse = entry.may_have_holes();
     let stored = if sparse { entry.blocks.saturating_mul(512) } else { entry.size };
-    let mut hasher = hasher_for(entry.size, stored);
+    let mut hasher = Hashing::begin(context, entry.size, stored);
     let end = if entry.size == 0 { u64::MAX >> 1 } else { entry.size };
     let mut at = 0;
     let mut ends_in_hole = false;
@@ -283,7 +283,7 @@ fn copy_content(
             match segment(source, at, end, sparse).map_err(Failed::source("read the source file"))? {
                 Segment::Hole(range) => {
                     if let Some(hasher) = &mut hasher
-                        && !hash_zeros(context, hasher, range.end - range.start)
+                        && !hasher.update_zeros(context, range.end - range.start)
                     {
                         return Err(Failed::Halted);
                     }
@@ -325,7 +325,7 @@ fn copy_content(
         if ends_in_hole || base.is_some_and(|base| base.length() > at) {
             set_length(copy, at).map_err(Failed::replica("write the replica file"))?;
         }
-        Ok((hasher.map(Hasher::finish), at))
+        Ok((hasher.map(Hashing::finish), at))
     })
 }
 

@@ -5,9 +5,10 @@
 //! Where only copies are digested (`--compare bytes`) the hash is left out, and the certainty is the same.
 
 use crate::context::Context;
-use crate::digest::{Digest, Digests, Hasher};
+use crate::digest::{Digest, Digests};
 use crate::fs::Errno;
 use crate::fs::content::{BUFFER, Segment, next_data, read_at, segment, with_buffers};
+use crate::hashing::Hashing;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
@@ -27,31 +28,6 @@ pub enum Comparison {
     Interrupted,
 }
 
-/// More zeros than this are not hashed: at some 1.5 GB/s they would take longer than ten seconds, and a file of
-/// 1 TiB that is all hole would take longer than ten minutes at every pass.
-const MOST_ZEROS_HASHED: u64 = 16 << 30;
-
-/// A hasher for a file of `size` bytes of which `stored` are on the disk; none where hashing the holes is not worth it.
-pub fn hasher_for(size: u64, stored: u64) -> Option<Hasher> {
-    (size.saturating_sub(stored) <= MOST_ZEROS_HASHED).then(Hasher::new)
-}
-
-/// Feeds `count` zeros to a hasher; false when a signal came.
-pub fn hash_zeros(context: &Context<'_>, hasher: &mut Hasher, count: u64) -> bool {
-    static ZEROS: [u8; BUFFER] = [0; BUFFER];
-    let mut left = count;
-    while left > 0 {
-        if context.interrupt.is_set() {
-            return false;
-        }
-        context.interrupt.beat();
-        let piece = left.min(BUFFER as u64);
-        hasher.update(ZEROS.get(..piece as usize).unwrap_or(&ZEROS));
-        left -= piece;
-    }
-    true
-}
-
 /// Compares two open files of `size` bytes each, of which the source has `stored` on its disk. With `sparse`, holes
 /// are asked for and not read.
 pub fn compare_contents(
@@ -62,7 +38,7 @@ pub fn compare_contents(
     digests: Digests,
 ) -> Comparison {
     let mut hasher = match digests {
-        Digests::OfAll => hasher_for(size, if sparse { stored } else { size }),
+        Digests::OfAll => Hashing::begin(context, size, if sparse { stored } else { size }),
         Digests::OfCopies => None,
     };
     with_buffers(|source_buffer, replica_buffer| {
@@ -86,7 +62,7 @@ pub fn compare_contents(
                 Segment::Hole(range) => {
                     let outcome = compare_hole(context, (replica, replica_buffer), range.clone());
                     if let (None, Some(hasher)) = (outcome, &mut hasher)
-                        && !hash_zeros(context, hasher, range.end - range.start)
+                        && !hasher.update_zeros(context, range.end - range.start)
                     {
                         return Comparison::Interrupted;
                     }
@@ -98,7 +74,7 @@ pub fn compare_contents(
             }
             at = range.end;
         }
-        Comparison::Equal(hasher.map(Hasher::finish))
+        Comparison::Equal(hasher.map(Hashing::finish))
     })
 }
 
@@ -108,7 +84,7 @@ fn compare_data(
     (source, source_buffer): (BorrowedFd<'_>, &mut [u8]),
     (replica, replica_buffer): (BorrowedFd<'_>, &mut [u8]),
     range: Range<u64>,
-    hasher: &mut Option<Hasher>,
+    hasher: &mut Option<Hashing<'_>>,
 ) -> Option<Comparison> {
     let mut at = range.start;
     while at < range.end {
