@@ -49,7 +49,7 @@ struct Beside {
 impl<'a> Hashing<'a> {
     /// Begins the digest of a file of `size` bytes of which `stored` are on the disk; none where hashing the holes is not
     /// worth it.
-    pub fn begin(context: &'a Context<'_>, size: u64, stored: u64) -> Option<Hashing<'a>> {
+    pub fn begin(large_files: &'a LargeFiles, size: u64, stored: u64) -> Option<Hashing<'a>> {
         if size.saturating_sub(stored) > MOST_ZEROS_HASHED {
             return None;
         }
@@ -58,7 +58,7 @@ impl<'a> Hashing<'a> {
         if size < LARGE || workers == 1 {
             return Some(Hashing { place: Place::Here(Hasher::new()), large: None });
         }
-        let large = &context.large_files.0;
+        let large = &large_files.0;
         let others = large.fetch_add(1, Ordering::Relaxed);
         let beside = if others + 1 < workers { Beside::start() } else { None };
         let place = beside.map_or_else(|| Place::Here(Hasher::new()), Place::Beside);
@@ -138,5 +138,63 @@ impl Beside {
             Ok(hasher) => hasher.finish(),
             Err(panic) => resume_unwind(panic),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rayon::{ThreadPool, ThreadPoolBuilder};
+
+    fn pool(threads: usize) -> ThreadPool {
+        ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
+    }
+
+    fn is_beside(hashing: &Hashing<'_>) -> bool {
+        matches!(hashing.place, Place::Beside(_))
+    }
+
+    #[test]
+    fn beside_and_here_agree() {
+        let content: Vec<u8> = (0..3_000_000u32).flat_map(|number| number.to_le_bytes()).collect();
+        for (workers, expected) in [(1, false), (2, true)] {
+            let files = LargeFiles::default();
+            for piece in [1, 63, BUFFER] {
+                let pieces = content.chunks(piece).take(4 * AHEAD + 3);
+                let mut here = Hasher::new();
+                pieces.clone().for_each(|piece| here.update(piece));
+                let digest = pool(workers).install(|| {
+                    let mut hashing = Hashing::begin(&files, LARGE, LARGE).unwrap();
+                    assert_eq!(is_beside(&hashing), expected, "{workers} workers");
+                    pieces.for_each(|piece| hashing.update(piece));
+                    hashing.finish()
+                });
+                assert_eq!(digest, here.finish(), "pieces of {piece}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_threads_than_idle_workers_and_none_for_small_files() {
+        let files = LargeFiles::default();
+        assert!(!is_beside(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "outside a pool");
+        pool(3).install(|| {
+            assert!(!is_beside(&Hashing::begin(&files, LARGE - 1, LARGE).unwrap()));
+            let mut first = Hashing::begin(&files, LARGE, LARGE).unwrap();
+            let second = Hashing::begin(&files, LARGE, LARGE).unwrap();
+            let third = Hashing::begin(&files, LARGE, LARGE).unwrap();
+            assert_eq!([&first, &second, &third].map(is_beside), [true, true, false]);
+            // Given up in the middle.
+            first.update(&[1; 1000]);
+            drop((first, second));
+            assert!(is_beside(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "they are counted no longer");
+        });
+    }
+
+    #[test]
+    fn a_file_that_is_nearly_all_hole_is_not_hashed() {
+        let files = LargeFiles::default();
+        assert!(Hashing::begin(&files, MOST_ZEROS_HASHED + 2, 1).is_none());
+        assert!(Hashing::begin(&files, MOST_ZEROS_HASHED + 2, 2).is_some());
     }
 }

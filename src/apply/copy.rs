@@ -274,7 +274,7 @@ fn copy_content(
 ) -> Result<(Option<Digest>, u64), Failed> {
     let sparse = entry.may_have_holes();
     let stored = if sparse { entry.blocks.saturating_mul(512) } else { entry.size };
-    let mut hasher = Hashing::begin(context, entry.size, stored);
+    let mut hasher = Hashing::begin(&context.large_files, entry.size, stored);
     let end = if entry.size == 0 { u64::MAX >> 1 } else { entry.size };
     let mut at = 0;
     let mut ends_in_hole = false;

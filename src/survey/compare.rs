@@ -38,7 +38,7 @@ pub fn compare_contents(
     digests: Digests,
 ) -> Comparison {
     let mut hasher = match digests {
-        Digests::OfAll => Hashing::begin(context, size, if sparse { stored } else { size }),
+        Digests::OfAll => Hashing::begin(&context.large_files, size, if sparse { stored } else { size }),
         Digests::OfCopies => None,
     };
     with_buffers(|source_buffer, replica_buffer| {

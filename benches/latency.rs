@@ -1,0 +1,261 @@
+//! A pass over a filesystem on which every call takes a millisecond, as over a network: how much of the waiting do many
+//! workers share? `cargo bench --bench latency` mounts two equal trees of files by FUSE, whose answers come late, as
+//! source and as replica, and runs one pass with each number of workers.
+
+#![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do than to stop")]
+
+#[path = "../tests/support/namespaces.rs"]
+mod namespaces;
+
+use clap::Parser;
+use fuser::{
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, InitFlags,
+    KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
+    ReplyOpen, ReplyXattr, Request,
+};
+use namespaces::in_namespaces;
+use std::env::{args_os, current_exe, var_os};
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
+use std::{fs, io};
+
+/// Set for the inner process, where it may mount.
+const MAY_MOUNT: &str = "FILE_SYNC_LATENCY_MAY_MOUNT";
+
+/// So many calls are answered at once on each side, at most.
+const SERVERS: usize = 96;
+
+/// How long the kernel may keep what it was told.
+const KEPT: Duration = Duration::from_secs(1);
+
+/// Times passes over a filesystem whose every call takes long
+#[derive(Parser)]
+#[command(name = "cargo bench --bench latency --", disable_version_flag = true)]
+struct Arguments {
+    /// Microseconds that each call takes
+    #[arg(long, default_value_t = 1000)]
+    delay: u64,
+
+    /// Folders
+    #[arg(long, default_value_t = 80)]
+    folders: u64,
+
+    /// Files of 100 bytes in each of them
+    #[arg(long, default_value_t = 50)]
+    files: u64,
+
+    /// Numbers of workers, separated by commas; the first is what perfect scaling is reckoned from
+    #[arg(long, default_value = "1,2,8,32", value_delimiter = ',')]
+    threads: Vec<u32>,
+
+    /// What cargo bench adds
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> ExitCode {
+    // cargo bench passes it. `cargo test --all-targets` runs this program too, and must not measure anything.
+    if !args_os().any(|word| word == "--bench") {
+        println!("not measured: cargo bench --bench latency does that");
+        return ExitCode::SUCCESS;
+    }
+    let arguments = Arguments::parse();
+    if var_os(MAY_MOUNT).is_some() {
+        return measure(&arguments);
+    }
+    let mut inner = in_namespaces(&current_exe().expect("this program"), MAY_MOUNT);
+    // Without root FUSE mounts by its own helper.
+    let status = inner.args(args_os().skip(1)).env(MAY_MOUNT, "1").status().expect("it starts");
+    if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn measure(arguments: &Arguments) -> ExitCode {
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let calls = Arc::new(AtomicU64::new(0));
+    let mut config = Config::default();
+    config.mount_options = vec![MountOption::FSName("slow".to_owned())];
+    config.n_threads = Some(SERVERS);
+    config.clone_fd = true;
+    let mut mounts = Vec::new();
+    for side in ["source", "replica"] {
+        let at = scratch.path().join(side);
+        fs::create_dir(&at).expect("a folder");
+        let tree = Tree {
+            delay: Duration::from_micros(arguments.delay),
+            folders: arguments.folders,
+            files: arguments.files,
+            calls: Arc::clone(&calls),
+        };
+        match fuser::spawn_mount(tree, &at, &config) {
+            Ok(mount) => mounts.push(mount),
+            Err(error) => {
+                println!("not measured: FUSE cannot be mounted here: {error}");
+                return ExitCode::SUCCESS;
+            }
+        }
+    }
+    let files = arguments.folders * arguments.files;
+    let entries = arguments.folders + files;
+    println!("{files} files, every call takes {} µs; no change, contents compared", arguments.delay);
+    println!("  -j     calls      time   perfect   ratio");
+    let mut first = None;
+    for threads in arguments.threads.iter().copied() {
+        let before = calls.load(Ordering::Relaxed);
+        let time = pass(scratch.path(), threads, entries);
+        let calls = calls.load(Ordering::Relaxed) - before;
+        let (least, of_least) = *first.get_or_insert((threads, time));
+        let perfect = of_least * f64::from(least) / f64::from(threads);
+        println!("{threads:4}  {calls:8}  {time:6.2} s  {perfect:6.2} s  {:6.2}", time / perfect);
+        // What the kernel was told must be forgotten.
+        sleep(2 * KEPT);
+    }
+    drop(mounts);
+    ExitCode::SUCCESS
+}
+
+/// The seconds that a pass takes.
+fn pass(scratch: &Path, threads: u32, entries: u64) -> f64 {
+    let log = scratch.join("log");
+    // What is not there need not be removed.
+    let _ = fs::remove_file(&log);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_file-sync"));
+    command.args(["--source", "source", "--replica", "replica", "--once", "--log_file", "log"]);
+    command.args(["--log-format", "json", "--threads", &threads.to_string()]);
+    command.current_dir(scratch).stdout(Stdio::null());
+    let begin = Instant::now();
+    let status = command.status().expect("it runs");
+    let time = begin.elapsed().as_secs_f64();
+    let log = fs::read_to_string(log).expect("a log");
+    let done = format!("\"unchanged\":{entries},");
+    assert!(status.success() && log.contains(&done), "{status}: {log}");
+    time
+}
+
+/// A tree that nobody can change: folders in the root, and files in each of them. The root is inode 1, then come the
+/// folders, then the files.
+struct Tree {
+    delay: Duration,
+    folders: u64,
+    files: u64,
+    calls: Arc<AtomicU64>,
+}
+
+const CONTENT: [u8; 100] = [7; 100];
+
+impl Tree {
+    fn wait(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        sleep(self.delay);
+    }
+
+    fn is_folder(&self, inode: u64) -> bool {
+        inode < 2 + self.folders
+    }
+
+    /// The first inode in a folder, and how many there are.
+    fn inside(&self, folder: u64) -> (u64, u64) {
+        match folder {
+            1 => (2, self.folders),
+            folder => (2 + self.folders + (folder - 2) * self.files, self.files),
+        }
+    }
+
+    fn facts(&self, inode: u64) -> FileAttr {
+        let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let is_folder = self.is_folder(inode);
+        FileAttr {
+            ino: INodeNo(inode),
+            size: if is_folder { 0 } else { CONTENT.len() as u64 },
+            blocks: 8,
+            atime: moment,
+            mtime: moment,
+            ctime: moment,
+            crtime: moment,
+            kind: if is_folder { FileType::Directory } else { FileType::RegularFile },
+            perm: if is_folder { 0o755 } else { 0o644 },
+            nlink: if is_folder { 2 } else { 1 },
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        }
+    }
+}
+
+impl Filesystem for Tree {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // As the kernel's own network filesystems: one call in a folder does not wait for another. Where it cannot be had
+        // the figures say so.
+        let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.wait();
+        let (first, count) = self.inside(parent.0);
+        match name.to_str().and_then(|name| name.parse::<u64>().ok()).filter(|number| *number < count) {
+            Some(number) => reply.entry(&KEPT, &self.facts(first + number), Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        self.wait();
+        reply.attr(&KEPT, &self.facts(inode.0));
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.wait();
+        reply.opened(FileHandle(0), FopenFlags::empty());
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.wait();
+        let rest = usize::try_from(offset).ok().and_then(|offset| CONTENT.get(offset..)).unwrap_or_default();
+        reply.data(rest.get(..size as usize).unwrap_or(rest));
+    }
+
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.wait();
+        reply.opened(FileHandle(0), FopenFlags::empty());
+    }
+
+    fn readdir(&self, _: &Request, inode: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        self.wait();
+        let (first, count) = self.inside(inode.0);
+        for number in offset..count {
+            let kind =
+                if self.is_folder(first + number) { FileType::Directory } else { FileType::RegularFile };
+            if reply.add(INodeNo(first + number), number + 1, kind, number.to_string()) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
+        self.wait();
+        if size == 0 { reply.size(0) } else { reply.data(&[]) }
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        self.wait();
+        reply.error(Errno::NO_XATTR);
+    }
+}
