@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many changes, or names of a new folder, are one task.
-const CHUNK: usize = 64;
+const CHUNK: usize = 16;
 
 /// Files of at least this size are copied in a task of their own.
 const LARGE: u64 = 1 << 20;

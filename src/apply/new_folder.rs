@@ -21,10 +21,14 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 /// So many names, and bytes, of a folder are made before it can be seen, at most.
 const MOST_FIRST: usize = 1024;
 const MOST_FIRST_BYTES: u64 = 16 << 20;
+
+/// After so long the rest is shared by all workers: a local disk makes a thousand files meanwhile, a network a few.
+const LONG_ENOUGH: Duration = Duration::from_millis(100);
 
 /// A folder that this pass has made. It is finished when everything in it is.
 pub(super) struct NewFolder {
@@ -107,7 +111,18 @@ impl Apply<'_> {
                 Err(failed) => self.failed(&job, failed),
             }
         }
-        for (job, entry) in first.left {
+        let mut left = first.left;
+        while left.len() > CHUNK {
+            folder.hold();
+            let (chunk, holder) = (left.split_off(left.len() - CHUNK), Arc::clone(&folder));
+            scope.spawn(move |scope| self.make_left(scope, holder, chunk));
+        }
+        self.make_left(scope, folder, left);
+    }
+
+    /// Makes what is left of the first names. Holds the folder once.
+    fn make_left<'s>(&'s self, scope: &Scope<'s>, folder: Arc<NewFolder>, left: Vec<(Job, Entry)>) {
+        for (job, entry) in left {
             if self.context.is_halted() {
                 break;
             }
@@ -193,6 +208,7 @@ impl Apply<'_> {
     ) -> First {
         let mut first = First { names: names.len(), ..First::default() };
         let mut room = MOST_FIRST_BYTES;
+        let begin = Instant::now();
         for (name, seen) in names {
             let job = new_entry(pair, &name);
             let entry = match seen {
@@ -204,7 +220,10 @@ impl Apply<'_> {
             };
             match folders {
                 Some((from, to))
-                    if is_first(&entry, &job) && entry.size <= room && !self.context.is_halted() =>
+                    if is_first(&entry, &job)
+                        && entry.size <= room
+                        && begin.elapsed() < LONG_ENOUGH
+                        && !self.context.is_halted() =>
                 {
                     self.context.interrupt.beat();
                     room -= entry.size;
@@ -261,7 +280,9 @@ impl Apply<'_> {
 
 /// What the source has under the first names of a listing.
 fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
+    let begin = Instant::now();
     let names = (0..listing.len().min(MOST_FIRST)).filter_map(|at| listing.get(at));
+    let names = names.take_while(|_| begin.elapsed() < LONG_ENOUGH);
     names.map(|name| (Box::from(name), stat::entry_at(folder, name))).collect()
 }
 

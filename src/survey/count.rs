@@ -6,7 +6,7 @@ use crate::fs::listing::Listing;
 use crate::fs::stat;
 use crate::plan::{Counted, Pair};
 use crate::problem::Side;
-use crate::survey::Survey;
+use crate::survey::{CHUNK, Survey};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -44,15 +44,32 @@ impl Survey<'_> {
         self.context.interrupt.beat();
         let Ok(fd) = dir.open() else { return };
         let Ok(listing) = Listing::read(fd.as_fd()) else { return };
+        self.count_from(scope, side, dir, Arc::new(listing), 0, counted);
+    }
+
+    /// Counts up to [`CHUNK`] names, after handing the rest to whoever is free.
+    fn count_from<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        side: Side,
+        dir: Arc<Dir>,
+        listing: Arc<Listing>,
+        from: usize,
+        counted: Arc<Counted>,
+    ) {
+        if self.context.is_halted() {
+            return;
+        }
+        self.context.interrupt.beat();
+        let end = (from + CHUNK).min(listing.len());
+        if end < listing.len() {
+            let (dir, listing, counted) = (Arc::clone(&dir), Arc::clone(&listing), Arc::clone(&counted));
+            scope.spawn(move |scope| self.count_from(scope, side, dir, listing, end, counted));
+        }
+        let Ok(fd) = dir.open() else { return };
         let (mut files, mut folders, mut bytes) = (0, 0, 0);
-        for at in 0..listing.len() {
+        for at in from..end {
             let Some(name) = listing.get(at) else { break };
-            if at % 64 == 0 {
-                self.context.interrupt.beat();
-                if self.context.is_halted() {
-                    return;
-                }
-            }
             let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
             match entry.kind {
                 Kind::Folder => {

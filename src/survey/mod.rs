@@ -33,7 +33,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many names are one task.
-const CHUNK: usize = 256;
+const CHUNK: usize = 32;
 
 /// Files of at least this size are compared in a task of their own.
 const LARGE: u64 = 1 << 20;
