@@ -49,6 +49,7 @@ pub struct Context<'a> {
     lost: AtomicBool,
     disturbed: AtomicBool,
     doubted: AtomicBool,
+    disk_failed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -98,6 +99,7 @@ impl<'a> Context<'a> {
             lost: AtomicBool::new(false),
             disturbed: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
+            disk_failed: AtomicBool::new(false),
         }
     }
 
@@ -226,6 +228,16 @@ impl<'a> Context<'a> {
     pub fn read(&self, bytes: usize) {
         self.interrupt.beat();
         self.totals.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Marks that something written did not get to its disk.
+    pub fn disk_failed(&self) {
+        self.disk_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether something written in this pass did not get to its disk.
+    pub fn has_disk_failed(&self) -> bool {
+        self.disk_failed.load(Ordering::Relaxed)
     }
 
     /// Bytes written so far.

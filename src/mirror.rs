@@ -156,6 +156,8 @@ impl Mirror {
         context.asks_the_disk = self.disk_failed;
         let outcome = run(&context, &self.pool, purpose, &mut unsynced);
         let counts = context.counts();
+        // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.
+        self.disk_failed |= context.has_disk_failed();
         drop(context);
         self.unsynced = unsynced;
         let outcome = outcome?;

@@ -66,6 +66,7 @@ pub fn run(
     if !(plan.changes.is_empty() && plan.folders.is_empty()) {
         *unsynced = true;
         apply(context, pool, &plan, &disks);
+        disks.tell_failures(context);
     }
     if let Some(signal) = context.interrupt.stopped_by() {
         return Ok(Outcome::Interrupted(signal));

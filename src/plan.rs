@@ -192,7 +192,8 @@ impl Plan {
             (Kind::Folder, Some(below)) => below.subtree().bytes,
             (_, _) => 0,
         });
-        bytes.sum()
+        // Holes count, and several of them may be larger than all disks.
+        bytes.fold(0, u64::saturating_add)
     }
 
     /// Tells every change, in the order of the paths; folders' metadata last.

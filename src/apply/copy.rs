@@ -65,33 +65,39 @@ pub struct Ready {
     pub waits: bool,
 }
 
+/// An entry that was not made.
+#[derive(Debug)]
+pub struct Unmade {
+    /// Why.
+    pub failed: Failed,
+    /// True when a part of it has stayed, which could be neither removed nor renamed.
+    pub remains: bool,
+}
+
 /// Makes the entry that the source has under the name, whatever its kind, under the name `temporary`; folders are made
 /// elsewhere. Only where nobody sees it yet, in a folder that is private, may that be the name that it keeps.
 ///
 /// # Errors
-/// See [`Failed`]; nothing is left behind.
+/// See [`Unmade`]. Whatever had the name before has it still.
 pub fn make_temporary(
     context: &Context<'_>,
     at: Destination<'_>,
     source: &Entry,
     temporary: CString,
     sync: Sync,
-) -> Result<Ready, Failed> {
+) -> Result<Ready, Unmade> {
+    let mut is_there = false;
     let made = match source.kind {
-        Kind::File => copy_file(context, at, source, &temporary, sync),
+        Kind::File => copy_file(context, at, source, (&temporary, &mut is_there), sync),
         Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
-            make_special(context, at, source, &temporary).map(|made| (made, false))
+            make_special(context, at, source, (&temporary, &mut is_there)).map(|made| (made, false))
         }
         Kind::Folder | Kind::Socket => Err(Failed::Vanished),
     };
     match made {
         Ok((made, waits)) => Ok(Ready { made, temporary, waits }),
-        // What has the name is something else.
-        Err(Failed::Taken) => Err(Failed::Taken),
-        Err(failed) => {
-            discard(at.replica, &temporary);
-            Err(failed)
-        }
+        // Only what was made here goes: where upper and lower case count as the same, the name may be another file's.
+        Err(failed) => Err(Unmade { failed, remains: is_there && !discard(at.replica, &temporary) }),
     }
 }
 
@@ -100,7 +106,7 @@ fn make_special(
     context: &Context<'_>,
     at: Destination<'_>,
     source: &Entry,
-    temporary: &CStr,
+    (temporary, is_there): (&CStr, &mut bool),
 ) -> Result<Made, Failed> {
     let mut target = None;
     let made = match source.kind {
@@ -119,6 +125,7 @@ fn make_special(
         }
         Kind::File | Kind::Folder | Kind::Socket => return Err(Failed::Vanished),
     };
+    *is_there = made.is_ok();
     if let Err(errno) = made {
         if errno == Errno::EXIST {
             return Err(Failed::Taken);
@@ -133,10 +140,10 @@ fn make_special(
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
         // a file can be made in it.
         // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
-        let refused = is_unsupported(errno)
-            || (errno == Errno::PERM && can_make_files(at.replica))
-            || (errno == Errno::IO
-                && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind));
+        *is_there = errno == Errno::IO
+            && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind);
+        let refused =
+            is_unsupported(errno) || (errno == Errno::PERM && can_make_files(at.replica)) || *is_there;
         if refused {
             at.filesystem.learn_missing(feature);
             context.not_held(feature);
@@ -178,7 +185,7 @@ fn copy_file(
     context: &Context<'_>,
     at: Destination<'_>,
     seen: &Entry,
-    temporary: &CStr,
+    (temporary, is_there): (&CStr, &mut bool),
     sync: Sync,
 ) -> Result<(Made, bool), Failed> {
     const LOOK: &str = "look at the source file";
@@ -194,6 +201,7 @@ fn copy_file(
         Err(Errno::EXIST) => return Err(Failed::Taken),
         copy => copy.map_err(Failed::replica("make a temporary file in the replica"))?,
     };
+    *is_there = true;
     let copy = copy.as_fd();
     let rights = &context.rights;
     if !rights.privileged && stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid != rights.user {

@@ -1,6 +1,6 @@
 //! Making one entry, whatever its kind: what the source has there now, by copying it, and what is told of it.
 
-use crate::apply::copy::{Made, Ready, Sync, make_temporary};
+use crate::apply::copy::{Made, Ready, Sync, Unmade, make_temporary};
 use crate::apply::failed::Failed;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
@@ -111,7 +111,7 @@ impl Apply<'_> {
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
             let name = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
-            let ready = self.make_ready(at, entry, name, sync)?;
+            let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
                 return Ok(Err(ready));
             }
@@ -141,15 +141,15 @@ impl Apply<'_> {
         entry: &Entry,
         name: CString,
         sync: Sync,
-    ) -> Result<Ready, Failed> {
+    ) -> Result<Ready, Unmade> {
         let ready = make_temporary(self.context, at, entry, name, sync)?;
         if let Some(NotSet { action, errno, .. }) = ready.made.not_set
             && is_full(errno)
             && !self.is_last_try.load(Ordering::Relaxed)
         {
             // There may be room once nothing waits any more, and after the deletions.
-            discard(at.replica, &ready.temporary);
-            return Err(Failed::replica(action)(errno));
+            let remains = !discard(at.replica, &ready.temporary);
+            return Err(Unmade { failed: Failed::replica(action)(errno), remains });
         }
         Ok(ready)
     }

@@ -28,7 +28,7 @@ use crate::apply::remove::{Licence, Target, remove};
 use crate::apply::sync::Disks;
 use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
-use crate::entry::FileId;
+use crate::entry::{FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::monitor::Verb;
 use crate::path::RelPath;
@@ -37,7 +37,7 @@ use rayon::{Scope, ThreadPool};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many changes, or names of a new folder, are one task.
@@ -58,6 +58,8 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
         leftovers: Mutex::default(),
         touched: Mutex::default(),
         waiting: Mutex::default(),
+        chunks: AtomicUsize::new(1),
+        renames_no_folders: AtomicBool::new(false),
     };
     for anchor in &plan.anchors {
         let key = (anchor.source, anchor.folder.id().device);
@@ -138,6 +140,15 @@ impl Job {
     }
 }
 
+/// Whether a change copies a large file.
+fn is_large(change: &Change) -> bool {
+    let copies = match change.action {
+        Action::Create | Action::Replace(_) | Action::Adopt => true,
+        Action::Link { .. } | Action::SetMetadata(_) | Action::Delete => false,
+    };
+    copies && change.kind == Kind::File && change.size >= LARGE
+}
+
 /// What a name that shares its inode with others waits for.
 type Anchors = HashMap<(FileId, u64), Option<Place>>;
 
@@ -159,40 +170,56 @@ struct Apply<'a> {
     touched: Mutex<Vec<Arc<Pair>>>,
     /// Replaced files that wait to be written to the disk together, before they get their names.
     waiting: Mutex<Waiting>,
+    /// Chunks of changes that are not through yet.
+    chunks: AtomicUsize,
+    /// Set once the replica has refused to rename a folder.
+    renames_no_folders: AtomicBool,
 }
 
 impl Apply<'_> {
     /// Creates, updates and metadata: a chunk, after handing the rest to whoever is free.
     fn change_all<'s>(&'s self, scope: &Scope<'s>, changes: &'s [&'s Change]) {
         let (chunk, rest) = changes.split_at(changes.len().min(CHUNK));
-        if !rest.is_empty() {
-            scope.spawn(move |scope| self.change_all(scope, rest));
-        }
         let mut prepared: Option<&Arc<Pair>> = None;
         for change in chunk {
-            if self.context.is_halted() {
-                return;
-            }
             if !prepared.is_some_and(|pair| Arc::ptr_eq(pair, &change.pair)) {
                 if let Some(dir) = &change.pair.replica {
                     make_writable(self.context, dir);
                 }
                 prepared = Some(&change.pair);
             }
-            match change.action {
-                Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
-                Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
-                Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
-                Action::Link { .. } => lock(&self.deferred).push(Job::of(change, Verb::Link)),
-                Action::SetMetadata(differences) => {
-                    self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
-                }
-                Action::Delete => {}
-            }
         }
-        if rest.is_empty() {
+        // Before the rest: who comes from elsewhere takes what was handed on first, and this thread what was last.
+        let (large, small): (Vec<&Change>, Vec<&Change>) = chunk.iter().partition(|change| is_large(change));
+        for change in large {
+            scope.spawn(move |scope| self.change(scope, change));
+        }
+        if !rest.is_empty() {
+            self.chunks.fetch_add(1, Ordering::Relaxed);
+            scope.spawn(move |scope| self.change_all(scope, rest));
+        }
+        for change in small {
+            self.change(scope, change);
+        }
+        if self.chunks.fetch_sub(1, Ordering::AcqRel) == 1 {
             // Who is still at work copies something large: nothing waits for that.
             self.publish_waiting();
+        }
+    }
+
+    fn change<'s>(&'s self, scope: &Scope<'s>, change: &Change) {
+        if self.context.is_halted() {
+            return;
+        }
+        match change.action {
+            Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
+            Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
+            Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
+            Action::Link { .. } => lock(&self.deferred).push(Job::of(change, Verb::Link)),
+            Action::SetMetadata(differences) => {
+                self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
+            }
+            Action::Delete => {}
         }
     }
 

@@ -5,20 +5,21 @@
 //! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
 //! interrupted pass loses one such folder's first files and no more.
 
-use crate::apply::copy::{Made, Sync};
+use crate::apply::copy::{Made, Sync, Unmade};
 use crate::apply::failed::Failed;
 use crate::apply::finish::Extent;
-use crate::apply::publish::{discard, publish};
+use crate::apply::publish::{Destination, discard, publish};
 use crate::apply::{Apply, CHUNK, Job, LARGE, lock};
 use crate::entry::{Entry, Kind};
+use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
-use crate::fs::{Errno, is_gone, place, stat};
+use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::plan::{Pair, Watch};
 use crate::problem::Cause;
 use rayon::Scope;
-use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -61,10 +62,38 @@ struct First {
     done: Vec<(Job, Result<Made, Failed>)>,
     /// What is still to be made.
     left: Vec<(Job, Entry)>,
+    /// Why a part of one of them is there under its name, and could not be removed.
+    remains: Option<Failed>,
 }
 
 /// A name in the source, and what was seen there.
 type Seen = (Box<CStr>, Result<Entry, Errno>);
+
+/// A folder that is to be made.
+struct New<'a> {
+    job: &'a Job,
+    at: Destination<'a>,
+    /// The source's folder; open, where it could be.
+    ours: Arc<Dir>,
+    from: Option<Arc<OwnedFd>>,
+    watch: Watch,
+    /// Its first names.
+    names: Vec<Seen>,
+}
+
+impl New<'_> {
+    fn pair(&self, theirs: Arc<Dir>) -> Arc<Pair> {
+        let filesystem = Arc::clone(&self.job.pair.filesystem);
+        Arc::new(Pair {
+            source: Some(Arc::clone(&self.ours)),
+            replica: Some(theirs),
+            filesystem,
+            watch: self.watch,
+        })
+    }
+}
+
+const ACTION: &str = "make the folder in the replica";
 
 impl Apply<'_> {
     /// Makes a folder and everything in it. `parent` is the new folder that waits for it, already held once for this job.
@@ -134,7 +163,6 @@ impl Apply<'_> {
 
     /// Makes a folder under its name, private until it is finished, where it can with its first files in it.
     fn show_folder(&self, job: &Job, seen: &Entry) -> Result<Option<Shown>, Failed> {
-        const ACTION: &str = "make the folder in the replica";
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return Ok(None) };
         let (source_fd, replica_fd) = self.open(source, replica)?;
         let at = job.destination(source_fd.as_fd(), replica_fd.as_fd());
@@ -151,32 +179,53 @@ impl Apply<'_> {
             Err(errno) if is_gone(errno) => return Err(Failed::Gone("read the source folder", errno)),
             Err(errno) => (Err(errno), None, Vec::new()),
         };
-        let pair = |theirs| {
-            let filesystem = Arc::clone(&job.pair.filesystem);
-            Arc::new(Pair { source: Some(ours), replica: Some(theirs), filesystem, watch })
-        };
-        let has_first = names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
-        // Nothing can be renamed in an append-only folder; there every name is made at once.
-        if job.expected.is_none() && !(has_first && replica.open_for_temporaries().is_ok()) {
-            match place::make_folder(replica_fd.as_fd(), &job.name) {
-                Err(Errno::EXIST) => return Err(Failed::Taken),
-                made => made.map_err(Failed::replica(ACTION))?,
+        let new = New { job, at, ours, watch, from, names };
+        let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
+        let can_rename =
+            || !self.renames_no_folders.load(Ordering::Relaxed) && replica.open_for_temporaries().is_ok();
+        if job.expected.is_some() || has_first && can_rename() {
+            match self.show_filled(replica, &new) {
+                Err(failed) if job.expected.is_none() && says_no_renames(failed) => {
+                    self.renames_no_folders.store(true, Ordering::Relaxed);
+                }
+                shown => return shown.map(|(pair, first)| Some(Shown { pair, listing, first })),
             }
-            let made = stat::entry_at(replica_fd.as_fd(), &job.name).map_err(Failed::replica(ACTION))?;
-            let pair = pair(replica.child(&job.name, made.id));
-            let first = self.fill_first(&pair, None, names);
-            return Ok(Some(Shown { pair, listing, first }));
+        }
+        match place::make_folder(at.replica, &job.name) {
+            Err(Errno::EXIST) => return Err(Failed::Taken),
+            made => made.map_err(Failed::replica(ACTION))?,
+        }
+        let made = stat::entry_at(at.replica, &job.name).map_err(Failed::replica(ACTION))?;
+        let pair = new.pair(replica.child(&job.name, made.id));
+        let first = self.fill_first(&pair, None, &new.names);
+        Ok(Some(Shown { pair, listing, first }))
+    }
+
+    /// Makes a folder under a temporary name, with its first files in it, and gives it its own.
+    fn show_filled(&self, replica: &Arc<Dir>, new: &New<'_>) -> Result<(Arc<Pair>, First), Failed> {
+        let (job, at) = (new.job, new.at);
+        // Nobody shall copy what cannot be shown. A name that is taken later on is found out by the rename.
+        if job.expected.is_none() && stat::entry_at(at.replica, &job.name).is_ok() {
+            return Err(Failed::Taken);
         }
         replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
         let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
-        place::make_folder(replica_fd.as_fd(), &temporary).map_err(Failed::replica(ACTION))?;
+        place::make_folder(at.replica, &temporary).map_err(Failed::replica(ACTION))?;
         let opened = replica.child_to_be(&temporary, &job.name).map_err(Failed::replica(ACTION));
         let shown = opened.and_then(|(theirs, to)| {
-            let pair = pair(theirs);
-            let folders = from.as_ref().map(|from| (from.as_fd(), to.as_fd()));
-            let first = self.fill_first(&pair, folders, names);
-            match publish(at, &temporary, true) {
-                Ok(leftover) => Ok((Shown { pair, listing, first }, leftover)),
+            let pair = new.pair(theirs);
+            let folders = new.from.as_ref().map(|from| (from.as_fd(), to.as_fd()));
+            let mut first = self.fill_first(&pair, folders, &new.names);
+            let published = match first.remains {
+                // What is torn must not be shown.
+                Some(failed) => Err(failed),
+                None => publish(at, &temporary, true),
+            };
+            match published {
+                Ok(leftover) => {
+                    let pair = self.with_new_id(replica, new, pair, &to, &mut first);
+                    Ok((pair, first, leftover))
+                }
                 Err(failed) => {
                     for (job, _) in first.done.iter().filter(|(_, done)| done.is_ok()) {
                         discard(to.as_fd(), &job.name);
@@ -186,17 +235,41 @@ impl Apply<'_> {
             }
         });
         match shown {
-            Ok((shown, leftover)) => {
+            Ok((pair, first, leftover)) => {
                 if let Some(leftover) = leftover {
                     lock(&self.leftovers).push((Arc::clone(replica), leftover, job.path()));
                 }
-                Ok(Some(shown))
+                Ok((pair, first))
             }
             // Where even this fails it is an extra that the next pass removes.
-            Err(failed) => match place::remove_folder(replica_fd.as_fd(), &temporary) {
+            Err(failed) => match place::remove_folder(at.replica, &temporary) {
                 Ok(()) | Err(_) => Err(failed),
             },
         }
+    }
+
+    /// The pair of a folder that has just got its name: another one where its identity comes from the name, as on some
+    /// FUSE filesystems.
+    fn with_new_id(
+        &self,
+        replica: &Arc<Dir>,
+        new: &New<'_>,
+        pair: Arc<Pair>,
+        folder: &OwnedFd,
+        first: &mut First,
+    ) -> Arc<Pair> {
+        let seen = stat::entry_at(new.at.replica, &new.job.name);
+        let (Ok(seen), Ok(held)) = (seen, stat::entry_of(folder.as_fd())) else { return pair };
+        // Another one that somebody has put there meanwhile is not the one that is held open.
+        if seen.id != held.id || pair.replica.as_ref().is_some_and(|dir| dir.id() == seen.id) {
+            return pair;
+        }
+        let pair = new.pair(replica.child(&new.job.name, seen.id));
+        let jobs = first.done.iter_mut().map(|(job, _)| job);
+        for job in jobs.chain(first.left.iter_mut().map(|(job, _)| job)) {
+            job.pair = Arc::clone(&pair);
+        }
+        pair
     }
 
     /// Makes what can be made of the first names of a new folder, given the two open folders, before it can be seen.
@@ -204,17 +277,17 @@ impl Apply<'_> {
         &self,
         pair: &Arc<Pair>,
         folders: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
-        names: Vec<Seen>,
+        names: &[Seen],
     ) -> First {
         let mut first = First { names: names.len(), ..First::default() };
         let mut room = MOST_FIRST_BYTES;
         let begin = Instant::now();
         for (name, seen) in names {
-            let job = new_entry(pair, &name);
+            let job = new_entry(pair, name);
             let entry = match seen {
-                Ok(entry) => entry,
+                Ok(entry) => *entry,
                 Err(errno) => {
-                    first.done.push((job, Err(Failed::source("look at it in the source")(errno))));
+                    first.done.push((job, Err(Failed::source("look at it in the source")(*errno))));
                     continue;
                 }
             };
@@ -226,10 +299,15 @@ impl Apply<'_> {
                         && !self.context.is_halted() =>
                 {
                     self.context.interrupt.beat();
+                    self.publish_overdue();
                     room -= entry.size;
                     let at = job.destination(from, to);
-                    let made = self.make_ready(at, &entry, name.into_c_string(), Sync::Later);
-                    first.done.push((job, made.map(|ready| ready.made)));
+                    let made = self.make_ready(at, &entry, CString::from(name.clone()), Sync::Later);
+                    if let Err(Unmade { failed, remains: true }) = &made {
+                        first.remains.get_or_insert(*failed);
+                    }
+                    let made = made.map(|ready| ready.made).map_err(|unmade| unmade.failed);
+                    first.done.push((job, made));
                 }
                 Some(_) | None => first.left.push((job, entry)),
             }
@@ -296,6 +374,13 @@ fn is_first(entry: &Entry, job: &Job) -> bool {
         Kind::Symlink => job.pair.filesystem.holds(Feature::Symlinks),
         Kind::Folder | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => false,
     }
+}
+
+/// Whether a failure says that this filesystem does not rename folders, or not this one.
+fn says_no_renames(failed: Failed) -> bool {
+    let Failed::Because(_, Cause::System(errno), false) = failed else { return false };
+    let reasons = [Errno::XDEV, Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOTEMPTY, Errno::BUSY];
+    is_unsupported(errno) || reasons.contains(&errno)
 }
 
 fn new_entry(pair: &Arc<Pair>, name: &CStr) -> Job {

@@ -26,10 +26,14 @@ pub struct Destination<'a> {
     pub content_is_right: bool,
 }
 
-/// Removes a temporary that will not be published. Where that fails it stays as an extra, which the next pass removes.
-pub fn discard(folder: BorrowedFd<'_>, temporary: &CStr) {
-    match place::remove_file(folder, temporary) {
-        Ok(()) | Err(_) => {}
+/// Removes something unfinished that will not be published. Where that fails it stays under a temporary name, as an extra,
+/// which the next pass removes. False when it has kept the name that it had.
+pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
+    match place::remove_file(folder, name) {
+        Ok(()) | Err(Errno::NOENT) => true,
+        Err(_) => {
+            place::temporary_name().is_ok_and(|aside| place::rename_to_free(folder, name, &aside).is_ok())
+        }
     }
 }
 

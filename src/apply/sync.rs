@@ -81,7 +81,7 @@ impl Disks {
 
     /// Does the work of a plan, and lets the disks write meanwhile.
     pub fn write_during(&self, context: &Context<'_>, plan: &Plan, work: impl FnOnce()) {
-        if plan.bytes_to_copy() + ENTRY * plan.entries() < STEP {
+        if plan.bytes_to_copy().saturating_add(ENTRY * plan.entries()) < STEP {
             return work();
         }
         let is_over = AtomicBool::new(false);
@@ -129,6 +129,7 @@ impl Disks {
         context.interrupt.end_disk_wait();
         if let Err(errno) = synced {
             disk.failed.get_or_insert((errno, false));
+            context.disk_failed();
         }
         disk.failed.map_or(Ok(()), |(errno, _)| Err(errno))
     }
@@ -151,6 +152,16 @@ impl Disks {
             }
         }
         all
+    }
+
+    /// Tells what has failed so far and has not been told, for a pass that ends before everything is written: the kernel
+    /// does not tell it again.
+    pub fn tell_failures(&self, context: &Context<'_>) {
+        let failed = |(device, disk): (&u64, &Disk)| disk.failed.map(|(errno, _)| (*device, errno));
+        let failures: Vec<(u64, Errno)> = self.lock().iter().filter_map(failed).collect();
+        for (device, errno) in failures {
+            self.tell(context, device, errno);
+        }
     }
 
     fn tell(&self, context: &Context<'_>, device: u64, errno: Errno) {
