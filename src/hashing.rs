@@ -53,7 +53,7 @@ impl<'a> Hashing<'a> {
         if size.saturating_sub(stored) > MOST_ZEROS_HASHED {
             return None;
         }
-        // Outside a pool nobody is idle.
+        // What runs outside the pool is not worth a thread: hard links that were put off.
         let workers = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
         if size < LARGE || workers == 1 {
             return Some(Hashing { place: Place::Here(Hasher::new()), large: None });

@@ -50,8 +50,7 @@ impl Interrupt {
         self.pulse.load(Ordering::Relaxed)
     }
 
-    /// Marks that one system call begins that may take minutes by right and shows no progress meanwhile: the
-    /// `syncfs(2)` at the end of a pass. The watchdog is patient until [`Interrupt::end_disk_wait`].
+    /// Marks that one system call begins that may take minutes by right and shows no progress meanwhile: `syncfs(2)`. The watchdog is patient until [`Interrupt::end_disk_wait`].
     pub fn begin_disk_wait(&self) {
         self.waits_for_disk.store(true, Ordering::Relaxed);
     }

@@ -73,6 +73,7 @@ pub(crate) fn run() {
     cases.run("a content that ends before its size", short_reads);
     cases.run("calls for each unchanged file", calls_per_file);
     cases.run("the disk writes while a pass copies", the_disk_is_not_idle);
+    cases.run("a disk that fails while a pass copies, which is then interrupted", interrupted_after_failure);
     cases.finish();
 }
 
@@ -163,6 +164,24 @@ fn the_disk_is_not_idle() {
         assert!(during + 1 >= at_least, "{files} files: {during} syncfs before the last of the content");
         tell(&format!("{files} files of 10 MiB: {syncs} syncfs, {during} while more was copied"));
     }
+}
+
+/// The kernel tells of a write that failed once, and here it is told in the middle of a pass that does not get to its end.
+fn interrupted_after_failure() {
+    need(&["strace"]);
+    let place = Place::new();
+    for number in 0..30 {
+        fs::write(place.source.join(format!("{number}")), vec![7; 10 << 20]).expect("written");
+    }
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "signal=none", "-e", "inject=syncfs:error=EIO"]);
+    // Some six seconds for all of it, of which it gets four.
+    strace.args(["-e", "inject=pwrite64:delay_exit=5000", "-o"]).arg(place.path("trace"));
+    strace.args(["timeout", "--preserve-status", "--signal=TERM", "4"]);
+    let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "2"]));
+    assert_eq!(pass.of("pass_done").count(), 0, "it was to be interrupted: {:?}", pass.told());
+    let problems: Vec<String> = pass.of("problem").map(ToString::to_string).collect();
+    assert!(problems.len() == 1 && problems[0].contains("to its disk"), "{problems:?}: {:?}", pass.told());
 }
 
 /// A disk that says "end of file" too early: the old version is worth more than what was read.

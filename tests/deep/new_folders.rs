@@ -1,0 +1,115 @@
+//! New folders get their first files before they can be seen. What is seen then is whole, whatever failed, and nothing goes
+//! that was not made for it.
+
+use crate::cases::{Cases, leave_out};
+use crate::filesystems::{EXFAT_FUSE, mounted};
+use crate::kit::{Pass, Place, has};
+use std::fs;
+use std::process::Command;
+
+pub(crate) fn run() {
+    let cases = Cases::new("new_folders");
+    for error in ["EXDEV", "EPERM", "EINVAL", "ENOTEMPTY"] {
+        cases.run(&format!("a folder that cannot be renamed ({error})"), || not_renamed(error));
+    }
+    for (what, also) in [("removed", None), ("removed or renamed", Some("renameat2:error=EIO"))] {
+        cases.run(&format!("a torn file that cannot be {what}"), || torn(also));
+    }
+    for (what, fault) in [("unreadable", "openat:error=EIO"), ("gone", "openat:error=ENOENT")] {
+        cases.run(&format!("two names that are one, the second one {what}"), || one_name(fault));
+    }
+    cases.run("a folder whose name is taken is not filled twice", name_taken);
+    cases.finish();
+}
+
+/// A pass with one worker, during which calls fail; only those on `path`, if one is given.
+fn with_faults(place: &Place, faults: &[&str], path: Option<&str>) -> Pass {
+    if !has("strace") {
+        leave_out("strace is not installed");
+    }
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-e", "signal=none"]);
+    for fault in faults {
+        strace.args(["-e", &format!("inject={fault}")]);
+    }
+    if let Some(path) = path {
+        strace.arg("-P").arg(place.source.join(path));
+    }
+    strace.arg("-o").arg(place.path("trace"));
+    place.run(place.file_sync_under(strace, &["--once", "--threads", "1"]))
+}
+
+fn tree(place: &Place) {
+    fs::create_dir_all(place.source.join("new/below")).expect("folders");
+    // More than is read at once.
+    fs::write(place.source.join("new/b"), vec![7; 500_000]).expect("written");
+    for name in ["new/a", "new/c", "new/below/d"] {
+        fs::write(place.source.join(name), name).expect("written");
+    }
+}
+
+fn heals(place: &Place) {
+    let pass = place.pass(&[]);
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
+    place.assert_in_step("one quiet pass later");
+}
+
+/// It is made as it would be without files that come first, and so are those that come after it.
+fn not_renamed(error: &str) {
+    let place = Place::new();
+    tree(&place);
+    let pass = with_faults(&place, &[&format!("renameat2:error={error}:when=1")], None);
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
+    assert_eq!(pass.count("created"), 6, "{:?}", pass.told());
+    place.assert_in_step("a folder that was not renamed");
+}
+
+/// The second piece of `new/b` cannot be written, and what was written of it cannot be removed.
+fn torn(also: Option<&str>) {
+    let place = Place::new();
+    tree(&place);
+    let faults = ["pwrite64:error=EIO:when=2", "unlinkat:error=EIO"];
+    let faults: Vec<&str> = faults.into_iter().chain(also).collect();
+    let pass = with_faults(&place, &faults, None);
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    assert!(!place.replica.join("new/b").exists(), "torn, and seen: {:?}", pass.told());
+    let is_seen = place.replica.join("new/a").exists();
+    assert_eq!(is_seen, also.is_none(), "what is whole is seen with the folder: {:?}", pass.told());
+    heals(&place);
+}
+
+/// What takes `A` and `a` for one name has `A` already when the source's `a` fails.
+fn one_name(fault: &str) {
+    let mut place = Place::new();
+    let mount = mounted(&place, &EXFAT_FUSE);
+    let _mount = mount.unwrap_or_else(|why| leave_out(&format!("exfat-fuse: {why}")));
+    place.replica = place.path("mnt").join("replica");
+    fs::create_dir_all(place.source.join("old")).expect("a folder");
+    fs::write(place.source.join("old/A"), "content").expect("written");
+    assert_eq!(place.pass(&[]).code, Some(0));
+    fs::create_dir(place.source.join("new")).expect("a folder");
+    fs::rename(place.source.join("old/A"), place.source.join("new/A")).expect("moved");
+    fs::write(place.source.join("new/a"), "another").expect("written");
+    let pass = with_faults(&place, &[fault], Some("new/a"));
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    assert!(!place.replica.join("old/A").exists(), "the pass went on: {:?}", pass.told());
+    assert_eq!(fs::read(place.replica.join("new/A")).expect("the only copy"), b"content");
+}
+
+/// Two folders that are one there: one of them is a problem, and nothing is copied for it again and again.
+fn name_taken() {
+    let mut place = Place::new();
+    let mount = mounted(&place, &EXFAT_FUSE);
+    let _mount = mount.unwrap_or_else(|why| leave_out(&format!("exfat-fuse: {why}")));
+    place.replica = place.path("mnt").join("replica");
+    for folder in ["Dir", "dir"] {
+        fs::create_dir(place.source.join(folder)).expect("a folder");
+        fs::write(place.source.join(folder).join("file"), folder).expect("written");
+    }
+    assert_eq!(place.pass(&[]).code, Some(23));
+    let kept = fs::read(place.replica.join("Dir/file")).expect("there");
+    assert!(kept == b"Dir" || kept == b"dir", "{kept:?}");
+    let again = place.pass(&[]);
+    assert_eq!((again.code, again.count("bytes_written")), (Some(23), 0), "{:?}", again.told());
+    assert_eq!(fs::read(place.replica.join("Dir/file")).expect("there"), kept);
+}
