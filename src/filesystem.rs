@@ -22,6 +22,8 @@ pub struct Filesystem {
     syncs_as_a_whole: bool,
     /// See [`Filesystem::clones`].
     clones: AtomicBool,
+    /// See [`Filesystem::shows_filled_folders`].
+    shows_filled_folders: AtomicBool,
 }
 
 impl Default for Filesystem {
@@ -33,6 +35,7 @@ impl Default for Filesystem {
             latest: AtomicI64::new(i64::MAX),
             syncs_as_a_whole: false,
             clones: AtomicBool::new(false),
+            shows_filled_folders: AtomicBool::new(true),
         }
     }
 }
@@ -91,6 +94,17 @@ impl Filesystem {
     /// Notes that files cannot share their blocks.
     pub fn learn_no_clones(&self) {
         self.clones.store(false, Ordering::Relaxed);
+    }
+
+    /// True when a new folder may be filled before it gets its name: as long as every folder could be renamed, and no name
+    /// was found to be taken only then.
+    pub fn shows_filled_folders(&self) -> bool {
+        self.shows_filled_folders.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a folder gets its name first here, and then what belongs in it.
+    pub fn learn_no_filled_folders(&self) {
+        self.shows_filled_folders.store(false, Ordering::Relaxed);
     }
 
     /// True as far as nothing else is known.
@@ -299,6 +313,9 @@ mod tests {
             assert_eq!((filesystem.syncs_as_a_whole(), filesystem.clones()), (syncs, clones), "{magic:x}");
             filesystem.learn_no_clones();
             assert!(!filesystem.clones(), "{magic:x}");
+            assert!(filesystem.shows_filled_folders(), "{magic:x}");
+            filesystem.learn_no_filled_folders();
+            assert!(!filesystem.shows_filled_folders(), "{magic:x}");
         }
     }
 

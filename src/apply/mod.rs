@@ -59,7 +59,6 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
         touched: Mutex::default(),
         waiting: Mutex::default(),
         chunks: AtomicUsize::new(1),
-        renames_no_folders: AtomicBool::new(false),
     };
     for anchor in &plan.anchors {
         let key = (anchor.source, anchor.folder.id().device);
@@ -172,8 +171,6 @@ struct Apply<'a> {
     waiting: Mutex<Waiting>,
     /// Chunks of changes that are not through yet.
     chunks: AtomicUsize,
-    /// Set once the replica has refused to rename a folder.
-    renames_no_folders: AtomicBool,
 }
 
 impl Apply<'_> {

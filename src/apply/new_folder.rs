@@ -181,12 +181,18 @@ impl Apply<'_> {
         };
         let new = New { job, at, ours, watch, from, names };
         let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
-        let can_rename =
-            || !self.renames_no_folders.load(Ordering::Relaxed) && replica.open_for_temporaries().is_ok();
-        if job.expected.is_some() || has_first && can_rename() {
+        let filesystem = &job.pair.filesystem;
+        let may_fill = || filesystem.shows_filled_folders() && replica.open_for_temporaries().is_ok();
+        if job.expected.is_some() || has_first && may_fill() {
             match self.show_filled(replica, &new) {
                 Err(failed) if job.expected.is_none() && says_no_renames(failed) => {
-                    self.renames_no_folders.store(true, Ordering::Relaxed);
+                    filesystem.learn_no_filled_folders();
+                }
+                Err(Failed::Taken) => {
+                    // Copied for nothing. Asked beforehand, a FUSE filesystem that takes two spellings for one name would
+                    // go on believing in the one that is about to go.
+                    filesystem.learn_no_filled_folders();
+                    return Err(Failed::Taken);
                 }
                 shown => return shown.map(|(pair, first)| Some(Shown { pair, listing, first })),
             }
@@ -204,10 +210,6 @@ impl Apply<'_> {
     /// Makes a folder under a temporary name, with its first files in it, and gives it its own.
     fn show_filled(&self, replica: &Arc<Dir>, new: &New<'_>) -> Result<(Arc<Pair>, First), Failed> {
         let (job, at) = (new.job, new.at);
-        // Nobody shall copy what cannot be shown. A name that is taken later on is found out by the rename.
-        if job.expected.is_none() && stat::entry_at(at.replica, &job.name).is_ok() {
-            return Err(Failed::Taken);
-        }
         replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
         let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
         place::make_folder(at.replica, &temporary).map_err(Failed::replica(ACTION))?;
