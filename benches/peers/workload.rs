@@ -99,7 +99,7 @@ impl Workload {
             }
             Workload::W3 => real_tree::copy(root, if full { 1 } else { 10 }),
             Workload::W4 => {
-                let leaves = if full { 10_000 } else { 500 };
+                let leaves = if full { 10_000 } else { 300 };
                 small_files(leaves, 100, |_| 100, |leaf| root.join(format!("{:03}/{leaf:06}", leaf % 100)));
             }
             Workload::Flat => {
