@@ -359,3 +359,92 @@ fn hash_prefix(context: &Context<'_>, file: BorrowedFd<'_>, length: u64) -> Resu
         Ok(Some(hasher.finish()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Filesystems;
+    use crate::filesystem::Filesystem;
+    use crate::fs::dir::Dir;
+    use crate::interrupt::Interrupt;
+    use crate::monitor::{Event, Monitor};
+    use std::fs;
+    use std::path::Path;
+
+    struct Deaf;
+
+    impl Monitor for Deaf {
+        fn event(&self, _: &Event<'_>) {}
+    }
+
+    fn making(work: impl FnOnce(&Context<'_>, Destination<'_>, &Path)) {
+        let scratch = tempfile::tempdir().unwrap();
+        let [source, replica] = ["source", "replica"].map(|name| scratch.path().join(name));
+        for path in [&source, &replica] {
+            fs::create_dir(path).unwrap();
+        }
+        let [from, to] = [&source, &replica].map(|path| Dir::root(path, 4).unwrap());
+        let (interrupt, filesystems, filesystem) =
+            (Interrupt::new(), Filesystems::default(), Filesystem::default());
+        let (from_fd, to_fd) = (from.open().unwrap(), to.open().unwrap());
+        let context =
+            Context::new(&Deaf, &interrupt, (&source, from), (&replica, Some(to)), (&filesystems, None));
+        let at = Destination {
+            source: from_fd.as_fd(),
+            replica: to_fd.as_fd(),
+            filesystem: &filesystem,
+            name: c"a",
+            expected: None,
+            content_is_right: false,
+        };
+        work(&context, at, scratch.path());
+    }
+
+    /// As where upper and lower case count as the same, and another name of the source has been made already.
+    #[test]
+    fn what_has_the_name_stays_whatever_fails() {
+        let cases: [(&str, fn(&Path)); 4] = [
+            ("it can be made", |_| {}),
+            ("it is gone", |path| fs::remove_file(path).unwrap()),
+            ("it is a folder now", |path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            }),
+            ("it is a link now", |path| {
+                fs::remove_file(path).unwrap();
+                std::os::unix::fs::symlink("elsewhere", path).unwrap();
+            }),
+        ];
+        for (what, happens) in cases {
+            for is_link in [false, true] {
+                making(|context, at, scratch| {
+                    let path = scratch.join("source/a");
+                    if is_link {
+                        std::os::unix::fs::symlink("target", &path).unwrap();
+                    } else {
+                        fs::write(&path, "content").unwrap();
+                    }
+                    let seen = stat::entry_at(at.source, at.name).unwrap();
+                    happens(&path);
+                    fs::write(scratch.join("replica/a"), "another").unwrap();
+                    let made = make_temporary(context, at, &seen, c"a".to_owned(), Sync::Later);
+                    let unmade = made.expect_err(what);
+                    assert!(!unmade.remains, "{what}");
+                    assert_eq!(fs::read(scratch.join("replica/a")).unwrap(), b"another", "{what}");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_begun_goes_when_it_fails() {
+        making(|context, at, scratch| {
+            fs::write(scratch.join("source/a"), "content").unwrap();
+            let seen = stat::entry_at(at.source, at.name).unwrap();
+            context.interrupt.stop(crate::monitor::Signal::Terminate);
+            let unmade = make_temporary(context, at, &seen, c"a".to_owned(), Sync::Later).unwrap_err();
+            assert_eq!((unmade.failed, unmade.remains), (Failed::Halted, false));
+            assert_eq!(fs::read_dir(scratch.join("replica")).unwrap().count(), 0);
+        });
+    }
+}
