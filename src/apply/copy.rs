@@ -1,5 +1,6 @@
 //! Making one entry in the replica, as a private temporary: copied, checked, with all its metadata.
 
+use crate::apply::LARGE;
 use crate::apply::delta::Base;
 use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, Model, Set, extent_of, set_metadata};
@@ -22,10 +23,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 /// How often a file that changes while it is read is read.
 const ATTEMPTS: usize = 3;
-
-/// Files from this size on do not wait for others to be written to the disk together: that one wait more is little beside
-/// writing them, and what waits takes room.
-const LARGEST_TO_WAIT: u64 = 16 << 20;
 
 /// An entry that was made.
 #[derive(Debug)]
@@ -96,8 +93,12 @@ pub fn make_temporary(
     };
     match made {
         Ok((made, waits)) => Ok(Ready { made, temporary, waits }),
-        // Only what was made here goes: where upper and lower case count as the same, the name may be another file's.
-        Err(failed) => Err(Unmade { failed, remains: is_there && !discard(at.replica, &temporary) }),
+        // Only what was made here goes: where upper and lower case count as the same, the name may be another file's. A
+        // name that nobody can guess is ours in any case.
+        Err(failed) => {
+            let is_ours = is_there || *temporary != *at.name;
+            Err(Unmade { failed, remains: is_ours && !discard(at.replica, &temporary) })
+        }
     }
 }
 
@@ -258,7 +259,7 @@ fn copy_file(
     // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
     // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
     let is_due = at.expected.is_some() && !is_clone;
-    let waits = is_due && sync == Sync::Later && before.size < LARGEST_TO_WAIT;
+    let waits = is_due && sync == Sync::Later && before.size < LARGE;
     if is_due && !waits {
         sync_content(copy).map_err(Failed::replica(SYNC))?;
     }
@@ -403,7 +404,8 @@ mod tests {
     /// As where upper and lower case count as the same, and another name of the source has been made already.
     #[test]
     fn what_has_the_name_stays_whatever_fails() {
-        let cases: [(&str, fn(&Path)); 4] = [
+        type Case = (&'static str, fn(&Path));
+        let cases: [Case; 4] = [
             ("it can be made", |_| {}),
             ("it is gone", |path| fs::remove_file(path).unwrap()),
             ("it is a folder now", |path| {

@@ -43,8 +43,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// So many changes, or names of a new folder, are one task.
 const CHUNK: usize = 16;
 
-/// Files of at least this size are copied in a task of their own.
-const LARGE: u64 = 1 << 20;
+/// Files of at least this size are copied in a task of their own, which nothing waits for, and do not wait for others to be
+/// written to the disk together: that one wait more is little beside writing them, and what waits takes room.
+const LARGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
 pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disks) {
@@ -176,6 +177,9 @@ struct Apply<'a> {
 impl Apply<'_> {
     /// Creates, updates and metadata: a chunk, after handing the rest to whoever is free.
     fn change_all<'s>(&'s self, scope: &Scope<'s>, changes: &'s [&'s Change]) {
+        if self.context.is_halted() {
+            return;
+        }
         let (chunk, rest) = changes.split_at(changes.len().min(CHUNK));
         let mut prepared: Option<&Arc<Pair>> = None;
         for change in chunk {

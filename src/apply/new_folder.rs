@@ -9,7 +9,7 @@ use crate::apply::copy::{Made, Sync, Unmade};
 use crate::apply::failed::Failed;
 use crate::apply::finish::Extent;
 use crate::apply::publish::{Destination, discard, publish};
-use crate::apply::{Apply, CHUNK, Job, LARGE, lock};
+use crate::apply::{Apply, CHUNK, Job, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 /// So many names, and bytes, of a folder are made before it can be seen, at most.
 const MOST_FIRST: usize = 1024;
 const MOST_FIRST_BYTES: u64 = 16 << 20;
+const LARGEST_FIRST: u64 = 1 << 20;
 
 /// After so long the rest is shared by all workers: a local disk makes a thousand files meanwhile, a network a few.
 const LONG_ENOUGH: Duration = Duration::from_millis(100);
@@ -220,7 +221,11 @@ impl Apply<'_> {
             let mut first = self.fill_first(&pair, folders, &new.names);
             let published = match first.remains {
                 // What is torn must not be shown.
-                Some(failed) => Err(failed),
+                Some(failed @ (Failed::Halted | Failed::Because(..))) => Err(failed),
+                Some(_) => {
+                    let reason = Cause::Refused("a part of an entry in it could not be removed");
+                    Err(Failed::Because(ACTION, reason, false))
+                }
                 None => publish(at, &temporary, true),
             };
             match published {
@@ -372,7 +377,7 @@ fn is_first(entry: &Entry, job: &Job) -> bool {
         return false;
     }
     match entry.kind {
-        Kind::File => entry.size < LARGE,
+        Kind::File => entry.size <= LARGEST_FIRST,
         Kind::Symlink => job.pair.filesystem.holds(Feature::Symlinks),
         Kind::Folder | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => false,
     }
@@ -380,9 +385,9 @@ fn is_first(entry: &Entry, job: &Job) -> bool {
 
 /// Whether a failure says that this filesystem does not rename folders, or not this one.
 fn says_no_renames(failed: Failed) -> bool {
-    let Failed::Because(_, Cause::System(errno), false) = failed else { return false };
+    let Failed::Because(action, Cause::System(errno), false) = failed else { return false };
     let reasons = [Errno::XDEV, Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOTEMPTY, Errno::BUSY];
-    is_unsupported(errno) || reasons.contains(&errno)
+    action != ACTION && (is_unsupported(errno) || reasons.contains(&errno))
 }
 
 fn new_entry(pair: &Arc<Pair>, name: &CStr) -> Job {
