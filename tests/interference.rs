@@ -852,7 +852,7 @@ fn more_files_than_wait_for_the_disk_together_are_all_replaced() {
 #[test]
 fn small_files_do_not_wait_for_large_ones() {
     let scratch = Scratch::new();
-    fs::write(scratch.source.join("a large one"), vec![7; 20 << 20]).unwrap();
+    fs::write(scratch.source.join("a large one"), vec![7; 8 << 20]).unwrap();
     for number in 0..20 {
         let name = format!("small {number}");
         fs::write(scratch.source.join(&name), "new").unwrap();

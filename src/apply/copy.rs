@@ -1,6 +1,6 @@
 //! Making one entry in the replica, as a private temporary: copied, checked, with all its metadata.
 
-use crate::apply::LARGE;
+use crate::apply::HUGE;
 use crate::apply::delta::Base;
 use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, Model, Set, extent_of, set_metadata};
@@ -259,7 +259,7 @@ fn copy_file(
     // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
     // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
     let is_due = at.expected.is_some() && !is_clone;
-    let waits = is_due && sync == Sync::Later && before.size < LARGE;
+    let waits = is_due && sync == Sync::Later && before.size < HUGE;
     if is_due && !waits {
         sync_content(copy).map_err(Failed::replica(SYNC))?;
     }

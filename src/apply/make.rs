@@ -5,7 +5,7 @@ use crate::apply::failed::Failed;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
-use crate::apply::{Apply, Job, LARGE, Place, lock};
+use crate::apply::{Apply, HUGE, Job, Place, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::{is_full, place, stat};
@@ -21,7 +21,7 @@ use std::sync::atomic::Ordering;
 type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
 
 impl Apply<'_> {
-    /// Makes one entry now, or, for a folder or a large file, in a task of its own. `holder` is the new folder that waits
+    /// Makes one entry now, or, for a folder or a huge file, in a task of its own. `holder` is the new folder that waits
     /// for it, already held once for this job.
     pub(super) fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
         match self.look(&job) {
@@ -45,7 +45,7 @@ impl Apply<'_> {
                 self.release(holder);
             }
             Kind::Folder => scope.spawn(move |scope| self.make_folder(scope, &job, &entry, holder)),
-            Kind::File if entry.size >= LARGE => scope.spawn(move |_| {
+            Kind::File if entry.size >= HUGE => scope.spawn(move |_| {
                 self.make(&job, &entry);
                 self.release(holder);
             }),

@@ -19,6 +19,7 @@ mod problems;
 pub mod publish;
 pub mod refusal;
 pub mod remove;
+mod show_folder;
 pub mod sync;
 mod waiting;
 
@@ -43,9 +44,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// So many changes, or names of a new folder, are one task.
 const CHUNK: usize = 16;
 
-/// Files of at least this size are copied in a task of their own, which nothing waits for, and do not wait for others to be
-/// written to the disk together: that one wait more is little beside writing them, and what waits takes room.
-const LARGE: u64 = 16 << 20;
+/// Planned files of at least this size are copied in a task of their own, after smaller ones.
+const LARGE: u64 = 1 << 20;
+
+/// Files of at least this size are always copied in a task of their own, which nothing waits for, and do not wait for others
+/// to be written to the disk together: that one wait more is little beside writing them, and what waits takes room.
+const HUGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
 pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disks) {
@@ -170,7 +174,7 @@ struct Apply<'a> {
     touched: Mutex<Vec<Arc<Pair>>>,
     /// Replaced files that wait to be written to the disk together, before they get their names.
     waiting: Mutex<Waiting>,
-    /// Chunks of changes that are not through yet.
+    /// Chunks of changes, and large files, that are not through yet; huge files are not waited for.
     chunks: AtomicUsize,
 }
 
@@ -193,7 +197,11 @@ impl Apply<'_> {
         // Before the rest: who comes from elsewhere takes what was handed on first, and this thread what was last.
         let (large, small): (Vec<&Change>, Vec<&Change>) = chunk.iter().partition(|change| is_large(change));
         for change in large {
-            scope.spawn(move |scope| self.change(scope, change));
+            self.chunks.fetch_add(1, Ordering::Relaxed);
+            scope.spawn(move |scope| {
+                self.change(scope, change);
+                self.chunk_is_through();
+            });
         }
         if !rest.is_empty() {
             self.chunks.fetch_add(1, Ordering::Relaxed);
@@ -202,8 +210,13 @@ impl Apply<'_> {
         for change in small {
             self.change(scope, change);
         }
+        self.chunk_is_through();
+    }
+
+    /// Publishes what waits when nothing is to be expected any more that it could wait with: who is still at work copies
+    /// something huge.
+    fn chunk_is_through(&self) {
         if self.chunks.fetch_sub(1, Ordering::AcqRel) == 1 {
-            // Who is still at work copies something large: nothing waits for that.
             self.publish_waiting();
         }
     }

@@ -121,10 +121,9 @@ fn stage(place: &Place) {
     fs::create_dir(&place.replica).expect("created");
     let content = Dice(1).bytes(MIB + MIB / 2);
     write(&place.replica.join("edited"), &content);
-    write(&place.replica.join("a shorter one"), &content);
+    write(&place.replica.join("shorter"), &content);
     write(&place.source.join("edited"), &new_content());
-    // Before the other one by its name, so that it is copied while the other one is still as it was.
-    write(&place.source.join("a shorter one"), &content[..MIB + 100]);
+    write(&place.source.join("shorter"), &content[..MIB + 100]);
     for root in [&place.source, &place.replica] {
         set_mtime(root, 1000, 5).expect("a time");
     }

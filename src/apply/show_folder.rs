@@ -1,0 +1,269 @@
+//! New folders until they can be seen.
+//!
+//! A new folder is made under a temporary name, private, and gets its first files while nobody sees it: under their own
+//! names, since the one rename that shows the folder shows them all, whole. That saves a rename for each, and the folder
+//! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
+//! interrupted pass loses one such folder's first files and no more.
+
+use crate::apply::copy::{Made, Sync, Unmade};
+use crate::apply::failed::Failed;
+use crate::apply::new_folder::new_entry;
+use crate::apply::publish::{Destination, discard, publish};
+use crate::apply::{Apply, Job, LARGE, lock};
+use crate::entry::{Entry, Kind};
+use crate::fs::dir::Dir;
+use crate::fs::listing::Listing;
+use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
+use crate::monitor::Feature;
+use crate::plan::{Pair, Watch};
+use crate::problem::Cause;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So many names, and bytes, of a folder are made before it can be seen, at most.
+const MOST_FIRST: usize = 1024;
+const MOST_FIRST_BYTES: u64 = 16 << 20;
+
+/// After so long the rest is shared by all workers: a local disk makes a thousand files meanwhile, a network a few.
+const LONG_ENOUGH: Duration = Duration::from_millis(100);
+
+/// A folder that has just got its name.
+pub(super) struct Shown {
+    pub(super) pair: Arc<Pair>,
+    /// What the source has in it, or why that is not known.
+    pub(super) listing: Result<Listing, Errno>,
+    pub(super) first: First,
+}
+
+/// What became of the first names of a folder.
+#[derive(Default)]
+pub(super) struct First {
+    /// How many these are.
+    pub(super) names: usize,
+    /// What was made before the folder could be seen, and what could not be made.
+    pub(super) done: Vec<(Job, Result<Made, Failed>)>,
+    /// What is still to be made.
+    pub(super) left: Vec<(Job, Entry)>,
+    /// Why a part of one of them is there under its name, and could not be removed.
+    remains: Option<Failed>,
+}
+
+/// A name in the source, and what was seen there.
+type Seen = (Box<CStr>, Result<Entry, Errno>);
+
+/// A folder that is to be made.
+struct New<'a> {
+    job: &'a Job,
+    at: Destination<'a>,
+    /// The source's folder; open, where it could be.
+    ours: Arc<Dir>,
+    from: Option<Arc<OwnedFd>>,
+    watch: Watch,
+    /// Its first names.
+    names: Vec<Seen>,
+}
+
+impl New<'_> {
+    fn pair(&self, theirs: Arc<Dir>) -> Arc<Pair> {
+        let filesystem = Arc::clone(&self.job.pair.filesystem);
+        Arc::new(Pair {
+            source: Some(Arc::clone(&self.ours)),
+            replica: Some(theirs),
+            filesystem,
+            watch: self.watch,
+        })
+    }
+}
+
+const ACTION: &str = "make the folder in the replica";
+
+impl Apply<'_> {
+    /// Makes a folder under its name, private until it is finished, where it can with its first files in it.
+    pub(super) fn show_folder(&self, job: &Job, seen: &Entry) -> Result<Option<Shown>, Failed> {
+        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return Ok(None) };
+        let (source_fd, replica_fd) = self.open(source, replica)?;
+        let at = job.destination(source_fd.as_fd(), replica_fd.as_fd());
+        let ours = source.child(&job.name, seen.id);
+        let watch = self.context.watch_below(job.pair.watch, &job.name).unwrap_or(Watch::Off);
+        let opened = ours.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
+        let (listing, from, names) = match opened {
+            // Where the log may lie in it, each name is looked at more closely, later.
+            Ok((listing, fd)) if watch == Watch::Off => {
+                let names = look_at_first(&listing, fd.as_fd());
+                (Ok(listing), Some(fd), names)
+            }
+            Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
+            Err(errno) if is_gone(errno) => return Err(Failed::Gone("read the source folder", errno)),
+            Err(errno) => (Err(errno), None, Vec::new()),
+        };
+        let new = New { job, at, ours, watch, from, names };
+        let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
+        let filesystem = &job.pair.filesystem;
+        let may_fill = || filesystem.shows_filled_folders() && replica.open_for_temporaries().is_ok();
+        if job.expected.is_some() || has_first && may_fill() {
+            match self.show_filled(replica, &new) {
+                Err(failed) if job.expected.is_none() && says_no_renames(failed) => {
+                    filesystem.learn_no_filled_folders();
+                }
+                Err(Failed::Taken) => {
+                    // Copied for nothing. Asked beforehand, a FUSE filesystem that takes two spellings for one name would
+                    // go on believing in the one that is about to go.
+                    filesystem.learn_no_filled_folders();
+                    return Err(Failed::Taken);
+                }
+                shown => return shown.map(|(pair, first)| Some(Shown { pair, listing, first })),
+            }
+        }
+        match place::make_folder(at.replica, &job.name) {
+            Err(Errno::EXIST) => return Err(Failed::Taken),
+            made => made.map_err(Failed::replica(ACTION))?,
+        }
+        let made = stat::entry_at(at.replica, &job.name).map_err(Failed::replica(ACTION))?;
+        let pair = new.pair(replica.child(&job.name, made.id));
+        let first = self.fill_first(&pair, None, &new.names);
+        Ok(Some(Shown { pair, listing, first }))
+    }
+
+    /// Makes a folder under a temporary name, with its first files in it, and gives it its own.
+    fn show_filled(&self, replica: &Arc<Dir>, new: &New<'_>) -> Result<(Arc<Pair>, First), Failed> {
+        let (job, at) = (new.job, new.at);
+        replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
+        let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
+        place::make_folder(at.replica, &temporary).map_err(Failed::replica(ACTION))?;
+        let opened = replica.child_to_be(&temporary, &job.name).map_err(Failed::replica(ACTION));
+        let shown = opened.and_then(|(theirs, to)| {
+            let pair = new.pair(theirs);
+            let folders = new.from.as_ref().map(|from| (from.as_fd(), to.as_fd()));
+            let mut first = self.fill_first(&pair, folders, &new.names);
+            let published = match first.remains {
+                // What is torn must not be shown.
+                Some(failed @ (Failed::Halted | Failed::Because(..))) => Err(failed),
+                Some(_) => {
+                    let reason = Cause::Refused("a part of an entry in it could not be removed");
+                    Err(Failed::Because(ACTION, reason, false))
+                }
+                None => publish(at, &temporary, true),
+            };
+            match published {
+                Ok(leftover) => {
+                    let pair = self.with_new_id(replica, new, pair, &to, &mut first);
+                    Ok((pair, first, leftover))
+                }
+                Err(failed) => {
+                    for (job, _) in first.done.iter().filter(|(_, done)| done.is_ok()) {
+                        discard(to.as_fd(), &job.name);
+                    }
+                    Err(failed)
+                }
+            }
+        });
+        match shown {
+            Ok((pair, first, leftover)) => {
+                if let Some(leftover) = leftover {
+                    lock(&self.leftovers).push((Arc::clone(replica), leftover, job.path()));
+                }
+                Ok((pair, first))
+            }
+            // Where even this fails it is an extra that the next pass removes.
+            Err(failed) => match place::remove_folder(at.replica, &temporary) {
+                Ok(()) | Err(_) => Err(failed),
+            },
+        }
+    }
+
+    /// The pair of a folder that has just got its name: another one where its identity comes from the name, as on some
+    /// FUSE filesystems.
+    fn with_new_id(
+        &self,
+        replica: &Arc<Dir>,
+        new: &New<'_>,
+        pair: Arc<Pair>,
+        folder: &OwnedFd,
+        first: &mut First,
+    ) -> Arc<Pair> {
+        let seen = stat::entry_at(new.at.replica, &new.job.name);
+        let (Ok(seen), Ok(held)) = (seen, stat::entry_of(folder.as_fd())) else { return pair };
+        // Another one that somebody has put there meanwhile is not the one that is held open.
+        if seen.id != held.id || pair.replica.as_ref().is_some_and(|dir| dir.id() == seen.id) {
+            return pair;
+        }
+        let pair = new.pair(replica.child(&new.job.name, seen.id));
+        let jobs = first.done.iter_mut().map(|(job, _)| job);
+        for job in jobs.chain(first.left.iter_mut().map(|(job, _)| job)) {
+            job.pair = Arc::clone(&pair);
+        }
+        pair
+    }
+
+    /// Makes what can be made of the first names of a new folder, given the two open folders, before it can be seen.
+    fn fill_first(
+        &self,
+        pair: &Arc<Pair>,
+        folders: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
+        names: &[Seen],
+    ) -> First {
+        let mut first = First { names: names.len(), ..First::default() };
+        let mut room = MOST_FIRST_BYTES;
+        let begin = Instant::now();
+        for (name, seen) in names {
+            let job = new_entry(pair, name);
+            let entry = match seen {
+                Ok(entry) => *entry,
+                Err(errno) => {
+                    first.done.push((job, Err(Failed::source("look at it in the source")(*errno))));
+                    continue;
+                }
+            };
+            match folders {
+                Some((from, to))
+                    if is_first(&entry, &job)
+                        && entry.size <= room
+                        && begin.elapsed() < LONG_ENOUGH
+                        && !self.context.is_halted() =>
+                {
+                    self.context.interrupt.beat();
+                    self.publish_overdue();
+                    room -= entry.size;
+                    let at = job.destination(from, to);
+                    let made = self.make_ready(at, &entry, CString::from(name.clone()), Sync::Later);
+                    if let Err(Unmade { failed, remains: true }) = &made {
+                        first.remains.get_or_insert(*failed);
+                    }
+                    let made = made.map(|ready| ready.made).map_err(|unmade| unmade.failed);
+                    first.done.push((job, made));
+                }
+                Some(_) | None => first.left.push((job, entry)),
+            }
+        }
+        first
+    }
+}
+
+/// What the source has under the first names of a listing.
+fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
+    let begin = Instant::now();
+    let names = (0..listing.len().min(MOST_FIRST)).filter_map(|at| listing.get(at));
+    let names = names.take_while(|_| begin.elapsed() < LONG_ENOUGH);
+    names.map(|name| (Box::from(name), stat::entry_at(folder, name))).collect()
+}
+
+/// Whether an entry can be made while nobody sees its folder: it takes little time, and nothing else depends on it.
+fn is_first(entry: &Entry, job: &Job) -> bool {
+    if entry.links > 1 {
+        return false;
+    }
+    match entry.kind {
+        Kind::File => entry.size < LARGE,
+        Kind::Symlink => job.pair.filesystem.holds(Feature::Symlinks),
+        Kind::Folder | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => false,
+    }
+}
+
+/// Whether a failure says that this filesystem does not rename folders, or not this one.
+fn says_no_renames(failed: Failed) -> bool {
+    let Failed::Because(action, Cause::System(errno), false) = failed else { return false };
+    let reasons = [Errno::XDEV, Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOTEMPTY, Errno::BUSY];
+    action != ACTION && (is_unsupported(errno) || reasons.contains(&errno))
+}
