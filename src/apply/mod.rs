@@ -64,6 +64,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
         touched: Mutex::default(),
         waiting: Mutex::default(),
         chunks: AtomicUsize::new(1),
+        large: AtomicUsize::new(0),
     };
     for anchor in &plan.anchors {
         let key = (anchor.source, anchor.folder.id().device);
@@ -174,8 +175,10 @@ struct Apply<'a> {
     touched: Mutex<Vec<Arc<Pair>>>,
     /// Replaced files that wait to be written to the disk together, before they get their names.
     waiting: Mutex<Waiting>,
-    /// Chunks of changes, and large files, that are not through yet; huge files are not waited for.
+    /// Chunks of changes that are not through yet.
     chunks: AtomicUsize,
+    /// Large files that are not through yet.
+    large: AtomicUsize,
 }
 
 impl Apply<'_> {
@@ -197,10 +200,10 @@ impl Apply<'_> {
         // Before the rest: who comes from elsewhere takes what was handed on first, and this thread what was last.
         let (large, small): (Vec<&Change>, Vec<&Change>) = chunk.iter().partition(|change| is_large(change));
         for change in large {
-            self.chunks.fetch_add(1, Ordering::Relaxed);
+            self.large.fetch_add(1, Ordering::Relaxed);
             scope.spawn(move |scope| {
                 self.change(scope, change);
-                self.chunk_is_through();
+                self.is_through(&self.large);
             });
         }
         if !rest.is_empty() {
@@ -210,13 +213,13 @@ impl Apply<'_> {
         for change in small {
             self.change(scope, change);
         }
-        self.chunk_is_through();
+        self.is_through(&self.chunks);
     }
 
-    /// Publishes what waits when nothing is to be expected any more that it could wait with: who is still at work copies
-    /// something huge.
-    fn chunk_is_through(&self) {
-        if self.chunks.fetch_sub(1, Ordering::AcqRel) == 1 {
+    /// Publishes what waits when the last task of its kind is through: small files do not wait for large ones, and neither
+    /// of them for huge ones.
+    fn is_through(&self, tasks: &AtomicUsize) {
+        if tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.publish_waiting();
         }
     }
