@@ -9,6 +9,21 @@ use std::ffi::{CStr, CString};
 /// The kernel's limit for a list of names and for one value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`; xattr(7)).
 const LARGEST: usize = 64 << 10;
 
+/// Nearly always enough. The kernel makes a buffer of the size it is asked for: asking for the largest one at once took
+/// twice as long as everything else about a file without attributes.
+const USUAL: usize = 512;
+
+/// Calls with a part of the buffer, and with all of it where that is too small.
+fn with_as_much_as_needed(
+    buffer: &mut [u8],
+    mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    match call(buffer.get_mut(..USUAL).unwrap_or_default()) {
+        Err(Errno::RANGE) => call(buffer),
+        called => called,
+    }
+}
+
 thread_local! {
     /// One buffer for names and one for a value, so that a file without attributes costs no allocation.
     static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((vec![0; LARGEST], vec![0; LARGEST]));
@@ -25,7 +40,7 @@ impl Attributes {
     /// As `listxattr(2)` and `getxattr(2)`; [`crate::fs::is_unsupported`] where the filesystem has none.
     pub fn read(subject: Subject<'_>, privileged: bool) -> Result<Attributes, Errno> {
         BUFFERS.with_borrow_mut(|(names, value)| {
-            let length = subject.list_attributes(names)?;
+            let length = with_as_much_as_needed(names, |names| subject.list_attributes(names))?;
             let mut found = Vec::new();
             let listed = names.get(..length).unwrap_or_default();
             for name in listed.split_inclusive(|byte| *byte == 0) {
@@ -33,7 +48,7 @@ impl Attributes {
                 if namespace(name, privileged).is_none() {
                     continue;
                 }
-                match subject.attribute(name, value) {
+                match with_as_much_as_needed(value, |value| subject.attribute(name, value)) {
                     Ok(length) => {
                         found.push((name.to_owned(), value.get(..length).unwrap_or_default().to_vec()));
                     }
@@ -133,6 +148,30 @@ mod tests {
         assert_eq!(mode_without_list(0o664, &list(4, 6)), 0o644);
         assert_eq!(mode_without_list(0o644, &list(7, 4)), 0o644);
         assert_eq!(mode_without_list(0o6664, b"nonsense"), 0o6604);
+    }
+
+    #[test]
+    fn what_is_longer_than_usual_is_asked_for_again_with_all_the_room_there_is() {
+        for (length, expected) in [
+            (0, vec![USUAL]),
+            (USUAL, vec![USUAL]),
+            (USUAL + 1, vec![USUAL, LARGEST]),
+            (LARGEST, vec![USUAL, LARGEST]),
+        ] {
+            let mut sizes = Vec::new();
+            let mut buffer = vec![0; LARGEST];
+            let read = with_as_much_as_needed(&mut buffer, |room| {
+                sizes.push(room.len());
+                room.get_mut(..length).ok_or(Errno::RANGE)?.fill(1);
+                Ok(length)
+            });
+            assert_eq!(read, Ok(length));
+            assert_eq!(sizes, expected, "{length} bytes");
+            assert_eq!(buffer.iter().filter(|byte| **byte == 1).count(), length);
+        }
+        for errno in [Errno::RANGE, Errno::IO] {
+            assert_eq!(with_as_much_as_needed(&mut [0; LARGEST], |_| Err(errno)), Err(errno));
+        }
     }
 
     #[test]
