@@ -5,6 +5,7 @@ use crate::filesystem::{Differences, Filesystem};
 use crate::fs::dir::Dir;
 use crate::monitor::{Operation, Subtree, Verb};
 use crate::path::RelPath;
+use rayon::slice::ParallelSliceMut;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -155,22 +156,25 @@ impl Counted {
 
 impl Plan {
     /// Sorts the changes by folder and name. No path is made: a folder may have a million changes, and the paths of a deep
-    /// chain of folders together are far longer than the chain.
+    /// chain of folders together are far longer than the chain. In a pool of threads all of them sort.
     pub fn sort(&mut self) {
-        let mut ranks: HashMap<*const Pair, usize> = HashMap::new();
+        let address = |pair: &Arc<Pair>| Arc::as_ptr(pair).addr();
+        let mut ranks: HashMap<usize, usize> = HashMap::new();
         let mut pairs: Vec<&Arc<Pair>> = Vec::new();
         for change in &self.changes {
-            ranks.entry(Arc::as_ptr(&change.pair)).or_insert_with(|| {
+            ranks.entry(address(&change.pair)).or_insert_with(|| {
                 pairs.push(&change.pair);
                 0
             });
         }
         pairs.sort_unstable_by(|a, b| a.compare_paths(b));
         for (rank, pair) in pairs.into_iter().enumerate() {
-            ranks.insert(Arc::as_ptr(pair), rank);
+            ranks.insert(address(pair), rank);
         }
-        let rank = |change: &Change| ranks.get(&Arc::as_ptr(&change.pair));
-        self.changes.sort_unstable_by(|a, b| rank(a).cmp(&rank(b)).then_with(|| a.name.cmp(&b.name)));
+        let rank = |change: &Change| ranks.get(&address(&change.pair));
+        self.changes.par_sort_unstable_by(|a, b| {
+            if Arc::ptr_eq(&a.pair, &b.pair) { a.name.cmp(&b.name) } else { rank(a).cmp(&rank(b)) }
+        });
         self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
     }
 

@@ -50,7 +50,7 @@ pub fn survey(context: &Context<'_>, pool: &ThreadPool, root: Arc<Pair>) -> Plan
     context.unchanged(resolution.unchanged);
     plan.changes.extend(resolution.changes);
     plan.anchors = resolution.anchors;
-    plan.sort();
+    pool.install(|| plan.sort());
     plan
 }
 
