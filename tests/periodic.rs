@@ -119,7 +119,7 @@ fn a_pass_that_overruns_is_followed_at_once_and_the_log_says_by_how_much() {
     let place = Place::new();
     place.write_zeros("source/large", HUGE / 4);
     let running = start(place.command("--interval 2"));
-    until("the copy has begun", || place.names("replica").len() == 1);
+    running.copies_into(&place.at("replica"));
     // Suspended, as a laptop is: the time counts.
     running.signal(Signal::STOP);
     assert!(!place.has("replica/large"), "it has been copied already");
@@ -153,7 +153,7 @@ fn sighup_in_the_middle_of_a_pass_opens_the_log_anew_and_ends_nothing() {
     let place = Place::new();
     place.write_zeros("source/large", HUGE / 8);
     let running = start(place.command("--interval 1h"));
-    until("the copy has begun", || place.names("replica").len() == 1);
+    running.copies_into(&place.at("replica"));
     until("the log says so", || place.log().contains("pass 1 started"));
     place.rename("log", "log.1");
     running.signal(Signal::HUP);
@@ -186,7 +186,7 @@ fn a_signal_while_a_huge_file_is_copied_ends_the_program_within_two_seconds_and_
                 }
                 let before = place.names("replica");
                 let running = start(place.command(options));
-                until("the copy has begun", || place.names("replica").len() > before.len());
+                running.copies_into(&place.at("replica"));
                 let (ended, time) = stop_with(running, signal);
                 assert_eq!(ended.code, Some(0), "{ended:?}");
                 assert!(time < Duration::from_secs(2), "it took {time:?}");
@@ -234,7 +234,7 @@ fn a_signal_while_a_huge_file_with_holes_is_copied_ends_the_program_within_two_s
         return program::skip("this filesystem has no files of 1 TiB");
     }
     let running = start(place.command("--interval 1h"));
-    until("the copy has begun", || place.names("replica").len() == 1);
+    running.copies_into(&place.at("replica"));
     let (ended, time) = stop_with(running, Signal::TERM);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(time < Duration::from_secs(2), "it took {time:?}");
@@ -371,7 +371,7 @@ fn the_age_of_the_replica_is_told_also_when_a_pass_is_not_done() {
     let running = place.start("");
     place.write_zeros("source/large", HUGE);
     running.signal(Signal::USR1);
-    until("the copy has begun", || place.names("replica").len() == 2);
+    running.copies_into(&place.at("replica"));
     let ended = running.stop();
     let line = lines_with(&ended.stdout, "pass 2 stopped by SIGTERM").remove(0);
     let age = line.rsplit(", ").next().expect("an age");

@@ -19,7 +19,7 @@ use crate::hashing::Hashing;
 use crate::monitor::Feature;
 use crate::problem::Cause;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How often a file that changes while it is read is read.
 const ATTEMPTS: usize = 3;
@@ -180,8 +180,7 @@ fn finished(
     Ok(Made { entry, digest, target, unstable, not_set, leftover: None })
 }
 
-/// Copies a regular file into the temporary, hashing on the way, until it was read without changing meanwhile. True when it
-/// has to be written to the disk yet.
+/// Copies a regular file under a temporary name. True when it has to be written to the disk yet.
 fn copy_file(
     context: &Context<'_>,
     at: Destination<'_>,
@@ -189,86 +188,110 @@ fn copy_file(
     (temporary, is_there): (&CStr, &mut bool),
     sync: Sync,
 ) -> Result<(Made, bool), Failed> {
-    const LOOK: &str = "look at the source file";
-    const LOOK_REPLICA: &str = "look at it in the replica";
-    let source = open_to_read(at.source, at.name, context.owns(seen.uid))
-        .map_err(Failed::source("read the source file"))?;
-    let source = source.as_fd();
-    let mut before = stat::entry_of(source).map_err(Failed::source(LOOK))?;
-    if before.kind != Kind::File {
-        return Err(Failed::Vanished);
-    }
+    let original = Original::open(context, at, seen)?;
     let copy = match create_private(at.replica, temporary) {
         Err(Errno::EXIST) => return Err(Failed::Taken),
         copy => copy.map_err(Failed::replica("make a temporary file in the replica"))?,
     };
     *is_there = true;
-    let copy = copy.as_fd();
-    let rights = &context.rights;
-    if !rights.privileged && stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid != rights.user {
-        // A mount that gives every file to one user: a copy would be no more this user's than the original.
-        at.filesystem.learn_missing(Feature::Owner);
-        if at.content_is_right {
-            context.not_held(Feature::Owner);
-            return Err(Failed::NotHeld);
-        }
+    original.copy_into(context, at, copy.as_fd(), sync)
+}
+
+const LOOK: &str = "look at the source file";
+
+/// A regular file of the source, open.
+pub(super) struct Original {
+    file: OwnedFd,
+    entry: Entry,
+}
+
+impl Original {
+    pub(super) fn open(context: &Context<'_>, at: Destination<'_>, seen: &Entry) -> Result<Original, Failed> {
+        let file = open_to_read(at.source, at.name, context.owns(seen.uid))
+            .map_err(Failed::source("read the source file"))?;
+        let entry = stat::entry_of(file.as_fd()).map_err(Failed::source(LOOK))?;
+        if entry.kind == Kind::File { Ok(Original { file, entry }) } else { Err(Failed::Vanished) }
     }
-    let base = Base::clone_into(context, at, copy, &before);
-    let mut base = base.map_err(Failed::replica("write the replica file"))?;
-    let mut attempt = 1;
-    let (digest, length, unstable, is_clone) = loop {
-        let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
-        let is_clone = base.is_some();
-        if base.take().is_some_and(|base| !base.still_holds()) {
+
+    /// Makes an empty file a copy with all metadata, hashing on the way, until the source was read without changing
+    /// meanwhile. True when the copy has to be written to the disk yet.
+    pub(super) fn copy_into(
+        self,
+        context: &Context<'_>,
+        at: Destination<'_>,
+        copy: BorrowedFd<'_>,
+        sync: Sync,
+    ) -> Result<(Made, bool), Failed> {
+        const LOOK_REPLICA: &str = "look at it in the replica";
+        let (source, mut before) = (self.file.as_fd(), self.entry);
+        let rights = &context.rights;
+        if !rights.privileged
+            && stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid != rights.user
+        {
+            // A mount that gives every file to one user: a copy would be no more this user's than the original.
+            at.filesystem.learn_missing(Feature::Owner);
+            if at.content_is_right {
+                context.not_held(Feature::Owner);
+                return Err(Failed::NotHeld);
+            }
+        }
+        let base = Base::clone_into(context, at, copy, &before);
+        let mut base = base.map_err(Failed::replica("write the replica file"))?;
+        let mut attempt = 1;
+        let (digest, length, unstable, is_clone) = loop {
+            let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
+            let is_clone = base.is_some();
+            if base.take().is_some_and(|base| !base.still_holds()) {
+                set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
+                continue;
+            }
+            let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
+            // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
+            let is_whole = length >= before.size || stat::has_false_sizes(source);
+            if is_whole && after.is_unchanged_since(&before) {
+                break (digest, length, false, is_clone);
+            }
+            let grew = is_whole && after.size > before.size;
+            if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
+                // It only grew: what was copied is what the file was a moment ago.
+                break (digest, length, false, is_clone);
+            }
+            before = after;
+            if attempt == ATTEMPTS && !is_whole {
+                let reason = Cause::Refused("it ends before the size that it shows");
+                return Err(Failed::Because("read the whole source file", reason, true));
+            }
+            if attempt == ATTEMPTS {
+                break (digest, length, true, is_clone);
+            }
+            attempt += 1;
             set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
-            continue;
+        };
+        if unstable && at.expected.is_some() {
+            let reason = Cause::Refused("it changes all the time while it is read");
+            return Err(Failed::Because("copy the source file", reason, false));
         }
-        let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
-        // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
-        let is_whole = length >= before.size || stat::has_false_sizes(source);
-        if is_whole && after.is_unchanged_since(&before) {
-            break (digest, length, false, is_clone);
+        const SYNC: &str = "write the replica file to its disk";
+        if is_clone {
+            // Before it gets its mode: after a loss of power it may still have the old content, which may be a secret.
+            sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
-        let grew = is_whole && after.size > before.size;
-        if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
-            // It only grew: what was copied is what the file was a moment ago.
-            break (digest, length, false, is_clone);
+        let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
+        let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
+        // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
+        // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
+        let is_due = at.expected.is_some() && !is_clone;
+        let waits = is_due && sync == Sync::Later && before.size < HUGE;
+        if is_due && !waits {
+            sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
-        before = after;
-        if attempt == ATTEMPTS && !is_whole {
-            let reason = Cause::Refused("it ends before the size that it shows");
-            return Err(Failed::Because("read the whole source file", reason, true));
+        let made = finished(set, Subject::Open(copy), digest, None, unstable)?;
+        if made.entry.size != length {
+            let reason = Cause::Refused("it has another length than what was written to it");
+            return Err(Failed::Because("write the whole replica file", reason, false));
         }
-        if attempt == ATTEMPTS {
-            break (digest, length, true, is_clone);
-        }
-        attempt += 1;
-        set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
-    };
-    if unstable && at.expected.is_some() {
-        let reason = Cause::Refused("it changes all the time while it is read");
-        return Err(Failed::Because("copy the source file", reason, false));
+        Ok((made, waits))
     }
-    const SYNC: &str = "write the replica file to its disk";
-    if is_clone {
-        // Before it gets its mode: after a loss of power it may still have the old content, which may be a secret.
-        sync_content(copy).map_err(Failed::replica(SYNC))?;
-    }
-    let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
-    let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
-    // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
-    // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
-    let is_due = at.expected.is_some() && !is_clone;
-    let waits = is_due && sync == Sync::Later && before.size < HUGE;
-    if is_due && !waits {
-        sync_content(copy).map_err(Failed::replica(SYNC))?;
-    }
-    let made = finished(set, Subject::Open(copy), digest, None, unstable)?;
-    if made.entry.size != length {
-        let reason = Cause::Refused("it has another length than what was written to it");
-        return Err(Failed::Because("write the whole replica file", reason, false));
-    }
-    Ok((made, waits))
 }
 
 /// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files

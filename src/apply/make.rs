@@ -110,6 +110,9 @@ impl Apply<'_> {
         let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
+            if let Some(made) = self.make_unnamed(at, entry)? {
+                return Ok(Ok(made));
+            }
             let name = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
             let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
@@ -143,15 +146,23 @@ impl Apply<'_> {
         sync: Sync,
     ) -> Result<Ready, Unmade> {
         let ready = make_temporary(self.context, at, entry, name, sync)?;
-        if let Some(NotSet { action, errno, .. }) = ready.made.not_set
-            && is_full(errno)
-            && !self.is_last_try.load(Ordering::Relaxed)
-        {
-            // There may be room once nothing waits any more, and after the deletions.
-            let remains = !discard(at.replica, &ready.temporary);
-            return Err(Unmade { failed: Failed::replica(action)(errno), remains });
+        match self.has_room_for(&ready.made) {
+            Ok(()) => Ok(ready),
+            Err(failed) => Err(Unmade { failed, remains: !discard(at.replica, &ready.temporary) }),
         }
-        Ok(ready)
+    }
+
+    /// # Errors
+    /// There was no room for the metadata. There may be once nothing waits any more, and after the deletions.
+    pub(super) fn has_room_for(&self, made: &Made) -> Result<(), Failed> {
+        match made.not_set {
+            Some(NotSet { action, errno, .. })
+                if is_full(errno) && !self.is_last_try.load(Ordering::Relaxed) =>
+            {
+                Err(Failed::replica(action)(errno))
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     pub(super) fn open(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {

@@ -21,6 +21,7 @@ pub mod refusal;
 pub mod remove;
 mod show_folder;
 pub mod sync;
+mod unnamed;
 mod waiting;
 
 use crate::apply::finish::make_writable;

@@ -34,6 +34,16 @@ pub fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Er
     retry_on_intr(|| openat(folder, name, flags, Mode::RUSR | Mode::WUSR))
 }
 
+/// Makes a new, empty file without a name, which goes with its descriptor unless it gets one
+/// ([`name_file`](crate::fs::place::name_file)).
+///
+/// # Errors
+/// As `open(2)` with `O_TMPFILE`.
+pub fn create_unnamed(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    insist(|| retry_on_intr(|| openat(folder, c".", flags, Mode::RUSR | Mode::WUSR)))
+}
+
 /// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
 ///
 /// # Errors

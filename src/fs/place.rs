@@ -3,12 +3,12 @@
 use crate::entry::Kind;
 use crate::fs::stat::entry_at;
 use crate::fs::{confirmed, insist};
-use rustix::fs::{AtFlags, FileType, FlockOperation, Mode, RenameFlags, flock, renameat_with, syncfs};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, RenameFlags, flock, renameat_with, syncfs};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// A name for a temporary, which nobody can guess and no other entry has: 128 random bits.
 ///
@@ -93,6 +93,21 @@ pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64
 /// As `link(2)`.
 pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
     insist(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()))
+}
+
+/// Gives an open file that has no name the name `new`, if that is free.
+///
+/// # Errors
+/// As `link(2)`; `EEXIST` when the name is taken, `ENOENT` also where the kernel is older than 6.10 and neither this user's
+/// rights nor `/proc` lead to the file.
+pub fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
+    match insist(|| rustix::fs::linkat(file, c"", folder, new, AtFlags::EMPTY_PATH)) {
+        Err(Errno::NOENT) => {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            insist(|| rustix::fs::linkat(CWD, &path, folder, new, AtFlags::SYMLINK_FOLLOW))
+        }
+        named => named,
+    }
 }
 
 /// Renames within a folder, only if the new name is free.

@@ -28,6 +28,7 @@ mod lost_mounts;
 mod memory;
 mod moments;
 mod moving;
+mod new_files;
 mod new_folders;
 mod outputs;
 mod outside;
@@ -81,6 +82,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "kills", run: kills::run },
     Suite { name: "deltas", run: deltas::run },
     Suite { name: "new_folders", run: new_folders::run },
+    Suite { name: "new_files", run: new_files::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "failing_disks", run: failing_disks::run },

@@ -23,7 +23,7 @@ pub(crate) fn run() {
 }
 
 /// A pass with one worker, during which calls fail; only those on `path`, if one is given.
-fn with_faults(place: &Place, faults: &[&str], path: Option<&str>) -> Pass {
+pub(crate) fn with_faults(place: &Place, faults: &[&str], path: Option<&str>) -> Pass {
     if !has("strace") {
         leave_out("strace is not installed");
     }

@@ -351,6 +351,20 @@ impl Running {
         }
     }
 
+    /// Waits until a copy has begun: until the program has a file open below the folder that has a temporary name, or no
+    /// name at all (`O_TMPFILE`; proc(5) says "deleted" then).
+    pub(crate) fn copies_into(&self, folder: &Path) {
+        let open = format!("/proc/{}/fd", self.id());
+        until(&format!("the copy has begun: {}", self.console()), || {
+            let descriptors = fs::read_dir(&open).into_iter().flatten().flatten();
+            descriptors.filter_map(|descriptor| fs::read_link(descriptor.path()).ok()).any(|file| {
+                let name = file.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
+                let is_unfinished = name.starts_with(".file-sync-") || name.ends_with(" (deleted)");
+                is_unfinished && file.starts_with(folder)
+            })
+        });
+    }
+
     /// The number of the last pass that has started.
     pub(crate) fn last_pass(&self) -> usize {
         self.stdout().matches(" started\n").count()

@@ -1,0 +1,127 @@
+//! New files that have no name until they are whole: what happens where the kernel does not give them one, and that nothing
+//! is left of them when the program dies.
+
+use crate::cases::{Cases, leave_out};
+use crate::kit::{Mount, Place, may_mount};
+use crate::new_folders::with_faults;
+use crate::tree::Dice;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const FILES: usize = 3;
+const LENGTH: usize = 5000;
+
+pub(crate) fn run() {
+    let cases = Cases::new("new_files");
+    for error in ["EXDEV", "EPERM", "EACCES", "EINVAL", "EOPNOTSUPP", "ENOENT"] {
+        cases.run(&format!("files that get no name ({error})"), || no_name(error));
+    }
+    cases.run("a file that is reached through /proc", through_proc);
+    cases.run("a file whose name is taken at first", taken);
+    cases.run("a file that fails to get its name", fails);
+    cases.run("a pass that dies while it copies leaves nothing", dies);
+    cases.finish();
+}
+
+/// A place in memory, where new files are made without names, with some in a folder that is there on both sides.
+fn place(mount: &Path) -> (Mount, Place) {
+    if !may_mount() {
+        leave_out("it may not mount");
+    }
+    let memory = Mount::tmpfs(mount, "size=1g");
+    let place = Place::below(mount);
+    for side in [&place.source, &place.replica] {
+        fs::create_dir_all(side.join("folder")).expect("created");
+    }
+    for number in 0..FILES {
+        fs::write(path(&place, number), Dice(number as u64).bytes(LENGTH)).expect("written");
+    }
+    (memory, place)
+}
+
+fn path(place: &Place, number: usize) -> PathBuf {
+    place.source.join(format!("folder/{number}"))
+}
+
+/// They are made with temporary names then; only the first one is copied twice.
+fn no_name(error: &str) {
+    let around = Place::new();
+    let (_memory, place) = place(&around.path("memory"));
+    let pass = with_faults(&place, &[&format!("linkat:error={error}")], None);
+    assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
+    let written = pass.of("pass_done").last().map(|done| done["bytes_written"].clone());
+    assert_eq!(written, Some(((FILES + 1) * LENGTH).into()), "{:?}", pass.told());
+    place.assert_in_step("files that get no name");
+}
+
+/// As for an ordinary user before Linux 6.10.
+fn through_proc() {
+    let around = Place::new();
+    let (_memory, place) = place(&around.path("memory"));
+    let pass = with_faults(&place, &["linkat:error=ENOENT:when=1"], None);
+    assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
+    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    let is_way = |line: &&str| line.contains("linkat(") && line.contains("/proc/self/fd/");
+    assert_eq!(trace.lines().filter(is_way).count(), 1, "{trace}");
+    assert!(!trace.contains("renameat2("), "without a temporary name: {trace}");
+    place.assert_in_step("a file that is reached through /proc");
+}
+
+fn taken() {
+    let around = Place::new();
+    let (_memory, place) = place(&around.path("memory"));
+    let pass = with_faults(&place, &["linkat:error=EEXIST:when=2"], None);
+    assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
+    place.assert_in_step("a file whose name is taken at first");
+}
+
+fn fails() {
+    let around = Place::new();
+    let (_memory, place) = place(&around.path("memory"));
+    let pass = with_faults(&place, &["linkat:error=EIO:when=2"], None);
+    assert_eq!((pass.code, pass.count("created")), (Some(23), FILES as u64 - 1), "{:?}", pass.told());
+    assert_eq!(fs::read_dir(place.replica.join("folder")).expect("there").count(), FILES - 1);
+    assert_eq!(place.pass(&[]).code, Some(0));
+    place.assert_in_step("one quiet pass later");
+}
+
+/// Not even the room that the copy took.
+fn dies() {
+    let around = Place::new();
+    let (_memory, place) = place(&around.path("memory"));
+    let large = place.source.join("folder/large");
+    fs::write(&large, vec![0; 400 << 20]).expect("written");
+    let free = || {
+        let facts = rustix::fs::statvfs(&place.source).expect("asked");
+        facts.f_bfree * facts.f_frsize
+    };
+    let before = free();
+    let mut child = place.file_sync(&["--once"]).stdout(Stdio::null()).spawn().expect("started");
+    let begin = Instant::now();
+    while !has_unnamed(&child) {
+        assert!(begin.elapsed() < Duration::from_secs(60), "no file without a name was seen");
+        sleep(Duration::from_millis(1));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    let left = fs::read_dir(place.replica.join("folder")).expect("there").flatten();
+    let left: Vec<_> = left.map(|entry| entry.file_name()).filter(|name| name.len() > 1).collect();
+    assert!(left.is_empty(), "{left:?}");
+    // The small files and the log are there.
+    let taken = before.saturating_sub(free());
+    assert!(taken < 10 << 20, "{taken} bytes are gone");
+    assert_eq!(place.pass(&[]).code, Some(0));
+    place.assert_in_step("after a death");
+}
+
+/// Whether a process has a file open that has no name, and has written a part of it.
+fn has_unnamed(child: &Child) -> bool {
+    let open = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
+    open.map(|descriptor| descriptor.path()).any(|path| {
+        let is_unnamed = fs::read_link(&path).is_ok_and(|to| to.to_string_lossy().ends_with(" (deleted)"));
+        is_unnamed && fs::metadata(&path).is_ok_and(|facts| facts.len() > 20 << 20)
+    })
+}
