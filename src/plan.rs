@@ -6,7 +6,7 @@ use crate::fs::dir::Dir;
 use crate::monitor::{Operation, Subtree, Verb};
 use crate::path::RelPath;
 use rayon::slice::ParallelSliceMut;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -159,7 +159,7 @@ impl Plan {
     /// chain of folders together are far longer than the chain. In a pool of threads all of them sort.
     pub fn sort(&mut self) {
         let address = |pair: &Arc<Pair>| Arc::as_ptr(pair).addr();
-        let mut ranks: HashMap<usize, usize> = HashMap::new();
+        let mut ranks: BTreeMap<usize, usize> = BTreeMap::new();
         let mut pairs: Vec<&Arc<Pair>> = Vec::new();
         for change in &self.changes {
             ranks.entry(address(&change.pair)).or_insert_with(|| {
