@@ -6,14 +6,14 @@ use crate::cases::{Cases, leave_out};
 use crate::edits::Limits;
 use crate::kit::{Mount, Place, has, may_mount, skip, tell};
 use crate::stories::Stage;
-use crate::support::{Tree, assert_same};
 use crate::tree::{Abilities, Dice, edit, every_kind, set_mtime};
+use crate::unions;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::Path;
 
-const EVERYTHING: Abilities = Abilities { attributes: true, any_name: true };
+pub(crate) const EVERYTHING: Abilities = Abilities { attributes: true, any_name: true };
 
 /// A filesystem in an image file.
 pub(crate) struct Image {
@@ -123,12 +123,7 @@ pub(crate) fn run() {
         cases.run(&format!("every kind of entry on {}", image.name), || on_unable(image));
         cases.run(&format!("a source on {}", image.name), || from_unable(image));
     }
-    cases.run("every kind of entry on overlayfs", on_overlay);
-    for options in ["index=off", "index=on", "index=off,redirect_dir=on"] {
-        cases.run(&format!("entries that an overlayfs with {options} has below are changed above"), || {
-            below_an_overlay(options);
-        });
-    }
+    unions::run(&cases);
     stories(&cases);
     cases.finish();
 }
@@ -151,66 +146,7 @@ fn stories(cases: &Cases) {
             Err(why) => cases.run(&format!("stories on {name}"), || leave_out(&format!("{name}: {why}"))),
         }
     }
-    let place = Place::below(&elsewhere);
-    match overlay(&place, "index=off") {
-        Ok(_mount) => {
-            let limits = Limits::None;
-            Stage { name: "overlayfs", at: &place.path("mnt"), elsewhere: &elsewhere, limits }
-                .play_all(cases);
-        }
-        Err(why) => cases.run("stories on overlayfs", || leave_out(&format!("overlayfs: {why}"))),
-    }
-}
-
-/// An overlayfs: below is the folder `lower`, above a folder that begins empty; both lie where the place lies.
-fn overlay(place: &Place, options: &str) -> Result<Mount, String> {
-    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.path(name));
-    for folder in [&lower, &upper, &work] {
-        fs::create_dir_all(folder).expect("created");
-    }
-    let folders = format!("lowerdir={},upperdir={}", lower.display(), upper.display());
-    let options = format!("{folders},workdir={},{options}", work.display());
-    let arguments = ["-t", "overlay", "-o", &options, "overlay"].map(OsStr::new);
-    Mount::new(&place.path("mnt"), "mount", &arguments)
-}
-
-fn on_overlay() {
-    let memory = Place::new();
-    let _memory = Mount::tmpfs(&memory.path("memory"), "size=1g");
-    let mut place = Place::below(&memory.path("memory"));
-    match overlay(&place, "index=off") {
-        Ok(_mount) => both_ways("overlayfs", &mut place, &[]),
-        Err(why) => leave_out(&format!("overlayfs: {why}")),
-    }
-}
-
-/// The replica is below the overlay when the first pass over it begins, so that every change copies up, every deletion
-/// is a whiteout, and changing one name of a file that has several breaks the link. What lies below stays as it is.
-fn below_an_overlay(options: &str) {
-    let memory = Place::new();
-    let _memory = Mount::tmpfs(&memory.path("memory"), "size=1g");
-    let mut place = Place::below(&memory.path("memory"));
-    place.replica = place.path("lower").join("replica");
-    every_kind(&place.source, EVERYTHING);
-    assert_eq!(place.pass(&[]).code, Some(0));
-    let below = Tree::of(&place.replica).stamped();
-    let lower = place.replica.clone();
-    let _mount =
-        overlay(&place, options).unwrap_or_else(|why| leave_out(&format!("overlayfs with {options}: {why}")));
-    place.replica = place.path("mnt").join("replica");
-    edit(&place.source, &place.replica, EVERYTHING);
-    place.passes(3);
-    if !options.contains("redirect_dir=on") {
-        // Such an overlay refuses to move a folder from below, so nothing can be exchanged with it.
-        let stuck = place.pass(&[]);
-        let problems: Vec<_> =
-            stuck.of("problem").map(|it| (it["path"].as_str(), it["errno"].as_u64())).collect();
-        assert_eq!((stuck.code, problems), (Some(23), vec![(Some("empty"), Some(18))]), "{options}");
-        fs::remove_dir(place.replica.join("empty")).expect("removed");
-        assert_eq!(place.pass(&[]).code, Some(0), "{options}");
-    }
-    place.assert_in_step(options);
-    assert_same("what lies below changed", &below, &Tree::of(&lower).stamped());
+    unions::stories(cases, &elsewhere);
 }
 
 /// A new filesystem, mounted.
@@ -256,7 +192,7 @@ fn on_able(image: &Image, lacks: &[&str]) {
 }
 
 /// The filesystem as replica of a source elsewhere, then as source of a replica on itself.
-fn both_ways(name: &str, place: &mut Place, lacks: &[&str]) {
+pub(crate) fn both_ways(name: &str, place: &mut Place, lacks: &[&str]) {
     let mnt = place.path("mnt");
     place.replica = mnt.join("replica");
     every_kind(&place.source, EVERYTHING);

@@ -47,6 +47,7 @@ mod system_calls;
 mod torn;
 mod trace;
 mod tree;
+mod unions;
 mod verdict;
 mod versions;
 
