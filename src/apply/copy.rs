@@ -237,15 +237,10 @@ impl Original {
         }
         let base = Base::clone_into(context, at, copy, &before);
         let mut base = base.map_err(Failed::replica("write the replica file"))?;
-        // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
-        // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here. Of a
-        // clone it must not find the old content, which may be a secret, under the new mode.
-        let is_due = at.expected.is_some();
         let mut attempt = 1;
-        let (digest, length, unstable, waits) = loop {
-            let waits = is_due && base.is_none() && sync == Sync::Later && before.size < HUGE;
-            let is_synced = is_due && !waits;
-            let (digest, length) = copy_content(context, source, copy, &before, (base.as_ref(), is_synced))?;
+        let (digest, length, unstable, is_clone) = loop {
+            let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
+            let is_clone = base.is_some();
             if base.take().is_some_and(|base| !base.still_holds()) {
                 set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
                 continue;
@@ -254,12 +249,12 @@ impl Original {
             // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
             let is_whole = length >= before.size || stat::has_false_sizes(source);
             if is_whole && after.is_unchanged_since(&before) {
-                break (digest, length, false, waits);
+                break (digest, length, false, is_clone);
             }
             let grew = is_whole && after.size > before.size;
             if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
                 // It only grew: what was copied is what the file was a moment ago.
-                break (digest, length, false, waits);
+                break (digest, length, false, is_clone);
             }
             before = after;
             if attempt == ATTEMPTS && !is_whole {
@@ -267,7 +262,7 @@ impl Original {
                 return Err(Failed::Because("read the whole source file", reason, true));
             }
             if attempt == ATTEMPTS {
-                break (digest, length, true, waits);
+                break (digest, length, true, is_clone);
             }
             attempt += 1;
             set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
@@ -276,8 +271,20 @@ impl Original {
             let reason = Cause::Refused("it changes all the time while it is read");
             return Err(Failed::Because("copy the source file", reason, false));
         }
+        const SYNC: &str = "write the replica file to its disk";
+        if is_clone {
+            // Before it gets its mode: after a loss of power it may still have the old content, which may be a secret.
+            sync_content(copy).map_err(Failed::replica(SYNC))?;
+        }
         let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
         let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
+        // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
+        // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
+        let is_due = at.expected.is_some() && !is_clone;
+        let waits = is_due && sync == Sync::Later && before.size < HUGE;
+        if is_due && !waits {
+            sync_content(copy).map_err(Failed::replica(SYNC))?;
+        }
         let made = finished(set, Subject::Open(copy), digest, None, unstable)?;
         if made.entry.size != length {
             let reason = Cause::Refused("it has another length than what was written to it");
@@ -289,14 +296,13 @@ impl Original {
 
 /// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files
 /// of some filesystems (procfs) do not know their size. With a base the copy is its clone, and what differs is written.
-/// With `is_synced` it is on its disk in the end.
 /// Returns the digest and the number of bytes.
 fn copy_content(
     context: &Context<'_>,
     source: BorrowedFd<'_>,
     copy: BorrowedFd<'_>,
     entry: &Entry,
-    (base, is_synced): (Option<&Base>, bool),
+    base: Option<&Base>,
 ) -> Result<(Option<Digest>, u64), Failed> {
     let sparse = entry.may_have_holes();
     let stored = if sparse { entry.blocks.saturating_mul(512) } else { entry.size };
@@ -350,10 +356,6 @@ fn copy_content(
         }
         if ends_in_hole || base.is_some_and(|base| base.length() > at) {
             set_length(copy, at).map_err(Failed::replica("write the replica file"))?;
-        }
-        if is_synced {
-            // The hash goes on meanwhile.
-            sync_content(copy).map_err(Failed::replica("write the replica file to its disk"))?;
         }
         Ok((hasher.map(Hashing::finish), at))
     })
