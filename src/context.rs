@@ -3,8 +3,9 @@
 
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{Filesystem, Rights};
+use crate::filesystem::{EXT, Filesystem, Rights};
 use crate::fs::dir::Dir;
+use crate::fs::superblock::may_commit_fast;
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
 use crate::interrupt::Interrupt;
@@ -327,6 +328,10 @@ impl Filesystems {
         let known = all.entry(dir.id().device).or_insert_with(fresh);
         if known.magic != magic {
             *known = fresh();
+        }
+        if magic == EXT {
+            // Each time: another disk may have come under the same number.
+            known.filesystem.know_fast_commits(may_commit_fast(dir.id().device));
         }
         Ok(Arc::clone(&known.filesystem))
     }

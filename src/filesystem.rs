@@ -26,6 +26,8 @@ pub struct Filesystem {
     shows_filled_folders: AtomicBool,
     /// See [`Filesystem::takes_unnamed_files`].
     takes_unnamed_files: AtomicBool,
+    /// See [`Filesystem::know_fast_commits`].
+    may_commit_fast: AtomicBool,
 }
 
 impl Default for Filesystem {
@@ -39,9 +41,13 @@ impl Default for Filesystem {
             clones: AtomicBool::new(false),
             shows_filled_folders: AtomicBool::new(true),
             takes_unnamed_files: AtomicBool::new(false),
+            may_commit_fast: AtomicBool::new(false),
         }
     }
 }
+
+/// The type of ext2, ext3 and ext4 (linux/magic.h).
+pub const EXT: u64 = 0xef53;
 
 fn bit(feature: Feature) -> u32 {
     1 << feature as u32
@@ -53,7 +59,6 @@ impl Filesystem {
         const MSDOS: u64 = 0x4d44;
         const EXFAT: u64 = 0x2011_bab0;
         // linux/magic.h
-        const EXT: u64 = 0xef53;
         const XFS: u64 = 0x5846_5342;
         const BTRFS: u64 = 0x9123_683e;
         const F2FS: u64 = 0xf2f5_2010;
@@ -62,6 +67,7 @@ impl Filesystem {
             syncs_as_a_whole: [EXT, XFS, BTRFS, F2FS, TMPFS].contains(&magic),
             clones: AtomicBool::new([XFS, BTRFS].contains(&magic)),
             takes_unnamed_files: AtomicBool::new([EXT, BTRFS, TMPFS].contains(&magic)),
+            may_commit_fast: AtomicBool::new(magic == EXT),
             ..Filesystem::default()
         };
         let step = match magic {
@@ -113,9 +119,15 @@ impl Filesystem {
 
     /// True when a new file is best made without a name (`O_TMPFILE`) and gets it when it is whole. Not on XFS: there it
     /// takes as long as the other way, and of 250,000 small files each keeps 24 KiB until it is written, so that the
-    /// filesystem is full long before. Elsewhere it has not been measured.
+    /// filesystem is full long before. Not on an ext4 that may write fast commits, see [`crate::fs::superblock`].
+    /// Elsewhere it has not been measured.
     pub fn takes_unnamed_files(&self) -> bool {
-        self.takes_unnamed_files.load(Ordering::Relaxed)
+        self.takes_unnamed_files.load(Ordering::Relaxed) && !self.may_commit_fast.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the journal may have fast commits; as long as it is not known an ext4 may.
+    pub fn know_fast_commits(&self, may: bool) {
+        self.may_commit_fast.store(may, Ordering::Relaxed);
     }
 
     /// Notes that files have a name from the start here.

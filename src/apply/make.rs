@@ -5,6 +5,7 @@ use crate::apply::failed::Failed;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
+use crate::apply::unnamed::Named;
 use crate::apply::{Apply, HUGE, Job, Place, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
@@ -110,15 +111,22 @@ impl Apply<'_> {
         let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
-            if let Some(made) = self.make_unnamed(at, entry)? {
-                return Ok(Ok(made));
-            }
+            let why = match self.make_unnamed(at, entry)? {
+                Ok(made) => return Ok(Ok(made)),
+                Err(why) => why,
+            };
             let name = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
             let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
                 return Ok(Err(ready));
             }
-            ready.publish(at).map(Ok)
+            let made = ready.publish(at)?;
+            match why {
+                Named::AsUsual => {}
+                // With a temporary name it was not: so it would go with every other file.
+                Named::Refused => at.filesystem.learn_no_unnamed_files(),
+            }
+            Ok(Ok(made))
         });
         match made {
             Ok(Ok(made)) => {

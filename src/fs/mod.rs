@@ -15,6 +15,7 @@ pub mod resolve;
 pub mod roots;
 pub mod stat;
 pub mod subject;
+pub mod superblock;
 
 use crate::filesystem::Rights;
 pub use rustix::io::Errno;

@@ -2,6 +2,7 @@
 //! is left of them when the program dies.
 
 use crate::cases::{Cases, leave_out};
+use crate::filesystems::{Image, mounted};
 use crate::kit::{Mount, Place, may_mount};
 use crate::new_folders::with_faults;
 use crate::tree::Dice;
@@ -14,6 +15,14 @@ use std::time::{Duration, Instant};
 const FILES: usize = 3;
 const LENGTH: usize = 5000;
 
+/// A filesystem, how it is made, and how many files are made without names there. A journal with fast commits does not bear
+/// them (Linux 6.18).
+const EXT4: [(&str, &[&str], usize); 3] = [
+    ("ext4", &["mkfs.ext4", "-q", "-F", "-O", "^fast_commit"], FILES),
+    ("ext4 with fast commits", &["mkfs.ext4", "-q", "-F", "-O", "fast_commit"], 0),
+    ("ext2", &["mkfs.ext2", "-q", "-F"], FILES),
+];
+
 pub(crate) fn run() {
     let cases = Cases::new("new_files");
     for error in ["EXDEV", "EPERM", "EACCES", "EINVAL", "EOPNOTSUPP", "ENOENT"] {
@@ -22,6 +31,9 @@ pub(crate) fn run() {
     cases.run("a file that is reached through /proc", through_proc);
     cases.run("a file whose name is taken at first", taken);
     cases.run("a file that fails to get its name", fails);
+    for (name, mkfs, expected) in EXT4 {
+        cases.run(&format!("files without names on {name}: {expected}"), || on_ext4(name, mkfs, expected));
+    }
     cases.run("a pass that dies while it copies leaves nothing", dies);
     cases.finish();
 }
@@ -86,6 +98,27 @@ fn fails() {
     assert_eq!(fs::read_dir(place.replica.join("folder")).expect("there").count(), FILES - 1);
     assert_eq!(place.pass(&[]).code, Some(0));
     place.assert_in_step("one quiet pass later");
+}
+
+fn on_ext4(name: &'static str, mkfs: &'static [&'static str], expected: usize) {
+    if !may_mount() {
+        leave_out("it may not mount");
+    }
+    let image = Image { name, size: 64 << 20, mkfs, mount: &["mount", "-o", "loop"] };
+    let mut place = Place::new();
+    let _mount = mounted(&place, &image).unwrap_or_else(|why| leave_out(&format!("{name}: {why}")));
+    place.replica = place.path("mnt").join("replica");
+    for side in [&place.source, &place.replica] {
+        fs::create_dir_all(side.join("folder")).expect("created");
+    }
+    for number in 0..FILES {
+        fs::write(path(&place, number), number.to_string()).expect("written");
+    }
+    let pass = with_faults(&place, &["linkat:delay_enter=1"], None);
+    assert_eq!(pass.code, Some(0), "{:?}", pass.told());
+    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    assert_eq!(trace.lines().filter(|line| line.contains("linkat(")).count(), expected, "{trace}");
+    place.assert_in_step(name);
 }
 
 /// Not even the room that the copy took.
