@@ -1,28 +1,20 @@
-//! Making one entry in the replica, as a private temporary: copied, checked, with all its metadata.
+//! Making one entry in the replica, as a private temporary with all its metadata. What a regular file has in it is copied
+//! in original.rs.
 
-use crate::apply::HUGE;
-use crate::apply::delta::Base;
 use crate::apply::failed::Failed;
-use crate::apply::finish::{Extent, Model, Set, extent_of, set_metadata};
+use crate::apply::finish::{Model, Set, extent_of, set_metadata};
+use crate::apply::original::Original;
 use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
 use crate::context::Context;
-use crate::digest::{Digest, Hasher};
+use crate::digest::Digest;
 use crate::entry::{Entry, Kind};
-use crate::fs::content::{
-    BUFFER, Segment, create_private, open_to_read, read_at, segment, set_length, sync_content, with_buffers,
-    write_at,
-};
+use crate::fs::content::create_private;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported, place, stat};
-use crate::hashing::Hashing;
 use crate::monitor::Feature;
-use crate::problem::Cause;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// How often a file that changes while it is read is read.
-const ATTEMPTS: usize = 3;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// An entry that was made.
 #[derive(Debug)]
@@ -165,7 +157,7 @@ fn can_make_files(folder: BorrowedFd<'_>) -> bool {
     create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok())
 }
 
-fn finished(
+pub(super) fn finished(
     set: Result<Set, NotSet>,
     new: Subject<'_>,
     digest: Option<Digest>,
@@ -195,193 +187,6 @@ fn copy_file(
     };
     *is_there = true;
     original.copy_into(context, at, copy.as_fd(), sync)
-}
-
-const LOOK: &str = "look at the source file";
-
-/// A regular file of the source, open.
-pub(super) struct Original {
-    file: OwnedFd,
-    entry: Entry,
-}
-
-impl Original {
-    pub(super) fn open(context: &Context<'_>, at: Destination<'_>, seen: &Entry) -> Result<Original, Failed> {
-        let file = open_to_read(at.source, at.name, context.owns(seen.uid))
-            .map_err(Failed::source("read the source file"))?;
-        let entry = stat::entry_of(file.as_fd()).map_err(Failed::source(LOOK))?;
-        if entry.kind == Kind::File { Ok(Original { file, entry }) } else { Err(Failed::Vanished) }
-    }
-
-    /// Makes an empty file a copy with all metadata, hashing on the way, until the source was read without changing
-    /// meanwhile. True when the copy has to be written to the disk yet.
-    pub(super) fn copy_into(
-        self,
-        context: &Context<'_>,
-        at: Destination<'_>,
-        copy: BorrowedFd<'_>,
-        sync: Sync,
-    ) -> Result<(Made, bool), Failed> {
-        const LOOK_REPLICA: &str = "look at it in the replica";
-        let (source, mut before) = (self.file.as_fd(), self.entry);
-        let rights = &context.rights;
-        if !rights.privileged
-            && stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid != rights.user
-        {
-            // A mount that gives every file to one user: a copy would be no more this user's than the original.
-            at.filesystem.learn_missing(Feature::Owner);
-            if at.content_is_right {
-                context.not_held(Feature::Owner);
-                return Err(Failed::NotHeld);
-            }
-        }
-        let base = Base::clone_into(context, at, copy, &before);
-        let mut base = base.map_err(Failed::replica("write the replica file"))?;
-        let mut attempt = 1;
-        let (digest, length, unstable, is_clone) = loop {
-            let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
-            let is_clone = base.is_some();
-            if base.take().is_some_and(|base| !base.still_holds()) {
-                set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
-                continue;
-            }
-            let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
-            // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
-            let is_whole = length >= before.size || stat::has_false_sizes(source);
-            if is_whole && after.is_unchanged_since(&before) {
-                break (digest, length, false, is_clone);
-            }
-            let grew = is_whole && after.size > before.size;
-            if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
-                // It only grew: what was copied is what the file was a moment ago.
-                break (digest, length, false, is_clone);
-            }
-            before = after;
-            if attempt == ATTEMPTS && !is_whole {
-                let reason = Cause::Refused("it ends before the size that it shows");
-                return Err(Failed::Because("read the whole source file", reason, true));
-            }
-            if attempt == ATTEMPTS {
-                break (digest, length, true, is_clone);
-            }
-            attempt += 1;
-            set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
-        };
-        if unstable && at.expected.is_some() {
-            let reason = Cause::Refused("it changes all the time while it is read");
-            return Err(Failed::Because("copy the source file", reason, false));
-        }
-        const SYNC: &str = "write the replica file to its disk";
-        if is_clone {
-            // Before it gets its mode: after a loss of power it may still have the old content, which may be a secret.
-            sync_content(copy).map_err(Failed::replica(SYNC))?;
-        }
-        let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
-        let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
-        // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
-        // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
-        let is_due = at.expected.is_some() && !is_clone;
-        let waits = is_due && sync == Sync::Later && before.size < HUGE;
-        if is_due && !waits {
-            sync_content(copy).map_err(Failed::replica(SYNC))?;
-        }
-        let made = finished(set, Subject::Open(copy), digest, None, unstable)?;
-        if made.entry.size != length {
-            let reason = Cause::Refused("it has another length than what was written to it");
-            return Err(Failed::Because("write the whole replica file", reason, false));
-        }
-        Ok((made, waits))
-    }
-}
-
-/// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files
-/// of some filesystems (procfs) do not know their size. With a base the copy is its clone, and what differs is written.
-/// Returns the digest and the number of bytes.
-fn copy_content(
-    context: &Context<'_>,
-    source: BorrowedFd<'_>,
-    copy: BorrowedFd<'_>,
-    entry: &Entry,
-    base: Option<&Base>,
-) -> Result<(Option<Digest>, u64), Failed> {
-    let sparse = entry.may_have_holes();
-    let stored = if sparse { entry.blocks.saturating_mul(512) } else { entry.size };
-    let mut hasher = Hashing::begin(&context.large_files, entry.size, stored);
-    let end = if entry.size == 0 { u64::MAX >> 1 } else { entry.size };
-    let mut at = 0;
-    let mut ends_in_hole = false;
-    with_buffers(|buffer, old_buffer| {
-        'pieces: while at < end {
-            match segment(source, at, end, sparse).map_err(Failed::source("read the source file"))? {
-                Segment::Hole(range) => {
-                    if let Some(hasher) = &mut hasher
-                        && !hasher.update_zeros(context, range.end - range.start)
-                    {
-                        return Err(Failed::Halted);
-                    }
-                    at = range.end;
-                    ends_in_hole = true;
-                }
-                Segment::Data(range) => {
-                    ends_in_hole = false;
-                    while at < range.end {
-                        if context.is_halted() {
-                            return Err(Failed::Halted);
-                        }
-                        let want = (range.end - at).min(BUFFER as u64) as usize;
-                        let piece = buffer.get_mut(..want).unwrap_or_default();
-                        let read =
-                            read_at(source, piece, at).map_err(Failed::source("read the source file"))?;
-                        let piece = piece.get(..read).unwrap_or_default();
-                        let written = match base {
-                            None => write_at(copy, piece, at).map(|()| read as u64),
-                            Some(base) => {
-                                let old = old_buffer.get_mut(..read).unwrap_or_default();
-                                base.write_differences(copy, (piece, at), old)
-                            }
-                        };
-                        let written = written.map_err(Failed::replica("write the replica file"))?;
-                        if let Some(hasher) = &mut hasher {
-                            hasher.update(piece);
-                        }
-                        context.read(read);
-                        context.written(written);
-                        at += read as u64;
-                        if read < want {
-                            break 'pieces;
-                        }
-                    }
-                }
-            }
-        }
-        if ends_in_hole || base.is_some_and(|base| base.length() > at) {
-            set_length(copy, at).map_err(Failed::replica("write the replica file"))?;
-        }
-        Ok((hasher.map(Hashing::finish), at))
-    })
-}
-
-/// The digest of the first `length` bytes of a file; none when it became shorter.
-fn hash_prefix(context: &Context<'_>, file: BorrowedFd<'_>, length: u64) -> Result<Option<Digest>, Failed> {
-    let mut hasher = Hasher::new();
-    with_buffers(|buffer, _| {
-        let mut at = 0;
-        while at < length {
-            if context.is_halted() {
-                return Err(Failed::Halted);
-            }
-            let want = (length - at).min(BUFFER as u64) as usize;
-            let piece = buffer.get_mut(..want).unwrap_or_default();
-            let read = read_at(file, piece, at).map_err(Failed::source("read the source file"))?;
-            context.read(read);
-            if read < want {
-                return Ok(None);
-            }
-            hasher.update(piece);
-            at += read as u64;
-        }
-        Ok(Some(hasher.finish()))
-    })
 }
 
 #[cfg(test)]

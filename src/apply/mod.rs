@@ -15,6 +15,7 @@ mod make;
 mod metadata;
 mod new_folder;
 mod old_owner;
+mod original;
 mod problems;
 pub mod publish;
 pub mod refusal;

@@ -5,8 +5,9 @@
 //! to be quicker, see [`Filesystem::takes_unnamed_files`](crate::filesystem::Filesystem::takes_unnamed_files).
 
 use crate::apply::Apply;
-use crate::apply::copy::{Made, Original, Sync};
+use crate::apply::copy::{Made, Sync};
 use crate::apply::failed::Failed;
+use crate::apply::original::Original;
 use crate::apply::publish::Destination;
 use crate::entry::{Entry, Kind};
 use crate::fs::content::create_unnamed;
