@@ -3,9 +3,9 @@
 
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{EXT, Filesystem, Rights};
+use crate::filesystem::{Filesystem, Rights};
 use crate::fs::dir::Dir;
-use crate::fs::superblock::may_commit_fast;
+use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
 use crate::interrupt::Interrupt;

@@ -1,10 +1,12 @@
 //! What the replica's filesystem can hold, as far as it is known.
 //!
-//! Few filesystems say what they cannot do. A table knows some of them by their type; the rest is learned: when the
+//! Few filesystems say what they cannot do. A table knows some of them by their type, the journal of an ext4 is asked for
+//! (fs/superblock.rs); the rest is learned: when the
 //! kernel refuses, or when what was set reads back as something else, the feature counts as missing from then on, for
 //! as long as the program runs. A difference in a missing feature is not a difference: it is told once per pass.
 
 use crate::entry::{Entry, Kind, Timestamp};
+use crate::fs::superblock::EXT;
 use crate::monitor::Feature;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
@@ -45,9 +47,6 @@ impl Default for Filesystem {
         }
     }
 }
-
-/// The type of ext2, ext3 and ext4 (linux/magic.h).
-pub const EXT: u64 = 0xef53;
 
 fn bit(feature: Feature) -> u32 {
     1 << feature as u32
@@ -326,18 +325,30 @@ mod tests {
 
     #[test]
     fn what_a_filesystem_shares_and_syncs_is_known_by_its_type() {
-        for (magic, syncs, clones) in [
-            (0xef53, true, false),
-            (0x5846_5342, true, true),
-            (0x9123_683e, true, true),
-            (0xf2f5_2010, true, false),
-            (0x0102_1994, true, false),
+        for (magic, syncs, clones, unnamed) in [
+            (EXT, true, false, true),
+            (0x5846_5342, true, true, false),
+            (0x9123_683e, true, true, true),
+            (0xf2f5_2010, true, false, false),
+            (0x0102_1994, true, false, true),
             // FUSE, NFS, vfat: nothing is known.
-            (0x6573_5546, false, false),
-            (0x6969, false, false),
-            (0x4d44, false, false),
+            (0x6573_5546, false, false, false),
+            (0x6969, false, false, false),
+            (0x4d44, false, false, false),
         ] {
             let filesystem = Filesystem::of_type(magic);
+            assert_eq!(
+                filesystem.takes_unnamed_files(),
+                unnamed && magic != EXT,
+                "{magic:x}, journal unknown"
+            );
+            filesystem.know_fast_commits(false);
+            assert_eq!(filesystem.takes_unnamed_files(), unnamed, "{magic:x}");
+            filesystem.know_fast_commits(true);
+            assert!(!filesystem.takes_unnamed_files(), "{magic:x} with fast commits");
+            filesystem.know_fast_commits(false);
+            filesystem.learn_no_unnamed_files();
+            assert!(!filesystem.takes_unnamed_files(), "{magic:x}, learned");
             assert_eq!((filesystem.syncs_as_a_whole(), filesystem.clones()), (syncs, clones), "{magic:x}");
             filesystem.learn_no_clones();
             assert!(!filesystem.clones(), "{magic:x}");

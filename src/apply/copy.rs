@@ -2,12 +2,11 @@
 //! in original.rs.
 
 use crate::apply::failed::Failed;
-use crate::apply::finish::{Model, Set, extent_of, set_metadata};
+use crate::apply::finish::{Model, extent_of, set_metadata};
+use crate::apply::made::{Made, Ready, Sync};
 use crate::apply::original::Original;
 use crate::apply::publish::{Destination, discard};
-use crate::apply::refusal::NotSet;
 use crate::context::Context;
-use crate::digest::Digest;
 use crate::entry::{Entry, Kind};
 use crate::fs::content::create_private;
 use crate::fs::subject::Subject;
@@ -15,44 +14,6 @@ use crate::fs::{Errno, is_unsupported, place, stat};
 use crate::monitor::Feature;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
-
-/// An entry that was made.
-#[derive(Debug)]
-pub struct Made {
-    /// Its facts in the replica.
-    pub entry: Entry,
-    /// The digest of its content.
-    pub digest: Option<Digest>,
-    /// The target of a symbolic link.
-    pub target: Option<CString>,
-    /// True when the source changed during every reading.
-    pub unstable: bool,
-    /// What could not be set; the content is right.
-    pub not_set: Option<NotSet>,
-    /// What was replaced, under a temporary name, when it could not be replaced in place (a folder).
-    pub leftover: Option<CString>,
-}
-
-/// When the content of a file that replaces another one is written to the disk. It has to be there before the old version
-/// goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
-    /// Before it is called ready.
-    Now,
-    /// Later, by whoever publishes it, where that is worth it: see [`Ready::waits`].
-    Later,
-}
-
-/// A finished temporary.
-#[derive(Debug)]
-pub struct Ready {
-    /// What it will be.
-    pub made: Made,
-    /// Its name.
-    pub temporary: CString,
-    /// True when it has to be written to the disk before it is published.
-    pub waits: bool,
-}
 
 /// An entry that was not made.
 #[derive(Debug)]
@@ -149,27 +110,12 @@ fn make_special(
     let subject = Subject::Named(at.source, at.name);
     let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
     let set = set_metadata(context, at.filesystem, model, new);
-    finished(set, new, None, target, false)
+    Made::of(set, new, None, target, false)
 }
 
 fn can_make_files(folder: BorrowedFd<'_>) -> bool {
     let Ok(name) = place::temporary_name() else { return false };
     create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok())
-}
-
-pub(super) fn finished(
-    set: Result<Set, NotSet>,
-    new: Subject<'_>,
-    digest: Option<Digest>,
-    target: Option<CString>,
-    unstable: bool,
-) -> Result<Made, Failed> {
-    // The content is worth more than its metadata: it is published, and the rest is a problem.
-    let (entry, not_set) = match set {
-        Ok(set) => (set.entry, set.not_set),
-        Err(not_set) => (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set)),
-    };
-    Ok(Made { entry, digest, target, unstable, not_set, leftover: None })
 }
 
 /// Copies a regular file under a temporary name. True when it has to be written to the disk yet.

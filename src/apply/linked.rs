@@ -1,7 +1,7 @@
 //! Files with several names: the first name is copied, every other one is linked to it.
 
-use crate::apply::copy::Sync;
 use crate::apply::failed::Failed;
+use crate::apply::made::Sync;
 use crate::apply::publish::{discard, publish};
 use crate::apply::{Apply, Job, Place, lock};
 use crate::entry::{Entry, Kind};

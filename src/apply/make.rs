@@ -1,11 +1,12 @@
 //! Making one entry, whatever its kind: what the source has there now, by copying it, and what is told of it.
 
-use crate::apply::copy::{Made, Ready, Sync, Unmade, make_temporary};
+use crate::apply::copy::{Unmade, make_temporary};
 use crate::apply::failed::Failed;
+use crate::apply::made::{Made, Ready, Sync};
 use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
-use crate::apply::unnamed::Named;
+use crate::apply::unnamed::may_be_unnamed;
 use crate::apply::{Apply, HUGE, Job, Place, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
@@ -111,20 +112,19 @@ impl Apply<'_> {
         let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
-            let why = match self.make_unnamed(at, entry)? {
-                Ok(made) => return Ok(Ok(made)),
-                Err(why) => why,
-            };
+            let may_be_unnamed = may_be_unnamed(at, entry);
+            if may_be_unnamed && let Some(made) = self.make_unnamed(at, entry)? {
+                return Ok(Ok(made));
+            }
             let name = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
             let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
                 return Ok(Err(ready));
             }
             let made = ready.publish(at)?;
-            match why {
-                Named::AsUsual => {}
-                // With a temporary name it was not: so it would go with every other file.
-                Named::Refused => at.filesystem.learn_no_unnamed_files(),
+            if may_be_unnamed {
+                // What goes with a temporary name and not without one would be copied twice for every file.
+                at.filesystem.learn_no_unnamed_files();
             }
             Ok(Ok(made))
         });

@@ -11,6 +11,7 @@ pub mod failed;
 pub mod finish;
 mod folders;
 mod linked;
+pub mod made;
 mod make;
 mod metadata;
 mod new_folder;

@@ -1,10 +1,10 @@
 //! Copying a regular file of the source into an empty one, with all its metadata, hashing on the way.
 
 use crate::apply::HUGE;
-use crate::apply::copy::{Made, Sync, finished};
 use crate::apply::delta::Base;
 use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, Model, set_metadata};
+use crate::apply::made::{Made, Sync};
 use crate::apply::publish::Destination;
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
@@ -110,7 +110,7 @@ impl Original {
         if is_due && !waits {
             sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
-        let made = finished(set, Subject::Open(copy), digest, None, unstable)?;
+        let made = Made::of(set, Subject::Open(copy), digest, None, unstable)?;
         if made.entry.size != length {
             let reason = Cause::Refused("it has another length than what was written to it");
             return Err(Failed::Because("write the whole replica file", reason, false));

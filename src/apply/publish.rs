@@ -1,7 +1,7 @@
 //! Giving a finished temporary its name, in one step and only where the replica still has what the survey saw there.
 
-use crate::apply::copy::{Made, Ready};
 use crate::apply::failed::Failed;
+use crate::apply::made::{Made, Ready};
 use crate::entry::{FileId, Kind};
 use crate::filesystem::Filesystem;
 use crate::fs::{Errno, is_unsupported, place, stat};

@@ -5,8 +5,9 @@
 //! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
 //! interrupted pass loses one such folder's first files and no more.
 
-use crate::apply::copy::{Made, Sync, Unmade};
+use crate::apply::copy::Unmade;
 use crate::apply::failed::Failed;
+use crate::apply::made::{Made, Sync};
 use crate::apply::new_folder::new_entry;
 use crate::apply::publish::{Destination, discard, publish};
 use crate::apply::{Apply, Job, LARGE, lock};

@@ -5,8 +5,8 @@
 //! What waits takes room beside the old versions, so not much does; and what ends the pass early ends the waiting: the
 //! old versions are all there, and the next pass copies again.
 
-use crate::apply::copy::Ready;
 use crate::apply::failed::Failed;
+use crate::apply::made::Ready;
 use crate::apply::publish::discard;
 use crate::apply::{Apply, Job, lock};
 use crate::fs::Errno;

@@ -10,7 +10,7 @@ use std::ffi::{CStr, CString};
 const LARGEST: usize = 64 << 10;
 
 /// Nearly always enough. The kernel makes a buffer of the size it is asked for: asking for the largest one at once took
-/// twice as long as everything else about a file without attributes.
+/// a fifth of a pass over a million unchanged small files.
 const USUAL: usize = 512;
 
 /// Calls with a part of the buffer, and with all of it where that is too small.
@@ -20,7 +20,7 @@ fn with_as_much_as_needed(
 ) -> Result<usize, Errno> {
     match call(buffer.get_mut(..USUAL).unwrap_or_default()) {
         Err(Errno::RANGE | Errno::TOOBIG) => call(buffer),
-        // A server that gives as much as there is room for would pass unnoticed.
+        // A server that fills the room instead of saying that there is too little would pass unnoticed.
         Ok(length) if length >= USUAL => call(buffer),
         called => called,
     }

@@ -76,7 +76,7 @@ fn through_proc() {
     let pass = with_faults(&place, &["linkat:error=ENOENT:when=1"], None);
     assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
     let trace = fs::read_to_string(place.path("trace")).expect("a trace");
-    let is_way = |line: &&str| line.contains("linkat(") && line.contains("/proc/self/fd/");
+    let is_way = |line: &&str| line.contains(" linkat(") && line.contains("/proc/self/fd/");
     assert_eq!(trace.lines().filter(is_way).count(), 1, "{trace}");
     assert!(!trace.contains("renameat2("), "without a temporary name: {trace}");
     place.assert_in_step("a file that is reached through /proc");
@@ -117,7 +117,7 @@ fn on_ext4(name: &'static str, mkfs: &'static [&'static str], expected: usize) {
     let pass = with_faults(&place, &["linkat:delay_enter=1"], None);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     let trace = fs::read_to_string(place.path("trace")).expect("a trace");
-    assert_eq!(trace.lines().filter(|line| line.contains("linkat(")).count(), expected, "{trace}");
+    assert_eq!(trace.lines().filter(|line| line.contains(" linkat(")).count(), expected, "{trace}");
     place.assert_in_step(name);
 }
 

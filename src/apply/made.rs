@@ -1,0 +1,67 @@
+//! What was made in the replica, before it has its name and after.
+
+use crate::apply::failed::Failed;
+use crate::apply::finish::Set;
+use crate::apply::refusal::NotSet;
+use crate::digest::Digest;
+use crate::entry::Entry;
+use crate::fs::subject::Subject;
+use std::ffi::CString;
+
+/// An entry that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its facts in the replica.
+    pub entry: Entry,
+    /// The digest of its content.
+    pub digest: Option<Digest>,
+    /// The target of a symbolic link.
+    pub target: Option<CString>,
+    /// True when the source changed during every reading.
+    pub unstable: bool,
+    /// What could not be set; the content is right.
+    pub not_set: Option<NotSet>,
+    /// What was replaced, under a temporary name, when it could not be replaced in place (a folder).
+    pub leftover: Option<CString>,
+}
+
+/// When the content of a file that replaces another one is written to the disk. It has to be there before the old version
+/// goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// Before it is called ready.
+    Now,
+    /// Later, by whoever publishes it, where that is worth it: see [`Ready::waits`].
+    Later,
+}
+
+/// A finished temporary.
+#[derive(Debug)]
+pub struct Ready {
+    /// What it will be.
+    pub made: Made,
+    /// Its name.
+    pub temporary: CString,
+    /// True when it has to be written to the disk before it is published.
+    pub waits: bool,
+}
+
+impl Made {
+    /// What has become of `new` after its metadata was set. The content is worth more than its metadata: it is published, and
+    /// the rest is a problem.
+    pub(super) fn of(
+        set: Result<Set, NotSet>,
+        new: Subject<'_>,
+        digest: Option<Digest>,
+        target: Option<CString>,
+        unstable: bool,
+    ) -> Result<Made, Failed> {
+        let (entry, not_set) = match set {
+            Ok(set) => (set.entry, set.not_set),
+            Err(not_set) => {
+                (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set))
+            }
+        };
+        Ok(Made { entry, digest, target, unstable, not_set, leftover: None })
+    }
+}
