@@ -285,6 +285,8 @@ mod tests {
             anchors: Vec::new(),
         };
         plan.sort();
+        // Six changes, three folders' metadata, and what lies below the one folder; what is copied are two files.
+        assert_eq!((plan.entries(), plan.bytes_to_copy()), (6 + 3 + 1 + 2, 5 + 5));
         let mut told = Vec::new();
         plan.describe(|operation| {
             let Operation { verb, path, size, replica_unreadable, subtree, reason, .. } = operation;
