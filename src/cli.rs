@@ -79,7 +79,7 @@ pub struct Cli {
     #[arg(short = 'n', long, help_heading = "When")]
     pub dry_run: bool,
 
-    /// Worker threads, 1 to 1024 [default: one per processor, at least 2]
+    /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32]
     #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true, help_heading = "How")]
     pub threads: Option<OsString>,
 

@@ -68,8 +68,10 @@ pub struct Config {
     pub log_keep_out: Option<PathBuf>,
     /// When passes run.
     pub rhythm: Rhythm,
-    /// Worker threads, 1 to 1024.
-    pub threads: usize,
+    /// The most worker threads, 1 to 1024; none leaves it to what helps.
+    pub threads: Option<usize>,
+    /// Processors this process may use.
+    pub processors: usize,
     /// How contents are compared.
     pub compare: Compare,
     /// How much is shown.
@@ -93,7 +95,7 @@ impl Config {
     pub fn new(cli: Cli, surroundings: &Surroundings) -> Result<Config, UsageError> {
         // Before the options that move out of `cli`; a missing one of those is told first all the same.
         let rhythm = rhythm(&cli);
-        let threads = threads(cli.threads.as_deref(), surroundings.processors);
+        let threads = cli.threads.as_deref().map(threads).transpose();
         let source = folder("--source", cli.source, "--source /data")?;
         let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
         let (rhythm, threads) = (rhythm?, threads?);
@@ -117,6 +119,7 @@ impl Config {
             log_keep_out,
             rhythm,
             threads,
+            processors: surroundings.processors,
             compare: cli.compare,
             detail,
             is_colored,
@@ -164,11 +167,7 @@ fn interval(text: &OsStr) -> Result<Interval, UsageError> {
     })
 }
 
-fn threads(text: Option<&OsStr>, processors: usize) -> Result<usize, UsageError> {
-    let Some(text) = text else {
-        // Two at least: while one waits for a disk, the other can hash.
-        return Ok(processors.clamp(2, MAX_THREADS));
-    };
+fn threads(text: &OsStr) -> Result<usize, UsageError> {
     let number = text.to_str().and_then(|text| text.parse::<NonZeroUsize>().ok());
     number.map(NonZeroUsize::get).filter(|number| *number <= MAX_THREADS).ok_or_else(|| {
         let text = shown(text.as_bytes());
@@ -399,13 +398,13 @@ mod tests {
     }
 
     #[test]
-    fn threads_default_to_the_processors_but_never_to_one() {
+    fn threads_are_as_many_as_were_asked_for_or_left_open() {
         for (processors, given, expected) in
-            [(4, "", 4), (1, "", 2), (4096, "", 1024), (4, "-j 1", 1), (4, "--threads 1024", 1024)]
+            [(4, "", None), (4096, "", None), (4, "-j 1", Some(1)), (4, "--threads 1024", Some(1024))]
         {
             let around = Surroundings { processors, ..surroundings() };
             let config = config_in(&format!("{GIVEN} --once {given}"), &around).expect(given);
-            assert_eq!(config.threads, expected, "{processors} {given}");
+            assert_eq!((config.threads, config.processors), (expected, processors), "{given}");
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::path::RelPath;
 use crate::plan::Watch;
 use crate::problem::{Cause, Problem, Side};
 use crate::report::Counts;
+use crate::workers::Workers;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub struct Context<'a> {
     pub monitor: &'a dyn Monitor,
     /// The wish to stop.
     pub interrupt: &'a Interrupt,
+    /// Who does the work.
+    pub workers: &'a Workers,
     /// The source as the user gave it, and the folder it led to when the pass began.
     pub source: (&'a Path, Arc<Dir>),
     /// The replica likewise; no folder in a dry run without a replica.
@@ -78,7 +81,7 @@ impl<'a> Context<'a> {
     /// A context with empty counters.
     pub fn new(
         monitor: &'a dyn Monitor,
-        interrupt: &'a Interrupt,
+        (interrupt, workers): (&'a Interrupt, &'a Workers),
         source: (&'a Path, Arc<Dir>),
         replica: (&'a Path, Option<Arc<Dir>>),
         (filesystems, protected): (&'a Filesystems, Option<&'a PathBuf>),
@@ -86,6 +89,7 @@ impl<'a> Context<'a> {
         Context {
             monitor,
             interrupt,
+            workers,
             source,
             replica,
             last_device: None,
@@ -94,7 +98,7 @@ impl<'a> Context<'a> {
             filesystems,
             protected,
             rights: crate::fs::rights(),
-            large_files: LargeFiles::default(),
+            large_files: LargeFiles::new(workers.computing()),
             totals: Totals::default(),
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
@@ -229,6 +233,7 @@ impl<'a> Context<'a> {
     pub fn read(&self, bytes: usize) {
         self.interrupt.beat();
         self.totals.bytes_read.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.workers.did_bytes(bytes as u64);
     }
 
     /// Marks that something written did not get to its disk.

@@ -2,7 +2,7 @@
 //!
 //! SHA-256 takes twice as long as reading, comparing and writing together. A single large file would keep one processor
 //! busy and leave the others idle, so its hash gets a thread of its own, unless there are large files enough for every
-//! worker.
+//! processor.
 
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
@@ -23,8 +23,18 @@ const AHEAD: usize = 16;
 const MOST_ZEROS_HASHED: u64 = 16 << 30;
 
 /// How many large files are being hashed.
-#[derive(Debug, Default)]
-pub struct LargeFiles(AtomicUsize);
+#[derive(Debug)]
+pub struct LargeFiles {
+    hashing: AtomicUsize,
+    processors: usize,
+}
+
+impl LargeFiles {
+    /// None yet, and so many threads that can compute at once.
+    pub fn new(processors: usize) -> LargeFiles {
+        LargeFiles { hashing: AtomicUsize::new(0), processors }
+    }
+}
 
 /// The digest of one file, on the way.
 pub struct Hashing<'a> {
@@ -54,13 +64,13 @@ impl<'a> Hashing<'a> {
             return None;
         }
         // What runs outside the pool is not worth a thread: hard links that were put off.
-        let workers = rayon::current_thread_index().map_or(1, |_| rayon::current_num_threads());
-        if size < LARGE || workers == 1 {
+        let processors = rayon::current_thread_index().map_or(1, |_| large_files.processors);
+        if size < LARGE || processors == 1 {
             return Some(Hashing { place: Place::Here(Hasher::new()), large: None });
         }
-        let large = &large_files.0;
+        let large = &large_files.hashing;
         let others = large.fetch_add(1, Ordering::Relaxed);
-        let beside = if others + 1 < workers { Beside::start() } else { None };
+        let beside = if others + 1 < processors { Beside::start() } else { None };
         let place = beside.map_or_else(|| Place::Here(Hasher::new()), Place::Beside);
         Some(Hashing { place, large: Some(large) })
     }
@@ -157,15 +167,15 @@ mod tests {
     #[test]
     fn beside_and_here_agree() {
         let content: Vec<u8> = (0..3_000_000u32).flat_map(|number| number.to_le_bytes()).collect();
-        for (workers, expected) in [(1, false), (2, true)] {
-            let files = LargeFiles::default();
+        for (processors, expected) in [(1, false), (2, true)] {
+            let files = LargeFiles::new(processors);
             for piece in [1, 63, BUFFER] {
                 let pieces = content.chunks(piece).take(4 * AHEAD + 3);
                 let mut here = Hasher::new();
                 pieces.clone().for_each(|piece| here.update(piece));
-                let digest = pool(workers).install(|| {
+                let digest = pool(4).install(|| {
                     let mut hashing = Hashing::begin(&files, LARGE, LARGE).unwrap();
-                    assert_eq!(is_beside(&hashing), expected, "{workers} workers");
+                    assert_eq!(is_beside(&hashing), expected, "{processors} processors");
                     pieces.for_each(|piece| hashing.update(piece));
                     hashing.finish()
                 });
@@ -175,10 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn no_more_threads_than_idle_workers_and_none_for_small_files() {
-        let files = LargeFiles::default();
+    fn no_more_threads_than_idle_processors_and_none_for_small_files() {
+        let files = LargeFiles::new(3);
         assert!(!is_beside(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "outside a pool");
-        pool(3).install(|| {
+        pool(8).install(|| {
             assert!(!is_beside(&Hashing::begin(&files, LARGE - 1, LARGE).unwrap()));
             let mut first = Hashing::begin(&files, LARGE, LARGE).unwrap();
             let second = Hashing::begin(&files, LARGE, LARGE).unwrap();
@@ -193,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_file_that_is_nearly_all_hole_is_not_hashed() {
-        let files = LargeFiles::default();
+        let files = LargeFiles::new(2);
         assert!(Hashing::begin(&files, MOST_ZEROS_HASHED + 2, 1).is_none());
         assert!(Hashing::begin(&files, MOST_ZEROS_HASHED + 2, 2).is_some());
     }

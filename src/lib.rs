@@ -27,3 +27,4 @@ pub mod schedule;
 pub mod service;
 pub mod signals;
 pub mod survey;
+pub mod workers;

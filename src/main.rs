@@ -145,6 +145,7 @@ fn prepare(
         replica: config.replica.clone(),
         log: Some(config.log.clone()),
         threads: config.threads,
+        processors: config.processors,
         digests: match config.compare {
             Compare::Sha256 => Digests::OfAll,
             Compare::Bytes => Digests::OfCopies,

@@ -15,7 +15,7 @@ use crate::pass::{Purpose, run};
 use crate::path::RelPath;
 use crate::problem::{Cause, Error, Side};
 use crate::report::{Outcome, PassReport};
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crate::workers::{MOST, Workers};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,8 +29,10 @@ pub struct MirrorOptions {
     pub replica: PathBuf,
     /// The log file, which is neither copied nor deleted where it lies inside a root.
     pub log: Option<PathBuf>,
-    /// Worker threads, at least 1.
-    pub threads: usize,
+    /// The most worker threads, at least 1; none leaves it to what helps.
+    pub threads: Option<usize>,
+    /// Processors that this process may use, at least 1.
+    pub processors: usize,
     /// Which contents are digested.
     pub digests: Digests,
     /// True: make the plan, report it, write nothing.
@@ -41,7 +43,7 @@ pub struct MirrorOptions {
 pub struct Mirror {
     options: MirrorOptions,
     interrupt: Arc<Interrupt>,
-    pool: ThreadPool,
+    workers: Workers,
     filesystems: Filesystems,
     protected: Option<PathBuf>,
     /// The replica folder that this process has locked, and whether the filesystem knew how to.
@@ -98,19 +100,16 @@ impl Mirror {
         let limit = crate::fs::open_file_limit();
         let affordable =
             usize::try_from(limit.saturating_sub(RESERVED) / 2 / PER_THREAD).unwrap_or(usize::MAX).max(1);
-        let threads = options.threads.clamp(1, affordable);
-        if threads < options.threads {
+        let threads = options.threads.unwrap_or(MOST.max(options.processors)).clamp(1, affordable);
+        if options.threads.is_some_and(|wanted| threads < wanted) {
             first_notices.push(FirstNotice::FewerThreads(threads, limit));
         }
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|number| format!("worker {number}"))
-            .build()
+        let workers = Workers::new(options.processors, threads)
             .map_err(|error| Error::NoThreads { reason: error.to_string() })?;
         Ok(Mirror {
             options,
             interrupt,
-            pool,
+            workers,
             filesystems: Filesystems::default(),
             protected: protected.map(|(_, path)| path),
             locked: None,
@@ -146,7 +145,7 @@ impl Mirror {
         let device = source.id().device;
         let mut context = Context::new(
             monitor,
-            &self.interrupt,
+            (&self.interrupt, &self.workers),
             (&self.options.source, source),
             (&self.options.replica, replica),
             (&self.filesystems, self.protected.as_ref()),
@@ -154,7 +153,7 @@ impl Mirror {
         context.last_device = self.last_device;
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
-        let outcome = run(&context, &self.pool, purpose, &mut unsynced);
+        let outcome = run(&context, purpose, &mut unsynced);
         let counts = context.counts();
         // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.
         self.disk_failed |= context.has_disk_failed();
@@ -180,7 +179,7 @@ impl Mirror {
 
     /// How many folders of each tree stay open.
     fn handle_capacity(&self) -> usize {
-        let threads = self.pool.current_num_threads() as u64;
+        let threads = self.workers.most() as u64;
         let free = crate::fs::open_file_limit().saturating_sub(RESERVED + threads * PER_THREAD);
         usize::try_from(free / 2).unwrap_or(usize::MAX).clamp(4, 512)
     }

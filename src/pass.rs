@@ -11,7 +11,6 @@ use crate::plan::{Pair, Watch};
 use crate::problem::{Cause, Error, Problem};
 use crate::report::Outcome;
 use crate::survey::survey;
-use rayon::ThreadPool;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -31,12 +30,11 @@ pub enum Purpose {
 /// The source disappeared.
 pub fn run(
     context: &Context<'_>,
-    pool: &ThreadPool,
     purpose: Purpose,
     unsynced: &mut bool,
 ) -> Result<Outcome, Error> {
     let root = Arc::new(root_pair(context));
-    let plan = survey(context, pool, root);
+    let plan = survey(context, root);
     if let Some(signal) = context.interrupt.stopped_by() {
         return Ok(Outcome::Interrupted(signal));
     }
@@ -65,7 +63,7 @@ pub fn run(
     let disks = Disks::new(context, &plan);
     if !(plan.changes.is_empty() && plan.folders.is_empty()) {
         *unsynced = true;
-        apply(context, pool, &plan, &disks);
+        apply(context, &plan, &disks);
         disks.tell_failures(context);
     }
     if let Some(signal) = context.interrupt.stopped_by() {

@@ -46,8 +46,8 @@ impl Apply<'_> {
                 self.problem(&job.path(), "mirror this folder", reason, "it is left out; unmount it");
                 self.release(holder);
             }
-            Kind::Folder => scope.spawn(move |scope| self.make_folder(scope, &job, &entry, holder)),
-            Kind::File if entry.size >= HUGE => scope.spawn(move |_| {
+            Kind::Folder => self.context.workers.spawn(scope, move |scope| self.make_folder(scope, &job, &entry, holder)),
+            Kind::File if entry.size >= HUGE => self.context.workers.spawn(scope, move |_| {
                 self.make(&job, &entry);
                 self.release(holder);
             }),

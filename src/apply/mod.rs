@@ -37,7 +37,7 @@ use crate::fs::dir::Dir;
 use crate::monitor::Verb;
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
-use rayon::{Scope, ThreadPool};
+use rayon::Scope;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
@@ -55,7 +55,7 @@ const LARGE: u64 = 1 << 20;
 const HUGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
-pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disks) {
+pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
     let apply = Apply {
         context,
         disks,
@@ -78,15 +78,16 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
     let (removals, changes): (Vec<&Change>, Vec<&Change>) =
         plan.changes.iter().partition(|change| change.action == Action::Delete);
 
-    let copy = || pool.scope(|scope| apply.change_all(scope, &changes));
+    let workers = context.workers;
+    let copy = || workers.scope(|scope| apply.change_all(scope, &changes));
     disks.write_during(context, plan, copy);
     apply.publish_waiting();
     apply.link_deferred();
     if apply.may_remove(!removals.is_empty()) {
-        pool.scope(|scope| apply.remove_all(scope, &removals));
+        workers.scope(|scope| apply.remove_all(scope, &removals));
         apply.remove_leftovers();
     }
-    apply.try_again(pool);
+    apply.try_again();
     // A source that is gone by now is no model for anything.
     if context.source_state() == SourceState::Same {
         apply.finish_folders(plan);
@@ -191,6 +192,7 @@ impl Apply<'_> {
             return;
         }
         let (chunk, rest) = changes.split_at(changes.len().min(CHUNK));
+        self.context.workers.did_names(chunk.len() as u64);
         let mut prepared: Option<&Arc<Pair>> = None;
         for change in chunk {
             if !prepared.is_some_and(|pair| Arc::ptr_eq(pair, &change.pair)) {
@@ -204,14 +206,14 @@ impl Apply<'_> {
         let (large, small): (Vec<&Change>, Vec<&Change>) = chunk.iter().partition(|change| is_large(change));
         for change in large {
             self.large.fetch_add(1, Ordering::Relaxed);
-            scope.spawn(move |scope| {
+            self.context.workers.spawn(scope, move |scope| {
                 self.change(scope, change);
                 self.is_through(&self.large);
             });
         }
         if !rest.is_empty() {
             self.chunks.fetch_add(1, Ordering::Relaxed);
-            scope.spawn(move |scope| self.change_all(scope, rest));
+            self.context.workers.spawn(scope, move |scope| self.change_all(scope, rest));
         }
         for change in small {
             self.change(scope, change);
@@ -258,8 +260,9 @@ impl Apply<'_> {
     /// Removes what the source no longer has: a chunk, after handing the rest on.
     fn remove_all<'s>(&'s self, scope: &Scope<'s>, removals: &'s [&'s Change]) {
         let (chunk, rest) = removals.split_at(removals.len().min(CHUNK));
+        self.context.workers.did_names(chunk.len() as u64);
         if !rest.is_empty() {
-            scope.spawn(move |scope| self.remove_all(scope, rest));
+            self.context.workers.spawn(scope, move |scope| self.remove_all(scope, rest));
         }
         for change in chunk {
             if self.context.is_halted() {
@@ -287,7 +290,7 @@ impl Apply<'_> {
     }
 
     /// What found no room before the deletions is tried once more.
-    fn try_again(&self, pool: &ThreadPool) {
+    fn try_again(&self) {
         let jobs = std::mem::take(&mut *lock(&self.again));
         if jobs.is_empty() {
             return;
@@ -297,7 +300,7 @@ impl Apply<'_> {
         for job in jobs {
             if !self.context.is_halted() {
                 self.touch(&job.pair);
-                pool.scope(|scope| self.start(scope, job, None));
+                self.context.workers.scope(|scope| self.start(scope, job, None));
             }
         }
         self.link_deferred();

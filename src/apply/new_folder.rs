@@ -60,11 +60,12 @@ impl Apply<'_> {
                 return self.release(parent);
             }
         };
+        self.context.workers.did_names(first.done.len() as u64 + 1);
         let folder = Arc::new(NewFolder { pair, parent, pending: AtomicUsize::new(1) });
         if first.names < listing.len() {
             folder.hold();
             let rest = Arc::clone(&folder);
-            scope.spawn(move |scope| self.fill_from(scope, rest, listing, first.names));
+            self.context.workers.spawn(scope, move |scope| self.fill_from(scope, rest, listing, first.names));
         }
         for (job, done) in first.done {
             match done {
@@ -76,13 +77,14 @@ impl Apply<'_> {
         while left.len() > CHUNK {
             folder.hold();
             let (chunk, holder) = (left.split_off(left.len() - CHUNK), Arc::clone(&folder));
-            scope.spawn(move |scope| self.make_left(scope, holder, chunk));
+            self.context.workers.spawn(scope, move |scope| self.make_left(scope, holder, chunk));
         }
         self.make_left(scope, folder, left);
     }
 
     /// Makes what is left of the first names. Holds the folder once.
     fn make_left<'s>(&'s self, scope: &Scope<'s>, folder: Arc<NewFolder>, left: Vec<(Job, Entry)>) {
+        self.context.workers.did_names(left.len() as u64);
         for (job, entry) in left {
             if self.context.is_halted() {
                 break;
@@ -105,8 +107,9 @@ impl Apply<'_> {
         if end < listing.len() {
             folder.hold();
             let (rest, listing) = (Arc::clone(&folder), Arc::clone(&listing));
-            scope.spawn(move |scope| self.fill_from(scope, rest, listing, end));
+            self.context.workers.spawn(scope, move |scope| self.fill_from(scope, rest, listing, end));
         }
+        self.context.workers.did_names((end - from) as u64);
         for at in from..end {
             let Some(name) = listing.get(at) else { break };
             if self.context.is_halted() {

@@ -77,7 +77,7 @@ proptest! {
             Ok(config) => {
                 prop_assert!(!config.source.as_os_str().is_empty() && !config.replica.as_os_str().is_empty());
                 prop_assert!(config.log.is_absolute() && !names_folder(&config.log), "{:?}", config.log);
-                prop_assert!((1..=MAX_THREADS).contains(&config.threads));
+                prop_assert!(config.threads.is_none_or(|threads| (1..=MAX_THREADS).contains(&threads)));
                 prop_assert_eq!(config.interval().is_some(), matches!(config.rhythm, Rhythm::Every(_)));
             }
             Err(mistake) => {

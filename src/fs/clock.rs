@@ -54,6 +54,18 @@ impl BootTime {
     }
 }
 
+/// How long this thread has run, or has been ready to run while others did, since it began; none where the kernel does not
+/// tell. The rest of its time it waited, for a disk more often than not.
+pub fn busy_time() -> Option<Duration> {
+    let ran = clock_gettime(ClockId::ThreadCPUTime);
+    let ran = Duration::new(u64::try_from(ran.tv_sec).ok()?, u32::try_from(ran.tv_nsec).ok()?);
+    // Time on the processor, time in the queue for it, both in nanoseconds (Documentation/scheduler/sched-stats.rst).
+    // A kernel without it cannot tell waiting for a processor from waiting for a disk.
+    let queued = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let queued = queued.and_then(|text| text.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
+    Some(ran + Duration::from_nanos(queued))
+}
+
 /// Wakes a [`Timer`] that waits, or that is going to wait.
 #[derive(Debug)]
 pub struct Waker(OwnedFd);

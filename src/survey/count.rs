@@ -32,7 +32,7 @@ impl Survey<'_> {
         let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?.child(name, entry.id);
         let counted = Arc::new(Counted::default());
         let task = Arc::clone(&counted);
-        scope.spawn(move |scope| self.count(scope, side, dir, task));
+        self.context.workers.spawn(scope, move |scope| self.count(scope, side, dir, task));
         Some(counted)
     }
 
@@ -64,7 +64,7 @@ impl Survey<'_> {
         let end = (from + CHUNK).min(listing.len());
         if end < listing.len() {
             let (dir, listing, counted) = (Arc::clone(&dir), Arc::clone(&listing), Arc::clone(&counted));
-            scope.spawn(move |scope| self.count_from(scope, side, dir, listing, end, counted));
+            self.context.workers.spawn(scope, move |scope| self.count_from(scope, side, dir, listing, end, counted));
         }
         let Ok(fd) = dir.open() else { return };
         let (mut files, mut folders, mut bytes) = (0, 0, 0);
@@ -78,7 +78,7 @@ impl Survey<'_> {
                         continue;
                     }
                     let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));
-                    scope.spawn(move |scope| self.count(scope, side, child, counted));
+                    self.context.workers.spawn(scope, move |scope| self.count(scope, side, child, counted));
                 }
                 Kind::File
                 | Kind::Symlink
@@ -98,6 +98,7 @@ impl Survey<'_> {
                 }
             }
         }
+        self.context.workers.did_names(files + folders);
         counted.files.fetch_add(files, Ordering::Relaxed);
         counted.folders.fetch_add(folders, Ordering::Relaxed);
         counted.bytes.fetch_add(bytes, Ordering::Relaxed);

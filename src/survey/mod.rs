@@ -27,7 +27,7 @@ use crate::problem::{Cause, Problem, Side};
 use crate::survey::links::LinkTable;
 use crate::survey::merge::{Merge, Position};
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
-use rayon::{Scope, ThreadPool};
+use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -39,9 +39,9 @@ const CHUNK: usize = 32;
 const LARGE: u64 = 1 << 20;
 
 /// Makes the plan for a pair of roots.
-pub fn survey(context: &Context<'_>, pool: &ThreadPool, root: Arc<Pair>) -> Plan {
+pub fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     let survey = Survey { context, plan: Mutex::default(), links: LinkTable::default() };
-    pool.scope(|scope| survey.visit(scope, root));
+    context.workers.scope(|scope| survey.visit(scope, root));
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
     let resolution = survey.links.resolve();
     if resolution.not_held {
@@ -50,7 +50,7 @@ pub fn survey(context: &Context<'_>, pool: &ThreadPool, root: Arc<Pair>) -> Plan
     context.unchanged(resolution.unchanged);
     plan.changes.extend(resolution.changes);
     plan.anchors = resolution.anchors;
-    pool.install(|| plan.sort());
+    context.workers.install(|| plan.sort());
     plan
 }
 
@@ -127,13 +127,14 @@ impl Survey<'_> {
         let mut ahead = end;
         if merge.next(&mut ahead).is_some() {
             let rest = Arc::clone(&merge);
-            scope.spawn(move |scope| self.chunk(scope, rest, end));
+            self.context.workers.spawn(scope, move |scope| self.chunk(scope, rest, end));
         }
         let pair = &merge.pair;
         let Some(open) = self.open_both(pair) else { return };
         let doors = open.doors();
         let mut at = from;
         let mut unchanged = 0;
+        self.context.workers.did_names(names as u64);
         while names > 0 && !self.context.is_halted() {
             names -= 1;
             let Some((name, in_source, in_replica)) = merge.next(&mut at) else { break };
@@ -206,7 +207,7 @@ impl Survey<'_> {
                         filesystem: Arc::clone(&pair.filesystem),
                         watch,
                     };
-                    scope.spawn(move |scope| self.visit(scope, Arc::new(below)));
+                    self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
                 }
                 0
             }
@@ -260,7 +261,7 @@ impl Survey<'_> {
                 };
                 if decision == Decision::CompareContents && source.size >= LARGE {
                     let (merge, name) = (Arc::clone(merge), Box::<CStr>::from(name));
-                    scope.spawn(move |_| {
+                    self.context.workers.spawn(scope, move |_| {
                         let pair = &merge.pair;
                         let unchanged = self.compare_large(pair, &name, decision, (&source, &replica));
                         self.context.unchanged(unchanged);
@@ -324,7 +325,7 @@ impl Survey<'_> {
             }
         };
         let below = Pair { source: Some(source_child), replica: Some(replica_child), filesystem, watch };
-        scope.spawn(move |scope| self.visit(scope, Arc::new(below)));
+        self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
     }
 
     fn delete<'s>(

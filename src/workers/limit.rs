@@ -1,0 +1,314 @@
+//! How many workers are worth their requests: the decision alone, pure, from what the passing time has shown.
+//!
+//! One number says whether more workers can help at all: the share of its time that a worker spends waiting, neither
+//! running nor ready to run. If each of them waits for nine tenths of its time, ten keep one processor busy. So the limit
+//! grows at once to what would keep all processors busy. Whether the disk answers that many requests at once is another
+//! question, which only the throughput answers: the limit is compared with the half of it, and later now and then with the double,
+//! in turns, and the smaller one stays unless the greater one does more. A solid-state disk ends with many requests in
+//! flight, a disk with one head with few, and what lies in the page cache with one worker per processor.
+//!
+//! Rejected: the throughput alone. It changes with the tree, from small files to large ones, by more than with the limit.
+//! The kernel's own word for the disk (`queue/rotational`): virtual disks and disk arrays say anything.
+
+use std::time::Duration;
+
+/// A worker that waits for less than this share of its time shows that the processors are the limit.
+const BUSY: f64 = 0.1;
+
+/// A worker that waits for more than this share of its time may be joined by others.
+const WAITS: f64 = 0.2;
+
+/// The greater of two limits has to do so much more than the smaller one.
+const WORTH: f64 = 1.08;
+
+/// How long a limit is tried at least while it grows, and while two limits are compared.
+const GLANCE: Duration = Duration::from_millis(25);
+const TRIAL: Duration = Duration::from_millis(100);
+
+/// How much work makes a trial mean something: that of so many small files.
+const ENOUGH: u64 = 96 * NAME;
+
+/// The effort that one name is, in KiB of content: a look and an open on each side cost about as much.
+pub(super) const NAME: u64 = 32;
+
+/// After so long a trial ends however little was done.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// So often each of two limits is tried in turn.
+const TURNS: usize = 2;
+
+/// The first rest between comparisons, in trials, and the longest.
+const FIRST_HOLD: u32 = 16;
+const LONGEST_HOLD: u32 = 512;
+
+/// What was seen during some time under one limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    /// How long.
+    pub(super) elapsed: Duration,
+    /// What was done: KiB of content and [`NAME`] for each name.
+    pub(super) effort: u64,
+    /// The share of its time that a worker waited, 0 to 1.
+    pub(super) waiting: f64,
+}
+
+/// Chooses the number of workers.
+#[derive(Debug)]
+pub(super) struct Limit {
+    processors: usize,
+    most: usize,
+    now: usize,
+    phase: Phase,
+    hold: u32,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Towards what keeps the processors busy.
+    Growing,
+    /// Two limits in turns.
+    Comparing(Comparison),
+    /// The limit is settled for so many trials.
+    Holding(u32),
+}
+
+#[derive(Debug)]
+struct Comparison {
+    direction: Direction,
+    /// The smaller limit and the greater one.
+    limits: [usize; 2],
+    /// The rates that each of them reached, summed up.
+    rates: [f64; 2],
+    /// Trials so far.
+    trials: usize,
+    /// The limit has just changed, and what was begun under the other one is not over yet.
+    is_settling: bool,
+}
+
+/// Where the comparison looks for a better limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+impl Limit {
+    /// A limit for so many processors, never above `most`.
+    pub(super) fn new(processors: usize, most: usize) -> Limit {
+        let now = processors.min(most).max(1);
+        Limit { processors, most: most.max(1), now, phase: Phase::Growing, hold: FIRST_HOLD }
+    }
+
+    /// The number of workers that may be at work.
+    pub(super) fn now(&self) -> usize {
+        self.now
+    }
+
+    /// Whether so much has been seen that it can be judged.
+    pub(super) fn is_ripe(&self, elapsed: Duration, effort: u64) -> bool {
+        let least = match &self.phase {
+            Phase::Growing => GLANCE,
+            Phase::Comparing(comparison) if comparison.is_settling => GLANCE,
+            Phase::Comparing(_) | Phase::Holding(_) => TRIAL,
+        };
+        elapsed >= LONGEST || (elapsed >= least && effort >= ENOUGH)
+    }
+
+    /// Takes in what was seen under the limit of now, and chooses the next one.
+    pub(super) fn judge(&mut self, sample: Sample) {
+        if sample.waiting < BUSY {
+            // The processors are the limit, or more workers than processors would be idle.
+            self.now = self.processors.min(self.most);
+            self.phase = Phase::Growing;
+            return;
+        }
+        match &mut self.phase {
+            Phase::Growing => self.grow(sample.waiting),
+            Phase::Comparing(comparison) if comparison.is_settling => comparison.is_settling = false,
+            Phase::Comparing(comparison) => {
+                let [small, great] = comparison.limits;
+                let which = usize::from(self.now == great);
+                if let Some(sum) = comparison.rates.get_mut(which) {
+                    *sum += sample.effort as f64 / sample.elapsed.as_secs_f64().max(1e-9);
+                }
+                comparison.trials += 1;
+                if comparison.trials < 2 * TURNS {
+                    self.now = if which == 1 { small } else { great };
+                    comparison.is_settling = true;
+                    return;
+                }
+                let [of_small, of_great] = comparison.rates;
+                let direction = comparison.direction;
+                self.decide(direction, [small, great], of_great > of_small * WORTH);
+            }
+            Phase::Holding(0) if sample.waiting > WAITS && self.now < self.most => self.compare(Direction::Up),
+            Phase::Holding(0) => self.compare(Direction::Down),
+            Phase::Holding(trials) => *trials -= 1,
+        }
+    }
+
+    fn grow(&mut self, waiting: f64) {
+        if waiting <= WAITS {
+            return;
+        }
+        let wanted = (self.processors as f64 / (1.0 - waiting).max(0.001)).ceil() as usize;
+        let next = wanted.min(self.now * 4).min(self.most);
+        if next > self.now { self.now = next } else { self.compare(Direction::Down) }
+    }
+
+    /// The end of a comparison: the search goes on in its direction as long as that is better. Where more was not better,
+    /// less may still be as good.
+    fn decide(&mut self, direction: Direction, [small, great]: [usize; 2], is_great_better: bool) {
+        self.now = if is_great_better { great } else { small };
+        match (direction, is_great_better) {
+            (Direction::Up, true) => self.compare(Direction::Up),
+            (Direction::Up | Direction::Down, false) => self.compare(Direction::Down),
+            (Direction::Down, true) => self.hold(),
+        }
+    }
+
+    fn compare(&mut self, direction: Direction) {
+        let limits = match direction {
+            Direction::Up => [self.now, (self.now * 2).min(self.most)],
+            Direction::Down => [self.now / 2, self.now],
+        };
+        let [small, great] = limits;
+        if small == 0 || small == great {
+            return self.hold();
+        }
+        self.phase = Phase::Comparing(Comparison {
+            direction,
+            limits,
+            rates: [0.0; 2],
+            trials: 0,
+            is_settling: true,
+        });
+    }
+
+    fn hold(&mut self) {
+        self.phase = Phase::Holding(self.hold);
+        self.hold = (self.hold * 2).min(LONGEST_HOLD);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a machine does with so many workers: names per second, and the share of its time that a worker waits.
+    type Machine = fn(workers: f64) -> (f64, f64);
+
+    const PROCESSORS: f64 = 2.0;
+
+    /// Requests take their time and no more, however many there are; a name takes 20 µs of a processor.
+    fn solid_state(workers: f64) -> (f64, f64) {
+        let (processor, disk) = (20e-6, 400e-6);
+        let rate = (workers / (processor + disk)).min(PROCESSORS / processor);
+        (rate, 1.0 - rate * processor / workers)
+    }
+
+    /// As many requests as there are, one after the other.
+    fn one_head(workers: f64) -> (f64, f64) {
+        let rate = 40.0;
+        (rate, 1.0 - rate * 20e-6 / workers)
+    }
+
+    /// The head moves further for each of them.
+    fn one_head_that_is_disturbed(workers: f64) -> (f64, f64) {
+        let rate = 200.0 / (1.0 + workers / 4.0);
+        (rate, 1.0 - rate * 20e-6 / workers)
+    }
+
+    /// An array that answers eight at once.
+    fn eight_heads(workers: f64) -> (f64, f64) {
+        let rate = 100.0 * workers.min(8.0);
+        (rate, 1.0 - rate * 20e-6 / workers)
+    }
+
+    fn in_memory(workers: f64) -> (f64, f64) {
+        let rate = PROCESSORS.min(workers) / 20e-6;
+        (rate, 0.01)
+    }
+
+    /// Noise of a tenth in both directions, the same in every run.
+    fn noise(step: u64) -> f64 {
+        let mixed = (step + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
+        0.9 + 0.2 * (mixed % 1000) as f64 / 1000.0
+    }
+
+    /// Lets a limit find its way for some seconds, and tells the mean of the last half.
+    fn settle(limit: &mut Limit, machine: Machine, seconds: f64) -> f64 {
+        let (mut time, mut sum, mut weight) = (0.0, 0.0, 0.0);
+        let mut step = 0;
+        while time < seconds {
+            let (rate, waiting) = machine(limit.now() as f64);
+            let rate = rate * noise(step);
+            step += 1;
+            let mut elapsed = 0.0;
+            let effort = |elapsed: f64| (rate * elapsed) as u64 * NAME;
+            while !limit.is_ripe(Duration::from_secs_f64(elapsed), effort(elapsed)) {
+                elapsed += 0.005;
+            }
+            if time > seconds / 2.0 {
+                sum += limit.now() as f64 * elapsed;
+                weight += elapsed;
+            }
+            limit.judge(Sample { elapsed: Duration::from_secs_f64(elapsed), effort: effort(elapsed), waiting });
+            time += elapsed;
+        }
+        sum / weight
+    }
+
+    #[test]
+    fn what_is_in_memory_is_read_by_as_many_as_there_are_processors() {
+        let mut limit = Limit::new(2, 32);
+        assert_eq!(limit.now(), 2);
+        assert!((settle(&mut limit, in_memory, 10.0) - 2.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_solid_state_disk_gets_many_requests_within_a_blink() {
+        let mut limit = Limit::new(2, 32);
+        settle(&mut limit, solid_state, 0.1);
+        assert_eq!(limit.now(), 32);
+        let mean = settle(&mut limit, solid_state, 20.0);
+        assert!(mean > 24.0, "{mean}");
+    }
+
+    #[test]
+    fn more_requests_than_the_disk_answers_are_not_made_for_long() {
+        for (machine, least, most) in [
+            (one_head as Machine, 0.9, 2.5),
+            (one_head_that_is_disturbed, 0.9, 2.5),
+            (eight_heads, 6.0, 12.0),
+        ] {
+            let mut limit = Limit::new(2, 32);
+            let mean = settle(&mut limit, machine, 600.0);
+            assert!((least..most).contains(&mean), "{mean}");
+        }
+    }
+
+    #[test]
+    fn the_limit_follows_what_the_tree_lies_on() {
+        let mut limit = Limit::new(2, 32);
+        settle(&mut limit, one_head, 300.0);
+        assert!(limit.now() <= 4, "{}", limit.now());
+        settle(&mut limit, in_memory, 1.0);
+        assert_eq!(limit.now(), 2);
+        settle(&mut limit, solid_state, 1.0);
+        assert!(limit.now() >= 16, "{}", limit.now());
+    }
+
+    #[test]
+    fn no_limit_is_above_what_was_asked_for_or_below_one() {
+        for most in [1, 2, 3, 8] {
+            for machine in [in_memory as Machine, solid_state, one_head] {
+                let mut limit = Limit::new(4, most);
+                for _ in 0..200 {
+                    settle(&mut limit, machine, 0.5);
+                    assert!((1..=most).contains(&limit.now()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The workers: a pool of threads of which only as many are at work as help.
+//!
+//! Reading what is not in the page cache is waiting for a disk. One worker per processor leaves the disk idle most of the
+//! time, so there are more threads than processors, and a limit ([`limit`]) that follows what was seen: how much of its time a
+//! worker waits, and what is done in that time. The other threads rest. They rest without a task in their hands, so that
+//! whoever is at work finds all that there is to do.
+//!
+//! Rejected: io_uring, which has neither `flistxattr` nor `getdents` and is switched off on many servers; a pool that
+//! grows, which rayon has not.
+
+mod limit;
+
+use crate::fs::clock::busy_time;
+use crate::workers::limit::{Limit, NAME, Sample};
+use rayon::{Scope, ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// As many workers as help at most where nobody says otherwise. On a virtual solid-state disk 64 were slower than 32.
+pub const MOST: usize = 32;
+
+/// Looks at the clock are at least so far apart.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// A worker that waits so much of its time has a processor to spare for announcing what comes next.
+const IDLE: f64 = 0.7;
+
+/// A pool of threads, and how many of them are at work.
+#[derive(Debug)]
+pub struct Workers {
+    pool: ThreadPool,
+    processors: usize,
+    most: usize,
+    /// How many may be at work; a copy of what `control` says.
+    limit: AtomicUsize,
+    /// Threads that rest; changed under `is_over`.
+    resting: AtomicUsize,
+    /// There is no work.
+    is_over: Mutex<bool>,
+    end_of_rest: Condvar,
+    /// Tasks that are not over.
+    pending: AtomicUsize,
+    /// What was done so far, in KiB.
+    effort: AtomicU64,
+    control: Mutex<Control>,
+    /// When the clock is worth a look again, in milliseconds since `epoch`.
+    next_look: AtomicU64,
+    epoch: Instant,
+    is_idle: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Control {
+    limit: Limit,
+    /// What has been seen under this limit: since when, and what had been done before.
+    since: Instant,
+    effort: u64,
+    /// How long threads were watched at work, added up, and how long they ran or were ready to run meanwhile.
+    watched: Duration,
+    busy: Duration,
+}
+
+/// Counts one task that is over, also when it panics: the others would rest for ever.
+struct Task<'a>(&'a Workers);
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        if self.0.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
+            *lock(&self.0.is_over) = true;
+            self.0.end_of_rest.notify_all();
+        }
+    }
+}
+
+thread_local! {
+    /// When this thread was last asked how busy it has been, if it is watched, and what it said.
+    static WATCHED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Workers {
+    /// At most `most` threads on so many processors; both are at least 1.
+    ///
+    /// # Errors
+    /// A thread could not be started.
+    pub fn new(processors: usize, most: usize) -> Result<Workers, ThreadPoolBuildError> {
+        let (processors, most) = (processors.max(1), most.max(1));
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(most)
+            .thread_name(|number| format!("worker {number}"))
+            .build()?;
+        let limit = Limit::new(processors, most);
+        let epoch = Instant::now();
+        Ok(Workers {
+            pool,
+            processors,
+            most,
+            limit: AtomicUsize::new(limit.now()),
+            resting: AtomicUsize::new(0),
+            is_over: Mutex::new(true),
+            end_of_rest: Condvar::new(),
+            pending: AtomicUsize::new(0),
+            effort: AtomicU64::new(0),
+            control: Mutex::new(Control {
+                limit,
+                since: epoch,
+                effort: 0,
+                watched: Duration::ZERO,
+                busy: Duration::ZERO,
+            }),
+            next_look: AtomicU64::new(0),
+            epoch,
+            is_idle: AtomicBool::new(false),
+        })
+    }
+
+    /// The most threads that may be at work.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
+    /// How many threads can compute at once: no more than there are processors or workers.
+    pub fn computing(&self) -> usize {
+        self.processors.min(self.most)
+    }
+
+    /// True while the processors wait for a disk most of the time, so that it is worth some of their time to announce to
+    /// the kernel what is read next.
+    pub fn wait_for_disk(&self) -> bool {
+        self.is_idle.load(Ordering::Relaxed)
+    }
+
+    /// Does some work with all threads, whatever the limit: what only computes.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.pool.install(work)
+    }
+
+    /// Runs a task and all those that it and they [`Workers::spawn`], and waits for the last of them. One at a time.
+    pub fn scope<'s>(&'s self, task: impl FnOnce(&Scope<'s>) + Send) {
+        self.pending.store(1, Ordering::Release);
+        *lock(&self.is_over) = false;
+        lock(&self.control).begin(Instant::now(), self.effort.load(Ordering::Relaxed));
+        self.pool.scope(|scope| {
+            for _ in self.limit.load(Ordering::Relaxed)..self.most {
+                scope.spawn(|_| self.rest());
+            }
+            self.work(|| task(scope));
+        });
+    }
+
+    /// Hands a task to whoever is free.
+    pub fn spawn<'s>(&'s self, scope: &Scope<'s>, task: impl FnOnce(&Scope<'s>) + Send + 's) {
+        self.pending.fetch_add(1, Ordering::AcqRel);
+        scope.spawn(move |scope| {
+            self.work(|| task(scope));
+            self.rest();
+        });
+    }
+
+    fn work(&self, task: impl FnOnce()) {
+        let over = Task(self);
+        self.watch();
+        task();
+        self.judge(true);
+        drop(over);
+    }
+
+    /// Counts names that were worked on.
+    pub fn did_names(&self, names: u64) {
+        self.effort.fetch_add(names * NAME, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of content.
+    pub fn did_bytes(&self, bytes: u64) {
+        self.effort.fetch_add(bytes >> 10, Ordering::Relaxed);
+        self.judge(false);
+    }
+
+    /// Rests while more threads than the limit would be at work, and there is work.
+    fn rest(&self) {
+        let at_work = || self.most - self.resting.load(Ordering::Relaxed);
+        let limit = || self.limit.load(Ordering::Relaxed);
+        if at_work() <= limit() {
+            return;
+        }
+        let mut is_over = lock(&self.is_over);
+        if at_work() <= limit() {
+            return;
+        }
+        self.resting.fetch_add(1, Ordering::Relaxed);
+        while !*is_over && at_work() >= limit() {
+            is_over = self.end_of_rest.wait(is_over).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.resting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Begins to watch this thread now and then.
+    fn watch(&self) {
+        WATCHED.set(None);
+        if self.most == 1 {
+            return;
+        }
+        let now = Instant::now();
+        let millis = now.duration_since(self.epoch).as_millis() as u64;
+        let due = self.next_look.load(Ordering::Relaxed);
+        let next = millis + GLANCE.as_millis() as u64;
+        // Whoever is first is watched.
+        if millis >= due
+            && self.next_look.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            WATCHED.set(busy_time().map(|busy| (now, busy)));
+        }
+    }
+
+    /// Takes in what was seen of this thread, if it is watched, and chooses the limit anew when enough has been seen.
+    fn judge(&self, is_task_over: bool) {
+        let Some((then, busy_then)) = WATCHED.get() else {
+            if !is_task_over {
+                self.watch();
+            }
+            return;
+        };
+        let now = Instant::now();
+        let watched = now.duration_since(then);
+        if !is_task_over && watched < GLANCE {
+            return;
+        }
+        let busy = busy_time();
+        WATCHED.set(busy.filter(|_| !is_task_over).map(|busy| (now, busy)));
+        let Some(busy) = busy else { return };
+        let mut control = lock(&self.control);
+        control.watched += watched;
+        control.busy += busy.saturating_sub(busy_then);
+        let done = self.effort.load(Ordering::Relaxed);
+        let Some(sample) = control.ripe(now, done) else { return };
+        let before = control.limit.now();
+        control.limit.judge(sample);
+        let after = control.limit.now();
+        control.begin(now, done);
+        drop(control);
+        self.is_idle.store(sample.waiting > IDLE, Ordering::Relaxed);
+        self.limit.store(after, Ordering::Relaxed);
+        for _ in before..after {
+            // Under the lock, else a thread that is about to rest may miss it.
+            let _is_over = lock(&self.is_over);
+            self.end_of_rest.notify_one();
+        }
+    }
+}
+
+impl Control {
+    /// Begins to look under the limit of now.
+    fn begin(&mut self, now: Instant, done: u64) {
+        (self.since, self.effort) = (now, done);
+        (self.watched, self.busy) = (Duration::ZERO, Duration::ZERO);
+    }
+
+    /// What was seen, once it is enough to judge by.
+    fn ripe(&self, now: Instant, done: u64) -> Option<Sample> {
+        let (elapsed, effort) = (now.duration_since(self.since), done.saturating_sub(self.effort));
+        let is_ripe = !self.watched.is_zero() && self.limit.is_ripe(elapsed, effort);
+        is_ripe.then(|| {
+            let share = self.busy.as_secs_f64() / self.watched.as_secs_f64();
+            Sample { elapsed, effort, waiting: (1.0 - share).clamp(0.0, 1.0) }
+        })
+    }
+}
