@@ -17,6 +17,7 @@ use file_sync::monitor::{Event, Monitor};
 use file_sync::plan::{Pair, Watch};
 use file_sync::survey::compare::{Comparison, compare_contents};
 use file_sync::survey::survey;
+use file_sync::workers::Workers;
 use std::fs::{self, File};
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -60,7 +61,7 @@ fn compare_with(bencher: Bencher<'_, '_>, size: usize, digests: Digests) {
     let trees = Trees::new(|folder| fs::write(folder.join("file"), vec![7; size]).expect("written"));
     let open = |name: &str| File::open(trees.folder.path().join(name).join("file")).expect("opened");
     let (source, replica) = (open("source"), open("replica"));
-    trees.with_context(|context, _| {
+    trees.with_context(1, |context, _| {
         bencher.counter(BytesCount::new(2 * size)).bench_local(|| {
             let found = compare_contents(
                 context,
@@ -85,10 +86,9 @@ fn list(bencher: Bencher<'_, '_>) {
 #[divan::bench(args = [1, 2])]
 fn survey_of_equal_folders(bencher: Bencher<'_, '_>, threads: usize) {
     let trees = Trees::new(many_names);
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
-    trees.with_context(|context, pair| {
+    trees.with_context(threads, |context, pair| {
         bencher.counter(ItemsCount::new(NAMES)).bench_local(|| {
-            let plan = survey(context, &pool, Arc::clone(pair));
+            let plan = survey(context, Arc::clone(pair));
             assert!(plan.changes.is_empty(), "{} changes", plan.changes.len());
         });
     });
@@ -119,11 +119,12 @@ impl Trees {
         Trees { folder }
     }
 
-    fn with_context(&self, work: impl FnOnce(&Context<'_>, &Arc<Pair>)) {
+    fn with_context(&self, threads: usize, work: impl FnOnce(&Context<'_>, &Arc<Pair>)) {
         const OPEN_FOLDERS: usize = 16;
         let paths = ["source", "replica"].map(|name| self.folder.path().join(name));
         let [source, replica] = paths.each_ref().map(|path| Dir::root(path, OPEN_FOLDERS).expect("opened"));
         let (interrupt, filesystems) = (Interrupt::new(), Filesystems::default());
+        let workers = Workers::new(threads, threads).expect("threads");
         let filesystem = filesystems.of(&replica).expect("a filesystem");
         let pair = Pair {
             source: Some(Arc::clone(&source)),
@@ -134,7 +135,7 @@ impl Trees {
         let [source_path, replica_path] = &paths;
         let context = Context::new(
             &Deaf,
-            &interrupt,
+            (&interrupt, &workers),
             (source_path, source),
             (replica_path, Some(replica)),
             (&filesystems, None),

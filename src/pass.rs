@@ -28,11 +28,7 @@ pub enum Purpose {
 ///
 /// # Errors
 /// The source disappeared.
-pub fn run(
-    context: &Context<'_>,
-    purpose: Purpose,
-    unsynced: &mut bool,
-) -> Result<Outcome, Error> {
+pub fn run(context: &Context<'_>, purpose: Purpose, unsynced: &mut bool) -> Result<Outcome, Error> {
     let root = Arc::new(root_pair(context));
     let plan = survey(context, root);
     if let Some(signal) = context.interrupt.stopped_by() {

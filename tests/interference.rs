@@ -17,7 +17,7 @@ use file_sync::plan::{Pair, Watch};
 use file_sync::problem::Error;
 use file_sync::report::{Hold, Outcome};
 use file_sync::survey::survey;
-use rayon::ThreadPoolBuilder;
+use file_sync::workers::Workers;
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,25 +34,25 @@ use support::{
 fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
     let collector = Collector::default();
     let (interrupt, filesystems) = (Interrupt::new(), Filesystems::default());
+    let workers = Workers::new(2, 2).unwrap();
     let open = |path: &Path| Dir::root(path, 16).unwrap();
     let context = Context::new(
         &collector,
-        &interrupt,
+        (&interrupt, &workers),
         (&scratch.source, open(&scratch.source)),
         (&scratch.replica, Some(open(&scratch.replica))),
         (&filesystems, None),
     );
-    let pool = ThreadPoolBuilder::new().num_threads(2).build().unwrap();
     let root = Pair {
         source: Some(Arc::clone(&context.source.1)),
         replica: context.replica.1.clone(),
         filesystem: filesystems.of(context.replica.1.as_ref().unwrap()).unwrap(),
         watch: Watch::Off,
     };
-    let plan = survey(&context, &pool, Arc::new(root));
+    let plan = survey(&context, Arc::new(root));
     assert_eq!(collector.seen().problems, [], "problems of the survey");
     edits();
-    apply(&context, &pool, &plan, &Disks::new(&context, &plan));
+    apply(&context, &plan, &Disks::new(&context, &plan));
     drop(context);
     collector.seen()
 }
@@ -775,7 +775,8 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             source: scratch.source.clone(),
             replica: scratch.replica.clone(),
             log: None,
-            threads: 2,
+            threads: Some(2),
+            processors: 2,
             digests: Digests::OfAll,
             dry_run: false,
         };

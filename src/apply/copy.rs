@@ -143,6 +143,7 @@ mod tests {
     use crate::fs::dir::Dir;
     use crate::interrupt::Interrupt;
     use crate::monitor::{Event, Monitor};
+    use crate::workers::Workers;
     use std::fs;
     use std::path::Path;
 
@@ -161,9 +162,15 @@ mod tests {
         let [from, to] = [&source, &replica].map(|path| Dir::root(path, 4).unwrap());
         let (interrupt, filesystems, filesystem) =
             (Interrupt::new(), Filesystems::default(), Filesystem::default());
+        let workers = Workers::new(1, 1).unwrap();
         let (from_fd, to_fd) = (from.open().unwrap(), to.open().unwrap());
-        let context =
-            Context::new(&Deaf, &interrupt, (&source, from), (&replica, Some(to)), (&filesystems, None));
+        let context = Context::new(
+            &Deaf,
+            (&interrupt, &workers),
+            (&source, from),
+            (&replica, Some(to)),
+            (&filesystems, None),
+        );
         let at = Destination {
             source: from_fd.as_fd(),
             replica: to_fd.as_fd(),

@@ -46,7 +46,9 @@ impl Apply<'_> {
                 self.problem(&job.path(), "mirror this folder", reason, "it is left out; unmount it");
                 self.release(holder);
             }
-            Kind::Folder => self.context.workers.spawn(scope, move |scope| self.make_folder(scope, &job, &entry, holder)),
+            Kind::Folder => {
+                self.context.workers.spawn(scope, move |scope| self.make_folder(scope, &job, &entry, holder))
+            }
             Kind::File if entry.size >= HUGE => self.context.workers.spawn(scope, move |_| {
                 self.make(&job, &entry);
                 self.release(holder);

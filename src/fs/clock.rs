@@ -29,11 +29,7 @@ impl BootTime {
 
     /// Now.
     pub fn now() -> BootTime {
-        let time = clock_gettime(ClockId::Boottime);
-        // Neither part is ever negative on this clock.
-        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-        let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or_default();
-        BootTime(Duration::new(seconds, nanoseconds))
+        BootTime(duration(clock_gettime(ClockId::Boottime)))
     }
 
     /// The moment this much later.
@@ -54,16 +50,25 @@ impl BootTime {
     }
 }
 
-/// How long this thread has run, or has been ready to run while others did, since it began; none where the kernel does not
-/// tell. The rest of its time it waited, for a disk more often than not.
-pub fn busy_time() -> Option<Duration> {
-    let ran = clock_gettime(ClockId::ThreadCPUTime);
-    let ran = Duration::new(u64::try_from(ran.tv_sec).ok()?, u32::try_from(ran.tv_nsec).ok()?);
+/// The processor time that this process has used so far, that of all its threads.
+pub fn processor_time() -> Duration {
+    duration(clock_gettime(ClockId::ProcessCPUTime))
+}
+
+/// Neither part is ever negative on the clocks that are asked here.
+fn duration(time: Timespec) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}
+
+/// How long this thread has run, or has been ready to run while others did, since it began. The rest of its time it waited, for a disk more often than not.
+pub fn busy_time() -> Duration {
+    let ran = duration(clock_gettime(ClockId::ThreadCPUTime));
     // Time on the processor, time in the queue for it, both in nanoseconds (Documentation/scheduler/sched-stats.rst).
     // A kernel without it cannot tell waiting for a processor from waiting for a disk.
     let queued = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let queued = queued.and_then(|text| text.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
-    Some(ran + Duration::from_nanos(queued))
+    ran + Duration::from_nanos(queued)
 }
 
 /// Wakes a [`Timer`] that waits, or that is going to wait.

@@ -5,6 +5,7 @@ use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::cell::RefCell;
 use std::ffi::CStr;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -81,6 +82,14 @@ pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), 
 pub fn forget_cached(file: BorrowedFd<'_>) {
     // Advice: where it is not taken, the cache is read as ever.
     match rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed) {
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// Announces to the kernel that this part of a file is read soon, so that the disk can begin (`POSIX_FADV_WILLNEED`).
+pub fn announce(file: BorrowedFd<'_>, offset: u64, length: u64) {
+    // Advice: where it is not taken, the reading waits for the disk as ever.
+    match rustix::fs::fadvise(file, offset, NonZeroU64::new(length), rustix::fs::Advice::WillNeed) {
         Ok(()) | Err(_) => {}
     }
 }

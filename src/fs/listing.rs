@@ -11,8 +11,8 @@ use std::os::fd::BorrowedFd;
 pub struct Listing {
     /// Every name with its terminating NUL.
     bytes: Vec<u8>,
-    /// Where each name starts, and its length without the NUL.
-    names: Vec<(u32, u16)>,
+    /// Where each name starts, its length without the NUL, and where its inode lies among those of the folder.
+    names: Vec<(u32, u16, u16)>,
 }
 
 impl Listing {
@@ -29,6 +29,7 @@ impl Listing {
         seek(folder, SeekFrom::Start(0))?;
         let mut buffer: Vec<u8> = Vec::with_capacity(64 << 10);
         let mut listing = Listing::default();
+        let mut inodes = Vec::new();
         let mut folder = RawDir::new(folder, buffer.spare_capacity_mut());
         while let Some(found) = folder.next() {
             let found = found?;
@@ -37,7 +38,9 @@ impl Listing {
                 continue;
             }
             listing.push(name)?;
+            inodes.push(found.ino());
         }
+        listing.place_inodes(&inodes);
         listing.sort();
         Ok(listing)
     }
@@ -46,14 +49,24 @@ impl Listing {
         let start = u32::try_from(self.bytes.len()).map_err(|_| Errno::OVERFLOW)?;
         let length = u16::try_from(name.count_bytes()).map_err(|_| Errno::NAMETOOLONG)?;
         self.bytes.extend_from_slice(name.to_bytes_with_nul());
-        self.names.push((start, length));
+        self.names.push((start, length, 0));
         Ok(())
+    }
+
+    /// Notes where the inodes lie, in steps that are as fine as 16 bits allow: for an order, that is near enough.
+    fn place_inodes(&mut self, inodes: &[u64]) {
+        let least = inodes.iter().min().copied().unwrap_or_default();
+        let range = inodes.iter().max().copied().unwrap_or_default() - least;
+        let unused = (u64::BITS - range.leading_zeros()).saturating_sub(u16::BITS);
+        for ((.., place), inode) in self.names.iter_mut().zip(inodes) {
+            *place = u16::try_from((inode - least) >> unused).unwrap_or(u16::MAX);
+        }
     }
 
     /// Sorts the names, and drops those that the kernel gave twice (it may when names change during the reading).
     fn sort(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        let name = |at: &(u32, u16)| -> &[u8] {
+        let name = |at: &(u32, u16, u16)| -> &[u8] {
             let start = at.0 as usize;
             &bytes[start..start + usize::from(at.1)]
         };
@@ -74,9 +87,14 @@ impl Listing {
         self.names.is_empty()
     }
 
+    /// Where the inode of the name at a position lies among those of the folder, from 0 to 65,535.
+    pub fn place(&self, position: usize) -> Option<u16> {
+        self.names.get(position).map(|(.., place)| *place)
+    }
+
     /// The name at a position, if there are that many.
     pub fn get(&self, position: usize) -> Option<&CStr> {
-        let (start, length) = *self.names.get(position)?;
+        let (start, length, _) = *self.names.get(position)?;
         let start = start as usize;
         CStr::from_bytes_with_nul(self.bytes.get(start..=start + usize::from(length))?).ok()
     }

@@ -7,7 +7,7 @@
 use crate::context::Context;
 use crate::digest::{Digest, Digests};
 use crate::fs::Errno;
-use crate::fs::content::{BUFFER, Segment, next_data, read_at, segment, with_buffers};
+use crate::fs::content::{BUFFER, Segment, announce, next_data, read_at, segment, with_buffers};
 use crate::hashing::Hashing;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -78,6 +78,17 @@ pub fn compare_contents(
     })
 }
 
+/// So much of a large file is read from a disk at once: two files in turns, in small pieces, would keep the head of a disk
+/// moving between them.
+const STEP: u64 = 8 << 20;
+
+/// Announces the next step of files that are read in turns, while the processors wait for the disk.
+fn announce_step(context: &Context<'_>, files: &[BorrowedFd<'_>], at: u64, end: u64) {
+    if at.is_multiple_of(STEP) && end - at > BUFFER as u64 && context.workers.wait_for_disk() {
+        files.iter().for_each(|file| announce(*file, at, STEP.min(end - at)));
+    }
+}
+
 /// Compares stored bytes; none when they agree.
 fn compare_data(
     context: &Context<'_>,
@@ -92,6 +103,7 @@ fn compare_data(
             return Some(Comparison::Interrupted);
         }
         let want = (range.end - at).min(BUFFER as u64) as usize;
+        announce_step(context, &[source, replica], at, range.end);
         let (ours, theirs) = (source_buffer.get_mut(..want)?, replica_buffer.get_mut(..want)?);
         match read_at(source, ours, at) {
             Ok(read) if read == want => {}

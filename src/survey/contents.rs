@@ -2,9 +2,9 @@
 
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{Differences, MetadataComparison, compare_metadata};
+use crate::filesystem::{Differences, Filesystem, MetadataComparison, compare_metadata};
 use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
-use crate::fs::content::{forget_cached, open_to_read};
+use crate::fs::content::{BUFFER, forget_cached, open_to_read};
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, is_unsupported, place};
 use crate::monitor::{Event, Feature};
@@ -162,8 +162,12 @@ impl Survey<'_> {
         let compare =
             |digests| compare_contents(self.context, (source_file, replica_file), sizes, sparse, digests);
         let wanted = self.context.digests;
-        // Where the times differ the contents most likely do, and a digest of their common start would be for nothing.
-        let comparison = if source.mtime == replica.mtime {
+        // Where the times differ the contents most likely do, and a digest of their common start would be for nothing. What
+        // fits into one buffer is digested after the comparison in any case, and reading twice from a disk costs more.
+        let is_digested_at_once = shows_same_time(source, replica, &pair.filesystem)
+            || source.size <= BUFFER as u64
+            || self.context.workers.wait_for_disk();
+        let comparison = if is_digested_at_once {
             compare(wanted)
         } else {
             let compared = compare(Digests::OfCopies);
@@ -281,4 +285,13 @@ impl Survey<'_> {
         let list = ours.get(ACCESS_LIST).filter(|_| !pair.filesystem.holds(Feature::AccessLists));
         Ok(AttributesCompared { differ, list_not_held: list.map(<[u8]>::to_vec) })
     }
+}
+
+/// Whether two entries show the same modification time, as far as the replica's filesystem shows it: which step it has may
+/// not have been learned yet, and none is coarser than two seconds.
+fn shows_same_time(source: &Entry, replica: &Entry, filesystem: &Filesystem) -> bool {
+    const COARSEST: i64 = 2;
+    filesystem.holdable(source.mtime) == replica.mtime
+        || replica.mtime.nanoseconds == 0
+            && (source.mtime.seconds.saturating_sub(replica.mtime.seconds)).abs() <= COARSEST
 }

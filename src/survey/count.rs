@@ -64,7 +64,9 @@ impl Survey<'_> {
         let end = (from + CHUNK).min(listing.len());
         if end < listing.len() {
             let (dir, listing, counted) = (Arc::clone(&dir), Arc::clone(&listing), Arc::clone(&counted));
-            self.context.workers.spawn(scope, move |scope| self.count_from(scope, side, dir, listing, end, counted));
+            self.context
+                .workers
+                .spawn(scope, move |scope| self.count_from(scope, side, dir, listing, end, counted));
         }
         let Ok(fd) = dir.open() else { return };
         let (mut files, mut folders, mut bytes) = (0, 0, 0);

@@ -5,6 +5,7 @@
 //! stack stays flat however deep the tree is. What is kept in memory is the changes, the folders in flight, and the
 //! files with several names that are not yet settled.
 
+mod announce;
 pub mod compare;
 mod contents;
 mod count;
@@ -25,7 +26,7 @@ use crate::monitor::{Feature, Verb};
 use crate::plan::{Action, Change, Pair, Plan, Watch};
 use crate::problem::{Cause, Problem, Side};
 use crate::survey::links::LinkTable;
-use crate::survey::merge::{Merge, Position};
+use crate::survey::merge::Merge;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
 use rayon::Scope;
 use std::ffi::CStr;
@@ -113,33 +114,29 @@ impl Survey<'_> {
             replica.as_ref().and_then(|(_, fd)| fd.as_ref()),
         );
         if let (Some((source, _)), Some((replica, _))) = (source, replica) {
-            self.chunk(scope, Arc::new(Merge { pair, source, replica }), Position::default());
+            self.chunk(scope, Arc::new(Merge::new(pair, source, replica)), 0);
         }
     }
 
     /// Works through up to [`CHUNK`] names from `from` on, after handing the rest to whoever is free.
-    fn chunk<'s>(&'s self, scope: &Scope<'s>, merge: Arc<Merge>, from: Position) {
-        let mut end = from;
-        let mut names = 0;
-        while names < CHUNK && merge.next(&mut end).is_some() {
-            names += 1;
-        }
-        let mut ahead = end;
-        if merge.next(&mut ahead).is_some() {
+    fn chunk<'s>(&'s self, scope: &Scope<'s>, merge: Arc<Merge>, from: usize) {
+        let end = (from + CHUNK).min(merge.len());
+        if end < merge.len() {
             let rest = Arc::clone(&merge);
             self.context.workers.spawn(scope, move |scope| self.chunk(scope, rest, end));
         }
         let pair = &merge.pair;
         let Some(open) = self.open_both(pair) else { return };
         let doors = open.doors();
-        let mut at = from;
+        self.announce(&merge, doors, from..end);
         let mut unchanged = 0;
-        self.context.workers.did_names(names as u64);
-        while names > 0 && !self.context.is_halted() {
-            names -= 1;
-            let Some((name, in_source, in_replica)) = merge.next(&mut at) else { break };
-            unchanged += self.name(scope, &merge, doors, (name, in_source, in_replica));
+        for name in (from..end).filter_map(|at| merge.get(at)) {
+            if self.context.is_halted() {
+                break;
+            }
+            unchanged += self.name(scope, &merge, doors, name);
         }
+        self.context.workers.did_names((end - from) as u64);
         self.context.unchanged(unchanged);
         self.context.interrupt.beat();
     }

@@ -141,7 +141,9 @@ impl Limit {
                 let direction = comparison.direction;
                 self.decide(direction, [small, great], of_great > of_small * WORTH);
             }
-            Phase::Holding(0) if sample.waiting > WAITS && self.now < self.most => self.compare(Direction::Up),
+            Phase::Holding(0) if sample.waiting > WAITS && self.now < self.most => {
+                self.compare(Direction::Up)
+            }
             Phase::Holding(0) => self.compare(Direction::Down),
             Phase::Holding(trials) => *trials -= 1,
         }
@@ -176,13 +178,8 @@ impl Limit {
         if small == 0 || small == great {
             return self.hold();
         }
-        self.phase = Phase::Comparing(Comparison {
-            direction,
-            limits,
-            rates: [0.0; 2],
-            trials: 0,
-            is_settling: true,
-        });
+        self.phase =
+            Phase::Comparing(Comparison { direction, limits, rates: [0.0; 2], trials: 0, is_settling: true });
     }
 
     fn hold(&mut self) {
@@ -253,7 +250,11 @@ mod tests {
                 sum += limit.now() as f64 * elapsed;
                 weight += elapsed;
             }
-            limit.judge(Sample { elapsed: Duration::from_secs_f64(elapsed), effort: effort(elapsed), waiting });
+            limit.judge(Sample {
+                elapsed: Duration::from_secs_f64(elapsed),
+                effort: effort(elapsed),
+                waiting,
+            });
             time += elapsed;
         }
         sum / weight

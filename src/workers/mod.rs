@@ -10,7 +10,7 @@
 
 mod limit;
 
-use crate::fs::clock::busy_time;
+use crate::fs::clock::{busy_time, processor_time};
 use crate::workers::limit::{Limit, NAME, Sample};
 use rayon::{Scope, ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::cell::Cell;
@@ -24,8 +24,8 @@ pub const MOST: usize = 32;
 /// Looks at the clock are at least so far apart.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// A worker that waits so much of its time has a processor to spare for announcing what comes next.
-const IDLE: f64 = 0.7;
+/// Processors that are used for less than this share of the time have some to spare for announcing what is read next.
+const SPARE: f64 = 0.4;
 
 /// A pool of threads, and how many of them are at work.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub struct Workers {
     /// When the clock is worth a look again, in milliseconds since `epoch`.
     next_look: AtomicU64,
     epoch: Instant,
-    is_idle: AtomicBool,
+    has_spare_time: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -60,6 +60,8 @@ struct Control {
     /// How long threads were watched at work, added up, and how long they ran or were ready to run meanwhile.
     watched: Duration,
     busy: Duration,
+    /// The processor time of this process at the beginning.
+    used: Duration,
 }
 
 /// Counts one task that is over, also when it panics: the others would rest for ever.
@@ -112,10 +114,11 @@ impl Workers {
                 effort: 0,
                 watched: Duration::ZERO,
                 busy: Duration::ZERO,
+                used: processor_time(),
             }),
             next_look: AtomicU64::new(0),
             epoch,
-            is_idle: AtomicBool::new(false),
+            has_spare_time: AtomicBool::new(false),
         })
     }
 
@@ -132,7 +135,7 @@ impl Workers {
     /// True while the processors wait for a disk most of the time, so that it is worth some of their time to announce to
     /// the kernel what is read next.
     pub fn wait_for_disk(&self) -> bool {
-        self.is_idle.load(Ordering::Relaxed)
+        self.has_spare_time.load(Ordering::Relaxed)
     }
 
     /// Does some work with all threads, whatever the limit: what only computes.
@@ -213,7 +216,7 @@ impl Workers {
         if millis >= due
             && self.next_look.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
-            WATCHED.set(busy_time().map(|busy| (now, busy)));
+            WATCHED.set(Some((now, busy_time())));
         }
     }
 
@@ -231,19 +234,20 @@ impl Workers {
             return;
         }
         let busy = busy_time();
-        WATCHED.set(busy.filter(|_| !is_task_over).map(|busy| (now, busy)));
-        let Some(busy) = busy else { return };
+        WATCHED.set((!is_task_over).then_some((now, busy)));
         let mut control = lock(&self.control);
         control.watched += watched;
         control.busy += busy.saturating_sub(busy_then);
         let done = self.effort.load(Ordering::Relaxed);
         let Some(sample) = control.ripe(now, done) else { return };
         let before = control.limit.now();
+        let used = processor_time().saturating_sub(control.used).as_secs_f64();
+        let has_spare_time = used < SPARE * sample.elapsed.as_secs_f64() * self.computing() as f64;
         control.limit.judge(sample);
         let after = control.limit.now();
         control.begin(now, done);
         drop(control);
-        self.is_idle.store(sample.waiting > IDLE, Ordering::Relaxed);
+        self.has_spare_time.store(has_spare_time, Ordering::Relaxed);
         self.limit.store(after, Ordering::Relaxed);
         for _ in before..after {
             // Under the lock, else a thread that is about to rest may miss it.
@@ -258,6 +262,7 @@ impl Control {
     fn begin(&mut self, now: Instant, done: u64) {
         (self.since, self.effort) = (now, done);
         (self.watched, self.busy) = (Duration::ZERO, Duration::ZERO);
+        self.used = processor_time();
     }
 
     /// What was seen, once it is enough to judge by.

@@ -79,7 +79,8 @@ impl Scratch {
             source: self.source.clone(),
             replica: self.replica.clone(),
             log: None,
-            threads,
+            threads: Some(threads),
+            processors: 2,
             digests: self.digests,
             dry_run,
         };

@@ -1,0 +1,44 @@
+//! What is read next is announced to the kernel, while the processors have nothing else to do.
+//!
+//! A disk with one head does more when it knows many requests at once, because it takes them in the order in which they lie.
+//! The files of a whole chunk of names are announced before the first of them is compared.
+
+use crate::entry::Kind;
+use crate::fs::content::{announce, open_to_read};
+use crate::fs::stat::entry_at;
+use crate::survey::merge::Merge;
+use crate::survey::{Doors, LARGE, Survey};
+use std::ops::Range;
+use std::os::fd::AsFd;
+
+impl Survey<'_> {
+    /// Announces the contents of those files among the names that are going to be compared. What cannot be looked at or
+    /// opened is told when its turn comes.
+    pub(super) fn announce(&self, merge: &Merge, doors: Doors<'_>, names: Range<usize>) {
+        let (Some(source), Some(replica)) = (doors.source, doors.replica) else { return };
+        if !self.context.workers.wait_for_disk() {
+            return;
+        }
+        for (name, in_source, in_replica) in names.filter_map(|at| merge.get(at)) {
+            if self.context.is_halted() {
+                return;
+            }
+            if !(in_source && in_replica) || self.context.watch_below(merge.pair.watch, name).is_none() {
+                continue;
+            }
+            let (Ok(ours), Ok(theirs)) = (entry_at(source, name), entry_at(replica, name)) else { continue };
+            let is_compared =
+                ours.kind == Kind::File && theirs.kind == Kind::File && ours.size == theirs.size;
+            // Large ones have tasks of their own, and several names of one file are compared once.
+            if !is_compared || ours.size == 0 || ours.size >= LARGE || ours.links > 1 {
+                continue;
+            }
+            for (folder, entry) in [(source, ours), (replica, theirs)] {
+                if let Ok(file) = open_to_read(folder, name, self.context.owns(entry.uid)) {
+                    announce(file.as_fd(), 0, entry.size);
+                }
+            }
+            self.context.interrupt.beat();
+        }
+    }
+}
