@@ -1,6 +1,9 @@
 //! A pass over a filesystem on which every call takes a millisecond, as over a network: how much of the waiting do many
 //! workers share? `cargo bench --bench latency` mounts two equal trees of files by FUSE, whose answers come late, as
-//! source and as replica, and runs one pass with each number of workers.
+//! source and as replica, and runs one pass with each number of workers, and one with as many as the program finds helpful.
+//!
+//! With `--one-head` each tree answers one call at a time, in the order of their coming, and takes a tenth of the time for
+//! what lies beside what it answered last: a disk with one head, without the queue in which the kernel sorts requests.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do than to stop")]
 
@@ -18,8 +21,8 @@ use std::env::{args_os, current_exe, var_os};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
@@ -49,9 +52,13 @@ struct Arguments {
     #[arg(long, default_value_t = 50)]
     files: u64,
 
-    /// Numbers of workers, separated by commas; the first is what perfect scaling is reckoned from
-    #[arg(long, default_value = "1,2,8,32", value_delimiter = ',')]
+    /// Numbers of workers, separated by commas; the first is what perfect scaling is reckoned from. 0 leaves it to the program
+    #[arg(long, default_value = "1,2,8,32,0", value_delimiter = ',')]
     threads: Vec<u32>,
+
+    /// Each tree answers one call at a time, and quicker what lies beside what it answered last
+    #[arg(long)]
+    one_head: bool,
 
     /// What cargo bench adds
     #[arg(long, hide = true)]
@@ -90,6 +97,7 @@ fn measure(arguments: &Arguments) -> ExitCode {
             folders: arguments.folders,
             files: arguments.files,
             calls: Arc::clone(&calls),
+            head: arguments.one_head.then(Mutex::default),
         };
         match fuser::spawn_mount(tree, &at, &config) {
             Ok(mount) => mounts.push(mount),
@@ -109,8 +117,12 @@ fn measure(arguments: &Arguments) -> ExitCode {
         let time = pass(scratch.path(), threads, entries);
         let calls = calls.load(Ordering::Relaxed) - before;
         let (least, of_least) = *first.get_or_insert((threads, time));
-        let perfect = of_least * f64::from(least) / f64::from(threads);
-        println!("{threads:4}  {calls:8}  {time:6.2} s  {perfect:6.2} s  {:6.2}", time / perfect);
+        if threads == 0 {
+            println!("auto  {calls:8}  {time:6.2} s");
+        } else {
+            let perfect = of_least * f64::from(least) / f64::from(threads);
+            println!("{threads:4}  {calls:8}  {time:6.2} s  {perfect:6.2} s  {:6.2}", time / perfect);
+        }
         // What the kernel was told must be forgotten.
         sleep(2 * KEPT);
     }
@@ -125,7 +137,10 @@ fn pass(scratch: &Path, threads: u32, entries: u64) -> f64 {
     let _ = fs::remove_file(&log);
     let mut command = Command::new(env!("CARGO_BIN_EXE_file-sync"));
     command.args(["--source", "source", "--replica", "replica", "--once", "--log_file", "log"]);
-    command.args(["--log-format", "json", "--threads", &threads.to_string()]);
+    command.args(["--log-format", "json"]);
+    if threads > 0 {
+        command.args(["--threads", &threads.to_string()]);
+    }
     command.current_dir(scratch).stdout(Stdio::null());
     let begin = Instant::now();
     let status = command.status().expect("it runs");
@@ -143,14 +158,26 @@ struct Tree {
     folders: u64,
     files: u64,
     calls: Arc<AtomicU64>,
+    /// The inode that was asked for last, where there is one head.
+    head: Option<Mutex<u64>>,
 }
+
+/// What lies so near to the head takes a tenth of the time.
+const NEAR: u64 = 16;
 
 const CONTENT: [u8; 100] = [7; 100];
 
 impl Tree {
-    fn wait(&self) {
+    fn wait(&self, inode: u64) {
         self.calls.fetch_add(1, Ordering::Relaxed);
-        sleep(self.delay);
+        match &self.head {
+            None => sleep(self.delay),
+            Some(head) => {
+                let mut at = head.lock().unwrap_or_else(PoisonError::into_inner);
+                sleep(if at.abs_diff(inode) <= NEAR { self.delay / 10 } else { self.delay });
+                *at = inode;
+            }
+        }
     }
 
     fn is_folder(&self, inode: u64) -> bool {
@@ -197,8 +224,10 @@ impl Filesystem for Tree {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.wait();
         let (first, count) = self.inside(parent.0);
+        self.wait(
+            name.to_str().and_then(|name| name.parse::<u64>().ok()).map_or(parent.0, |number| first + number),
+        );
         match name.to_str().and_then(|name| name.parse::<u64>().ok()).filter(|number| *number < count) {
             Some(number) => reply.entry(&KEPT, &self.facts(first + number), Generation(0)),
             None => reply.error(Errno::ENOENT),
@@ -206,19 +235,19 @@ impl Filesystem for Tree {
     }
 
     fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        self.wait();
+        self.wait(inode.0);
         reply.attr(&KEPT, &self.facts(inode.0));
     }
 
-    fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.wait();
+    fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.wait(inode.0);
         reply.opened(FileHandle(0), FopenFlags::empty());
     }
 
     fn read(
         &self,
         _: &Request,
-        _: INodeNo,
+        inode: INodeNo,
         _: FileHandle,
         offset: u64,
         size: u32,
@@ -226,18 +255,18 @@ impl Filesystem for Tree {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.wait();
+        self.wait(inode.0);
         let rest = usize::try_from(offset).ok().and_then(|offset| CONTENT.get(offset..)).unwrap_or_default();
         reply.data(rest.get(..size as usize).unwrap_or(rest));
     }
 
-    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        self.wait();
+    fn opendir(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        self.wait(inode.0);
         reply.opened(FileHandle(0), FopenFlags::empty());
     }
 
     fn readdir(&self, _: &Request, inode: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
-        self.wait();
+        self.wait(inode.0);
         let (first, count) = self.inside(inode.0);
         for number in offset..count {
             let kind =
@@ -249,13 +278,13 @@ impl Filesystem for Tree {
         reply.ok();
     }
 
-    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
-        self.wait();
+    fn listxattr(&self, _: &Request, inode: INodeNo, size: u32, reply: ReplyXattr) {
+        self.wait(inode.0);
         if size == 0 { reply.size(0) } else { reply.data(&[]) }
     }
 
-    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
-        self.wait();
+    fn getxattr(&self, _: &Request, inode: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        self.wait(inode.0);
         reply.error(Errno::NO_XATTR);
     }
 }

@@ -71,27 +71,40 @@ impl Contender {
             Way { label: words.collect::<Vec<_>>().join(" "), options: options.to_vec() }
         };
         match (&self.tool, work) {
-            (Tool::FileSync { bytes, .. }, Work::NoChange) => {
+            (Tool::FileSync { bytes, .. }, Work::NoChange | Work::ColdNoChange) => {
                 [way(&[])].into_iter().chain(bytes.as_ref().map(|words| way(words))).collect()
             }
             (Tool::FileSync { quick, .. }, Work::QuickCheck | Work::ChangedQuick) => {
                 quick.iter().map(|words| way(words)).collect()
             }
-            (Tool::FileSync { .. }, Work::FirstCopy | Work::Changed | Work::Edit) => vec![way(&[])],
-            (Tool::Rsync | Tool::Rclone | Tool::Ripsync, Work::NoChange | Work::Changed) => {
+            (Tool::FileSync { .. }, Work::FirstCopy | Work::ColdCopy | Work::Changed | Work::Edit) => {
+                vec![way(&[])]
+            }
+            (
+                Tool::Rsync | Tool::Rclone | Tool::Ripsync,
+                Work::NoChange | Work::ColdNoChange | Work::Changed,
+            ) => {
                 vec![way(&["--checksum"])]
             }
             (
                 Tool::Rsync | Tool::Rclone | Tool::Ripsync,
-                Work::FirstCopy | Work::QuickCheck | Work::ChangedQuick | Work::Edit,
+                Work::FirstCopy | Work::ColdCopy | Work::QuickCheck | Work::ChangedQuick | Work::Edit,
             ) => vec![way(&[])],
             (Tool::RsyncEdit(options), Work::Edit) => vec![way(options)],
             (Tool::RsyncEdit(_), _) => Vec::new(),
             // It compares contents whenever the sizes agree.
-            (Tool::Lms, Work::FirstCopy | Work::NoChange | Work::Changed | Work::Edit) => vec![way(&[])],
+            (
+                Tool::Lms,
+                Work::FirstCopy
+                | Work::ColdCopy
+                | Work::NoChange
+                | Work::ColdNoChange
+                | Work::Changed
+                | Work::Edit,
+            ) => vec![way(&[])],
             (Tool::Lms, Work::QuickCheck | Work::ChangedQuick) => Vec::new(),
             // These never delete.
-            (Tool::Cp | Tool::Xcp | Tool::Plsync, Work::FirstCopy) => vec![way(&[])],
+            (Tool::Cp | Tool::Xcp | Tool::Plsync, Work::FirstCopy | Work::ColdCopy) => vec![way(&[])],
             (Tool::Cp | Tool::Xcp | Tool::Plsync, _) => Vec::new(),
         }
     }

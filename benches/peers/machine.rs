@@ -15,7 +15,7 @@ pub(crate) fn describe(scratch: &Path, images: &str, contenders: &[Contender]) -
             fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()
         ),
         load(cores),
-        format!("source: {}; everything in the cache", filesystem_of(scratch)),
+        format!("source: {}; everything in the cache but where it says otherwise", filesystem_of(scratch)),
         format!("replicas: {images}"),
     ];
     let mut told = Vec::new();

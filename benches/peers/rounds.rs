@@ -36,6 +36,11 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
         println!("{}{line}", if arguments.markdown { "- " } else { "" });
     }
     let mut is_right = true;
+    if arguments.work.iter().any(|work| work.is_cold()) && images != ON_DISK {
+        println!(
+            "what is said to be cold is so in the source alone: --images disk puts the replicas on the disk"
+        );
+    }
     for workload in Workload::value_variants().iter().copied().filter(|workload| arguments.wants(*workload)) {
         let works: Vec<Work> =
             workload.works().iter().copied().filter(|work| arguments.wants_work(*work)).collect();
@@ -101,6 +106,8 @@ fn tell(workload: Workload, work: Work, place: &str, rows: &[Row], markdown: boo
     print!("{}{}", if markdown { "\n" } else { "" }, table(rows, work, markdown));
 }
 
+const ON_DISK: &str = "each on a filesystem of its own in a sparse image file on the disk";
+
 /// Where the replicas go, and in words.
 fn ground(arguments: &Arguments, scratch: &Path, may_mount: bool) -> (Ground, &'static str) {
     /// The short form has some replicas of half a gigabyte at a time, each of them in its image and in the cache.
@@ -115,9 +122,7 @@ fn ground(arguments: &Arguments, scratch: &Path, may_mount: bool) -> (Ground, &'
     let has_room = kib_of_memory("MemAvailable").is_some_and(|kib| kib > ENOUGH_KIB);
     let usual = if arguments.full || !has_room { Images::Disk } else { Images::Memory };
     let (ground, words) = match arguments.images.unwrap_or(usual) {
-        Images::Disk => {
-            (Ground::new(&folder, true), "each on a filesystem of its own in a sparse image file on the disk")
-        }
+        Images::Disk => (Ground::new(&folder, true), ON_DISK),
         Images::Memory => {
             fs::create_dir(&folder).expect("a folder");
             let mut mount = Command::new("mount");

@@ -61,6 +61,10 @@ impl Stage<'_> {
                     self.edit(*work, *edit);
                 }
                 for at in order.iter().copied() {
+                    if *work == Work::ColdCopy {
+                        self.cold_copy(at, rows);
+                        continue;
+                    }
                     let Some(replica) = &mut replicas[at] else { continue };
                     for way in self.contenders[at].ways(*work) {
                         self.timed(at, &way, *work, &replica.disk, Some(rows));
@@ -77,7 +81,7 @@ impl Stage<'_> {
     fn start(&self, at: usize, edit: u64, results: &mut [(Work, Vec<Row>)]) -> Option<Replica> {
         let contender = &self.contenders[at];
         let has_part = |work: Work| !contender.ways(work).is_empty();
-        let stays = results.iter().any(|(work, _)| *work != Work::FirstCopy && has_part(*work));
+        let stays = results.iter().any(|(work, _)| !work.is_copy() && has_part(*work));
         let rows = results.iter_mut().find(|(work, _)| *work == Work::FirstCopy && has_part(*work));
         if !stays && rows.is_none() {
             return None;
@@ -88,6 +92,14 @@ impl Stage<'_> {
         let way = ways.into_iter().next().expect("a way");
         self.timed(at, &way, Work::FirstCopy, &disk, rows.map(|(_, rows)| rows));
         stays.then_some(Replica { disk, edit })
+    }
+
+    /// A copy with nothing in the cache, to a fresh filesystem of its own.
+    fn cold_copy(&self, at: usize, rows: &mut Vec<Row>) {
+        for way in self.contenders[at].ways(Work::ColdCopy) {
+            let disk = self.ground.disk(self.format, "cold", self.need).expect("a fresh filesystem");
+            self.timed(at, &way, Work::ColdCopy, &disk, Some(rows));
+        }
     }
 
     fn rows(&self, work: Work) -> Vec<Row> {
@@ -126,14 +138,21 @@ impl Stage<'_> {
         }
     }
 
-    /// Runs one contender with everything in the cache, and enters what it cost and whether its replica is right.
+    /// Runs one contender, with everything in the cache or nothing, and enters what it cost and whether its replica is right.
     fn timed(&self, at: usize, way: &Way, work: Work, disk: &Disk, rows: Option<&mut Vec<Row>>) {
         let contender = &self.contenders[at];
-        if contender.evicts() || !self.all_fits_in_memory() {
+        if work.is_cold() {
+            drop_caches(disk);
+        } else if contender.evicts() || !self.all_fits_in_memory() {
             warm(self.source);
             warm(&disk.replica);
         }
         let measured = self.run(contender, way, disk);
+        if work.is_cold() {
+            // For the works that come after it.
+            warm(self.source);
+            warm(&disk.replica);
+        }
         let depth = if work.writes() { Depth::Contents } else { Depth::Facts };
         let wrong = wrong(self.source, &disk.replica, contender.claims(), depth);
         if contender.evicts() {
@@ -164,5 +183,14 @@ impl Stage<'_> {
         let most = self.need.bytes + self.need.entries * (4 << 10);
         let copies = 1 + 2 * self.contenders.len() as u64;
         kib_of_memory("MemAvailable").is_some_and(|kib| most * copies / 1024 < kib)
+    }
+}
+
+/// Makes the kernel forget what it has of all files, folders and inodes (proc_sys_vm(5)). Only root may.
+fn drop_caches(disk: &Disk) {
+    const EVERYTHING: &str = "3";
+    disk.sync();
+    if let Err(error) = fs::write("/proc/sys/vm/drop_caches", EVERYTHING) {
+        println!("the cache is as it was: {error}");
     }
 }

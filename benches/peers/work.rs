@@ -16,6 +16,10 @@ pub(crate) enum Work {
     ChangedQuick,
     /// 1 MiB changed in the middle of a large file.
     Edit,
+    /// As the first copy, with nothing in the cache.
+    ColdCopy,
+    /// As no change, with nothing in the cache: how a nightly pass begins.
+    ColdNoChange,
 }
 
 impl Work {
@@ -27,6 +31,8 @@ impl Work {
             Work::Changed => "1 % changed, 0.5 % each added, deleted, renamed; contents compared",
             Work::ChangedQuick => "1 % changed, 0.5 % each added, deleted, renamed; sizes and times compared",
             Work::Edit => "1 MiB edited in the large file",
+            Work::ColdCopy => "first copy, nothing in the cache",
+            Work::ColdNoChange => "no change, contents compared, nothing in the cache",
         }
     }
 
@@ -34,8 +40,8 @@ impl Work {
     /// its own, and what others leave to the system is not free either.
     pub(crate) fn writes(self) -> bool {
         match self {
-            Work::FirstCopy | Work::Changed | Work::ChangedQuick | Work::Edit => true,
-            Work::NoChange | Work::QuickCheck => false,
+            Work::FirstCopy | Work::Changed | Work::ChangedQuick | Work::Edit | Work::ColdCopy => true,
+            Work::NoChange | Work::QuickCheck | Work::ColdNoChange => false,
         }
     }
 
@@ -43,11 +49,24 @@ impl Work {
     pub(crate) fn needs_edit(self) -> bool {
         match self {
             Work::Changed | Work::ChangedQuick | Work::Edit => true,
-            Work::FirstCopy | Work::NoChange | Work::QuickCheck => false,
+            Work::FirstCopy | Work::NoChange | Work::QuickCheck | Work::ColdCopy | Work::ColdNoChange => {
+                false
+            }
         }
     }
 
+    /// Whether the caches are emptied before it.
+    pub(crate) fn is_cold(self) -> bool {
+        matches!(self, Work::ColdCopy | Work::ColdNoChange)
+    }
+
+    /// Whether it needs a fresh filesystem in each round.
+    pub(crate) fn is_copy(self) -> bool {
+        matches!(self, Work::FirstCopy | Work::ColdCopy)
+    }
+
+    /// What is cold needs replicas on the disk, which the short form has in memory.
     pub(crate) fn is_in_short_form(self) -> bool {
-        self != Work::ChangedQuick
+        self != Work::ChangedQuick && !self.is_cold()
     }
 }

@@ -60,10 +60,16 @@ impl Workload {
 
     pub(crate) fn works(self) -> &'static [Work] {
         match self {
-            Workload::W1 | Workload::W3 | Workload::W4 | Workload::Flat => {
-                &[Work::FirstCopy, Work::NoChange, Work::QuickCheck, Work::Changed, Work::ChangedQuick]
-            }
-            Workload::W2 => &[Work::FirstCopy, Work::NoChange],
+            Workload::W1 | Workload::W3 | Workload::W4 | Workload::Flat => &[
+                Work::FirstCopy,
+                Work::NoChange,
+                Work::QuickCheck,
+                Work::ColdCopy,
+                Work::ColdNoChange,
+                Work::Changed,
+                Work::ChangedQuick,
+            ],
+            Workload::W2 => &[Work::FirstCopy, Work::NoChange, Work::ColdCopy, Work::ColdNoChange],
             Workload::Edit => &[Work::Edit],
         }
     }

@@ -12,6 +12,7 @@ use crate::apply::new_folder::new_entry;
 use crate::apply::publish::{Destination, discard, publish};
 use crate::apply::{Apply, Job, LARGE, lock};
 use crate::entry::{Entry, Kind};
+use crate::fs::content::{announce, open_to_read};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
@@ -99,6 +100,9 @@ impl Apply<'_> {
             Err(errno) if is_gone(errno) => return Err(Failed::Gone("read the source folder", errno)),
             Err(errno) => (Err(errno), None, Vec::new()),
         };
+        if let Some(from) = &from {
+            self.announce(from.as_fd(), &names, job);
+        }
         let new = New { job, at, ours, watch, from, names };
         let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
         let filesystem = &job.pair.filesystem;
@@ -125,6 +129,26 @@ impl Apply<'_> {
         let pair = new.pair(replica.child(&job.name, made.id));
         let first = self.fill_first(&pair, None, &new.names);
         Ok(Some(Shown { pair, listing, first }))
+    }
+
+    /// Announces the contents of the first files to a disk that everything waits for, so that it can read them in the order
+    /// in which they lie. What cannot be opened is told when its turn comes.
+    fn announce(&self, folder: BorrowedFd<'_>, names: &[Seen], job: &Job) {
+        if !self.context.workers.wait_for_disk() {
+            return;
+        }
+        let mut room = MOST_FIRST_BYTES;
+        for (name, seen) in names {
+            let Ok(entry) = seen else { continue };
+            if entry.kind != Kind::File || entry.size == 0 || entry.size > room || !is_first(entry, job) {
+                continue;
+            }
+            room -= entry.size;
+            if let Ok(file) = open_to_read(folder, name, self.context.owns(entry.uid)) {
+                announce(file.as_fd(), 0, entry.size);
+            }
+            self.context.interrupt.beat();
+        }
     }
 
     /// Makes a folder under a temporary name, with its first files in it, and gives it its own.
