@@ -275,3 +275,84 @@ impl Control {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::thread::sleep;
+
+    /// How many tasks are at work, and the most there were.
+    #[derive(Default)]
+    struct Gauge {
+        now: AtomicUsize,
+        most: AtomicUsize,
+        runs: AtomicUsize,
+    }
+
+    impl Gauge {
+        fn run(&self, task: impl FnOnce()) {
+            self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            task();
+            self.runs.fetch_add(1, Ordering::SeqCst);
+            self.now.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Hands on the next task before it does its own work, as the survey does with chunks of names.
+    fn chain<'s>(workers: &'s Workers, scope: &Scope<'s>, gauge: &'s Gauge, left: usize, task: fn()) {
+        if left > 1 {
+            workers.spawn(scope, move |scope| chain(workers, scope, gauge, left - 1, task));
+        }
+        gauge.run(task);
+        workers.did_names(32);
+    }
+
+    #[test]
+    fn every_task_is_done_once_with_any_number_of_workers_again_and_again() {
+        for (processors, most) in [(1, 1), (1, 8), (2, 2), (2, 32), (8, 3)] {
+            let workers = Workers::new(processors, most).unwrap();
+            for tasks in [1, 2, 100, 3000] {
+                let gauge = Gauge::default();
+                workers.scope(|scope| chain(&workers, scope, &gauge, tasks, || {}));
+                assert_eq!(gauge.runs.load(Ordering::SeqCst), tasks, "{processors} {most}");
+                assert!(gauge.most.load(Ordering::SeqCst) <= most);
+            }
+        }
+    }
+
+    #[test]
+    fn where_tasks_wait_more_of_them_are_at_work_than_there_are_processors() {
+        let workers = Workers::new(2, 16).unwrap();
+        let gauge = Gauge::default();
+        workers.scope(|scope| chain(&workers, scope, &gauge, 400, || sleep(Duration::from_millis(5))));
+        assert!(gauge.most.load(Ordering::SeqCst) > 4, "{}", gauge.most.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn one_worker_is_one_worker_however_much_it_waits() {
+        let workers = Workers::new(4, 1).unwrap();
+        let gauge = Gauge::default();
+        workers.scope(|scope| chain(&workers, scope, &gauge, 50, || sleep(Duration::from_millis(1))));
+        assert_eq!(gauge.most.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_task_that_panics_ends_the_scope_and_leaves_nobody_at_rest() {
+        let workers = Workers::new(2, 8).unwrap();
+        let gauge = Gauge::default();
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            workers.scope(|scope| {
+                for at in 0..100 {
+                    let gauge = &gauge;
+                    workers.spawn(scope, move |_| gauge.run(|| assert_ne!(at, 50, "one of them")));
+                }
+            });
+        }));
+        assert!(panicked.is_err());
+        assert_eq!(gauge.runs.load(Ordering::SeqCst), 99);
+        let after = Gauge::default();
+        workers.scope(|scope| chain(&workers, scope, &after, 100, || {}));
+        assert_eq!(after.runs.load(Ordering::SeqCst), 100);
+    }
+}
