@@ -1,7 +1,7 @@
 //! The workers: a pool of threads of which only as many are at work as help.
 //!
 //! Reading what is not in the page cache is waiting for a disk. One worker per processor leaves the disk idle most of the
-//! time, so there are more threads than processors, and a limit ([`limit`]) that follows what was seen: how much of its time a
+//! time, so there are more threads than processors, and a limit (limit.rs) that follows what was seen: how much of its time a
 //! worker waits, and what is done in that time. The other threads rest. They rest without a task in their hands, so that
 //! whoever is at work finds all that there is to do.
 //!
