@@ -25,14 +25,15 @@ Examples:
     file-sync --source /data --replica /mnt/backup --log_file /tmp/once.log --once --quiet
 
 Signals:
-  SIGTERM, SIGINT   Stop: leave no file half done, then exit 0; a second one exits at once
-  SIGHUP            Open the log file anew, for log rotation
+  SIGTERM, SIGINT   Stop: leave no file half done; a second one exits at once
+  SIGHUP            Open the log file anew, for log rotation; stop when the terminal was closed
   SIGUSR1           Start a pass now
 
 Exit codes:
-   0  Done: the replica matches the source; or stopped by a signal
+   0  Done: the replica matches the source; or a signal stopped repeated passes
    1  Error: the source is missing, or the replica cannot be used or is locked by another file-sync
    2  Usage: the command line makes no sense
+  20  Stopped: a signal ended a single pass before it was done
   23  Done with problems: the log names every path that could not be mirrored
   25  Held: the source root was replaced or unmounted, so nothing was changed
   Repeated passes with problems, or held ones, do not end the program; a missing source does.";

@@ -5,12 +5,14 @@ use crate::report::{Outcome, PassReport};
 /// How the program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// 0: done, the replica matches; also after an orderly stop by a signal.
+    /// 0: done, the replica matches; also when a signal ends a program that repeats passes.
     Done,
     /// 1: source missing, replica unusable, locked by another process.
     Error,
     /// 2: the command line makes no sense.
     Usage,
+    /// 20: a signal stopped a single pass before it was done. rsync says the same.
+    Stopped,
     /// 23: done, with problems; the log names them.
     Problems,
     /// 25: the guard refused the plan; nothing was changed.
@@ -24,6 +26,7 @@ impl Exit {
             Exit::Done => 0,
             Exit::Error => 1,
             Exit::Usage => 2,
+            Exit::Stopped => 20,
             Exit::Problems => 23,
             Exit::Held => 25,
         }
@@ -32,7 +35,7 @@ impl Exit {
     /// The code of a program that ran just this pass.
     pub fn of_pass(report: &PassReport) -> Exit {
         match report.outcome {
-            Outcome::Interrupted(_) => Exit::Done,
+            Outcome::Interrupted(_) => Exit::Stopped,
             Outcome::Held(_) => Exit::Held,
             Outcome::ReplicaLost => Exit::Problems,
             Outcome::Done | Outcome::Planned => {

@@ -22,6 +22,7 @@ impl Interrupt {
         let value = match signal {
             Signal::Terminate => 1,
             Signal::Interrupt => 2,
+            Signal::Hangup => 3,
         };
         self.signal.store(value, Ordering::Relaxed);
     }
@@ -31,7 +32,8 @@ impl Interrupt {
         match self.signal.load(Ordering::Relaxed) {
             0 => None,
             1 => Some(Signal::Terminate),
-            _ => Some(Signal::Interrupt),
+            2 => Some(Signal::Interrupt),
+            _ => Some(Signal::Hangup),
         }
     }
 

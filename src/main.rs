@@ -12,9 +12,9 @@ use file_sync::cli::{Compare, LogFormat, parse, usage_error};
 use file_sync::config::{Config, Detail, Surroundings};
 use file_sync::digest::Digests;
 use file_sync::exit::Exit;
-use file_sync::fs::Errno;
 use file_sync::fs::clock::Timer;
 use file_sync::fs::resolve::{is_folder, resolve};
+use file_sync::fs::{Errno, raise_open_file_limit};
 use file_sync::interrupt::Interrupt;
 use file_sync::log::{ConsoleOptions, Format, Log, LogOptions};
 use file_sync::mirror::{Mirror, MirrorOptions};
@@ -22,7 +22,7 @@ use file_sync::monitor::{Both, Event, Monitor};
 use file_sync::problem::{Cause, Error};
 use file_sync::schedule::{Parts, Requests, run};
 use file_sync::service::Service;
-use file_sync::signals::{Listener, Reactions};
+use file_sync::signals::{Listener, Reactions, survive_size_limits};
 use std::env::{args_os, current_dir, var_os};
 use std::io::{Error as IoError, IsTerminal, Write, stderr, stdout};
 use std::panic::catch_unwind;
@@ -124,6 +124,8 @@ fn prepare(
     slot: &LogSlot,
     listener: &mut Option<Listener>,
 ) -> Result<Ready, Error> {
+    raise_open_file_limit();
+    survive_size_limits().map_err(|error| failed("catch SIGXFSZ", error))?;
     let timer = Timer::new().map_err(|errno| failed("make a timer", errno.into()))?;
     let requests = Arc::new(Requests::new());
     let slot = Arc::clone(slot);

@@ -211,7 +211,7 @@ pub enum Notice<'a> {
     FewerThreads {
         /// How many there are.
         threads: usize,
-        /// The limit (`ulimit -n`).
+        /// The limit (`ulimit -Hn`).
         open_files: u64,
     },
     /// The replica folder was missing and has been made.
@@ -225,6 +225,8 @@ pub enum Signal {
     Terminate,
     /// SIGINT.
     Interrupt,
+    /// SIGHUP, because the terminal of the program was closed.
+    Hangup,
 }
 
 impl fmt::Display for Signal {
@@ -232,6 +234,7 @@ impl fmt::Display for Signal {
         f.write_str(match self {
             Signal::Terminate => "SIGTERM",
             Signal::Interrupt => "SIGINT",
+            Signal::Hangup => "SIGHUP",
         })
     }
 }

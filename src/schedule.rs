@@ -171,7 +171,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn once(&mut self) -> Result<Exit, Error> {
         if self.should_stop() {
-            return Ok(Exit::Done);
+            return Ok(Exit::Stopped);
         }
         let started = self.parts.clock.now();
         self.pass(started).map(|report| Exit::of_pass(&report))
@@ -637,6 +637,7 @@ mod tests {
             (Ok(Outcome::Planned), Exit::Done),
             (Ok(Outcome::Held(Hold::SourceReplaced)), Exit::Held),
             (Ok(Outcome::ReplicaLost), Exit::Problems),
+            (Ok(Outcome::Interrupted(Signal::Terminate)), Exit::Stopped),
             (Err(locked()), Exit::Error),
             (Err(missing()), Exit::Error),
         ];
@@ -649,18 +650,48 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_during_a_single_pass_is_an_orderly_end() {
+    fn a_signal_during_a_single_pass_ends_it_with_a_code_of_its_own() {
         let (exit, heard) = play(None, &[(0.5, Poke::Stop)], vec![]);
         let expected = "0: start 1
             0.5: stopping SIGTERM
             0.5: end 1 age unknown
             0.5: stopped";
-        assert_eq!((exit, heard), (Exit::Done, lines(expected)));
+        assert_eq!((exit, heard), (Exit::Stopped, lines(expected)));
+    }
+
+    #[test]
+    fn a_signal_at_the_end_of_a_single_pass_does_not_change_its_exit_code() {
+        /// Past the last place where the engine asks whether a signal came.
+        struct Ending<'a>(&'a Interrupt, Outcome);
+        impl Engine for Ending<'_> {
+            fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+                self.0.stop(Signal::Terminate);
+                Ok(report(number, self.1))
+            }
+        }
+        for (outcome, expected) in [
+            (Outcome::Done, Exit::Done),
+            (Outcome::Planned, Exit::Done),
+            (Outcome::Held(Hold::SourceReplaced), Exit::Held),
+            (Outcome::ReplicaLost, Exit::Problems),
+        ] {
+            let world = World::new(&[]);
+            let parts = Parts {
+                engine: &mut Ending(&world.interrupt, outcome),
+                clock: &world,
+                requests: &world.requests,
+                interrupt: &world.interrupt,
+                monitor: &world,
+            };
+            assert_eq!(run(None, parts), expected, "{outcome:?}");
+            let heard = world.heard.lock().expect("no panic").join("\n");
+            assert!(heard.contains("stopping SIGTERM"), "{heard}");
+        }
     }
 
     #[test]
     fn a_signal_before_the_first_pass_prevents_it() {
-        for every in [Some(10), None] {
+        for (every, exit) in [(Some(10), Exit::Done), (None, Exit::Stopped)] {
             let world = World::new(&[]);
             world.interrupt.stop(Signal::Interrupt);
             let mut engine = Script { world: &world, passes: VecDeque::new() };
@@ -671,7 +702,7 @@ mod tests {
                 interrupt: &world.interrupt,
                 monitor: &world,
             };
-            assert_eq!(run(every.map(interval), parts), Exit::Done);
+            assert_eq!(run(every.map(interval), parts), exit);
             let heard = world.heard.lock().expect("no panic").join("\n");
             assert_eq!(heard, "0: stopping SIGINT\n0: stopped");
         }

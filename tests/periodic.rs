@@ -175,7 +175,7 @@ fn stop_with(mut running: Running, signal: Signal) -> (Ended, Duration) {
 
 #[test]
 fn a_signal_while_a_huge_file_is_copied_ends_the_program_within_two_seconds_and_harms_nothing() {
-    for options in ["--interval 1h", "--once"] {
+    for (options, code) in [("--interval 1h", 0), ("--once", 20)] {
         for (signal, word) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
             for old in [Some("the old version"), None] {
                 let place = Place::new();
@@ -188,7 +188,7 @@ fn a_signal_while_a_huge_file_is_copied_ends_the_program_within_two_seconds_and_
                 let running = start(place.command(options));
                 running.copies_into(&place.at("replica"));
                 let (ended, time) = stop_with(running, signal);
-                assert_eq!(ended.code, Some(0), "{ended:?}");
+                assert_eq!(ended.code, Some(code), "{ended:?}");
                 assert!(time < Duration::from_secs(2), "it took {time:?}");
                 assert_eq!(place.names("replica"), before, "nothing is left under any name");
                 if let Some(old) = old {
@@ -216,13 +216,16 @@ fn a_signal_while_a_huge_file_is_compared_ends_the_program_within_two_seconds() 
     place.folder("replica");
     place.write_zeros("replica/large", HUGE);
     let before = traces(&place.at("replica"));
-    let running = start(place.command("--interval 1h"));
-    running.hears("pass 1 started");
-    let (ended, time) = stop_with(running, Signal::TERM);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(time < Duration::from_secs(2), "it took {time:?}");
-    assert!(ended.stdout.contains("pass 1 stopped by SIGTERM: 0 created, 0 updated, 0 deleted"), "{ended:?}");
-    assert_eq!(traces(&place.at("replica")), before);
+    for (options, code) in [("--interval 1h", 0), ("--once", 20), ("--dry-run", 20)] {
+        let running = start(place.command(options));
+        running.hears("pass 1 started");
+        let (ended, time) = stop_with(running, Signal::TERM);
+        assert_eq!(ended.code, Some(code), "{options}: {ended:?}");
+        assert!(time < Duration::from_secs(2), "it took {time:?}");
+        let told = "pass 1 stopped by SIGTERM: 0 created, 0 updated, 0 deleted";
+        assert!(ended.stdout.contains(told), "{ended:?}");
+        assert_eq!(traces(&place.at("replica")), before);
+    }
 }
 
 #[test]

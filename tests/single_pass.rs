@@ -5,7 +5,8 @@
 #[path = "support/program.rs"]
 mod program;
 
-use program::{Place, count, lines_with, noise, picture, start, traces};
+use program::{Ended, Place, count, lines_with, noise, picture, skip, start, traces};
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::process::Command;
 
@@ -252,27 +253,37 @@ fn one_thread_does_what_many_do() {
     }
 }
 
-#[test]
-fn few_open_files_are_enough_and_cost_threads_only() {
+/// A pass with 64 threads over a tree of 300 folders, after a shell has set a limit.
+fn with_limit(limit: &str) -> (Place, Ended) {
     let place = Place::new();
     for number in 0..300 {
         place.write(format!("source/{}/{number}/file", number % 20), "content");
     }
     let mut command = Command::new("sh");
-    let script = r#"ulimit -n 128; exec "$0" "$@""#;
-    command.args([
-        "-c",
-        script,
-        env!("CARGO_BIN_EXE_file-sync"),
-        "--source",
-        "source",
-        "--replica",
-        "replica",
-    ]);
-    command.args(["--log_file", "log", "--once", "-j", "64"]).current_dir(place.path());
-    let ended = start(command).end();
+    let script = format!(r#"ulimit {limit} || exit 77; exec "$0" "$@""#);
+    command.args(["-c", &script, env!("CARGO_BIN_EXE_file-sync"), "--source", "source"]);
+    command.args(["--replica", "replica", "--log_file", "log", "--once", "-j", "64"]);
+    let ended = start(command.current_dir(place.path())).end();
+    (place, ended)
+}
+
+#[test]
+fn few_open_files_are_enough_and_cost_threads_only() {
+    let (place, ended) = with_limit("-n 128");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.console().contains("notice Working with 5 threads, fewer than asked for"), "{ended:?}");
+    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+}
+
+#[test]
+fn a_soft_limit_of_open_files_is_raised_to_the_hard_one() {
+    // 64 threads want 16 descriptors each.
+    if getrlimit(Resource::Nofile).maximum.is_some_and(|hard| hard < 64 * 16 + 48) {
+        return skip("the hard limit of open files is too low");
+    }
+    let (place, ended) = with_limit("-Sn 128");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!ended.console().contains("fewer than asked for"), "{ended:?}");
     assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
 }
 

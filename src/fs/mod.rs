@@ -16,6 +16,7 @@ pub mod roots;
 pub mod stat;
 pub mod subject;
 pub mod superblock;
+pub mod terminal;
 
 use crate::filesystem::Rights;
 pub use rustix::io::Errno;
@@ -83,7 +84,20 @@ pub fn rights() -> Rights {
     Rights { privileged: user.is_root(), user: user.as_raw(), groups }
 }
 
-/// The soft limit of open files (`ulimit -n`).
+/// Raises the soft limit of open files to the hard one: the soft one, 1,024 on most systems, is for programs that use
+/// `select(2)`, which this is none of.
+pub fn raise_open_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Refused where the hard limit lies above `fs.nr_open`: what there is has to do.
+        match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// The soft limit of open files.
 pub fn open_file_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }

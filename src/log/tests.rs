@@ -232,7 +232,7 @@ fn notices_as_text() {
         ),
         (
             Notice::FewerThreads { threads: 1, open_files: 256 },
-            "WARN  notice Working with 1 thread, fewer than asked for, because only 256 files may be open at once; raise the limit with ulimit -n",
+            "WARN  notice Working with 1 thread, fewer than asked for, because only 256 files may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
         ),
         (
             Notice::ReplicaCreated(Path::new("/mnt/my replica")),
@@ -272,6 +272,10 @@ fn the_life_of_the_program_as_text() {
         (Event::PassStarted { number: 7 }, "INFO  pass 7 started"),
         (overran, "WARN  pass 7 overran its interval by 12.3 s; the next one starts now"),
         (Event::Stopping(Signal::Terminate), "INFO  file-sync stopping on SIGTERM"),
+        (
+            Event::Stopping(Signal::Hangup),
+            "INFO  file-sync stopping on SIGHUP, because its terminal was closed",
+        ),
         (Event::Stopped, "INFO  file-sync stopped"),
         (
             Event::Failed(&failed),
@@ -478,6 +482,7 @@ fn examples(format: Format) -> Vec<String> {
         Event::PassEnded(&lost),
         Event::Overran { number: 7, by: Duration::from_millis(12_300) },
         Event::Stopping(Signal::Terminate),
+        Event::Stopping(Signal::Hangup),
         Event::Stopped,
         Event::Failed(&failed),
     ];

@@ -1,7 +1,7 @@
 //! The text form of the log: time, level, verb, path, facts. `docs/log-format.md` documents it; a test compares.
 
 use crate::digest::Digest;
-use crate::monitor::{Event, Operation, Verb};
+use crate::monitor::{Event, Operation, Signal, Verb};
 use crate::path::shown;
 use crate::report::{Counts, Outcome, PassReport};
 use std::fmt::{self, Write};
@@ -104,6 +104,9 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
         Event::Stopping(signal) => {
             out.head(format_args!("file-sync"));
             out.words(format_args!(" stopping on {signal}"));
+            if *signal == Signal::Hangup {
+                out.words(format_args!(", because its terminal was closed"));
+            }
         }
         Event::Stopped => {
             out.head(format_args!("file-sync"));

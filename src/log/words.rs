@@ -119,7 +119,7 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
                 .to_owned()
         }
         Notice::FewerThreads { threads, open_files } => format!(
-            "Working with {}, fewer than asked for, because only {} may be open at once; raise the limit with ulimit -n",
+            "Working with {}, fewer than asked for, because only {} may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
             counted(u64::try_from(*threads).unwrap_or(u64::MAX), "thread", "threads"),
             counted(*open_files, "file", "files"),
         ),

@@ -1,0 +1,83 @@
+//! The terminal that this process was started from: whether there is one, and whether it was closed since.
+//!
+//! The controlling terminal, not the console: output may go to a file or a pipe, and a program is ended by the closing of
+//! its terminal all the same. `setsid(1)` and service managers leave a program without one.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// The controlling terminal, open.
+#[derive(Debug)]
+pub struct Terminal(OwnedFd);
+
+impl Terminal {
+    /// The controlling terminal of this process, if it has one.
+    pub fn controlling() -> Option<Terminal> {
+        open_current().ok().map(Terminal)
+    }
+
+    /// Whether the terminal was closed, or this process is of its session no longer. The session loses its terminal also
+    /// when the program that leads it ends (a shell), and that is when SIGHUP is sent; the window may close a moment
+    /// later, or stay.
+    pub fn is_gone(&self) -> bool {
+        self.is_hung_up(Duration::ZERO) || matches!(open_current(), Err(Errno::NXIO | Errno::IO))
+    }
+
+    /// Waits until the terminal is closed, or about so long.
+    pub fn wait(&self, most: Duration) {
+        self.is_hung_up(most);
+    }
+
+    fn is_hung_up(&self, wait: Duration) -> bool {
+        // Asked for nothing else: input that nobody reads must not end the wait.
+        let mut asked = [PollFd::new(&self.0, PollFlags::empty())];
+        let wait = Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
+        let answered = poll(&mut asked, Some(&wait)).is_ok_and(|answered| answered > 0);
+        answered && asked.iter().any(|asked| asked.revents().intersects(PollFlags::HUP | PollFlags::ERR))
+    }
+}
+
+fn open_current() -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    open("/dev/tty", flags, Mode::empty())
+}
+
+/// Whether this process ignores SIGHUP, as one that `nohup(1)` has started does. To be asked before anybody listens to the
+/// signal; false where `/proc` does not say.
+pub fn ignores_hangups() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, Signal::HUP))
+}
+
+/// Whether a signal is among those that `/proc/PID/status` calls ignored (proc(5)).
+fn ignores(status: &str, signal: Signal) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        let status =
+            |mask: &str| format!("Name:\tx\nSigBlk:\tffffffffffffffff\nSigIgn:\t{mask}\nSigCgt:\t0\n");
+        for (mask, expected) in [
+            ("0000000000000000", false),
+            ("0000000000000001", true),
+            ("0000000000001000", false),
+            ("0000000000001001", true),
+            ("fffffffffffffffe", false),
+            ("", false),
+        ] {
+            assert_eq!(ignores(&status(mask), Signal::HUP), expected, "{mask}");
+        }
+        assert!(!ignores("", Signal::HUP), "no such line");
+        assert!(ignores(&status("0000000001000000"), Signal::XFSZ));
+    }
+}
