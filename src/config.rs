@@ -26,6 +26,8 @@ pub struct Surroundings {
     pub is_terminal: bool,
     /// Processors this process may use.
     pub processors: usize,
+    /// Tells whether there is something under a path, be it a link that leads nowhere.
+    pub exists: fn(&Path) -> bool,
     /// Tells whether a path leads to a folder.
     pub is_folder: fn(&Path) -> bool,
     /// Resolves the symbolic links of an absolute path, of which any part may be missing.
@@ -100,6 +102,9 @@ impl Config {
         let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
         let (rhythm, threads) = (rhythm?, threads?);
         let log = folder("--log_file", cli.log_file, "--log_file /var/log/file-sync/")?;
+        for (option, path) in [("--source", &source), ("--replica", &replica), ("--log_file", &log)] {
+            check_tilde(option, path, surroundings)?;
+        }
         let log = log_file(&log, surroundings)?;
         let log_keep_out = keep_out(&log, &source, surroundings);
         let detail = match (cli.quiet, cli.verbose) {
@@ -188,6 +193,29 @@ fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBu
     }
 }
 
+/// Refuses a path that begins with a `~` which no shell has replaced, unless there is something of that name. A shell does
+/// it only at the start of an unquoted word: not in `--replica=~/backup`, nor in a service file. Taken as it is, the replica
+/// or the log would be made in a new folder called `~`, and nobody would look for them there.
+fn check_tilde(option: &str, path: &Path, surroundings: &Surroundings) -> Result<(), UsageError> {
+    let bytes = path.as_os_str().as_bytes();
+    let first = bytes.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let first = Path::new(OsStr::from_bytes(first));
+    let Some(user) = first.as_os_str().as_bytes().strip_prefix(b"~") else { return Ok(()) };
+    if absolute(first, surroundings).is_some_and(|first| (surroundings.exists)(&first)) {
+        return Ok(());
+    }
+    let home = if user.is_empty() { b"$HOME".to_vec() } else { [b"/home/", user].concat() };
+    let rest = bytes.get(first.as_os_str().len()..).unwrap_or_default();
+    Err(UsageError(format!(
+        "Cannot use {option} {}: no shell has put a home folder in place of {}, as it does at the start of an unquoted \
+         word only; give the whole path, such as {option} {}, or {option} {} if that is its name",
+        shown(bytes),
+        shown(first.as_os_str().as_bytes()),
+        shown(&[&home, rest].concat()),
+        shown(&[b"./", bytes].concat()),
+    )))
+}
+
 /// The log file's absolute path. `..` is kept: taking it out would lead elsewhere where a symbolic link comes before.
 fn log_file(given: &Path, surroundings: &Surroundings) -> Result<PathBuf, UsageError> {
     let Some(path) = absolute(given, surroundings) else {
@@ -238,6 +266,7 @@ mod tests {
             no_color: false,
             is_terminal: true,
             processors: 4,
+            exists: |path| path == Path::new("/here/~there"),
             is_folder: |path| path == Path::new("/here/folder") || path == Path::new("/folder"),
             resolve: |path| match path.strip_prefix("/link") {
                 Ok(rest) => Path::new("/src").join(rest),
@@ -380,6 +409,57 @@ mod tests {
             let config = config(&line).expect(&line);
             assert_eq!(config.log_keep_out.as_deref(), keep_out.map(Path::new), "{line}");
         }
+    }
+
+    #[test]
+    fn a_tilde_that_no_shell_has_replaced_is_refused_where_nothing_has_that_name() {
+        // What is given, and what is said to be typed instead; nothing where it is taken as it is.
+        let cases = [
+            ("~", Some("$HOME")),
+            ("~/", Some("$HOME/")),
+            ("~/data", Some("$HOME/data")),
+            ("~ann/data", Some("/home/ann/data")),
+            ("~ann", Some("/home/ann")),
+            ("~there", None),
+            ("~there/data", None),
+            ("./~/data", None),
+            ("./~", None),
+            ("/~/data", None),
+            ("a/~/data", None),
+            ("data~", None),
+        ];
+        let line = |option: &str, given: &str| {
+            let all = [("--source", "/src"), ("--replica", "/dst"), ("--log_file", "/log/x.log")];
+            let words =
+                all.map(|(name, path)| format!("{name}={}", if name == option { given } else { path }));
+            format!("{} --once", words.join(" "))
+        };
+        for option in ["--source", "--replica", "--log_file"] {
+            for (given, instead) in cases {
+                let told = config(&line(option, given));
+                let Some(instead) = instead else {
+                    assert!(told.is_ok(), "{option} {given}: {told:?}");
+                    continue;
+                };
+                let message = told.expect_err(given);
+                for words in [
+                    format!("Cannot use {option} {given}: "),
+                    format!("such as {option} {instead}, "),
+                    format!("or {option} ./{given} if that is its name"),
+                ] {
+                    assert!(message.contains(&words), "{words}: {message}");
+                }
+            }
+        }
+        // In the folder of somebody who has one of that name.
+        let around = Surroundings { exists: |path| path == Path::new("/here/~"), ..surroundings() };
+        for option in ["--source", "--replica", "--log_file"] {
+            let config = config_in(&line(option, "~/data"), &around).expect(option);
+            assert_eq!(config.log.starts_with("/here/~"), option == "--log_file", "{option}");
+            assert!(config_in(&line(option, "~ann"), &around).is_err(), "{option}");
+        }
+        let lost = Surroundings { current_folder: None, ..around };
+        assert!(config_in(&line("--source", "~/data"), &lost).is_err(), "nobody can know");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use file_sync::config::{Config, Detail, Surroundings};
 use file_sync::digest::Digests;
 use file_sync::exit::Exit;
 use file_sync::fs::clock::Timer;
-use file_sync::fs::resolve::{is_folder, resolve};
+use file_sync::fs::resolve::{exists, is_folder, resolve};
 use file_sync::fs::{Errno, raise_open_file_limit};
 use file_sync::interrupt::Interrupt;
 use file_sync::log::{ConsoleOptions, Format, Log, LogOptions};
@@ -55,6 +55,7 @@ fn configure() -> Result<Config, ClapError> {
         no_color: is_set("NO_COLOR") || var_os("TERM").is_some_and(|terminal| terminal == "dumb"),
         is_terminal: stdout().is_terminal(),
         processors: available_parallelism().map_or(1, usize::from),
+        exists,
         is_folder,
         resolve,
     };

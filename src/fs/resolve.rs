@@ -6,6 +6,11 @@ use std::path::{Component, Path, PathBuf};
 /// As many symbolic links as the kernel follows in one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
+/// True when there is something under the path, symbolic links not followed. What cannot be examined is taken for nothing.
+pub fn exists(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
 /// True when the path leads to a folder, symbolic links followed. What cannot be examined is taken for none.
 pub fn is_folder(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|facts| facts.is_dir())
