@@ -4,7 +4,9 @@
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Filesystem, Rights};
+use crate::fs::content::open_to_read;
 use crate::fs::dir::Dir;
+use crate::fs::lease::Leases;
 use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
@@ -17,9 +19,11 @@ use crate::report::Counts;
 use crate::workers::Workers;
 use std::collections::HashMap;
 use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the survey and the apply of one pass need to know.
 pub struct Context<'a> {
@@ -48,6 +52,7 @@ pub struct Context<'a> {
     pub rights: Rights,
     /// The large files of this pass that are being hashed.
     pub large_files: LargeFiles,
+    leases: Leases,
     totals: Totals,
     told: AtomicU32,
     lost: AtomicBool,
@@ -99,6 +104,7 @@ impl<'a> Context<'a> {
             protected,
             rights: crate::fs::rights(),
             large_files: LargeFiles::new(workers.computing()),
+            leases: Leases::default(),
             totals: Totals::default(),
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
@@ -302,6 +308,20 @@ impl<'a> Context<'a> {
     /// Whether the two roots, with everything that is mounted inside them now, have nothing in common.
     pub fn are_roots_apart(&self) -> bool {
         roots::relation(self.source.0, self.replica.0) == Ok(None)
+    }
+
+    /// Opens a regular file of `uid`'s for reading, and waits for whoever holds a lease on it.
+    ///
+    /// # Errors
+    /// As [`open_to_read`]. `EAGAIN` also when this pass is to end, which may be the only reason for it.
+    pub fn open_to_read(&self, folder: BorrowedFd<'_>, name: &CStr, uid: u32) -> Result<OwnedFd, Errno> {
+        let own = self.owns(uid);
+        let goes_on = || {
+            self.interrupt.beat();
+            let is_file = || stat::entry_at(folder, name).is_ok_and(|entry| entry.kind == Kind::File);
+            !self.is_halted() && is_file()
+        };
+        self.leases.wait(Duration::MAX, || open_to_read(folder, name, own), goes_on)
     }
 
     /// Whether a file with this owner can be read without touching its access time.

@@ -4,7 +4,6 @@ use crate::apply::finish::{Model, Set, extent_of, set_metadata};
 use crate::apply::refusal::{NotSet, in_replica, in_source};
 use crate::apply::{Apply, Job};
 use crate::entry::Kind;
-use crate::fs::content::open_to_read;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, stat};
 use crate::monitor::{Operation, Verb};
@@ -54,7 +53,7 @@ impl Apply<'_> {
         }
         // A file is opened, so that what is set is set on the inode that was looked at; the rest is reached by name.
         let open = |folder, owner: u32| match entry.kind {
-            Kind::File => open_to_read(folder, name, self.context.owns(owner)).ok(),
+            Kind::File => self.context.open_to_read(folder, name, owner).ok(),
             Kind::Folder
             | Kind::Symlink
             | Kind::Fifo

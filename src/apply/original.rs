@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, Kind};
 use crate::fs::content::{
-    BUFFER, Segment, open_to_read, read_at, segment, set_length, sync_content, with_buffers, write_at,
+    BUFFER, Segment, read_at, segment, set_length, sync_content, with_buffers, write_at,
 };
 use crate::fs::stat;
 use crate::fs::subject::Subject;
@@ -32,8 +32,10 @@ pub(super) struct Original {
 
 impl Original {
     pub(super) fn open(context: &Context<'_>, at: Destination<'_>, seen: &Entry) -> Result<Original, Failed> {
-        let file = open_to_read(at.source, at.name, context.owns(seen.uid))
-            .map_err(Failed::source("read the source file"))?;
+        let file = match context.open_to_read(at.source, at.name, seen.uid) {
+            Err(_) if context.is_halted() => return Err(Failed::Halted),
+            opened => opened.map_err(Failed::source("read the source file"))?,
+        };
         let entry = stat::entry_of(file.as_fd()).map_err(Failed::source(LOOK))?;
         if entry.kind == Kind::File { Ok(Original { file, entry }) } else { Err(Failed::Vanished) }
     }

@@ -122,13 +122,15 @@ impl Apply<'_> {
         }
     }
 
-    /// Writes a finished temporary to the disk. What may not be opened is written together with everything else.
+    /// Writes a finished temporary to the disk. What may not be opened, or not at once, is written together with everything else.
     ///
     /// # Errors
     /// As `open(2)`, `fdatasync(2)` and [`Disks::sync_one`](crate::apply::sync::Disks::sync_one).
     pub(super) fn sync_temporary(&self, folder: &Arc<Dir>, temporary: &CStr) -> Result<(), Errno> {
         match sync_named(folder.open()?.as_fd(), temporary) {
-            Err(Errno::ACCESS | Errno::PERM) => self.disks.sync_one(self.context, folder.id().device),
+            Err(Errno::ACCESS | Errno::PERM | Errno::AGAIN) => {
+                self.disks.sync_one(self.context, folder.id().device)
+            }
             synced => synced,
         }
     }

@@ -6,6 +6,7 @@
 
 use crate::entry::FileId;
 use crate::fs::Errno;
+use crate::fs::lease::Leases;
 use crate::fs::resolve::resolve as real_path;
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
@@ -14,6 +15,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Owner writes, group reads (the usual `adm`), nobody else: a log names every path of somebody's data.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
@@ -21,11 +24,15 @@ const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 /// Folders that are made for the file are as private as the file.
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o750);
 
+/// How long whoever holds a lease on the file is waited for: others wait for the lines. Once it is open nobody gets one.
+const LEASE_TIME: Duration = Duration::from_secs(2);
+
 /// Where a file is to be appended to.
 #[derive(Clone, Debug)]
 pub struct AppendPath {
     path: PathBuf,
     keep_out: Option<PathBuf>,
+    leases: Arc<Leases>,
 }
 
 /// Why the file could not be opened.
@@ -53,7 +60,7 @@ impl AppendPath {
     pub fn new(path: PathBuf, keep_out: Option<PathBuf>) -> AppendPath {
         // While the folder is there its real place can be asked for; later a symbolic link to it may lead nowhere.
         let keep_out = keep_out.map(|folder| std::fs::canonicalize(&folder).unwrap_or(folder));
-        AppendPath { path, keep_out }
+        AppendPath { path, keep_out, leases: Arc::default() }
     }
 
     /// The path as it was given.
@@ -71,10 +78,11 @@ impl AppendPath {
         {
             return Err(OpenError::KeptOut(self.path.clone()));
         }
-        let descriptor = match open_to_append(&self.path) {
+        let open = || self.leases.wait(LEASE_TIME, || open_to_append(&self.path), || true);
+        let descriptor = match open() {
             Err(Errno::NOENT) => {
                 self.make_folders()?;
-                open_to_append(&self.path).map_err(OpenError::File)?
+                open().map_err(OpenError::File)?
             }
             other => other.map_err(OpenError::File)?,
         };

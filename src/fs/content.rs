@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// process. `own` says that the file belongs to this user (or that root asks), so its access time can be left alone.
 ///
 /// # Errors
-/// As `open(2)`.
+/// As `open(2)`; `EAGAIN` when somebody holds a lease on it, see [`Leases`](crate::fs::lease::Leases).
 pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if own {

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod console;
 pub mod content;
 pub mod dir;
+pub mod lease;
 pub mod listing;
 pub mod place;
 pub mod resolve;

@@ -4,7 +4,7 @@ use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::{Differences, Filesystem, MetadataComparison, compare_metadata};
 use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
-use crate::fs::content::{BUFFER, forget_cached, open_to_read};
+use crate::fs::content::{BUFFER, forget_cached};
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_gone, is_unsupported, place};
 use crate::monitor::{Event, Feature};
@@ -124,7 +124,7 @@ impl Survey<'_> {
                         self.gone(pair, Side::Replica, Errno::INVAL);
                         return Verdict::Unknown;
                     }
-                    (Ok(_), Err(errno)) => return self.unreadable_replica(pair, errno),
+                    (Ok(_), Err(errno)) => return self.unreadable_replica(pair, name, errno),
                 }
             }
             Decision::CompareMetadata => named,
@@ -145,13 +145,15 @@ impl Survey<'_> {
         name: &CStr,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
-        let source_file = match open_to_read(source_folder, name, self.context.owns(source.uid)) {
+        let source_file = match self.context.open_to_read(source_folder, name, source.uid) {
             Ok(file) => file,
+            Err(_) if self.context.is_halted() => return Verdict::Unknown,
             Err(errno) => return self.unreadable_source(pair, name, errno),
         };
-        let replica_file = match open_to_read(replica_folder, name, self.context.owns(replica.uid)) {
+        let replica_file = match self.context.open_to_read(replica_folder, name, replica.uid) {
             Ok(file) => file,
-            Err(errno) => return self.unreadable_replica(pair, errno),
+            Err(_) if self.context.is_halted() => return Verdict::Unknown,
+            Err(errno) => return self.unreadable_replica(pair, name, errno),
         };
         let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
         if self.context.asks_the_disk {
@@ -189,7 +191,7 @@ impl Survey<'_> {
                 replica_unreadable: false,
             },
             Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
-            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, errno),
+            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, name, errno),
             Comparison::Interrupted => Verdict::Unknown,
         }
     }

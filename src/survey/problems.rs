@@ -1,6 +1,6 @@
 //! The words for what the survey cannot read.
 
-use crate::fs::{Errno, is_gone};
+use crate::fs::{Errno, is_gone, is_passing};
 use crate::monitor::Verb;
 use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
@@ -24,10 +24,21 @@ impl Survey<'_> {
         is_gone(errno) && pair.source.as_ref().is_none_or(|dir| dir.has_lost(name, errno))
     }
 
-    /// A replica that cannot be read is replaced, unless it is not what it was any more.
-    pub(super) fn unreadable_replica(&self, pair: &Pair, errno: Errno) -> Verdict {
+    /// A replica that cannot be read is replaced, unless it is not what it was any more, or the reason is none of its own: too
+    /// many open files, or a lease, say nothing of what is in it.
+    pub(super) fn unreadable_replica(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
         if is_gone(errno) {
             self.gone(pair, Side::Replica, errno);
+            return Verdict::Unknown;
+        }
+        if is_passing(errno) {
+            self.context.problem(&Problem {
+                path: pair.path().join(name),
+                action: "read the replica file",
+                cause: Cause::System(errno),
+                consequence: "it is kept, and was not compared",
+                content_unreadable: true,
+            });
             return Verdict::Unknown;
         }
         Verdict::Replace {

@@ -1,0 +1,127 @@
+//! Files on which another program holds a lease, as Samba and the kernel's NFS server do for a client that has one open.
+
+#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
+
+#[path = "support/program.rs"]
+mod program;
+
+use program::{Place, Running, count, picture, skip, start, until};
+use rustix::process::Signal;
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// Takes write leases (`F_SETLEASE`) on files and gives each up so many seconds after it is asked to; never, if that is none.
+const HOLDER: &str = r#"
+    my $patience = shift; my @files;
+    $SIG{IO} = $patience eq "never" ? "IGNORE" : sub { select undef, undef, undef, $patience; fcntl $_, 1024, 2 for @files };
+    for (@ARGV) { open my $file, "+<", $_ or die; fcntl $file, 1024, 1 or die "no leases: $!\n"; push @files, $file }
+    $| = 1; print "holds\n"; sleep 10 while 1;
+"#;
+
+/// Somebody who holds leases. None, after saying so, where there is no perl, or a filesystem without leases.
+fn holder(place: &Place, patience: &str, files: &[&str]) -> Option<Running> {
+    let mut command = Command::new("perl");
+    command.args(["-e", HOLDER, patience]).args(files).current_dir(place.path());
+    if Command::new("perl").arg("-v").output().is_err() {
+        skip("perl is not installed");
+        return None;
+    }
+    let mut holder = start(command);
+    until("the leases are held", || holder.stdout().contains("holds") || holder.has_ended());
+    if holder.has_ended() {
+        skip(&format!("this filesystem has no leases: {}", holder.end().stderr));
+        return None;
+    }
+    Some(holder)
+}
+
+fn assert_mirrored(place: &Place) {
+    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+}
+
+#[test]
+fn a_file_that_somebody_holds_a_lease_on_is_read_when_that_is_given_up() {
+    let place = Place::new();
+    for file in ["same", "changed", "other mode"] {
+        place.write(format!("source/{file}"), "content");
+    }
+    place.sync();
+    place.write("source/changed", "new content");
+    place.write("source/new", "content");
+    place.mode("source/other mode", 0o604);
+    let files = ["source/same", "source/changed", "source/new", "source/other mode"];
+    let Some(_holder) = holder(&place, "0.3", &files) else { return };
+    let ended = place.sync();
+    assert_eq!(ended.stderr, "");
+    assert_mirrored(&place);
+}
+
+#[test]
+fn a_replica_that_somebody_holds_a_lease_on_is_compared_and_not_taken_for_damaged() {
+    let place = Place::new();
+    for file in ["same", "changed", "other mode", "damaged"] {
+        place.write(format!("source/{file}"), "content");
+    }
+    place.sync();
+    let facts = |file: &str| std::fs::metadata(place.at(file)).expect("it exists");
+    let before = facts("replica/same").ino();
+    place.write("source/changed", "new content");
+    place.mode("source/other mode", 0o604);
+    place.write("replica/damaged", "CONTENT");
+    let files = ["replica/same", "replica/changed", "replica/other mode", "replica/damaged"];
+    let Some(_holder) = holder(&place, "0.3", &files) else { return };
+    let ended = place.sync();
+    assert_eq!(ended.stderr, "");
+    assert_mirrored(&place);
+    assert_eq!(facts("replica/same").ino(), before, "{ended:?}");
+    assert_eq!(count(&ended.stdout, " repair damaged "), 1, "{ended:?}");
+    assert_eq!(count(&ended.stdout, " repair "), 1, "{ended:?}");
+}
+
+#[test]
+fn what_goes_or_is_replaced_needs_nobody_to_give_up_a_lease() {
+    let place = Place::new();
+    place.write("replica/extra", "content");
+    place.write("replica/retyped", "content");
+    place.write("replica/resized", "content");
+    place.folder("source/retyped");
+    place.write("source/resized", "more content");
+    let files = ["replica/extra", "replica/retyped", "replica/resized"];
+    let Some(_holder) = holder(&place, "never", &files) else { return };
+    let ended = place.sync();
+    assert_eq!(ended.stderr, "");
+    assert_mirrored(&place);
+}
+
+#[test]
+fn while_one_worker_waits_for_a_lease_the_others_go_on_and_a_signal_ends_it() {
+    let place = Place::new();
+    place.write("source/leased", "content");
+    for number in 0..200 {
+        place.write(format!("source/folder {}/{number}", number % 10), "content");
+    }
+    let Some(_holder) = holder(&place, "never", &["source/leased"]) else { return };
+    let running = start(place.command("--once -j 2"));
+    until("the others are there", || count(&running.stdout(), " create \"folder ") == 210);
+    sleep(Duration::from_millis(300));
+    assert!(!running.stdout().contains("pass 1 done"), "it waits");
+    running.signal(Signal::TERM);
+    let begin = std::time::Instant::now();
+    let ended = running.end();
+    assert!(begin.elapsed() < Duration::from_secs(2), "it took {:?}", begin.elapsed());
+    assert_eq!(ended.code, Some(20), "{ended:?}");
+    assert_eq!(ended.stderr, "", "no problem is told");
+    assert!(!place.has("replica/leased"));
+}
+
+#[test]
+fn a_log_that_somebody_holds_a_lease_on_loses_no_line() {
+    let place = Place::new();
+    place.write("log", "an older line\n");
+    let Some(_holder) = holder(&place, "0.3", &["log"]) else { return };
+    let ended = place.sync();
+    assert_eq!(ended.stderr, "");
+    assert!(place.log().contains("file-sync 0.1.0 started"), "{}", place.log());
+}
