@@ -7,6 +7,7 @@
 mod attributes;
 pub mod copy;
 mod delta;
+mod endless;
 pub mod failed;
 pub mod finish;
 mod folders;

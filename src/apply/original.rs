@@ -2,6 +2,7 @@
 
 use crate::apply::HUGE;
 use crate::apply::delta::Base;
+use crate::apply::endless::{self, Copied};
 use crate::apply::failed::Failed;
 use crate::apply::finish::{Extent, Model, set_metadata};
 use crate::apply::made::{Made, Sync};
@@ -66,7 +67,26 @@ impl Original {
         let mut base = base.map_err(Failed::replica("write the replica file"))?;
         let mut attempt = 1;
         let (digest, length, unstable, is_clone) = loop {
-            let (digest, length) = copy_content(context, source, copy, &before, base.as_ref())?;
+            let (digest, length) = if before.size > 0 {
+                if let Some(why) = endless::shows_too_much(source, &before) {
+                    return Err(endless::failed(why));
+                }
+                copy_content(context, source, copy, &before, base.as_ref())?
+            } else {
+                match endless::copy_to_end(context, source, copy)? {
+                    Copied::Whole(digest, length) => (Some(digest), length),
+                    Copied::TooMuch(why) => {
+                        // A file that was empty a moment ago, and is being written, knows its size by now.
+                        before = stat::entry_of(source).map_err(Failed::source(LOOK))?;
+                        if before.size == 0 || attempt == ATTEMPTS {
+                            return Err(endless::failed(why));
+                        }
+                        attempt += 1;
+                        set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
+                        continue;
+                    }
+                }
+            };
             let is_clone = base.is_some();
             if base.take().is_some_and(|base| !base.still_holds()) {
                 set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
@@ -121,8 +141,7 @@ impl Original {
     }
 }
 
-/// Copies the content up to the size that `entry` shows; a file that shows no size is read to its end, since the files
-/// of some filesystems (procfs) do not know their size. With a base the copy is its clone, and what differs is written.
+/// Copies the content up to the size that `entry` shows. With a base the copy is its clone, and what differs is written.
 /// Returns the digest and the number of bytes.
 fn copy_content(
     context: &Context<'_>,
@@ -134,7 +153,7 @@ fn copy_content(
     let sparse = entry.may_have_holes();
     let stored = if sparse { entry.blocks.saturating_mul(512) } else { entry.size };
     let mut hasher = Hashing::begin(&context.large_files, entry.size, stored);
-    let end = if entry.size == 0 { u64::MAX >> 1 } else { entry.size };
+    let end = entry.size;
     let mut at = 0;
     let mut ends_in_hole = false;
     with_buffers(|buffer, old_buffer| {

@@ -61,6 +61,14 @@ pub fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<u
     Ok(filled)
 }
 
+/// Reads at `offset` what there is, at most a buffer; nothing at the end of the file.
+///
+/// # Errors
+/// As `pread(2)`.
+pub fn read_some(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    retry_on_intr(|| pread(file, &mut *buffer, offset))
+}
+
 /// Writes the whole buffer at `offset`.
 ///
 /// # Errors

@@ -91,8 +91,9 @@ pub fn filesystem_type(file: impl std::os::fd::AsFd) -> Result<u64, Errno> {
 /// Whether an open file lies on a filesystem whose files show sizes that are not those of their contents: what the
 /// kernel makes up when it is read (proc(5), sysfs(5) and their like).
 pub fn has_false_sizes(file: impl std::os::fd::AsFd) -> bool {
-    // linux/magic.h: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, bpf.
-    const MADE_UP: [u64; 11] = [
+    // linux/magic.h: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, bpf, selinuxfs,
+    // smackfs, fusectl, binfmt_misc, resctrl, nfsd, xenfs.
+    const MADE_UP: [u64; 18] = [
         0x9fa0,
         0x6265_6572,
         0x0027_e0eb,
@@ -104,6 +105,13 @@ pub fn has_false_sizes(file: impl std::os::fd::AsFd) -> bool {
         0x6165_676c,
         0xde5e_81e4,
         0xcafe_4a11,
+        0xf97c_ff8c,
+        0x4341_5d53,
+        0x6573_5543,
+        0x4249_4e4d,
+        0x0765_5821,
+        0x6e66_7364,
+        0xabba_1974,
     ];
     filesystem_type(file).is_ok_and(|magic| MADE_UP.contains(&magic))
 }

@@ -5,9 +5,9 @@
 //! Where only copies are digested (`--compare bytes`) the hash is left out, and the certainty is the same.
 
 use crate::context::Context;
-use crate::digest::{Digest, Digests};
+use crate::digest::{Digest, Digests, Hasher};
 use crate::fs::Errno;
-use crate::fs::content::{BUFFER, Segment, announce, next_data, read_at, segment, with_buffers};
+use crate::fs::content::{BUFFER, Segment, announce, next_data, read_at, read_some, segment, with_buffers};
 use crate::hashing::Hashing;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
@@ -87,6 +87,50 @@ fn announce_step(context: &Context<'_>, files: &[BorrowedFd<'_>], at: u64, end: 
     if at.is_multiple_of(STEP) && end - at > BUFFER as u64 && context.workers.wait_for_disk() {
         files.iter().for_each(|file| announce(*file, at, STEP.min(end - at)));
     }
+}
+
+/// Compares a file that shows no size, which may be wrong (procfs, servers behind FUSE), with a replica of `size` bytes. What
+/// can be read of the source counts, up to the replica's end and no further: it may have none.
+pub fn compare_to_end(
+    context: &Context<'_>,
+    (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
+    size: u64,
+    digests: Digests,
+) -> Comparison {
+    let mut hasher = match digests {
+        Digests::OfAll => Some(Hasher::new()),
+        Digests::OfCopies => None,
+    };
+    with_buffers(|source_buffer, replica_buffer| {
+        let mut at = 0;
+        loop {
+            if context.interrupt.is_set() {
+                return Comparison::Interrupted;
+            }
+            let read = match read_some(source, source_buffer, at) {
+                Ok(0) if at == size => return Comparison::Equal(hasher.map(Hasher::finish)),
+                Ok(0) => return Comparison::Different,
+                Ok(read) if at + read as u64 > size => return Comparison::Different,
+                Ok(read) => read,
+                Err(errno) => return Comparison::SourceUnreadable(errno),
+            };
+            let ours = source_buffer.get(..read).unwrap_or_default();
+            let theirs = replica_buffer.get_mut(..read).unwrap_or_default();
+            match read_at(replica, theirs, at) {
+                Ok(their_read) if their_read == read => {}
+                Ok(_) => return Comparison::Different,
+                Err(errno) => return Comparison::ReplicaUnreadable(errno),
+            }
+            context.read(2 * read);
+            if ours != theirs {
+                return Comparison::Different;
+            }
+            if let Some(hasher) = &mut hasher {
+                hasher.update(ours);
+            }
+            at += read as u64;
+        }
+    })
 }
 
 /// Compares stored bytes; none when they agree.

@@ -10,7 +10,7 @@ use crate::fs::{Errno, is_gone, is_unsupported, place};
 use crate::monitor::{Event, Feature};
 use crate::plan::{Action, Change, Pair};
 use crate::problem::Side;
-use crate::survey::compare::{Comparison, compare_contents};
+use crate::survey::compare::{Comparison, compare_contents, compare_to_end};
 use crate::survey::links::Verdict;
 use crate::survey::reconcile::{Decision, content_verb};
 use crate::survey::{Doors, Survey, change};
@@ -161,8 +161,14 @@ impl Survey<'_> {
         }
         let sparse = source.may_have_holes();
         let sizes = (source.size, source.blocks.saturating_mul(512));
-        let compare =
-            |digests| compare_contents(self.context, (source_file, replica_file), sizes, sparse, digests);
+        let compare = |digests| {
+            let files = (source_file, replica_file);
+            if source.size == 0 {
+                compare_to_end(self.context, files, replica.size, digests)
+            } else {
+                compare_contents(self.context, files, sizes, sparse, digests)
+            }
+        };
         let wanted = self.context.digests;
         // Where the times differ the contents most likely do, and a digest of their common start would be for nothing. What
         // fits into one buffer is digested after the comparison in any case, and reading twice from a disk costs more.
@@ -180,14 +186,14 @@ impl Survey<'_> {
             Comparison::Equal(digest) => {
                 if self.context.monitor.wants_verified() {
                     let path = pair.path().join(name);
-                    self.context.monitor.event(&Event::Verified { path: &path, size: source.size, digest });
+                    self.context.monitor.event(&Event::Verified { path: &path, size: replica.size, digest });
                 }
                 let subjects = (Subject::Open(source_file), Subject::Open(replica_file));
                 self.same_but_metadata(pair, name, (source, replica), subjects)
             }
             Comparison::Different => Verdict::Replace {
                 verb: content_verb(source, replica),
-                reason: "content differs",
+                reason: if source.size == replica.size { "content differs" } else { "size differs" },
                 replica_unreadable: false,
             },
             Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),

@@ -23,7 +23,7 @@ pub enum Decision {
     Nothing,
     /// Two folders: go into them.
     Descend,
-    /// Two files of one size: read both.
+    /// Two files of one size, or a source that shows none, whatever it has: read both.
     CompareContents,
     /// Two symbolic links: read both targets.
     CompareTargets,
@@ -78,7 +78,7 @@ pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem)
     }
     match source.kind {
         Kind::Folder => Decision::Descend,
-        Kind::File if source.size != replica.size => {
+        Kind::File if source.size != replica.size && source.size > 0 => {
             Decision::Replace(content_verb(source, replica), "size differs")
         }
         Kind::File => Decision::CompareContents,
@@ -252,6 +252,12 @@ pub(crate) mod tests {
         let longer = Sighting::Present(Entry { size: 11, mtime: file(1).mtime, ..file(2) });
         let decision = reconcile(&of(Kind::File), &longer, &able);
         assert_eq!(decision, Decision::Replace(Verb::Update, "size differs"));
+        // A source that shows no size may have content all the same.
+        let none = Sighting::Present(Entry { size: 0, ..file(1) });
+        assert_eq!(reconcile(&none, &of(Kind::File), &able), Decision::CompareContents);
+        assert_eq!(reconcile(&none, &none, &able), Decision::CompareContents);
+        let emptied = reconcile(&of(Kind::File), &none, &able);
+        assert_eq!(emptied, Decision::Replace(Verb::Update, "size differs"));
         let device = |rdev| Sighting::Present(Entry { kind: Kind::CharDevice, rdev, ..file(1) });
         assert_eq!(reconcile(&device(1), &device(1), &able), Decision::CompareMetadata);
         let other = reconcile(&device(1), &device(2), &able);

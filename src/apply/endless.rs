@@ -1,0 +1,120 @@
+//! Files whose size says nothing of their content: those of procfs show none, and some servers behind FUSE neither (documents
+//! that are made when they are read). They are read to their end, which may never come. What was copied until then would fill
+//! the disk, and the pass would never end; so there is a bound, and beyond it the file is a problem.
+
+use crate::apply::failed::Failed;
+use crate::context::Context;
+use crate::digest::{Digest, Hasher};
+use crate::entry::Entry;
+use crate::fs::content::{read_some, with_buffers, write_at};
+use crate::fs::stat::has_false_sizes;
+use crate::problem::Cause;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+/// What the kernel makes up when it is read (procfs, sysfs) has less than this, but for views of memory and of the devices in
+/// it, of which a copy is of no use: the symbols of a kernel are some 10 MiB.
+const MADE_UP: u64 = 64 << 20;
+
+/// Photos, films and documents of a server that does not know their sizes have less than this.
+const ANY: u64 = 1 << 30;
+
+/// A stream that gives a little now and then would take for ever to reach the other bounds.
+const TIME: Duration = Duration::from_secs(3600);
+
+/// What was copied of a file that shows no size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// All of it: its digest and its length.
+    Whole(Digest, u64),
+    /// More than is read of such a file, and why that is too much.
+    TooMuch(&'static str),
+}
+
+/// Why no more is read of a file that shows no size after so many bytes and so long; none while more may come.
+fn too_much(read: u64, time: Duration, is_made_up: impl FnOnce() -> bool) -> Option<&'static str> {
+    if read > ANY {
+        Some("it shows no size, and did not end after 1 GiB")
+    } else if read > MADE_UP && is_made_up() {
+        Some(MADE_UP_WORDS)
+    } else if time > TIME {
+        Some("it shows no size, and did not end within an hour")
+    } else {
+        None
+    }
+}
+
+const MADE_UP_WORDS: &str = "the kernel makes it up, and gives more than 64 MiB";
+
+/// Whether a file shows a size that it cannot have: what the kernel makes up may be as large as its address space.
+pub(super) fn shows_too_much(source: BorrowedFd<'_>, entry: &Entry) -> Option<&'static str> {
+    (entry.size > MADE_UP && has_false_sizes(source)).then_some(MADE_UP_WORDS)
+}
+
+/// Copies a file that shows no size to its end, or as far as is allowed.
+pub(super) fn copy_to_end(
+    context: &Context<'_>,
+    source: BorrowedFd<'_>,
+    copy: BorrowedFd<'_>,
+) -> Result<Copied, Failed> {
+    let begin = Instant::now();
+    let mut made_up = None;
+    let mut hasher = Hasher::new();
+    let mut at = 0;
+    with_buffers(|buffer, _| {
+        loop {
+            if context.is_halted() {
+                return Err(Failed::Halted);
+            }
+            // Not until the buffer is full: a slow stream would hear no signal meanwhile.
+            let read = read_some(source, buffer, at).map_err(Failed::source("read the source file"))?;
+            let piece = buffer.get(..read).unwrap_or_default();
+            if piece.is_empty() {
+                return Ok(Copied::Whole(hasher.finish(), at));
+            }
+            context.read(read);
+            let is_made_up = || *made_up.get_or_insert_with(|| has_false_sizes(source));
+            if let Some(why) = too_much(at + read as u64, begin.elapsed(), is_made_up) {
+                return Ok(Copied::TooMuch(why));
+            }
+            write_at(copy, piece, at).map_err(Failed::replica("write the replica file"))?;
+            hasher.update(piece);
+            context.written(read as u64);
+            at += read as u64;
+        }
+    })
+}
+
+/// A file of which more would come than is read.
+pub(super) fn failed(why: &'static str) -> Failed {
+    Failed::Because("copy the whole source file", Cause::Refused(why), true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_size_is_read_up_to_a_bound() {
+        const MADE: bool = true;
+        const SERVED: bool = false;
+        let day = 24 * TIME;
+        for (read, time, is_made_up, expected) in [
+            (0, Duration::ZERO, SERVED, None),
+            (MADE_UP, TIME, MADE, None),
+            (MADE_UP + 1, TIME, MADE, Some("64 MiB")),
+            (MADE_UP + 1, TIME, SERVED, None),
+            (ANY, TIME, SERVED, None),
+            (ANY + 1, Duration::ZERO, SERVED, Some("1 GiB")),
+            (1, day, SERVED, Some("an hour")),
+            (1, day, MADE, Some("an hour")),
+        ] {
+            let why = too_much(read, time, || is_made_up);
+            let is_right = match (why, expected) {
+                (Some(why), Some(bound)) => why.contains(bound),
+                (why, bound) => why.is_none() && bound.is_none(),
+            };
+            assert!(is_right, "{read} bytes, {time:?}: {why:?}");
+        }
+    }
+}
