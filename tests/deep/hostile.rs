@@ -6,7 +6,7 @@
 use crate::cases::{Cases, leave_out};
 use crate::kit::{Mount, Place, has, is_root, may_mount, sh, skip, tell};
 use crate::outside::FOLDER;
-use crate::private;
+use crate::{private, waits};
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -47,6 +47,7 @@ pub(crate) fn run() {
     for made_up in ["/proc/sys/vm", "/proc/sys/net/ipv4", "/sys/kernel/mm"] {
         cases.run(&format!("sizes that lie, {made_up}"), || lies(&below, made_up));
     }
+    waits::run(&cases, &place.path(""));
     cases.run("a FIFO, devices and a socket are never opened", || {
         needs(is_root(), "devices can only be made by root");
         needs(has("strace"), "strace is not installed");

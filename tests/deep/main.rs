@@ -20,6 +20,7 @@ mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
+mod fuse;
 mod hostile;
 mod kills;
 mod kills_periodic;
@@ -50,6 +51,7 @@ mod tree;
 mod unions;
 mod verdict;
 mod versions;
+mod waits;
 
 #[path = "../support/dice.rs"]
 mod dice;

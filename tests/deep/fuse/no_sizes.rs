@@ -1,0 +1,118 @@
+//! Files that show no size, as those of a server that makes them when they are read: one has an end, one has none, and some
+//! cannot be opened at once, as files that have to be fetched from a tape.
+
+use fuser::{
+    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
+    MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+};
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// The content of the file that has an end.
+pub(crate) const DOCUMENT: [u8; 300_000] = [b'd'; 300_000];
+
+/// The names; each is the inode that comes after the root, in this order.
+const FIXED: [&str; 2] = ["document", "endless"];
+
+/// The filesystem; `offline` is how many files cannot be opened.
+pub(crate) struct NoSizes {
+    pub(crate) offline: u64,
+}
+
+/// Mounts it; it goes with what is returned.
+pub(crate) fn mounted(at: &Path, files: NoSizes) -> io::Result<fuser::BackgroundSession> {
+    let mut config = Config::default();
+    config.mount_options = vec![MountOption::RO, MountOption::FSName("no-sizes".to_owned())];
+    fuser::spawn_mount(files, at, &config)
+}
+
+const KEPT: Duration = Duration::from_secs(1);
+
+impl NoSizes {
+    fn names(&self) -> impl Iterator<Item = String> {
+        let offline = (0..self.offline).map(|number| format!("offline {number}"));
+        FIXED.into_iter().map(str::to_owned).chain(offline)
+    }
+}
+
+fn facts(inode: u64) -> FileAttr {
+    let moment = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let is_folder = inode == 1;
+    FileAttr {
+        ino: INodeNo(inode),
+        size: 0,
+        blocks: 0,
+        atime: moment,
+        mtime: moment,
+        ctime: moment,
+        crtime: moment,
+        kind: if is_folder { FileType::Directory } else { FileType::RegularFile },
+        perm: if is_folder { 0o755 } else { 0o644 },
+        nlink: if is_folder { 2 } else { 1 },
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+        rdev: 0,
+        blksize: 4096,
+        flags: 0,
+    }
+}
+
+impl Filesystem for NoSizes {
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let found = (2..).zip(self.names()).find(|(_, known)| parent.0 == 1 && OsStr::new(known) == name);
+        match found {
+            Some((inode, _)) => reply.entry(&KEPT, &facts(inode), Generation(0)),
+            None => reply.error(Errno::ENOENT),
+        }
+    }
+
+    fn getattr(&self, _: &Request, inode: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        reply.attr(&KEPT, &facts(inode.0));
+    }
+
+    fn open(&self, _: &Request, inode: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        if inode.0 >= 2 + FIXED.len() as u64 {
+            return reply.error(Errno::EAGAIN);
+        }
+        // Or the kernel would believe the size, and ask for nothing.
+        reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        inode: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        size: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let size = size as usize;
+        if inode.0 == 3 {
+            return reply.data(&vec![b'e'; size]);
+        }
+        let rest = usize::try_from(offset).ok().and_then(|offset| DOCUMENT.get(offset..)).unwrap_or_default();
+        reply.data(rest.get(..size).unwrap_or(rest));
+    }
+
+    fn readdir(&self, _: &Request, _: INodeNo, _: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+        for (number, name) in (0..).zip(self.names()).skip(usize::try_from(offset).unwrap_or(usize::MAX)) {
+            if reply.add(INodeNo(number + 2), number + 1, FileType::RegularFile, name) {
+                break;
+            }
+        }
+        reply.ok();
+    }
+
+    fn listxattr(&self, _: &Request, _: INodeNo, size: u32, reply: ReplyXattr) {
+        if size == 0 { reply.size(0) } else { reply.data(&[]) }
+    }
+
+    fn getxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, reply: ReplyXattr) {
+        reply.error(Errno::NO_XATTR);
+    }
+}
