@@ -1,13 +1,13 @@
 //! Files whose size says nothing of their content: those of procfs show none, and some servers behind FUSE neither (documents
 //! that are made when they are read). They are read to their end, which may never come. What was copied until then would fill
-//! the disk, and the pass would never end; so there is a bound, and beyond it the file is a problem.
+//! the disk, and the pass would never end; so there are bounds, and beyond them the file is a problem.
 
 use crate::apply::failed::Failed;
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::Entry;
 use crate::fs::content::{read_some, with_buffers, write_at};
-use crate::fs::stat::has_false_sizes;
+use crate::fs::stat::{has_false_sizes, room_left};
 use crate::problem::Cause;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -21,6 +21,9 @@ const ANY: u64 = 1 << 30;
 
 /// A stream that gives a little now and then would take for ever to reach the other bounds.
 const TIME: Duration = Duration::from_secs(3600);
+
+/// After so many bytes each it is asked whether the disk has as much room left as they have taken.
+const STEP: u64 = 16 << 20;
 
 /// What was copied of a file that shows no size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ pub(super) fn copy_to_end(
     copy: BorrowedFd<'_>,
 ) -> Result<Copied, Failed> {
     let begin = Instant::now();
-    let mut made_up = None;
+    let (mut made_up, mut next_step) = (None, STEP);
     let mut hasher = Hasher::new();
     let mut at = 0;
     with_buffers(|buffer, _| {
@@ -81,6 +84,12 @@ pub(super) fn copy_to_end(
             hasher.update(piece);
             context.written(read as u64);
             at += read as u64;
+            if at >= next_step {
+                next_step += STEP;
+                if room_left(copy).is_some_and(|room| room < at) {
+                    return Ok(Copied::TooMuch("it shows no size, and takes more than half of the room"));
+                }
+            }
         }
     })
 }

@@ -79,6 +79,12 @@ fn timestamp(raw: StatxTimestamp) -> Timestamp {
     Timestamp { seconds: raw.tv_sec, nanoseconds: raw.tv_nsec }
 }
 
+/// How many bytes this user may still write to the filesystem that holds an open file; none where it does not say.
+pub fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
+    let facts = rustix::fs::fstatvfs(file).ok()?;
+    (facts.f_blocks > 0).then(|| facts.f_bavail.saturating_mul(facts.f_frsize))
+}
+
 /// The type of the filesystem that holds an open file, as `statfs(2)` gives it.
 ///
 /// # Errors

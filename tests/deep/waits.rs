@@ -3,15 +3,19 @@
 
 use crate::cases::{Cases, leave_out};
 use crate::fuse::no_sizes::{DOCUMENT, NoSizes, mounted};
-use crate::kit::{Place, Running, has, tell};
+use crate::kit::{Mount, Place, Running, has, may_mount, tell};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{sleep, spawn};
 use std::time::{Duration, Instant};
 
 pub(crate) fn run(cases: &Cases, below: &Path) {
     cases.run("files that show no size, one of which never ends", || no_sizes(below));
+    cases.run("a file that never ends, on a small disk", || small_disk(below));
     cases.run("files that are never to be had", || never_opened(below));
     cases.run("a lease that is never given up", || lease_kept(below));
 }
@@ -45,6 +49,35 @@ fn no_sizes(below: &Path) {
     assert_eq!((ended.code, ended.count("repaired")), (Some(23), 1), "{:?}", ended.told());
     assert_eq!(fs::read(place.replica.join("endless")).expect("kept"), b"an old version");
     assert_eq!(fs::read(place.replica.join("document")).expect("there"), DOCUMENT);
+}
+
+/// It leaves room for others all the time, those of other programs included.
+fn small_disk(below: &Path) {
+    if !may_mount() {
+        leave_out("a small filesystem has to be mounted, which needs root");
+    }
+    let place = Place::below(below);
+    let _disk = Mount::tmpfs(&place.replica, "size=200m");
+    let _mount = served(&place, 0);
+    let least = Arc::new(AtomicU64::new(u64::MAX));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (watched, over, disk) = (Arc::clone(&least), Arc::clone(&is_over), place.replica.clone());
+    let watcher = spawn(move || {
+        while !over.load(Ordering::Relaxed) {
+            let facts = rustix::fs::statvfs(&disk).expect("mounted");
+            watched.fetch_min(facts.f_bavail * facts.f_frsize, Ordering::Relaxed);
+            sleep(Duration::from_micros(200));
+        }
+    });
+    let ended = place.pass(&[]);
+    is_over.store(true, Ordering::Relaxed);
+    watcher.join().expect("no panic");
+    assert_eq!(ended.code, Some(23), "{:?}", ended.told());
+    let causes: Vec<_> = ended.of("problem").map(|problem| problem["cause"].clone()).collect();
+    assert_eq!(causes, ["it shows no size, and takes more than half of the room"]);
+    let least = least.load(Ordering::Relaxed) >> 20;
+    tell(&format!("at least {least} MiB of 200 MiB were free"));
+    assert!((70..=100).contains(&least), "{least} MiB");
 }
 
 /// The first few wait as long as somebody might keep a lease, and nobody does so after them.

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// The content of the file that has an end.
-pub(crate) const DOCUMENT: [u8; 300_000] = [b'd'; 300_000];
+pub(crate) static DOCUMENT: [u8; 300_000] = [b'd'; 300_000];
 
 /// The names; each is the inode that comes after the root, in this order.
 const FIXED: [&str; 2] = ["document", "endless"];
