@@ -7,6 +7,7 @@ use crate::filesystem::{Filesystem, Rights};
 use crate::fs::content::open_to_read;
 use crate::fs::dir::Dir;
 use crate::fs::lease::Leases;
+use crate::fs::read_only::ReadOnlyFolders;
 use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
@@ -52,6 +53,8 @@ pub struct Context<'a> {
     pub rights: Rights,
     /// The large files of this pass that are being hashed.
     pub large_files: LargeFiles,
+    /// Where nothing can be changed.
+    pub read_only: ReadOnlyFolders,
     leases: Leases,
     totals: Totals,
     told: AtomicU32,
@@ -104,6 +107,7 @@ impl<'a> Context<'a> {
             protected,
             rights: crate::fs::rights(),
             large_files: LargeFiles::new(workers.computing()),
+            read_only: ReadOnlyFolders::default(),
             leases: Leases::default(),
             totals: Totals::default(),
             told: AtomicU32::new(0),

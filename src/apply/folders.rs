@@ -12,7 +12,8 @@ use std::sync::Arc;
 impl Apply<'_> {
     /// True when the folder shows other metadata now.
     pub(super) fn finish(&self, pair: &Pair, extent: Extent) -> bool {
-        if self.context.is_halted() {
+        let is_hopeless = || pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
+        if self.context.is_halted() || is_hopeless() {
             return false;
         }
         match finish_folder(self.context, pair, extent) {

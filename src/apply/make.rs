@@ -74,7 +74,7 @@ impl Apply<'_> {
 
     /// Makes one entry that is not a folder.
     pub(super) fn make(&self, job: &Job, entry: &Entry) {
-        if self.context.is_halted() {
+        if self.context.is_halted() || self.is_hopeless(job) {
             return;
         }
         self.context.interrupt.beat();

@@ -20,6 +20,7 @@ mod old_owner;
 mod original;
 mod problems;
 pub mod publish;
+mod read_only;
 pub mod refusal;
 pub mod remove;
 mod show_folder;
@@ -231,7 +232,9 @@ impl Apply<'_> {
     }
 
     fn change<'s>(&'s self, scope: &Scope<'s>, change: &Change) {
-        if self.context.is_halted() {
+        let is_hopeless =
+            || change.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
+        if self.context.is_halted() || is_hopeless() {
             return;
         }
         match change.action {

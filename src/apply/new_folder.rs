@@ -36,7 +36,7 @@ impl Apply<'_> {
         seen: &Entry,
         parent: Option<Arc<NewFolder>>,
     ) {
-        if self.context.is_halted() {
+        if self.context.is_halted() || self.is_hopeless(job) {
             return self.release(parent);
         }
         self.context.interrupt.beat();

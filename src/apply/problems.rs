@@ -1,6 +1,7 @@
 //! The words for what apply cannot do, and what becomes of it: told, tried again later, or left to the next pass.
 
 use crate::apply::failed::Failed;
+use crate::apply::read_only::is_told;
 use crate::apply::refusal::NotSet;
 use crate::apply::{Apply, Job, lock};
 use crate::fs::is_gone;
@@ -38,6 +39,8 @@ impl Apply<'_> {
                 let reason = "the replica has another entry of that name (do upper and lower case count as the same there?)";
                 self.problem(&job.path(), "put it in its place", Cause::Refused(reason), consequence(job));
             }
+            Failed::Because(_, Cause::System(errno), false)
+                if job.pair.replica.as_ref().is_some_and(|folder| is_told(self.context, folder, errno)) => {}
             Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
                 self.context.replica_disturbed(&job.pair.path());
             }
@@ -60,6 +63,8 @@ impl Apply<'_> {
         match side {
             Side::Source if is_gone(errno) && has_lost() => {}
             Side::Replica if is_gone(errno) => self.context.replica_disturbed(&path),
+            Side::Replica
+                if pair.replica.as_ref().is_some_and(|folder| is_told(self.context, folder, errno)) => {}
             Side::Source | Side::Replica => {
                 let consequence = match name {
                     Some(_) => "its content is right",

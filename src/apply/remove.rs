@@ -4,6 +4,7 @@
 //! folder is still where it was, and it still lacks the name.
 
 use crate::apply::finish::make_writable;
+use crate::apply::read_only::is_told;
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::{Dir, open_again};
@@ -186,6 +187,9 @@ struct Level {
 
 /// Removes one entry with everything below it. Problems are reported; the rest goes on.
 pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
+    if context.read_only.hold(target.folder) {
+        return;
+    }
     let looked = target.folder.open().and_then(|fd| stat::entry_at(fd.as_fd(), target.name));
     let entry = match looked {
         Ok(entry) => entry,
@@ -208,6 +212,9 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
         remove_tree(context, target, &entry, &mut permit);
     } else {
         let removed = target.folder.open().and_then(|fd| place::remove_file(fd.as_fd(), target.name));
+        if removed.is_err_and(|errno| is_told(context, target.folder, errno)) {
+            return;
+        }
         report(context, target.path, &entry, removed, target.tell_top);
     }
 }
@@ -223,6 +230,9 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &
     while let Some((level, _)) = levels.last_mut() {
         if context.is_halted() {
             return;
+        }
+        if context.read_only.hold(&level.dir) {
+            (level.next, level.stays) = (level.listing.len(), true);
         }
         if let Some(name) = level.listing.get(level.next) {
             let name = name.to_owned();
@@ -286,6 +296,9 @@ fn remove_inner(
     }
     if entry.kind != Kind::Folder {
         let removed = place::remove_file(fd.as_fd(), name);
+        if removed.is_err_and(|errno| is_told(context, &level.dir, errno)) {
+            return Err(Stays);
+        }
         return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Stays) };
     }
     match enter(context, &level.dir, name, &entry, path) {
@@ -317,6 +330,9 @@ fn leave(context: &Context<'_>, level: &Level, entry: &Entry, path: &RelPath, te
     }
     let Some(parent) = level.dir.parent() else { return false };
     let removed = parent.open().and_then(|fd| place::remove_folder(fd.as_fd(), level.dir.name()));
+    if removed.is_err_and(|errno| is_told(context, parent, errno)) {
+        return false;
+    }
     report(context, path, entry, removed, tell)
 }
 

@@ -12,6 +12,7 @@ pub mod dir;
 pub mod lease;
 pub mod listing;
 pub mod place;
+pub mod read_only;
 pub mod resolve;
 pub mod roots;
 pub mod stat;

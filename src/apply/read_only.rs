@@ -1,0 +1,38 @@
+//! What lies in a read-only part of the replica is left alone, after that was told once.
+
+use crate::apply::{Apply, Job};
+use crate::context::Context;
+use crate::fs::Errno;
+use crate::fs::dir::Dir;
+use crate::fs::read_only::Found;
+use crate::problem::{Cause, Problem};
+use std::sync::Arc;
+
+/// Whether something failed in a folder of the replica because nothing can be changed there: then that is told, once for
+/// everything at and below the topmost such folder.
+pub(super) fn is_told(context: &Context<'_>, folder: &Arc<Dir>, errno: Errno) -> bool {
+    if errno != Errno::ROFS {
+        return false;
+    }
+    match context.read_only.find(folder) {
+        Found::Writable => false,
+        Found::Known => true,
+        Found::New(top) => {
+            context.problem(&Problem {
+                path: top.path(),
+                action: "change this folder of the replica",
+                cause: Cause::System(errno),
+                consequence: "nothing at or below it is changed",
+                content_unreadable: false,
+            });
+            true
+        }
+    }
+}
+
+impl Apply<'_> {
+    /// Whether a job lies where nothing can be changed, as is known and told.
+    pub(super) fn is_hopeless(&self, job: &Job) -> bool {
+        job.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder))
+    }
+}
