@@ -27,7 +27,7 @@ pub(crate) const EXT4: Image =
 const XFS: Image =
     Image { name: "xfs", size: 320 << 20, mkfs: &["mkfs.xfs", "-q", "-f"], mount: &["mount", "-o", "loop"] };
 
-const BTRFS: Image = Image {
+pub(crate) const BTRFS: Image = Image {
     name: "btrfs",
     size: 256 << 20,
     mkfs: &["mkfs.btrfs", "-q", "-f"],
@@ -146,6 +146,7 @@ pub(crate) fn run() {
         cases.run(&format!("a quota on {}", image.name), || quota(&memory, image));
     }
     crate::refusals::run(&cases, &memory);
+    crate::sealed::run(&cases, &memory);
     crate::outputs::run(&cases, &memory);
     cases.finish();
 }
@@ -339,6 +340,7 @@ fn read_only_from_the_start(memory: &Path) {
     mount_option("remount,ro", &bench.mount_point());
     let pass = place.pass(&[]);
     assert_eq!((pass.code, pass.operations()), (Some(23), 0), "{:?}", pass.told());
+    assert_eq!(pass.count("problems"), 1, "{:?}", pass.told());
     before.check(place, false);
     mount_option("remount,rw", &bench.mount_point());
     before.heals(place);

@@ -40,6 +40,7 @@ mod races;
 mod real_tree;
 mod refusals;
 mod rights;
+mod sealed;
 mod stage;
 mod stopped;
 mod stories;

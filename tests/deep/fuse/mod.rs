@@ -1,3 +1,4 @@
 //! Filesystems through FUSE that are odd in one way each, as real ones are that cannot be mounted everywhere.
 
 pub(crate) mod no_sizes;
+pub(crate) mod sealed;
