@@ -154,9 +154,10 @@ fn sighup_opens_the_log_anew_while_the_terminal_is_there() {
 
 #[test]
 fn a_shell_that_passes_sighup_on_before_it_ends_takes_the_program_along() {
-    // The terminal is there when the signal comes, and goes a moment later.
+    // The terminal is there when the signal comes, and goes a moment later. The program is a job of its own, which nobody else
+    // tells of it.
     let script = format!(
-        "echo $$ >shell; trap 'kill -HUP $(cat pid); sleep 0.5; exit' USR1; {RUN} --interval 1h & wait"
+        "set -m; echo $$ >shell; trap 'kill -HUP $(cat pid); sleep 0.5; exit' USR1; {RUN} --interval 1h & wait"
     );
     let Some(started) = Started::by(&script) else { return };
     let shell = started.place.read("shell").trim().parse().ok().and_then(Pid::from_raw).expect("a process");
