@@ -322,6 +322,8 @@ impl<'a> Context<'a> {
         let own = self.owns(uid);
         let goes_on = || {
             self.interrupt.beat();
+            // Others take the place of a worker that waits.
+            self.workers.did_bytes(0);
             let is_file = || stat::entry_at(folder, name).is_ok_and(|entry| entry.kind == Kind::File);
             !self.is_halted() && is_file()
         };

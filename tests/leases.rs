@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Takes write leases (`F_SETLEASE`) on files and gives each up so many seconds after it is asked to; never, if that is none.
 const HOLDER: &str = r#"
@@ -97,23 +97,32 @@ fn what_goes_or_is_replaced_needs_nobody_to_give_up_a_lease() {
 
 #[test]
 fn while_one_worker_waits_for_a_lease_the_others_go_on_and_a_signal_ends_it() {
-    let place = Place::new();
-    place.write("source/leased", "content");
-    for number in 0..200 {
-        place.write(format!("source/folder {}/{number}", number % 10), "content");
+    for (options, leased) in [("--once -j 2", 1), ("--once", 6)] {
+        let place = Place::new();
+        // They come first, from whichever end somebody begins.
+        let folder = |number| if number % 2 == 0 { "a" } else { "z" };
+        let names = (0..leased).map(|number| format!("source/{}{number}/leased", folder(number)));
+        let names: Vec<String> = names.collect();
+        names.iter().for_each(|name| place.write(name, "content"));
+        for number in 0..200 {
+            place.write(format!("source/folder {}/{number}", number % 10), "content");
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let Some(_holder) = holder(&place, "never", &names) else { return };
+        let begin = Instant::now();
+        let running = start(place.command(options));
+        until("the others are there", || count(&running.stdout(), " create \"folder ") == 210);
+        assert!(begin.elapsed() < Duration::from_secs(20), "it took {:?}", begin.elapsed());
+        sleep(Duration::from_millis(300));
+        assert!(!running.stdout().contains("pass 1 done"), "it waits");
+        running.signal(Signal::TERM);
+        let begin = Instant::now();
+        let ended = running.end();
+        assert!(begin.elapsed() < Duration::from_secs(2), "it took {:?}", begin.elapsed());
+        assert_eq!(ended.code, Some(20), "{ended:?}");
+        assert_eq!(ended.stderr, "", "no problem is told");
+        assert!(!place.has("replica/a0/leased"));
     }
-    let Some(_holder) = holder(&place, "never", &["source/leased"]) else { return };
-    let running = start(place.command("--once -j 2"));
-    until("the others are there", || count(&running.stdout(), " create \"folder ") == 210);
-    sleep(Duration::from_millis(300));
-    assert!(!running.stdout().contains("pass 1 done"), "it waits");
-    running.signal(Signal::TERM);
-    let begin = std::time::Instant::now();
-    let ended = running.end();
-    assert!(begin.elapsed() < Duration::from_secs(2), "it took {:?}", begin.elapsed());
-    assert_eq!(ended.code, Some(20), "{ended:?}");
-    assert_eq!(ended.stderr, "", "no problem is told");
-    assert!(!place.has("replica/leased"));
 }
 
 #[test]
