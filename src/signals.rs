@@ -2,7 +2,7 @@
 //!
 //! SIGHUP has two meanings. Log rotation sends it to have the file opened anew; the kernel and shells send it when a terminal
 //! is closed, and then a program that was started from it ends, or it would go on unseen for months. Who has sent a signal
-//! is not asked: a shell sends the same as `kill(1)`. The terminal says it, see [`Watch`].
+//! is not asked: a shell sends the same as `kill(1)`. The terminal says it, see `Watch`.
 //!
 //! One thread takes signals in and passes them on. So the log is reopened at once even in the middle of a long pass,
 //! and nothing but setting flags happens in signal handlers, where hardly any call is safe (`signal-safety(7)`).
