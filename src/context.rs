@@ -17,6 +17,7 @@ use crate::path::RelPath;
 use crate::plan::Watch;
 use crate::problem::{Cause, Problem, Side};
 use crate::report::Counts;
+use crate::watched::LogFile;
 use crate::workers::Workers;
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -49,6 +50,8 @@ pub struct Context<'a> {
     pub filesystems: &'a Filesystems,
     /// The log file's path below the roots, where it lies in one of them.
     pub protected: Option<&'a PathBuf>,
+    /// The log file, wherever it lies.
+    pub log: LogFile<'a>,
     /// What this process may do.
     pub rights: Rights,
     /// The large files of this pass that are being hashed.
@@ -105,6 +108,7 @@ impl<'a> Context<'a> {
             asks_the_disk: false,
             filesystems,
             protected,
+            log: LogFile::default(),
             rights: crate::fs::rights(),
             large_files: LargeFiles::new(workers.computing()),
             read_only: ReadOnlyFolders::default(),
@@ -277,6 +281,7 @@ impl<'a> Context<'a> {
             updated: verb(Verb::Update),
             repaired: verb(Verb::Repair),
             retyped: verb(Verb::Retype),
+            renamed: verb(Verb::Rename),
             linked: verb(Verb::Link),
             metadata: verb(Verb::Metadata),
             deleted: verb(Verb::Delete),
@@ -291,14 +296,22 @@ impl<'a> Context<'a> {
     /// How `name` in a folder that lies like `watch` lies to the protected log file: off it, above it, or the file
     /// itself (none).
     pub fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
-        let (Watch::On(matched), Some(protected)) = (watch, self.protected) else { return Some(Watch::Off) };
-        let mut names = protected.components().skip(matched);
-        match names.next() {
-            Some(next) if next.as_os_str().as_encoded_bytes() == name.to_bytes() => {
-                names.next().map(|_| Watch::On(matched + 1))
-            }
+        match self.next_protected(watch) {
+            Some(next) if next == name.to_bytes() => self.watch_of_next(watch),
             Some(_) | None => Some(Watch::Off),
         }
+    }
+
+    /// The next name of the protected path in a folder that lies like `watch`; none off the way.
+    pub fn next_protected(&self, watch: Watch) -> Option<&[u8]> {
+        let (Watch::On(matched), Some(protected)) = (watch, self.protected) else { return None };
+        protected.components().nth(matched).map(|next| next.as_os_str().as_encoded_bytes())
+    }
+
+    /// How what has that name lies to the protected log file; none for the file itself.
+    pub fn watch_of_next(&self, watch: Watch) -> Option<Watch> {
+        let (Watch::On(matched), Some(protected)) = (watch, self.protected) else { return Some(Watch::Off) };
+        protected.components().nth(matched + 1).map(|_| Watch::On(matched + 1))
     }
 
     /// Whether an entry of one tree is the root of the other.

@@ -8,6 +8,7 @@
 use crate::entry::{Entry, Kind, Timestamp};
 use crate::fs::superblock::EXT;
 use crate::monitor::Feature;
+use crate::spelling::Names;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 
 /// What one filesystem of the replica can hold. Shared between threads and passes.
@@ -30,6 +31,8 @@ pub struct Filesystem {
     takes_unnamed_files: AtomicBool,
     /// See [`Filesystem::know_fast_commits`].
     may_commit_fast: AtomicBool,
+    /// How it shows names.
+    pub names: Names,
 }
 
 impl Default for Filesystem {
@@ -44,6 +47,7 @@ impl Default for Filesystem {
             shows_filled_folders: AtomicBool::new(true),
             takes_unnamed_files: AtomicBool::new(false),
             may_commit_fast: AtomicBool::new(false),
+            names: Names::default(),
         }
     }
 }
@@ -67,6 +71,8 @@ impl Filesystem {
             clones: AtomicBool::new([XFS, BTRFS].contains(&magic)),
             takes_unnamed_files: AtomicBool::new([EXT, BTRFS, TMPFS].contains(&magic)),
             may_commit_fast: AtomicBool::new(magic == EXT),
+            // Also those of them that take upper and lower case for the same.
+            names: Names::of_filesystem([EXT, XFS, BTRFS, F2FS, TMPFS].contains(&magic)),
             ..Filesystem::default()
         };
         let step = match magic {

@@ -26,5 +26,7 @@ pub mod report;
 pub mod schedule;
 pub mod service;
 pub mod signals;
+pub mod spelling;
 pub mod survey;
+pub mod watched;
 pub mod workers;

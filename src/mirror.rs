@@ -15,6 +15,7 @@ use crate::pass::{Purpose, run};
 use crate::path::RelPath;
 use crate::problem::{Cause, Error, Side};
 use crate::report::{Outcome, PassReport};
+use crate::watched::LogFile;
 use crate::workers::{MOST, Workers};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -153,6 +154,7 @@ impl Mirror {
         context.last_device = self.last_device;
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
+        context.log = LogFile::at(self.options.log.as_deref());
         let outcome = run(&context, purpose, &mut unsynced);
         let counts = context.counts();
         // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.

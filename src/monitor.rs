@@ -47,6 +47,8 @@ pub enum Verb {
     Repair,
     /// Removed, because the source has it no longer.
     Delete,
+    /// Given its right name, which the replica listed in another spelling; nothing else.
+    Rename,
     /// Made a hard link of another path of the replica.
     Link,
     /// Mode, owner, times or extended attributes set; the content is untouched.
@@ -57,8 +59,16 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the summary.
-    pub const ALL: [Verb; 7] =
-        [Verb::Create, Verb::Update, Verb::Repair, Verb::Retype, Verb::Link, Verb::Metadata, Verb::Delete];
+    pub const ALL: [Verb; 8] = [
+        Verb::Create,
+        Verb::Update,
+        Verb::Repair,
+        Verb::Retype,
+        Verb::Rename,
+        Verb::Link,
+        Verb::Metadata,
+        Verb::Delete,
+    ];
 
     /// The verb as the log has it.
     pub fn word(self) -> &'static str {
@@ -67,6 +77,7 @@ impl Verb {
             Verb::Update => "update",
             Verb::Repair => "repair",
             Verb::Delete => "delete",
+            Verb::Rename => "rename",
             Verb::Link => "link",
             Verb::Metadata => "metadata",
             Verb::Retype => "retype",
@@ -104,6 +115,8 @@ pub struct Operation<'a> {
     pub target: Option<&'a [u8]>,
     /// The path that a hard link shares its content with.
     pub linked_to: Option<&'a RelPath>,
+    /// The path under which the replica listed it until now.
+    pub renamed_from: Option<&'a RelPath>,
     /// What lies below, for folders in a plan.
     pub subtree: Option<Subtree>,
     /// Why, in a few words; empty where the verb says it all.
@@ -122,6 +135,7 @@ impl<'a> Operation<'a> {
             replica_unreadable: false,
             target: None,
             linked_to: None,
+            renamed_from: None,
             subtree: None,
             reason: "",
         }

@@ -57,7 +57,7 @@ pub fn run(context: &Context<'_>, purpose: Purpose, unsynced: &mut bool) -> Resu
         return Ok(Outcome::ReplicaLost);
     }
     let disks = Disks::new(context, &plan);
-    if !(plan.changes.is_empty() && plan.folders.is_empty()) {
+    if !plan.is_empty() {
         *unsynced = true;
         apply(context, &plan, &disks);
         disks.tell_failures(context);

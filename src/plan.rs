@@ -108,6 +108,19 @@ pub struct FolderChange {
     pub differences: Differences,
 }
 
+/// An entry that the replica lists under another spelling of its name.
+#[derive(Debug)]
+pub struct Rename {
+    /// The folder it is in.
+    pub pair: Arc<Pair>,
+    /// Its name in the source, which the replica answers to as well.
+    pub name: Box<CStr>,
+    /// Its name in the replica's listing.
+    pub listed: Box<CStr>,
+    /// What the source has.
+    pub kind: Kind,
+}
+
 /// A file of several names whose content in the replica is right.
 #[derive(Debug)]
 pub struct Anchor {
@@ -126,6 +139,8 @@ pub struct Anchor {
 pub struct Plan {
     /// Changes, sorted by path once the survey is over.
     pub changes: Vec<Change>,
+    /// Entries that get the name which the source has for them.
+    pub renames: Vec<Rename>,
     /// Folders whose own metadata differs.
     pub folders: Vec<FolderChange>,
     /// Where further hard links can be linked to.
@@ -175,14 +190,20 @@ impl Plan {
         self.changes.par_sort_unstable_by(|a, b| {
             if Arc::ptr_eq(&a.pair, &b.pair) { a.name.cmp(&b.name) } else { rank(a).cmp(&rank(b)) }
         });
+        self.renames.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair).then_with(|| a.name.cmp(&b.name)));
         self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.renames.is_empty() && self.folders.is_empty()
     }
 
     /// How many entries it changes, those below the folders that it makes or deletes included.
     pub fn entries(&self) -> u64 {
         let below = self.changes.iter().filter_map(|change| change.subtree.as_ref());
         let below = below.map(|counted| counted.subtree()).map(|below| below.files + below.folders);
-        (self.changes.len() + self.folders.len()) as u64 + below.sum::<u64>()
+        (self.changes.len() + self.renames.len() + self.folders.len()) as u64 + below.sum::<u64>()
     }
 
     /// How many bytes of content it copies, as far as the survey could see.
@@ -200,7 +221,7 @@ impl Plan {
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// Tells every change, in the order of the paths; folders' metadata last.
+    /// Tells every change, in the order of the paths; then other names, and folders' metadata last.
     pub fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);
@@ -219,6 +240,11 @@ impl Plan {
                 reason,
                 ..Operation::new(verb, &path, change.kind)
             });
+        }
+        for rename in &self.renames {
+            let (path, from) =
+                (rename.pair.path().join(&rename.name), rename.pair.path().join(&rename.listed));
+            tell(Operation { renamed_from: Some(&from), ..Operation::new(Verb::Rename, &path, rename.kind) });
         }
         for folder in &self.folders {
             let path = folder.pair.path();
@@ -282,14 +308,24 @@ mod tests {
             folders: [&deep, &odd, &root]
                 .map(|pair| FolderChange { pair: Arc::clone(pair), differences: mode })
                 .into(),
+            renames: [(&deep, c"z", c"Z"), (&root, c"e", c"E")]
+                .map(|(pair, name, listed)| Rename {
+                    pair: Arc::clone(pair),
+                    name: name.into(),
+                    listed: listed.into(),
+                    kind: Kind::File,
+                })
+                .into(),
             anchors: Vec::new(),
         };
         plan.sort();
-        // Six changes, three folders' metadata, and what lies below the one folder; what is copied are two files.
-        assert_eq!((plan.entries(), plan.bytes_to_copy()), (6 + 3 + 1 + 2, 5 + 5));
+        // Six changes, two names, three folders' metadata, and what lies below the one folder; what is copied are two files.
+        assert_eq!((plan.entries(), plan.bytes_to_copy()), (6 + 2 + 3 + 1 + 2, 5 + 5));
         let mut told = Vec::new();
         plan.describe(|operation| {
-            let Operation { verb, path, size, replica_unreadable, subtree, reason, .. } = operation;
+            let Operation { verb, path, size, replica_unreadable, renamed_from, subtree, reason, .. } =
+                operation;
+            let reason = renamed_from.map_or_else(|| reason.to_owned(), |from| format!("from {from}"));
             let subtree = subtree.map(|below| (below.files, below.folders, below.bytes));
             told.push(format!("{} {path} {size:?} {replica_unreadable} {subtree:?} {reason}", verb.word()));
         });
@@ -302,6 +338,8 @@ mod tests {
                 "link a/b/x Some(5) false None ",
                 "repair a/b/y Some(5) true None content differs",
                 "create a-/z None false None ",
+                "rename e None false None from E",
+                "rename a/b/z None false None from a/b/Z",
                 "metadata . None false None mode",
                 "metadata a/b None false None mode",
                 "metadata a- None false None mode",

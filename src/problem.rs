@@ -64,6 +64,19 @@ pub struct Problem {
     pub content_unreadable: bool,
 }
 
+impl Problem {
+    /// A name that cannot be had in the replica, though what has it in the source is there.
+    pub fn shown_otherwise(path: RelPath, cause: Cause) -> Problem {
+        Problem {
+            path,
+            action: "show this name in the replica",
+            cause,
+            consequence: "it is mirrored under the name that is listed there",
+            content_unreadable: false,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     /// The message without the path, which the log shows in a place of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

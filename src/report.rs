@@ -52,6 +52,8 @@ pub struct Counts {
     pub repaired: u64,
     /// Entries that changed their kind.
     pub retyped: u64,
+    /// Entries that got their right name.
+    pub renamed: u64,
     /// Paths made hard links.
     pub linked: u64,
     /// Entries of which only metadata was set.
@@ -78,6 +80,7 @@ impl Counts {
             Verb::Update => self.updated,
             Verb::Repair => self.repaired,
             Verb::Retype => self.retyped,
+            Verb::Rename => self.renamed,
             Verb::Link => self.linked,
             Verb::Metadata => self.metadata,
             Verb::Delete => self.deleted,

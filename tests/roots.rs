@@ -613,6 +613,37 @@ fn a_path_that_is_the_log_on_one_side_is_left_alone_on_the_other() {
 }
 
 #[test]
+fn a_file_with_the_inode_of_the_log_is_neither_copied_nor_deleted_wherever_it_lies() {
+    let place = Place::new();
+    place.write("log", "an older line\n");
+    for folder in ["source/old", "source/new", "replica/old", "replica/gone/deep"] {
+        place.folder(folder);
+    }
+    place.write("source/new/file", "content");
+    place.write("replica/gone/deep/file", "content");
+    for name in
+        ["source/log", "source/old/log", "source/new/log", "replica/old/mine", "replica/gone/deep/log"]
+    {
+        fs::hard_link(place.at("log"), place.at(name)).expect("linked");
+    }
+    for number in 1..=2 {
+        let ended = start(place.with("--source source --replica replica", "--once --log_file log")).end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(place.names("replica"), ["gone", "new", "old"]);
+        assert_eq!(place.names("replica/new"), ["file"]);
+        assert_eq!(place.names("replica/old"), ["mine"]);
+        assert_eq!(place.names("replica/gone/deep"), ["log"]);
+        let log = place.read("log");
+        assert_eq!(count(&log, "file-sync stopped"), number, "{log}");
+        assert!(log.starts_with("an older line\n"), "{log}");
+        let skipped =
+            ["log", "new/log", "old/log", "old/mine"].map(|path| format!("skip {path} (it is the log file)"));
+        assert!(skipped.iter().all(|line| ended.stdout.contains(line)), "{ended:?}");
+        assert_eq!(count(&ended.stdout, " delete "), 2 - number, "what lies beside it goes: {ended:?}");
+    }
+}
+
+#[test]
 fn a_folder_of_the_replica_that_holds_the_log_is_not_replaced_by_a_file() {
     let place = Place::new();
     place.write("source/logs", "a file");

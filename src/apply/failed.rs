@@ -35,6 +35,11 @@ impl Failed {
         }
     }
 
+    /// The replica takes no such name, though its error is that something is missing.
+    pub(crate) fn name_refused(action: &'static str) -> Failed {
+        Failed::Because(action, Cause::Refused("its filesystem takes no such name"), false)
+    }
+
     /// True when it may succeed after the deletions: there was no room, the name was taken, or the reason was one of
     /// the moment.
     pub fn may_pass(&self) -> bool {

@@ -5,8 +5,9 @@ use crate::apply::{Apply, lock};
 use crate::entry::Kind;
 use crate::filesystem::Differences;
 use crate::monitor::{Operation, Verb};
-use crate::plan::{Pair, Plan};
+use crate::plan::{Action, Pair, Plan, Rename};
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::sync::Arc;
 
 impl Apply<'_> {
@@ -37,23 +38,52 @@ impl Apply<'_> {
         lock(&self.touched).push(Arc::clone(pair));
     }
 
-    /// Folders that were worked in, or whose own metadata differs; deepest first, since a mode may close a folder.
+    /// Folders that were worked in, or whose own metadata differs; deepest first, since a mode may close a folder. Their
+    /// entries get their right names before that: what lies below is finished then, and on some FUSE filesystems a
+    /// folder is another one under another name.
     pub(super) fn finish_folders(&self, plan: &Plan) {
         struct Finish<'p> {
             pair: Arc<Pair>,
             planned: Option<&'p Differences>,
+            renames: Vec<&'p Rename>,
+            made: Vec<&'p CStr>,
         }
+        let finish = |pair: &Arc<Pair>| Finish {
+            pair: Arc::clone(pair),
+            planned: None,
+            renames: Vec::new(),
+            made: Vec::new(),
+        };
         let mut all: HashMap<*const Pair, Finish<'_>> = HashMap::new();
-        for pair in plan.changes.iter().map(|change| &change.pair).chain(lock(&self.touched).iter()) {
-            all.entry(Arc::as_ptr(pair)).or_insert_with(|| Finish { pair: Arc::clone(pair), planned: None });
+        for pair in lock(&self.touched).iter() {
+            all.entry(Arc::as_ptr(pair)).or_insert_with(|| finish(pair));
+        }
+        for change in &plan.changes {
+            let folder = all.entry(Arc::as_ptr(&change.pair)).or_insert_with(|| finish(&change.pair));
+            if change.action == Action::Create && !change.pair.filesystem.names.are_kept() {
+                folder.made.push(&change.name);
+            }
+        }
+        for rename in &plan.renames {
+            let folder = all.entry(Arc::as_ptr(&rename.pair)).or_insert_with(|| finish(&rename.pair));
+            folder.renames.push(rename);
         }
         for folder in &plan.folders {
-            let planned = Some(&folder.differences);
-            all.insert(Arc::as_ptr(&folder.pair), Finish { pair: Arc::clone(&folder.pair), planned });
+            let planned = all.entry(Arc::as_ptr(&folder.pair)).or_insert_with(|| finish(&folder.pair));
+            planned.planned = Some(&folder.differences);
         }
         let mut all: Vec<Finish<'_>> = all.into_values().collect();
         all.sort_by_cached_key(|finish| std::cmp::Reverse(finish.pair.depth()));
-        for Finish { pair, planned } in all {
+        for Finish { pair, planned, renames, made } in all {
+            if !made.is_empty() {
+                self.tell_altered(&pair, made);
+            }
+            if !renames.is_empty() {
+                if let Some(dir) = &pair.replica {
+                    make_writable(self.context, dir);
+                }
+                self.rename_all(&pair, &renames);
+            }
             let with_attributes = planned.is_some_and(|differences| differences.attributes);
             let extent = if with_attributes { Extent::Everything } else { Extent::NoAttributes };
             if self.finish(&pair, extent)

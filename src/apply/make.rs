@@ -46,6 +46,10 @@ impl Apply<'_> {
                 self.problem(&job.path(), "mirror this folder", reason, "it is left out; unmount it");
                 self.release(holder);
             }
+            Kind::File if self.context.log.was(&entry) => {
+                self.context.skipped(&job.path(), entry.kind, "it is the log file");
+                self.release(holder);
+            }
             Kind::Folder => {
                 self.context.workers.spawn(scope, move |scope| self.make_folder(scope, &job, &entry, holder))
             }

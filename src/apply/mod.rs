@@ -1,8 +1,8 @@
 //! Carrying the plan out: the only part that writes.
 //!
 //! In this order: creates and updates, in parallel; hard links to what is there now; all of that to the disk, if
-//! anything is to go; deletions, deepest first; once more what found no room before the deletions; the metadata of the
-//! folders that were worked in, deepest first.
+//! anything is to go; deletions, deepest first; once more what found no room before the deletions; right names for what the
+//! replica lists under other spellings, and the metadata of the folders that were worked in, deepest first.
 
 mod attributes;
 pub mod copy;
@@ -15,6 +15,7 @@ mod linked;
 pub mod made;
 mod make;
 mod metadata;
+mod names;
 mod new_folder;
 mod old_owner;
 mod original;
@@ -25,6 +26,7 @@ pub mod refusal;
 pub mod remove;
 mod show_folder;
 pub mod sync;
+mod taken;
 mod unnamed;
 mod waiting;
 
@@ -32,6 +34,7 @@ use crate::apply::finish::make_writable;
 use crate::apply::publish::Destination;
 use crate::apply::remove::{Licence, Target, remove};
 use crate::apply::sync::Disks;
+use crate::apply::taken::Taken;
 use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
 use crate::entry::{FileId, Kind};
@@ -39,6 +42,7 @@ use crate::fs::dir::Dir;
 use crate::monitor::Verb;
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
+use crate::problem::Cause;
 use rayon::Scope;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
@@ -64,6 +68,7 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
         anchors: Mutex::new(HashMap::new()),
         deferred: Mutex::default(),
         again: Mutex::default(),
+        taken: Taken::default(),
         is_last_try: AtomicBool::new(false),
         leftovers: Mutex::default(),
         touched: Mutex::default(),
@@ -173,6 +178,8 @@ struct Apply<'a> {
     deferred: Mutex<Vec<Job>>,
     /// What found no room, or its name taken, and is tried again after the deletions.
     again: Mutex<Vec<Job>>,
+    /// Names that were taken.
+    taken: Taken,
     /// Set once nothing is tried again any more.
     is_last_try: AtomicBool,
     /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
@@ -275,6 +282,11 @@ impl Apply<'_> {
             let Some(folder) = &change.pair.replica else { continue };
             make_writable(self.context, folder);
             let path = change.pair.path().join(&change.name);
+            if self.has_a_taken_name(change) {
+                let reason = "a name of the source that could not be made may lead to it";
+                self.problem(&path, "delete it from the replica", Cause::Refused(reason), "it stays");
+                continue;
+            }
             let target =
                 Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
             remove(self.context, target, Licence::Absent(&change.pair, &change.name));

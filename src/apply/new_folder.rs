@@ -4,12 +4,15 @@ use crate::apply::finish::Extent;
 use crate::apply::show_folder::Shown;
 use crate::apply::{Apply, CHUNK, Job};
 use crate::entry::{Entry, Kind};
+use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::monitor::{Operation, Verb};
-use crate::plan::Pair;
+use crate::plan::{Pair, Watch};
 use crate::problem::Cause;
+use crate::watched::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,6 +20,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct NewFolder {
     pair: Arc<Pair>,
     parent: Option<Arc<NewFolder>>,
+    /// How the names in it lie to the log file.
+    watched: Watched,
     /// Tasks and folders below that are not done yet.
     pending: AtomicUsize,
 }
@@ -61,7 +66,8 @@ impl Apply<'_> {
             }
         };
         self.context.workers.did_names(first.done.len() as u64 + 1);
-        let folder = Arc::new(NewFolder { pair, parent, pending: AtomicUsize::new(1) });
+        let watched = self.watched(&pair, &listing);
+        let folder = Arc::new(NewFolder { pair, parent, watched, pending: AtomicUsize::new(1) });
         if first.names < listing.len() {
             folder.hold();
             let rest = Arc::clone(&folder);
@@ -80,6 +86,15 @@ impl Apply<'_> {
             self.context.workers.spawn(scope, move |scope| self.make_left(scope, holder, chunk));
         }
         self.make_left(scope, folder, left);
+    }
+
+    /// How the names of a new folder lie to the log file.
+    fn watched(&self, pair: &Pair, listing: &Listing) -> Watched {
+        let open = if pair.watch == Watch::Off { None } else { pair.source.as_ref().map(Dir::open) };
+        match open {
+            Some(Ok(folder)) => Watched::in_folder(self.context, pair.watch, [(folder.as_fd(), listing)]),
+            Some(Err(_)) | None => Watched::in_folder(self.context, pair.watch, []),
+        }
     }
 
     /// Makes what is left of the first names. Holds the folder once.
@@ -115,7 +130,7 @@ impl Apply<'_> {
             if self.context.is_halted() {
                 break;
             }
-            if self.context.watch_below(folder.pair.watch, name).is_none() {
+            if folder.watched.below(self.context, name).is_none() {
                 continue;
             }
             folder.hold();
@@ -131,6 +146,7 @@ impl Apply<'_> {
             if folder.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
                 return;
             }
+            self.tell_all_altered(&folder.pair);
             self.finish(&folder.pair, Extent::Everything);
             next = folder.parent.clone();
         }

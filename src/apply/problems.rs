@@ -13,6 +13,9 @@ use std::sync::atomic::Ordering;
 
 impl Apply<'_> {
     pub(super) fn failed(&self, job: &Job, failed: Failed) {
+        if failed == Failed::Taken {
+            self.taken.add(&job.pair, &job.name);
+        }
         match failed {
             Failed::Vanished | Failed::Halted => {
                 self.context.check_replica();
@@ -23,8 +26,7 @@ impl Apply<'_> {
             {
                 self.context.check_replica();
             }
-            // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the
-            // old spelling is in the way of the new one.
+            // Deletions may make room, on the disk or for the name.
             failed if failed.may_pass() && !self.is_last_try.load(Ordering::Relaxed) => {
                 lock(&self.again).push(job.clone());
             }
@@ -36,7 +38,7 @@ impl Apply<'_> {
                 content_unreadable: true,
             }),
             Failed::Taken => {
-                let reason = "the replica has another entry of that name (do upper and lower case count as the same there?)";
+                let reason = "the replica has another entry of that name (are several spellings one name there, as upper and lower case?)";
                 self.problem(&job.path(), "put it in its place", Cause::Refused(reason), consequence(job));
             }
             Failed::Because(_, Cause::System(errno), false)

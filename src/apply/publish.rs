@@ -45,11 +45,13 @@ pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
 pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
     const ACTION: &str = "put it in its place";
     let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
+    let folder = at.replica;
     let taken = |errno| match errno {
         Errno::EXIST => Failed::Taken,
+        // vfat says so of a name that is nothing but dots.
+        Errno::NOENT if stat::entry_at(folder, temporary).is_ok() => Failed::name_refused(ACTION),
         errno => Failed::replica(ACTION)(errno),
     };
-    let folder = at.replica;
     let Some(expected) = at.expected else {
         return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
     };

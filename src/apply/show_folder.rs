@@ -19,6 +19,7 @@ use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
 use crate::monitor::Feature;
 use crate::plan::{Pair, Watch};
 use crate::problem::Cause;
+use crate::watched::watch_of_folder;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -88,7 +89,7 @@ impl Apply<'_> {
         let (source_fd, replica_fd) = self.open(source, replica)?;
         let at = job.destination(source_fd.as_fd(), replica_fd.as_fd());
         let ours = source.child(&job.name, seen.id);
-        let watch = self.context.watch_below(job.pair.watch, &job.name).unwrap_or(Watch::Off);
+        let watch = watch_of_folder(self.context, job.pair.watch, source, &job.name);
         let opened = ours.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
         let (listing, from, names) = match opened {
             // Where the log may lie in it, each name is looked at more closely, later.
@@ -123,6 +124,9 @@ impl Apply<'_> {
         }
         match place::make_folder(at.replica, &job.name) {
             Err(Errno::EXIST) => return Err(Failed::Taken),
+            Err(Errno::NOENT) if replica.is_in_place() == Ok(true) => {
+                return Err(Failed::name_refused(ACTION));
+            }
             made => made.map_err(Failed::replica(ACTION))?,
         }
         let made = stat::entry_at(at.replica, &job.name).map_err(Failed::replica(ACTION))?;
@@ -244,6 +248,7 @@ impl Apply<'_> {
             match folders {
                 Some((from, to))
                     if is_first(&entry, &job)
+                        && !self.context.log.was(&entry)
                         && entry.size <= room
                         && begin.elapsed() < LONG_ENOUGH
                         && !self.context.is_halted() =>

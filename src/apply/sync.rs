@@ -62,6 +62,7 @@ impl Disks {
     pub fn new(context: &Context<'_>, plan: &Plan) -> Disks {
         let disks = Disks::default();
         let pairs = plan.changes.iter().map(|change| &change.pair);
+        let pairs = pairs.chain(plan.renames.iter().map(|rename| &rename.pair));
         let pairs = pairs.chain(plan.folders.iter().map(|folder| &folder.pair));
         for folder in context.replica.1.iter().chain(pairs.filter_map(|pair| pair.replica.as_ref())) {
             disks.hold(folder);

@@ -100,6 +100,18 @@ impl Listing {
     }
 }
 
+impl Listing {
+    /// Where a name is, if it is there.
+    pub fn position(&self, name: &CStr) -> Option<usize> {
+        self.names.binary_search_by(|at| self.bytes_at(*at).cmp(name.to_bytes())).ok()
+    }
+
+    fn bytes_at(&self, (start, length, _): (u32, u16, u16)) -> &[u8] {
+        let start = start as usize;
+        self.bytes.get(start..start + usize::from(length)).unwrap_or_default()
+    }
+}
+
 #[cfg(test)]
 impl Listing {
     /// The listing of a folder that the kernel gives in this order, some names perhaps twice.
@@ -134,6 +146,10 @@ mod tests {
             let found: Vec<&[u8]> = (0..listing.len()).map(|i| listing.get(i).unwrap().to_bytes()).collect();
             assert_eq!(found, [&b"-n"[..], b"a\n", b"b", &longest, b"\xc3\xa4", b"\xff\xfe"]);
             assert!(listing.get(6).is_none());
+            assert_eq!(
+                [c"-n", c"b", c"\xff\xfe", c"", c"c"].map(|name| listing.position(name)),
+                [Some(0), Some(2), Some(5), None, None]
+            );
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod place;
 pub mod read_only;
 pub mod resolve;
 pub mod roots;
+pub mod spelled;
 pub mod stat;
 pub mod subject;
 pub mod superblock;

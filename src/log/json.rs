@@ -119,8 +119,19 @@ fn write_event<M: SerializeMap>(map: &mut M, event: &Event<'_>) -> Result<(), M:
 }
 
 fn write_operation<M: SerializeMap>(map: &mut M, operation: &Operation<'_>) -> Result<(), M::Error> {
-    let Operation { verb, path, kind, size, digest, replica_unreadable, target, linked_to, subtree, reason } =
-        operation;
+    let Operation {
+        verb,
+        path,
+        kind,
+        size,
+        digest,
+        replica_unreadable,
+        target,
+        linked_to,
+        renamed_from,
+        subtree,
+        reason,
+    } = operation;
     map.serialize_entry("verb", verb.word())?;
     below(map, path)?;
     map.serialize_entry("kind", kind.word())?;
@@ -136,6 +147,9 @@ fn write_operation<M: SerializeMap>(map: &mut M, operation: &Operation<'_>) -> R
     }
     if let Some(linked_to) = linked_to {
         bytes(map, "linked_to", "linked_to_bytes", linked_to.as_bytes())?;
+    }
+    if let Some(renamed_from) = renamed_from {
+        bytes(map, "renamed_from", "renamed_from_bytes", renamed_from.as_bytes())?;
     }
     if let Some(subtree) = subtree {
         map.serialize_entry("subtree_folders", &subtree.folders)?;
@@ -212,6 +226,7 @@ fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(
     map.serialize_entry("updated", &counts.updated)?;
     map.serialize_entry("repaired", &counts.repaired)?;
     map.serialize_entry("retyped", &counts.retyped)?;
+    map.serialize_entry("renamed", &counts.renamed)?;
     map.serialize_entry("linked", &counts.linked)?;
     map.serialize_entry("metadata", &counts.metadata)?;
     map.serialize_entry("deleted", &counts.deleted)?;

@@ -131,11 +131,13 @@ proptest! {
         is_planned in any::<bool>(),
     ) {
         let (path, linked_to) = (relative(raw), relative(other.clone()));
+        let renamed_from = linked_to.join(c"x");
         let operation = Operation {
             size,
             digest: size.map(|_| Hasher::new().finish()),
             target: Some(&other),
             linked_to: Some(&linked_to),
+            renamed_from: Some(&renamed_from),
             subtree: Some(Subtree { files: 1, folders: 2, bytes: 3 }),
             reason: "content differs",
             ..Operation::new(verb, &path, kind)
@@ -151,6 +153,8 @@ proptest! {
         prop_assert_eq!(&target, &other);
         let (name, rest) = read_name(rest.strip_prefix(" => ").expect("a link")).expect("a name");
         prop_assert_eq!(name, linked_to.as_bytes());
+        let (name, rest) = read_name(rest.strip_prefix(" <= ").expect("another name")).expect("a name");
+        prop_assert_eq!(name, renamed_from.as_bytes());
         prop_assert!(rest.ends_with(" (2 folders, 1 file, 3 B) (content differs)"), "{rest}");
         prop_assert_eq!(rest.contains(" sha256=e3b0c442"), size.is_some());
 
@@ -158,6 +162,7 @@ proptest! {
         prop_assert_eq!(bytes_of(&line, "path"), path.as_bytes());
         prop_assert_eq!(bytes_of(&line, "target"), other);
         prop_assert_eq!(bytes_of(&line, "linked_to"), linked_to.as_bytes());
+        prop_assert_eq!(bytes_of(&line, "renamed_from"), renamed_from.as_bytes());
         prop_assert_eq!(line["bytes"].as_u64(), size);
     }
 

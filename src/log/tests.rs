@@ -195,19 +195,20 @@ fn the_end_of_a_pass_as_text() {
     let mut all = report(Outcome::Done);
     all.counts.repaired = 4;
     all.counts.retyped = 5;
-    all.counts.linked = 6;
-    all.counts.metadata = 7;
-    all.counts.skipped = 8;
+    all.counts.renamed = 6;
+    all.counts.linked = 7;
+    all.counts.metadata = 8;
+    all.counts.skipped = 9;
     assert_eq!(
         ended(all.clone()),
-        "INFO  pass 7 done: 3 created, 1 updated, 4 repaired, 5 retyped, 6 linked, 7 metadata set, 2 deleted, \
-         12,345 unchanged, 8 skipped, 0 problems, 1.2 GiB read, 34 MiB written, 2.1 s, replica is 2 s old"
+        "INFO  pass 7 done: 3 created, 1 updated, 4 repaired, 5 retyped, 6 renamed, 7 linked, 8 metadata set, \
+         2 deleted, 12,345 unchanged, 9 skipped, 0 problems, 1.2 GiB read, 34 MiB written, 2.1 s, replica is 2 s old"
     );
     all.outcome = Outcome::Planned;
     assert_eq!(
         ended(all.clone()),
-        "INFO  pass 7 planned: 3 to create, 1 to update, 4 to repair, 5 to retype, 6 to link, 7 metadata to set, \
-         2 to delete, 12,345 unchanged, 8 skipped, 0 problems, 1.2 GiB read, 34 MiB to write, 2.1 s, \
+        "INFO  pass 7 planned: 3 to create, 1 to update, 4 to repair, 5 to retype, 6 to rename, 7 to link, \
+         8 metadata to set, 2 to delete, 12,345 unchanged, 9 skipped, 0 problems, 1.2 GiB read, 34 MiB to write, 2.1 s, \
          nothing was written"
     );
     all.counts.bytes_written = 0;
@@ -382,7 +383,7 @@ fn problems_and_notices_as_json() {
 
 #[test]
 fn the_end_of_a_pass_as_json() {
-    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
+    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
     let reason = Hold::SourceReplaced.reason();
     let cases = [
         (Outcome::Done, "INFO", "\"pass_done\",\"pass\":7,".to_owned()),
@@ -452,6 +453,9 @@ fn examples(format: Format) -> Vec<String> {
     let symlink =
         Operation { target: Some(b"releases/7"), ..Operation::new(Verb::Create, &link, Kind::Symlink) };
     let linked = Operation { linked_to: Some(&a), ..Operation::new(Verb::Link, &copy, Kind::File) };
+    let (readme, listed) = (path(b"docs/README"), path(b"docs/readme"));
+    let renamed =
+        Operation { renamed_from: Some(&listed), ..Operation::new(Verb::Rename, &readme, Kind::File) };
     let subtree = Some(Subtree { files: 12, folders: 3, bytes: 3_565_158 });
     let mut done = report(Outcome::Done);
     done.counts.problems = 1;
@@ -470,6 +474,7 @@ fn examples(format: Format) -> Vec<String> {
         Event::Done(Operation { verb: Verb::Repair, replica_unreadable: true, reason: "", ..update }),
         Event::Done(symlink),
         Event::Done(linked),
+        Event::Done(renamed),
         Event::Done(Operation::new(Verb::Delete, &odd, Kind::Folder)),
         Event::Planned(Operation { subtree, ..Operation::new(Verb::Create, &docs, Kind::Folder) }),
         Event::Verified { path: &same, size: 12, digest: Some(abc()) },

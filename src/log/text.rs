@@ -144,6 +144,7 @@ fn write_facts(out: &mut Out, operation: &Operation<'_>) {
         replica_unreadable,
         target,
         linked_to,
+        renamed_from,
         subtree,
         reason,
     } = operation;
@@ -153,6 +154,9 @@ fn write_facts(out: &mut Out, operation: &Operation<'_>) {
     }
     if let Some(linked_to) = linked_to {
         out.words(format_args!(" => {linked_to}"));
+    }
+    if let Some(renamed_from) = renamed_from {
+        out.words(format_args!(" <= {renamed_from}"));
     }
     if let Some(size) = size {
         out.words(format_args!(" {}", words::size(*size)));
@@ -226,6 +230,7 @@ impl Tense {
             Verb::Update => ("updated", "to update"),
             Verb::Repair => ("repaired", "to repair"),
             Verb::Retype => ("retyped", "to retype"),
+            Verb::Rename => ("renamed", "to rename"),
             Verb::Link => ("linked", "to link"),
             Verb::Metadata => ("metadata set", "metadata to set"),
             Verb::Delete => ("deleted", "to delete"),
@@ -243,7 +248,7 @@ fn numbers(counts: &Counts, tense: Tense) -> String {
     for verb in Verb::ALL {
         match verb {
             Verb::Create | Verb::Update | Verb::Delete => list.always(counts.of(verb), tense.words(verb)),
-            Verb::Repair | Verb::Retype | Verb::Link | Verb::Metadata => {
+            Verb::Repair | Verb::Retype | Verb::Rename | Verb::Link | Verb::Metadata => {
                 list.unless_zero(counts.of(verb), tense.words(verb));
             }
         }

@@ -23,7 +23,7 @@ impl Survey<'_> {
             if self.context.is_halted() {
                 return;
             }
-            if !(in_source && in_replica) || self.context.watch_below(merge.pair.watch, name).is_none() {
+            if !(in_source && in_replica) || merge.watched.below(self.context, name).is_none() {
                 continue;
             }
             let (Ok(ours), Ok(theirs)) = (entry_at(source, name), entry_at(replica, name)) else { continue };

@@ -6,16 +6,23 @@
 
 use crate::fs::listing::Listing;
 use crate::plan::Pair;
+use crate::problem::Side;
 use crate::survey::CHUNK;
+use crate::survey::aliases::{Alias, Aliases};
+use crate::watched::Watched;
 use std::cmp::Ordering;
 use std::ffi::CStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The listings of a folder pair.
 pub(super) struct Merge {
     pub(super) pair: Arc<Pair>,
-    source: Listing,
-    replica: Listing,
+    pub(super) source: Listing,
+    pub(super) replica: Listing,
+    /// How the names lie to the log file.
+    pub(super) watched: Watched,
+    /// The names of the source that the replica has under others, once that has been asked for.
+    pub(super) aliases: OnceLock<Aliases>,
     /// Each name of either side once: where it stands in the two listings, or [`NOWHERE`].
     order: Box<[(u32, u32)]>,
 }
@@ -24,7 +31,7 @@ pub(super) struct Merge {
 const NOWHERE: u32 = u32::MAX;
 
 impl Merge {
-    pub(super) fn new(pair: Arc<Pair>, source: Listing, replica: Listing) -> Merge {
+    pub(super) fn new(pair: Arc<Pair>, source: Listing, replica: Listing, watched: Watched) -> Merge {
         let mut order = Vec::with_capacity(source.len().max(replica.len()));
         let (mut ours, mut theirs) = (0, 0);
         loop {
@@ -44,7 +51,8 @@ impl Merge {
                 (*ours == NOWHERE, source.place(*ours as usize).or_else(|| replica.place(*theirs as usize)))
             });
         }
-        Merge { pair, source, replica, order: order.into_boxed_slice() }
+        let order = order.into_boxed_slice();
+        Merge { pair, source, replica, watched, aliases: OnceLock::new(), order }
     }
 
     /// How many names there are.
@@ -52,11 +60,36 @@ impl Merge {
         self.order.len()
     }
 
-    /// A name, and which sides have it.
+    /// A name, and which sides have it; none for a name of the replica that is another one of the source there.
     pub(super) fn get(&self, at: usize) -> Option<(&CStr, bool, bool)> {
         let (ours, theirs) = *self.order.get(at)?;
         let (our, their) = (self.source.get(ours as usize), self.replica.get(theirs as usize));
-        Some((our.or(their)?, our.is_some(), their.is_some()))
+        match (our, their, self.aliases.get()) {
+            (Some(name), None, Some(aliases)) => Some((name, true, aliases.of(ours as usize).is_some())),
+            (None, Some(_), Some(aliases)) if aliases.keep(theirs as usize) => None,
+            (_, _, _) => Some((our.or(their)?, our.is_some(), their.is_some())),
+        }
+    }
+
+    /// Whether each side has names that the other one does not list.
+    pub(super) fn differs_on_both_sides(&self) -> bool {
+        self.order.len() > self.source.len() && self.order.len() > self.replica.len()
+    }
+
+    /// The positions, in its listing, of the names that only the source lists, or else only the replica.
+    pub(super) fn only(&self, side: Side) -> impl Iterator<Item = usize> {
+        self.order.iter().filter_map(move |(ours, theirs)| match side {
+            Side::Source => (*theirs == NOWHERE).then_some(*ours as usize),
+            Side::Replica => (*ours == NOWHERE).then_some(*theirs as usize),
+        })
+    }
+
+    /// What the replica has for a name of the source that it does not list.
+    pub(super) fn alias(&self, name: &CStr) -> Option<Alias<'_>> {
+        self.aliases.get()?.of(self.source.position(name)?).map(|listed| match listed {
+            Some(at) => self.replica.get(at).map_or(Alias::Unsure, Alias::Listed),
+            None => Alias::Unsure,
+        })
     }
 }
 
@@ -65,6 +98,7 @@ mod tests {
     use super::*;
     use crate::filesystem::Filesystem;
     use crate::proof::pair;
+    use crate::survey::aliases::{Answer, Likeness, settle};
 
     #[test]
     fn each_name_comes_once_with_the_sides_that_have_it() {
@@ -73,6 +107,7 @@ mod tests {
             pair(Filesystem::default()),
             listing(&[c"a", c"b", c"d"]),
             listing(&[c"b", c"c", c"e"]),
+            Watched::off(),
         );
         let names: Vec<_> = (0..merge.len()).filter_map(|at| merge.get(at)).collect();
         let expected = [
@@ -101,7 +136,7 @@ mod tests {
             let folder = std::fs::File::open(scratch.path().join(folder)).unwrap();
             Listing::read(std::os::fd::AsFd::as_fd(&folder)).unwrap()
         };
-        let merge = Merge::new(pair(Filesystem::default()), read("source"), read("replica"));
+        let merge = Merge::new(pair(Filesystem::default()), read("source"), read("replica"), Watched::off());
         assert_eq!(merge.len(), 2 * CHUNK);
         let inode = |name: &CStr| {
             let path = scratch.path().join("source").join(name.to_str().unwrap());
@@ -112,5 +147,52 @@ mod tests {
         assert!(inodes.is_sorted(), "{inodes:?}");
         // What the source does not have comes last.
         assert_eq!(merge.get(2 * CHUNK - 1), Some((c"0001", false, true)));
+    }
+
+    #[test]
+    fn a_name_that_the_replica_lists_otherwise_comes_once_and_on_both_sides() {
+        let merge = Merge::new(
+            pair(Filesystem::default()),
+            Listing::of([c"A", c"b", c"c", c"d."]),
+            Listing::of([c"a", c"b", c"d", c"e", c"z"]),
+            Watched::off(),
+        );
+        let (source, replica, both) = ((true, false), (false, true), (true, true));
+        let expect = |expected: &[(&'static str, (bool, bool))]| {
+            let names = (0..merge.len()).filter_map(|at| merge.get(at));
+            let names: Vec<_> =
+                names.map(|(name, ours, theirs)| (name.to_str().unwrap(), (ours, theirs))).collect();
+            assert_eq!(names, expected);
+        };
+        let listed = [("A", source), ("a", replica), ("b", both), ("c", source), ("d", replica)];
+        let rest = [("d.", source), ("e", replica), ("z", replica)];
+        expect(&[&listed[..], &rest].concat());
+        assert_eq!(merge.alias(c"A"), None);
+        assert!(merge.differs_on_both_sides());
+        assert_eq!(merge.only(Side::Source).collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!(merge.only(Side::Replica).collect::<Vec<_>>(), [0, 2, 3, 4]);
+
+        // A is a; d. is d or e.
+        let answers = [(0, Answer::Is(0, Likeness::Time)), (3, Answer::Perhaps(vec![2, 3]))];
+        assert!(merge.aliases.set(settle(&answers)).is_ok());
+        expect(&[("A", both), ("b", both), ("c", source), ("d.", both), ("z", replica)]);
+        assert_eq!(merge.alias(c"A"), Some(Alias::Listed(c"a")));
+        assert_eq!(merge.alias(c"d."), Some(Alias::Unsure));
+        for name in [c"b", c"c", c"a", c"none"] {
+            assert_eq!(merge.alias(name), None, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_asked_where_one_side_has_all_names_of_the_other() {
+        let differs = |source: &[&'static CStr], replica: &[&'static CStr]| {
+            let [source, replica] = [source, replica].map(|names| Listing::of(names.iter().copied()));
+            Merge::new(pair(Filesystem::default()), source, replica, Watched::off()).differs_on_both_sides()
+        };
+        assert!(!differs(&[c"a", c"b"], &[c"a", c"b"]));
+        assert!(!differs(&[c"a", c"b"], &[c"a"]));
+        assert!(!differs(&[c"a"], &[c"a", c"b"]));
+        assert!(!differs(&[], &[c"b"]));
+        assert!(differs(&[c"a", c"b"], &[c"a", c"c"]));
     }
 }

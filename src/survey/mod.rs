@@ -5,7 +5,9 @@
 //! stack stays flat however deep the tree is. What is kept in memory is the changes, the folders in flight, and the
 //! files with several names that are not yet settled.
 
+mod aliases;
 mod announce;
+mod ask;
 pub mod compare;
 mod contents;
 mod count;
@@ -25,9 +27,11 @@ use crate::fs::{is_gone, stat};
 use crate::monitor::{Feature, Verb};
 use crate::plan::{Action, Change, Pair, Plan, Watch};
 use crate::problem::{Cause, Problem, Side};
+use crate::survey::aliases::Alias;
 use crate::survey::links::LinkTable;
 use crate::survey::merge::Merge;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
+use crate::watched::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -113,8 +117,15 @@ impl Survey<'_> {
             source.as_ref().and_then(|(_, fd)| fd.as_ref()),
             replica.as_ref().and_then(|(_, fd)| fd.as_ref()),
         );
-        if let (Some((source, _)), Some((replica, _))) = (source, replica) {
-            self.chunk(scope, Arc::new(Merge::new(pair, source, replica)), 0);
+        if let (Some((source, ours)), Some((replica, theirs))) = (source, replica) {
+            let watched = Watched::in_folder(
+                self.context,
+                pair.watch,
+                [(&ours, &source), (&theirs, &replica)]
+                    .into_iter()
+                    .filter_map(|(fd, listing)| Some((fd.as_ref()?.as_fd(), listing))),
+            );
+            self.merge(scope, Merge::new(pair, source, replica, watched));
         }
     }
 
@@ -169,12 +180,20 @@ impl Survey<'_> {
         (name, in_source, in_replica): (&CStr, bool, bool),
     ) -> u64 {
         let pair = &merge.pair;
-        let Some(watch) = self.context.watch_below(pair.watch, name) else { return 0 };
+        let Some(mut watch) = merge.watched.below(self.context, name) else { return 0 };
         let source = self.look(pair, Side::Source, doors.source.filter(|_| in_source), name);
         let replica = self.look(pair, Side::Replica, doors.replica.filter(|_| in_replica), name);
         if in_source && source == Sighting::Absent {
             // It vanished since the listing: neither a problem nor a deletion in this pass.
             return 0;
+        }
+        if let Some(entry) = [&source, &replica].into_iter().find_map(|seen| self.log_in(seen)) {
+            self.context.skipped(&pair.path().join(name), entry.kind, "it is the log file");
+            return 0;
+        }
+        let alias = if in_source && in_replica { merge.alias(name) } else { None };
+        if let (Watch::Off, Some(Alias::Listed(listed))) = (watch, alias) {
+            watch = merge.watched.below(self.context, listed).unwrap_or(Watch::Off);
         }
         if let (Sighting::Present(ours), Sighting::Present(theirs), Watch::On(_)) = (&source, &replica, watch)
             && ours.kind != Kind::Folder
@@ -182,6 +201,9 @@ impl Survey<'_> {
         {
             self.holds_log(pair, name);
             return 0;
+        }
+        if let Some(alias) = alias {
+            self.settle_alias(pair, name, alias, (&source, &replica));
         }
         match reconcile(&source, &replica, &pair.filesystem) {
             Decision::Nothing | Decision::Blocked(_) => 0,
@@ -267,6 +289,14 @@ impl Survey<'_> {
                 }
                 self.compare(pair, doors, name, decision, (&source, &replica))
             }
+        }
+    }
+
+    /// The entry, if it is the log file.
+    fn log_in<'e>(&self, seen: &'e Sighting) -> Option<&'e Entry> {
+        match seen {
+            Sighting::Present(entry) if self.context.log.was(entry) => Some(entry),
+            Sighting::Present(_) | Sighting::Absent | Sighting::Unreadable => None,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::plan::{Action, Change};
 use crate::problem::Side;
 use crate::proof::{entries, filesystem, name, pair, pure};
 use crate::survey::reconcile::tests::file;
+use crate::watched::Watched;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,7 +145,7 @@ proptest! {
         let expected: Vec<_> = expected.into_iter().map(|(name, (ours, theirs))| (name, ours, theirs)).collect();
 
         let listing = |names: &[CString]| Listing::of(names.iter().map(CString::as_c_str));
-        let merge = Merge::new(pair(Filesystem::default()), listing(&source), listing(&replica));
+        let merge = Merge::new(pair(Filesystem::default()), listing(&source), listing(&replica), Watched::off());
         let found: Vec<_> = (0..merge.len()).filter_map(|at| merge.get(at)).collect();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(merge.get(merge.len()), None);

@@ -260,7 +260,7 @@ impl Pass {
 
     /// All operations of the last pass.
     pub(crate) fn operations(&self) -> u64 {
-        let verbs = ["created", "updated", "repaired", "retyped", "linked", "metadata", "deleted"];
+        let verbs = ["created", "updated", "repaired", "retyped", "renamed", "linked", "metadata", "deleted"];
         verbs.into_iter().map(|verb| self.count(verb)).sum()
     }
 

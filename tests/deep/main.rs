@@ -29,6 +29,7 @@ mod lost_mounts;
 mod memory;
 mod moments;
 mod moving;
+mod names;
 mod new_files;
 mod new_folders;
 mod outputs;
@@ -89,6 +90,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "new_files", run: new_files::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
+    Suite { name: "names", run: names::run },
     Suite { name: "failing_disks", run: failing_disks::run },
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "power_loss", run: power_loss::run },

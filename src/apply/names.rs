@@ -1,0 +1,237 @@
+//! Names that the replica shows otherwise than the source has them.
+//!
+//! An entry that is listed under another spelling gets its right name, if the filesystem shows that: this is tried with an
+//! empty file in a folder of its own first, and learned, so that nothing good is renamed for nothing. Then the entry steps
+//! aside, under a temporary name, and back under its right one: where both spellings are one name, a rename from the one
+//! to the other does nothing (vfat, exfat, ext4 with `casefold`), and a FUSE library may even hide the file that it
+//! believes to be in the way.
+//!
+//! A name that the filesystem alters is a problem, also in the pass that has made it.
+
+use crate::apply::Apply;
+use crate::fs::content::create_private;
+use crate::fs::dir::Dir;
+use crate::fs::listing::Listing;
+use crate::fs::spelled::{Listed, Spellings};
+use crate::fs::subject::Subject;
+use crate::fs::{Errno, place, stat};
+use crate::monitor::{Operation, Verb};
+use crate::plan::{Pair, Rename};
+use crate::problem::{Cause, Problem};
+use crate::spelling::Alteration;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+const ACTION: &str = "give it this name in the replica";
+
+/// Why an entry did not get its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NotRenamed {
+    /// It has the name that it had.
+    Stays(Errno),
+    /// Not even that: it is left under a temporary name.
+    IsAside(Errno),
+}
+
+impl Apply<'_> {
+    /// Gives entries of one folder their right names.
+    pub(super) fn rename_all(&self, pair: &Arc<Pair>, renames: &[&Rename]) {
+        let Some(replica) = &pair.replica else { return };
+        let opened = replica.open_for_temporaries().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
+        let (before, folder) = match opened {
+            Ok(opened) => opened,
+            Err(errno) => {
+                for rename in renames {
+                    self.not_renamed(rename, NotRenamed::Stays(errno));
+                }
+                return;
+            }
+        };
+        let folder = folder.as_fd();
+        let untouched = stat::entry_of(folder);
+        let mut spellings = Spellings::of(folder, &before);
+        let mut renamed = Vec::new();
+        for rename in renames {
+            if self.context.is_halted() {
+                break;
+            }
+            self.context.interrupt.beat();
+            if before.position(&rename.name).is_some() {
+                // What was replaced in this pass may have got it with that. If both are there, they are two entries.
+                if before.position(&rename.listed).is_none() {
+                    renamed.push(rename);
+                }
+                continue;
+            }
+            match self.rename(replica, folder, (&before, &mut spellings), rename) {
+                Ok(true) => renamed.push(rename),
+                Ok(false) => {}
+                Err(why) => self.not_renamed(rename, why),
+            }
+        }
+        if renamed.is_empty() {
+            // What was tried must not look like work in this folder; its right time is set at the end in any case.
+            return match untouched.and_then(|folder_was| Subject::Open(folder).set_mtime(folder_was.mtime)) {
+                Ok(()) | Err(_) => {}
+            };
+        }
+        let after = Listing::read(folder);
+        for rename in renamed {
+            match &after {
+                Ok(after) if after.position(&rename.name).is_some() => {
+                    let path = pair.path().join(&rename.name);
+                    let from = pair.path().join(&rename.listed);
+                    self.context.done(Operation {
+                        renamed_from: Some(&from),
+                        ..Operation::new(Verb::Rename, &path, rename.kind)
+                    });
+                }
+                Ok(_) => self.is_altered(pair, &rename.name, Some(&rename.listed)),
+                Err(errno) => self.not_renamed(rename, NotRenamed::Stays(*errno)),
+            }
+        }
+    }
+
+    /// Gives one entry its right name. False when that is not to be: it has been told, or is for the next pass.
+    fn rename(
+        &self,
+        replica: &Arc<Dir>,
+        folder: BorrowedFd<'_>,
+        (before, spellings): (&Listing, &mut Spellings<'_>),
+        Rename { pair, name, listed, .. }: &Rename,
+    ) -> Result<bool, NotRenamed> {
+        let names = &pair.filesystem.names;
+        if names.are_altered(Alteration::between(name, listed))
+            || !names.are_kept() && !shows(replica, name).map_err(NotRenamed::Stays)?
+        {
+            self.is_altered(pair, name, Some(listed));
+            return Ok(false);
+        }
+        // Something else may have renamed it, or made another entry of that name.
+        let found = match stat::entry_at(folder, name) {
+            Ok(found) => spellings.find(name, &found).map_err(NotRenamed::Stays)?,
+            Err(Errno::NOENT) => Listed::Nowhere,
+            Err(errno) => return Err(NotRenamed::Stays(errno)),
+        };
+        if !matches!(found, Listed::As(at) | Listed::Alike(at) if before.get(at) == Some(listed)) {
+            return Ok(false);
+        }
+        step_aside(folder, listed, name).map(|()| true)
+    }
+
+    /// Tells which of the names that this pass has made are shown as others. Where the filesystem is known to keep names
+    /// nothing is asked.
+    pub(super) fn tell_altered<'n>(&self, pair: &Arc<Pair>, made: impl IntoIterator<Item = &'n CStr>) {
+        if pair.filesystem.names.are_kept() || self.context.is_halted() {
+            return;
+        }
+        let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return };
+        let list = |dir: &Arc<Dir>| dir.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
+        // Where it cannot be listed the next pass tells.
+        let Ok((listing, folder)) = list(replica) else { return };
+        let mut spellings = Spellings::of(folder.as_fd(), &listing);
+        let mut ours = None;
+        for name in made.into_iter().filter(|name| listing.position(name).is_none()) {
+            // What was not made has been told, and what was left out is not there.
+            let Ok(found) = stat::entry_at(folder.as_fd(), name) else { continue };
+            if self.taken.has(pair, name) {
+                continue;
+            }
+            let listed = match spellings.find(name, &found) {
+                Ok(Listed::As(at) | Listed::Alike(at)) => listing.get(at),
+                Ok(Listed::Perhaps(_) | Listed::Nowhere) => None,
+                Ok(Listed::Exactly) | Err(_) => continue,
+            };
+            let ours = ours.get_or_insert_with(|| list(source).map(|(listing, _)| listing).ok());
+            let is_of_another = |listed| ours.as_ref().is_none_or(|ours| ours.position(listed).is_some());
+            if !listed.is_some_and(is_of_another) {
+                self.is_altered(pair, name, listed);
+            }
+        }
+    }
+
+    /// As [`Apply::tell_altered`], for all names of a new folder.
+    pub(super) fn tell_all_altered(&self, pair: &Arc<Pair>) {
+        if pair.filesystem.names.are_kept() || self.context.is_halted() {
+            return;
+        }
+        let Some(source) = &pair.source else { return };
+        if let Ok(listing) = source.open().and_then(|fd| Listing::read(fd.as_fd())) {
+            self.tell_altered(pair, (0..listing.len()).filter_map(|at| listing.get(at)));
+        }
+    }
+
+    fn is_altered(&self, pair: &Pair, name: &CStr, listed: Option<&CStr>) {
+        let alteration = listed.map(|listed| Alteration::between(name, listed));
+        if let Some(alteration) = alteration {
+            pair.filesystem.names.learn_altered(alteration);
+        }
+        let words = alteration.map_or("its filesystem does not list it", Alteration::words);
+        self.context.problem(&Problem::shown_otherwise(pair.path().join(name), Cause::Refused(words)));
+    }
+
+    fn not_renamed(&self, rename: &Rename, why: NotRenamed) {
+        let path = rename.pair.path().join(&rename.name);
+        let (errno, consequence) = match why {
+            NotRenamed::Stays(errno) => (errno, "it is mirrored under the name that is listed there"),
+            NotRenamed::IsAside(errno) => {
+                (errno, "it lies under a temporary name; the next pass makes it again and removes that")
+            }
+        };
+        self.problem(&path, ACTION, Cause::System(errno), consequence);
+    }
+}
+
+/// Renames an entry by way of a temporary name.
+///
+/// RACE: if the program is killed in between, the entry exists under the temporary name only: the next pass makes it
+/// again from the source, and removes the temporary after that.
+fn step_aside(folder: BorrowedFd<'_>, listed: &CStr, name: &CStr) -> Result<(), NotRenamed> {
+    let stays = NotRenamed::Stays;
+    let aside = place::temporary_name().map_err(stays)?;
+    place::rename_to_free(folder, listed, &aside).map_err(stays)?;
+    let renamed = match place::rename_to_free(folder, &aside, name) {
+        Err(Errno::EXIST) => forget(folder, name).and_then(|()| place::rename_to_free(folder, &aside, name)),
+        renamed => renamed,
+    };
+    renamed.map_err(|errno| match place::rename_to_free(folder, &aside, listed) {
+        Ok(()) => NotRenamed::Stays(errno),
+        Err(_) => NotRenamed::IsAside(errno),
+    })
+}
+
+/// Lets the kernel find out that a name leads nowhere any more. Of a filesystem in user space it remembers for a second
+/// that it does, and asks nobody; a rename it passes on, and believes the answer.
+///
+/// # Errors
+/// `EEXIST` when the name does lead somewhere.
+fn forget(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    let other = place::temporary_name()?;
+    match place::rename_to_free(folder, name, &other) {
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+        Ok(()) => place::rename_to_free(folder, &other, name).and(Err(Errno::EXIST)),
+    }
+}
+
+/// Whether the filesystem of a folder shows a name as it is given.
+///
+/// # Errors
+/// As `mkdir(2)`, `open(2)` and `getdents(2)`.
+fn shows(folder: &Arc<Dir>, name: &CStr) -> Result<bool, Errno> {
+    let above = folder.open()?;
+    let temporary = place::temporary_name()?;
+    place::make_folder(above.as_fd(), &temporary)?;
+    let shown = folder.child_to_be(&temporary, &temporary).and_then(|(_, inside)| {
+        let inside = inside.as_fd();
+        create_private(inside, name)?;
+        let listing = Listing::read(inside);
+        place::remove_file(inside, name)?;
+        Ok(listing?.position(name).is_some())
+    });
+    // What could not be removed is an extra, which the next pass removes.
+    match place::remove_folder(above.as_fd(), &temporary) {
+        Ok(()) | Err(_) => shown,
+    }
+}

@@ -1,0 +1,190 @@
+//! Names that a folder answers to and does not list: which of the listed ones is the entry.
+//!
+//! Device and inode say it where a filesystem has one inode number for an entry. FUSE may have one for each spelling; there
+//! the facts say it of names that are spellings of each other, and of other names only that they may be it.
+
+use crate::entry::{Entry, FileId, Kind};
+use crate::fs::listing::Listing;
+use crate::fs::stat::entry_at;
+use crate::spelling::folded;
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+/// Under which name a folder lists an entry that it showed under some name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Under that name itself.
+    Exactly,
+    /// Under the one at this position of its listing.
+    As(usize),
+    /// Most likely under the one at this position, which is a spelling of that name: what they show differs, but one of
+    /// the two answers may come from a cache.
+    Alike(usize),
+    /// Under one of those at these positions, or under none.
+    Perhaps(Vec<usize>),
+    /// Under none: some filesystems show more than they list.
+    Nowhere,
+}
+
+/// An open folder and its listing, and what was learned of the two for one name serves for the next.
+pub struct Spellings<'a> {
+    folder: BorrowedFd<'a>,
+    listing: &'a Listing,
+    entries: HashMap<usize, Option<Entry>>,
+    folded: Option<HashMap<String, Vec<usize>>>,
+    by_id: Option<HashMap<FileId, Vec<usize>>>,
+}
+
+impl<'a> Spellings<'a> {
+    /// Of an open folder and its listing.
+    pub fn of(folder: BorrowedFd<'a>, listing: &'a Listing) -> Spellings<'a> {
+        Spellings { folder, listing, entries: HashMap::new(), folded: None, by_id: None }
+    }
+
+    /// Finds the name under which `found`, which the folder has just shown under `name`, is listed. The other entries of
+    /// the folder are looked at only where no spelling of `name` is it.
+    ///
+    /// # Errors
+    /// As `statx(2)`.
+    pub fn find(&mut self, name: &CStr, found: &Entry) -> Result<Listed, Errno> {
+        if self.listing.position(name).is_some() {
+            return Ok(Listed::Exactly);
+        }
+        let (mut alike, mut same) = (Vec::new(), Vec::new());
+        for at in self.alike(name) {
+            match self.entry(at)? {
+                Some(entry) if entry.id == found.id => return Ok(Listed::As(at)),
+                Some(entry) if has_same_facts(&entry, found) => same.push(at),
+                Some(_) => alike.push(at),
+                None => {}
+            }
+        }
+        match same.as_slice() {
+            [] => {}
+            [one] => return Ok(Listed::As(*one)),
+            [..] => return Ok(Listed::Perhaps(same)),
+        }
+        let is_single = found.kind == Kind::Folder || found.links <= 1;
+        match self.of_id(found.id)?.as_slice() {
+            [] => {}
+            [one] if is_single => return Ok(Listed::As(*one)),
+            // Hard links: the name may be one of them that is listed nowhere.
+            several => return Ok(Listed::Perhaps(several.to_vec())),
+        }
+        match alike.as_slice() {
+            [] => {}
+            [one] => return Ok(Listed::Alike(*one)),
+            [..] => return Ok(Listed::Perhaps(alike)),
+        }
+        let mut same: Vec<usize> = Vec::new();
+        for at in 0..self.listing.len() {
+            if self.entry(at)?.is_some_and(|entry| has_same_facts(&entry, found)) {
+                same.push(at);
+            }
+        }
+        Ok(if same.is_empty() { Listed::Nowhere } else { Listed::Perhaps(same) })
+    }
+
+    /// The positions of the listed names that are spellings of a name.
+    pub fn alike(&mut self, name: &CStr) -> Vec<usize> {
+        let listing = self.listing;
+        let all = self.folded.get_or_insert_with(|| {
+            let mut all: HashMap<String, Vec<usize>> = HashMap::new();
+            for (at, listed) in (0..listing.len()).filter_map(|at| Some((at, listing.get(at)?))) {
+                all.entry(folded(listed)).or_default().push(at);
+            }
+            all
+        });
+        all.get(&folded(name)).cloned().unwrap_or_default()
+    }
+
+    /// The facts of a listed name; none when it is not there any more.
+    ///
+    /// # Errors
+    /// As `statx(2)`.
+    pub fn entry(&mut self, at: usize) -> Result<Option<Entry>, Errno> {
+        if let Some(known) = self.entries.get(&at) {
+            return Ok(*known);
+        }
+        let entry = match self.listing.get(at).map(|name| entry_at(self.folder, name)) {
+            Some(Ok(entry)) => Some(entry),
+            Some(Err(Errno::NOENT)) | None => None,
+            Some(Err(errno)) => return Err(errno),
+        };
+        self.entries.insert(at, entry);
+        Ok(entry)
+    }
+
+    /// The positions of the listed names that lead to an inode.
+    fn of_id(&mut self, id: FileId) -> Result<Vec<usize>, Errno> {
+        if self.by_id.is_none() {
+            let mut all: HashMap<FileId, Vec<usize>> = HashMap::new();
+            for at in 0..self.listing.len() {
+                if let Some(entry) = self.entry(at)? {
+                    all.entry(entry.id).or_default().push(at);
+                }
+            }
+            self.by_id = Some(all);
+        }
+        Ok(self.by_id.as_ref().and_then(|all| all.get(&id)).cloned().unwrap_or_default())
+    }
+}
+
+/// Whether two looks may have been at one entry, as far as its facts say.
+fn has_same_facts(one: &Entry, other: &Entry) -> bool {
+    (one.kind, one.size, one.mtime) == (other.kind, other.size, other.mtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Timestamp;
+    use std::fs::{self, File};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_name_that_is_not_listed_is_found_by_its_inode_or_its_facts() {
+        let scratch = tempfile::tempdir().unwrap();
+        for (name, content) in
+            [("ONE", "1"), ("other", "four"), ("\u{c4}", "12"), ("twin", "123"), ("twins", "123")]
+        {
+            fs::write(scratch.path().join(name), content).unwrap();
+        }
+        fs::hard_link(scratch.path().join("other"), scratch.path().join("another")).unwrap();
+        let time = fs::metadata(scratch.path().join("twin")).unwrap().modified().unwrap();
+        File::options().write(true).open(scratch.path().join("twins")).unwrap().set_modified(time).unwrap();
+        let folder = File::open(scratch.path()).unwrap();
+        let listing = Listing::read(folder.as_fd()).unwrap();
+        let mut spellings = Spellings::of(folder.as_fd(), &listing);
+        let at = |name: &CStr| listing.position(name).unwrap();
+        let entry = |name: &CStr| entry_at(folder.as_fd(), name).unwrap();
+        // As FUSE shows it under another spelling.
+        let elsewhere = |name: &CStr| Entry { id: FileId { device: 1, inode: 77 }, ..entry(name) };
+        let changed = |name: &CStr| {
+            let mtime = Timestamp { seconds: 1, nanoseconds: 0 };
+            Entry { mtime, ..elsewhere(name) }
+        };
+        let cases = [
+            (c"ONE", entry(c"ONE"), Listed::Exactly),
+            (c"one", entry(c"ONE"), Listed::As(at(c"ONE"))),
+            (c"one.", elsewhere(c"ONE"), Listed::As(at(c"ONE"))),
+            (c"a\xcc\x88", elsewhere(c"\xc3\x84"), Listed::As(at(c"\xc3\x84"))),
+            // Another name altogether: only the inode proves it.
+            (c"ONE~1", entry(c"ONE"), Listed::As(at(c"ONE"))),
+            (c"hidden", elsewhere(c"ONE"), Listed::Perhaps(vec![at(c"ONE")])),
+            (c"hidden", elsewhere(c"twin"), Listed::Perhaps(vec![at(c"twin"), at(c"twins")])),
+            // One of several names, or one more that is not listed.
+            (c"hidden", entry(c"other"), Listed::Perhaps(vec![at(c"another"), at(c"other")])),
+            (c"OTHER", entry(c"other"), Listed::As(at(c"other"))),
+            (c"hidden", changed(c"ONE"), Listed::Nowhere),
+            // A spelling of a listed name, which shows something else.
+            (c"one", changed(c"ONE"), Listed::Alike(at(c"ONE"))),
+        ];
+        for (name, found, expected) in cases {
+            assert_eq!(spellings.find(name, &found), Ok(expected), "{name:?}");
+        }
+        assert_eq!(spellings.alike(c"one.. "), [at(c"ONE")]);
+    }
+}

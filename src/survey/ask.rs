@@ -1,0 +1,172 @@
+//! Names of the source that the replica does not list, but answers to: filesystems that take several spellings for one name,
+//! or show another name than the one that was given. Such a name is the entry that answers, whatever the listing calls it:
+//! it is compared with that, and what is listed for it is no extra.
+//!
+//! The replica is asked only in a folder that has names on each side that the other one does not list, once for each such
+//! name of the source.
+
+use crate::entry::Entry;
+use crate::fs::dir::Dir;
+use crate::fs::spelled::{Listed, Spellings};
+use crate::fs::{Errno, stat};
+use crate::plan::{Pair, Rename};
+use crate::problem::{Cause, Problem, Side};
+use crate::spelling::Alteration;
+use crate::survey::aliases::{Alias, Aliases, Answer, Likeness, likeness, settle};
+use crate::survey::merge::Merge;
+use crate::survey::reconcile::{Sighting, is_left_out};
+use crate::survey::{CHUNK, Survey};
+use rayon::Scope;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A folder pair whose names are being asked for.
+struct Asking {
+    merge: Arc<Merge>,
+    /// Positions in the source's listing.
+    names: Vec<usize>,
+    answers: Mutex<Vec<(usize, Result<Entry, Errno>)>>,
+    /// Tasks that are not through yet.
+    pending: AtomicUsize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Survey<'_> {
+    /// Works through a folder pair; first, where that may matter, it finds out what the replica has under other names.
+    pub(super) fn merge<'s>(&'s self, scope: &Scope<'s>, merge: Merge) {
+        let merge = Arc::new(merge);
+        let names = self.names_to_ask(&merge);
+        if names.is_empty() {
+            return self.chunk(scope, merge, 0);
+        }
+        let pending = AtomicUsize::new(names.len().div_ceil(CHUNK));
+        let asking = Arc::new(Asking { merge, names, answers: Mutex::default(), pending });
+        for from in (0..asking.names.len()).step_by(CHUNK).skip(1) {
+            let asking = Arc::clone(&asking);
+            self.context.workers.spawn(scope, move |scope| self.ask(scope, asking, from));
+        }
+        self.ask(scope, asking, 0);
+    }
+
+    /// The names that only the source lists; none where the replica has none of its own, as a rule.
+    fn names_to_ask(&self, merge: &Merge) -> Vec<usize> {
+        if merge.pair.replica.is_none() || !merge.differs_on_both_sides() {
+            return Vec::new();
+        }
+        let is_free =
+            |name: Option<&CStr>| name.is_some_and(|name| merge.watched.below(self.context, name).is_some());
+        if !merge.only(Side::Replica).any(|at| is_free(merge.replica.get(at))) {
+            return Vec::new();
+        }
+        merge.only(Side::Source).filter(|at| is_free(merge.source.get(*at))).collect()
+    }
+
+    /// Asks for up to [`CHUNK`] names. Who is last goes on with the folder.
+    fn ask<'s>(&'s self, scope: &Scope<'s>, asking: Arc<Asking>, from: usize) {
+        self.context.interrupt.beat();
+        let Asking { merge, names, answers, pending } = &*asking;
+        let folder = merge.pair.replica.as_ref().map_or(Err(Errno::NOENT), Dir::open);
+        let mut found = Vec::new();
+        for at in names.iter().skip(from).take(CHUNK) {
+            let Some(name) = merge.source.get(*at) else { continue };
+            match folder.as_ref().map(|folder| stat::entry_at(folder.as_fd(), name)) {
+                Ok(Err(Errno::NOENT)) => {}
+                Ok(answer) => found.push((*at, answer)),
+                Err(errno) => found.push((*at, Err(*errno))),
+            }
+        }
+        lock(answers).append(&mut found);
+        if pending.fetch_sub(1, Ordering::AcqRel) != 1 || self.context.is_halted() {
+            return;
+        }
+        let mut answers = std::mem::take(&mut *lock(answers));
+        answers.sort_unstable_by_key(|(at, _)| *at);
+        if !answers.is_empty() {
+            merge.aliases.get_or_init(|| self.aliases(merge, &answers));
+        }
+        self.chunk(scope, Arc::clone(merge), 0);
+    }
+
+    /// What the replica lists for the names that it has answered to.
+    fn aliases(&self, merge: &Merge, asked: &[(usize, Result<Entry, Errno>)]) -> Aliases {
+        // What the source lists as well is that name's, and the log file is nobody's.
+        let is_extra = |at: &usize| {
+            merge.replica.get(*at).is_some_and(|name| {
+                merge.source.position(name).is_none() && merge.watched.below(self.context, name).is_some()
+            })
+        };
+        let every = || (0..merge.replica.len()).filter(is_extra).collect();
+        let open = |dir: &Option<Arc<Dir>>| dir.as_ref().map_or(Err(Errno::NOENT), Dir::open);
+        let (Ok(source), Ok(replica)) = (open(&merge.pair.source), open(&merge.pair.replica)) else {
+            // Who works on the names finds it out, too, and tells it.
+            return settle(&[(0, Answer::Unknown(every()))]);
+        };
+        let mut spellings = Spellings::of(replica.as_fd(), &merge.replica);
+        let mut answers = Vec::new();
+        for (at, answer) in asked {
+            self.context.interrupt.beat();
+            let Some(name) = merge.source.get(*at) else { continue };
+            if answer.is_ok_and(|found| self.context.log.was(&found)) {
+                continue;
+            }
+            let listed = answer.and_then(|found| Ok((spellings.find(name, &found)?, found)));
+            let answer = match listed {
+                Ok((Listed::Exactly | Listed::Nowhere, _)) => continue,
+                Ok((Listed::As(listed) | Listed::Alike(listed), found)) if is_extra(&listed) => {
+                    let ours = stat::entry_at(source.as_fd(), name);
+                    Answer::Is(listed, ours.map_or(Likeness::None, |ours| likeness(&ours, &found)))
+                }
+                Ok((Listed::As(_) | Listed::Alike(_), _)) => continue,
+                Ok((Listed::Perhaps(list), _)) => {
+                    let extras: Vec<usize> = list.iter().copied().filter(is_extra).collect();
+                    // It may be what another name of the source has.
+                    if extras.len() == list.len() { Answer::Perhaps(extras) } else { Answer::Unknown(extras) }
+                }
+                // The name itself is refused.
+                Err(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => {
+                    Answer::Unknown(spellings.alike(name).into_iter().filter(is_extra).collect())
+                }
+                Err(_) => Answer::Unknown(every()),
+            };
+            answers.push((*at, answer));
+        }
+        settle(&answers)
+    }
+
+    /// What becomes of a name that the replica lists as another one: it gets the right one, unless its filesystem is
+    /// known to show another one in its place. That is told at every pass, since the name is not there.
+    pub(super) fn settle_alias(
+        &self,
+        pair: &Arc<Pair>,
+        name: &CStr,
+        alias: Alias<'_>,
+        (source, replica): (&Sighting, &Sighting),
+    ) {
+        let (Sighting::Present(source), Sighting::Present(_)) = (source, replica) else { return };
+        if is_left_out(source.kind, &pair.filesystem) {
+            return;
+        }
+        let Alias::Listed(listed) = alias else {
+            return self.context.problem(&Problem::shown_otherwise(
+                pair.path().join(name),
+                Cause::Refused("its filesystem answers to it with what it lists under another name"),
+            ));
+        };
+        let alteration = Alteration::between(name, listed);
+        if pair.filesystem.names.are_altered(alteration) {
+            let cause = Cause::Refused(alteration.words());
+            return self.context.problem(&Problem::shown_otherwise(pair.path().join(name), cause));
+        }
+        self.plan().renames.push(Rename {
+            pair: Arc::clone(pair),
+            name: name.into(),
+            listed: listed.into(),
+            kind: source.kind,
+        });
+    }
+}
