@@ -3,10 +3,9 @@
 
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{Filesystem, Rights};
+use crate::filesystems::Filesystems;
 use crate::fs::dir::Dir;
-use crate::fs::superblock::{EXT, may_commit_fast};
-use crate::fs::{Errno, is_gone, roots, stat};
+use crate::fs::{is_gone, roots, stat};
 use crate::hashing::LargeFiles;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Feature, Monitor, Notice, Operation, Verb};
@@ -14,11 +13,12 @@ use crate::path::RelPath;
 use crate::plan::Watch;
 use crate::problem::{Cause, Problem, Side};
 use crate::report::Counts;
-use std::collections::HashMap;
+use crate::rights::Rights;
+use crate::unread::{Telling, Unread};
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the survey and the apply of one pass need to know.
 pub struct Context<'a> {
@@ -47,6 +47,7 @@ pub struct Context<'a> {
     pub large_files: LargeFiles,
     totals: Totals,
     told: AtomicU32,
+    told_unread: AtomicU32,
     lost: AtomicBool,
     disturbed: AtomicBool,
     doubted: AtomicBool,
@@ -93,10 +94,11 @@ impl<'a> Context<'a> {
             asks_the_disk: false,
             filesystems,
             protected,
-            rights: crate::fs::rights(),
+            rights: crate::fs::rights::rights(),
             large_files: LargeFiles::default(),
             totals: Totals::default(),
             told: AtomicU32::new(0),
+            told_unread: AtomicU32::new(0),
             lost: AtomicBool::new(false),
             disturbed: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
@@ -215,6 +217,33 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Tells that an extended attribute is there and could not be read, see [`Telling`].
+    pub fn attribute_unread(&self, path: &RelPath, unread: &Unread) {
+        let telling = unread.telling();
+        let cause = Cause::System(unread.errno);
+        if telling != Telling::Problem {
+            let bit = 1 << (2 * u32::from(telling == Telling::Notice) + u32::from(unread.side == Side::Source));
+            if self.told_unread.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+                return;
+            }
+        }
+        match telling {
+            Telling::Notice => self.monitor.event(&Event::Notice(Notice::AttributeUnread {
+                side: unread.side,
+                path,
+                name: &unread.name,
+                cause,
+            })),
+            Telling::ProblemOnce | Telling::Problem => self.problem(&Problem {
+                path: path.clone(),
+                action: unread.action(),
+                cause,
+                consequence: unread.consequence(),
+                content_unreadable: false,
+            }),
+        }
+    }
+
     /// Counts entries that are right already.
     pub fn unchanged(&self, entries: u64) {
         self.totals.unchanged.fetch_add(entries, Ordering::Relaxed);
@@ -301,38 +330,6 @@ impl<'a> Context<'a> {
 
     /// Whether a file with this owner can be read without touching its access time.
     pub fn owns(&self, uid: u32) -> bool {
-        self.rights.privileged || self.rights.user == uid
-    }
-}
-
-/// What is known of the filesystems that hold the replica, by device number; it outlives the pass.
-#[derive(Debug, Default)]
-pub struct Filesystems(Mutex<HashMap<u64, Known>>);
-
-/// A filesystem and its type: device numbers are used again, for other filesystems.
-#[derive(Debug)]
-struct Known {
-    magic: u64,
-    filesystem: Arc<Filesystem>,
-}
-
-impl Filesystems {
-    /// The filesystem that an open folder of the replica lies on.
-    ///
-    /// # Errors
-    /// As opening the folder and `fstatfs(2)`.
-    pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
-        let magic = stat::filesystem_type(&*dir.open()?)?;
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Known { magic, filesystem: Arc::new(Filesystem::of_type(magic)) };
-        let known = all.entry(dir.id().device).or_insert_with(fresh);
-        if known.magic != magic {
-            *known = fresh();
-        }
-        if magic == EXT {
-            // Each time: another disk may have come under the same number.
-            known.filesystem.know_fast_commits(may_commit_fast(dir.id().device));
-        }
-        Ok(Arc::clone(&known.filesystem))
+        self.rights.owns(uid)
     }
 }

@@ -1,7 +1,8 @@
 //! The plan: what would make the replica match. A dry run prints it, apply carries it out.
 
 use crate::entry::{FileId, Kind};
-use crate::filesystem::{Differences, Filesystem};
+use crate::filesystem::Filesystem;
+use crate::metadata::Differences;
 use crate::fs::dir::Dir;
 use crate::monitor::{Operation, Subtree, Verb};
 use crate::path::RelPath;

@@ -3,7 +3,7 @@
 use crate::apply::finish::{Extent, finish_folder, make_writable};
 use crate::apply::{Apply, lock};
 use crate::entry::Kind;
-use crate::filesystem::Differences;
+use crate::metadata::Differences;
 use crate::monitor::{Operation, Verb};
 use crate::plan::{Pair, Plan};
 use std::collections::HashMap;
@@ -18,6 +18,10 @@ impl Apply<'_> {
         match finish_folder(self.context, pair, extent) {
             Ok(Some(set)) => {
                 self.not_set(pair, None, set.not_set);
+                if extent == Extent::Everything {
+                    let path = pair.path();
+                    set.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
+                }
                 set.changed
             }
             Ok(None) => false,

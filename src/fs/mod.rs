@@ -12,12 +12,12 @@ pub mod dir;
 pub mod listing;
 pub mod place;
 pub mod resolve;
+pub mod rights;
 pub mod roots;
 pub mod stat;
 pub mod subject;
 pub mod superblock;
 
-use crate::filesystem::Rights;
 pub use rustix::io::Errno;
 
 /// True when the error says that the path is no longer what the listing said: gone, or of another kind.
@@ -72,15 +72,6 @@ pub fn is_passing(errno: Errno) -> bool {
             | Errno::NOBUFS
             | Errno::STALE
     )
-}
-
-/// What this process may do.
-pub fn rights() -> Rights {
-    let user = rustix::process::geteuid();
-    let mut groups: Vec<u32> =
-        rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
-    groups.push(rustix::process::getegid().as_raw());
-    Rights { privileged: user.is_root(), user: user.as_raw(), groups }
 }
 
 /// The soft limit of open files (`ulimit -n`).

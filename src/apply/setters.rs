@@ -1,0 +1,227 @@
+//! Setting one piece of metadata, and what the filesystem's answer teaches.
+
+use crate::access_list::{GROUP, OTHERS};
+use crate::apply::refusal::{NotSet, in_replica, is_immutable};
+use crate::context::Context;
+use crate::entry::{Entry, Kind, Timestamp};
+use crate::filesystem::Filesystem;
+use crate::fs::subject::{AccessTime, Subject};
+use crate::fs::{Errno, is_unsupported};
+use crate::metadata::{Due, MetadataComparison, mtime_feature, owner_feature};
+use crate::monitor::Feature;
+
+const SET_MODE: &str = "set the mode";
+
+const SETUID_SETGID: u16 = 0o6000;
+
+/// Takes from the group and from others what they will not have in the end, before owner and access list change: what
+/// the mode allowed to one group, or as the mask of a list, it would for a moment allow to another one. True when
+/// something was written.
+///
+/// # Errors
+/// The mode cannot be set although the filesystem should hold it: then the owner has to stay as well.
+pub(super) fn close(
+    filesystem: &Filesystem,
+    (kind, due): (Kind, &Due),
+    (shown, owner_changes): (&Entry, bool),
+    target: Subject<'_>,
+) -> Result<bool, NotSet> {
+    if kind == Kind::Symlink || !filesystem.holds_for(kind, Feature::Mode) {
+        return Ok(false);
+    }
+    // A list that is still to be set may allow the new group less than the mode, its mask, says.
+    let kept = if owner_changes { OTHERS } else { GROUP | OTHERS };
+    let mut mode = shown.mode & (!(GROUP | OTHERS) | due.mode & kept);
+    if owner_changes {
+        // The kernel takes them away only where the class may execute, which it may not any more.
+        mode &= !SETUID_SETGID;
+    }
+    if mode == shown.mode {
+        return Ok(false);
+    }
+    match target.set_mode(mode) {
+        // What cannot be held is told where the mode is set.
+        Err(errno) if is_mode_missing(filesystem, kind, target, errno) => Ok(true),
+        set => set.map(|()| true).map_err(in_replica(SET_MODE)),
+    }
+}
+
+/// # Errors
+/// It is refused to this entry, and says nothing of others.
+pub(super) fn set_owner(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    (kind, due): (Kind, &Due),
+    target: Subject<'_>,
+) -> Result<(), NotSet> {
+    match target.set_owner(due.uid, due.gid) {
+        // Not allowed here, or unknown to the filesystem. EINVAL, an owner that a server does not know, says something of
+        // this one owner only.
+        Err(errno) if (errno == Errno::PERM && !is_immutable(target)) || is_unsupported(errno) => {
+            learn_no_owner(context, filesystem, (kind, due));
+            Ok(())
+        }
+        set => set.map_err(in_replica("set the owner")),
+    }
+}
+
+/// A process that may give entries to others is refused by the filesystem; another one, which may only choose among its own
+/// groups, by whoever does not know that it is in this one.
+fn learn_no_owner(context: &Context<'_>, filesystem: &Filesystem, (kind, due): (Kind, &Due)) {
+    if context.rights.gives_owners() || kind == Kind::Symlink {
+        filesystem.learn_missing_for(kind, Feature::Owner);
+    } else {
+        filesystem.learn_refused_group(due.gid);
+    }
+    context.not_held(owner_feature(kind));
+}
+
+/// # Errors
+/// It is refused to this entry, and says nothing of others.
+pub(super) fn set_mode(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    (kind, mode): (Kind, u16),
+    now: &Entry,
+    target: Subject<'_>,
+) -> Result<(), NotSet> {
+    if kind == Kind::Symlink || !filesystem.holds_for(kind, Feature::Mode) || mode == now.mode {
+        return Ok(());
+    }
+    match target.set_mode(mode) {
+        Ok(()) => Ok(()),
+        // A service that may not make setuid files (systemd's RestrictSUIDSGID) still sets all other bits.
+        Err(Errno::PERM) if mode & SETUID_SETGID != 0 && target.set_mode(mode & !SETUID_SETGID).is_ok() => {
+            Err(in_replica("set the setuid or setgid bit")(Errno::PERM))
+        }
+        Err(errno) if is_mode_missing(filesystem, kind, target, errno) => {
+            filesystem.learn_missing_for(kind, Feature::Mode);
+            context.not_held(Feature::Mode);
+            Ok(())
+        }
+        Err(errno) => Err(in_replica(SET_MODE)(errno)),
+    }
+}
+
+/// Whether a mode was refused because the filesystem has none.
+fn is_mode_missing(filesystem: &Filesystem, kind: Kind, target: Subject<'_>, errno: Errno) -> bool {
+    (errno == Errno::PERM && (!filesystem.holds_for(kind, Feature::Owner) || !is_immutable(target)))
+        || is_unsupported(errno)
+}
+
+/// # Errors
+/// It is refused to this entry, and says nothing of others.
+pub(super) fn set_mtime(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    source: &Entry,
+    target: Subject<'_>,
+    access: AccessTime,
+) -> Result<(), NotSet> {
+    let kind = source.kind;
+    match target.set_mtime(source.mtime, access) {
+        // EPERM where every file belongs to one user, who is another one.
+        Err(errno)
+            if is_unsupported(errno)
+                || (errno == Errno::PERM && !filesystem.holds_for(kind, Feature::Owner)) =>
+        {
+            filesystem.learn_missing_for(kind, Feature::Mtime);
+            context.not_held(mtime_feature(kind));
+            Ok(())
+        }
+        set => set.map_err(in_replica("set the modification time")),
+    }
+}
+
+/// How the modification time of one entry is set: alone first, and together with the access time where that changed
+/// nothing, as with a filesystem on libfuse 2, which drops such a request without an error.
+pub(super) struct Times {
+    pub(super) access: AccessTime,
+    /// Whether a time that was set alone left the old one as it was.
+    was_dropped: bool,
+}
+
+impl Times {
+    pub(super) fn new(filesystem: &Filesystem) -> Times {
+        let access = if filesystem.sets_both_times() { AccessTime::SetAgain } else { AccessTime::Left };
+        Times { access, was_dropped: false }
+    }
+
+    /// Chooses for an attempt, given the time that is wanted and the one that is shown.
+    pub(super) fn begin(&mut self, attempt: usize, wanted: Timestamp, shown: Timestamp) {
+        if attempt > 0 && !Filesystem::explains(wanted, shown) {
+            self.access = AccessTime::SetAgain;
+        }
+    }
+
+    /// Takes note of what the entry shows before and after an attempt.
+    pub(super) fn see(&mut self, before: Timestamp, after: Timestamp) {
+        self.was_dropped |= self.access == AccessTime::Left && before == after;
+    }
+
+    /// Learns when the second way was the one that worked.
+    pub(super) fn learn(&self, filesystem: &Filesystem) {
+        if self.was_dropped && self.access == AccessTime::SetAgain {
+            filesystem.learn_both_times();
+        }
+    }
+}
+
+/// Learns from what the entry shows after everything was set.
+pub(super) fn learn(
+    context: &Context<'_>,
+    filesystem: &Filesystem,
+    (source, compared): (&Entry, &MetadataComparison),
+    shown: &Entry,
+) {
+    let (kind, due, wrong) = (source.kind, &compared.due, compared.differences);
+    if wrong.owner {
+        learn_no_owner(context, filesystem, (kind, due));
+    }
+    // The kernel may clear setuid and setgid for reasons of its own; that says nothing about the filesystem.
+    if wrong.mode && !wrong.owner && (due.mode ^ shown.mode) & 0o777 != 0 {
+        filesystem.learn_missing_for(kind, Feature::Mode);
+        context.not_held(Feature::Mode);
+    }
+    if wrong.mtime && filesystem.learn_mtime(source.mtime, shown.mtime) {
+        context.not_held(mtime_feature(kind));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp { seconds, nanoseconds: 5 }
+    }
+
+    #[test]
+    fn both_times_are_set_where_one_alone_was_dropped_and_nowhere_else() {
+        let (wanted, old) = (at(1_000_000_001), at(1_700_000_000));
+        let truncated = Timestamp { nanoseconds: 0, ..wanted };
+        // What is shown after each attempt; the way of the second one; what is learned.
+        let cases = [
+            (old, wanted, AccessTime::SetAgain, true),
+            // Something else wrote in between: this once, and nothing is learned.
+            (at(1_700_000_009), wanted, AccessTime::SetAgain, false),
+            // The filesystem knows no finer times.
+            (truncated, truncated, AccessTime::Left, false),
+        ];
+        for (first, second, way, expected) in cases {
+            let filesystem = Filesystem::default();
+            let mut times = Times::new(&filesystem);
+            times.begin(0, wanted, old);
+            assert_eq!(times.access, AccessTime::Left);
+            times.see(old, first);
+            times.begin(1, wanted, first);
+            assert_eq!(times.access, way, "{first:?}");
+            times.see(first, second);
+            times.learn(&filesystem);
+            assert_eq!(filesystem.sets_both_times(), expected, "{first:?}");
+        }
+        let filesystem = Filesystem::default();
+        filesystem.learn_both_times();
+        assert_eq!(Times::new(&filesystem).access, AccessTime::SetAgain, "at once");
+    }
+}
