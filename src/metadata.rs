@@ -110,7 +110,8 @@ impl Due {
             };
             (mode_for(&Entry { mode, ..*source }, uid, gid, rights), list)
         };
-        let group = if gid == source.gid { Group::Same } else { Group::Other };
+        let is_same = gid == source.gid && rights.knows_group(gid);
+        let group = if is_same { Group::Same } else { Group::Other };
         let (mode, list) = access(group);
         let is_narrowed =
             group == Group::Other && source.kind != Kind::Symlink && mode != access(Group::Same).0;
@@ -192,9 +193,11 @@ pub fn owner_feature(kind: Kind) -> Feature {
     if kind == Kind::Symlink { Feature::LinkOwner } else { Feature::Owner }
 }
 
-/// The feature that the modification time of an entry of this kind is.
-pub fn mtime_feature(kind: Kind) -> Feature {
-    if kind == Kind::Symlink { Feature::LinkMtime } else { Feature::Mtime }
+/// The feature that is missing where the modification time of an entry of this kind is not held.
+pub fn mtime_feature(kind: Kind, filesystem: &Filesystem) -> Feature {
+    // A link that takes a time, if not an exact one, is like any other entry.
+    let takes_none = kind == Kind::Symlink && !filesystem.holds_for(kind, Feature::Mtime);
+    if takes_none { Feature::LinkMtime } else { Feature::Mtime }
 }
 
 /// Whether an entry has the mode of the source and belongs to somebody else, who alone may narrow it. Not a file: that is
@@ -213,10 +216,10 @@ pub fn mode_for(source: &Entry, uid: u32, gid: u32, rights: &Rights) -> u16 {
     const SETGID: u16 = 0o2000;
     let is_file = source.kind == Kind::File;
     let mut mode = source.mode;
-    if is_file && source.uid != uid {
+    if is_file && (source.uid != uid || !rights.knows_user(uid)) {
         mode &= !SETUID;
     }
-    if (is_file && source.gid != gid) || !(rights.may(Capability::Fsetid) || rights.is_in(gid)) {
+    if (is_file && (source.gid != gid || !rights.knows_group(gid))) || !(rights.may(Capability::Fsetid) || rights.is_in(gid)) {
         mode &= !SETGID;
     }
     mode
@@ -267,6 +270,13 @@ mod tests {
         filesystem.learn_missing_for(Kind::File, Feature::Mtime);
         let compared = compare(&source, &replica, &filesystem, &root());
         assert!(!compared.differences.any() && compared.mtime_not_held);
+        filesystem.learn_missing_for(Kind::Symlink, Feature::Mtime);
+        for (kind, expected) in [(Kind::File, Feature::Mtime), (Kind::Symlink, Feature::LinkMtime)] {
+            assert_eq!(mtime_feature(kind, &filesystem), expected);
+        }
+        assert_eq!(mtime_feature(Kind::Symlink, &Filesystem::default()), Feature::Mtime, "not exact");
+        assert_eq!(owner_feature(Kind::Symlink), Feature::LinkOwner);
+        assert_eq!(owner_feature(Kind::Folder), Feature::Owner);
     }
 
     #[test]
@@ -338,6 +348,17 @@ mod tests {
         // Of root it says nothing.
         let of_root = Due::of(&source, &AccessList::None, &replica, &filesystem, &root());
         assert_eq!((of_root.uid, of_root.gid), (5, 6));
+    }
+
+    #[test]
+    fn ids_that_mean_nobody_are_not_the_same_because_they_look_the_same() {
+        let filesystem = Filesystem::default();
+        let source = Entry { mode: 0o6770, uid: 65534, gid: 65534, ..file(1) };
+        let replica = Entry { mode: 0o600, ..source };
+        let map = || crate::rights::IdMap(vec![(0, 1)]);
+        for (rights, expected) in [(root(), 0o6770), (root().mapped(map(), map()), 0o700)] {
+            assert_eq!(Due::of(&source, &AccessList::None, &replica, &filesystem, &rights).mode, expected);
+        }
     }
 
     #[test]

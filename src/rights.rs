@@ -93,6 +93,17 @@ impl Rights {
         self.groups.contains(&group)
     }
 
+    /// Whether a user id, as an entry shows it, means somebody. Two entries that show one which does not may belong to
+    /// different users.
+    pub fn knows_user(&self, user: u32) -> bool {
+        self.users.has(user)
+    }
+
+    /// Whether a group id means a group, likewise.
+    pub fn knows_group(&self, group: u32) -> bool {
+        self.group_ids.has(group)
+    }
+
     /// A group of this process that is another one.
     pub fn group_but(&self, group: u32) -> Option<u32> {
         self.groups.iter().copied().find(|other| *other != group)
@@ -233,6 +244,8 @@ pub(crate) mod tests {
         assert!(rights.owns(105) && !rights.owns(110) && !rights.owns(65534));
         let user = Rights::of_user(100, vec![65534, 101]).mapped(map(), map());
         assert!(user.is_in(101) && !user.is_in(65534), "the overflow id is no group");
+        assert!(user.knows_user(0) && !user.knows_user(65534));
+        assert!(user.knows_group(109) && !user.knows_group(110));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! in original.rs.
 
 use crate::apply::failed::Failed;
-use crate::apply::finish::{Model, extent_of, set_metadata};
+use crate::apply::finish::{Model, Target, extent_of, set_metadata};
 use crate::apply::made::{Made, Ready, Sync};
 use crate::apply::original::Original;
 use crate::apply::probe::{can_make_another, can_make_files};
@@ -106,7 +106,8 @@ fn make_special(
     let new = Subject::Named(at.replica, temporary);
     let subject = Subject::Named(at.source, at.name);
     let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
-    let set = set_metadata(context, at.filesystem, model, new);
+    let new_target = Target { subject: new, folder: at.replica, filesystem: at.filesystem };
+    let set = set_metadata(context, model, new_target);
     Made::of(set, new, None, target, false)
 }
 

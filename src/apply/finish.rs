@@ -15,19 +15,20 @@ use crate::apply::setters::{Times, close, learn, set_mode, set_mtime, set_owner}
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::Filesystem;
-use crate::fs::attributes::Attributes;
+use crate::fs::attributes::{Attributes, feature_of, is_of_target};
 use crate::fs::dir::Dir;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported};
 use crate::metadata::{
     Due, MetadataComparison, compare_metadata, compare_with, is_left_to_its_owner, mtime_feature,
+    owner_feature,
 };
 use crate::monitor::Feature;
 use crate::plan::Pair;
 use crate::problem::Side;
 use crate::rights::Capability;
 use crate::unread::Unread;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 /// A source entry whose metadata is to be copied.
@@ -76,18 +77,26 @@ pub struct Set {
 
 const LOOK: &str = "look at it in the replica";
 
+/// An entry of the replica whose metadata is set.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The entry.
+    pub subject: Subject<'a>,
+    /// An open folder on the same filesystem, where temporaries can be tried that show whether something was refused to this
+    /// entry or is to all.
+    pub folder: BorrowedFd<'a>,
+    /// Its filesystem.
+    pub filesystem: &'a Filesystem,
+}
+
 /// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written, and
 /// what cannot be written does not keep the rest from being written.
 ///
 /// # Errors
 /// The entry cannot be looked at.
-pub fn set_metadata(
-    context: &Context<'_>,
-    filesystem: &Filesystem,
-    model: Model<'_>,
-    target: Subject<'_>,
-) -> Result<Set, NotSet> {
-    let before = target.entry().map_err(in_replica(LOOK))?;
+pub fn set_metadata(context: &Context<'_>, model: Model<'_>, target: Target<'_>) -> Result<Set, NotSet> {
+    let filesystem = target.filesystem;
+    let before = target.subject.entry().map_err(in_replica(LOOK))?;
     let origin = Origin::read(context, filesystem, model, &before);
     let mut not_set = origin.not_set;
     let mut work = Work { context, filesystem, model, target, before, origin, most: u16::MAX };
@@ -107,10 +116,10 @@ pub fn set_metadata(
         }
         let (mut now, mut which) = (shown, Which::All);
         if attempt == 0 || differences.owner {
-            let closed = close(filesystem, (kind, &due), (&shown, differences.owner), target);
+            let closed = close(target, (kind, &due), (&shown, differences.owner));
             let mut is_written = closed.is_ok_and(|written| written);
             if differences.owner {
-                let set = closed.and_then(|_| set_owner(context, filesystem, (kind, &due), target));
+                let set = closed.and_then(|_| set_owner(context, target, (kind, &due)));
                 which = if set.is_ok() { Which::All } else { Which::AllButRights };
                 not_set = not_set.or(set.err());
                 is_written = true;
@@ -139,11 +148,11 @@ pub fn set_metadata(
             mode = mode_under_old_owner(&Entry { mode, ..*entry }, before.mode, has_list);
         }
         if !is_left_to_its_owner(entry, &now, &context.rights) {
-            not_set = not_set.or(set_mode(context, filesystem, (kind, mode), &now, target).err());
+            not_set = not_set.or(set_mode(context, target, (kind, mode), &now).err());
         }
         if differences.mtime {
             times.begin(attempt, entry.mtime, shown.mtime);
-            not_set = not_set.or(set_mtime(context, filesystem, entry, target, times.access).err());
+            not_set = not_set.or(set_mtime(context, target, entry, times.access).err());
         }
         let earlier = shown;
         shown = work.look()?;
@@ -152,16 +161,23 @@ pub fn set_metadata(
         }
     }
     if not_set.is_none() {
-        learn(context, filesystem, (entry, &work.compare(&shown)), &shown);
-        let left = work.compare(&shown).differences;
-        if left.mode || left.owner {
+        learn(context, target, (entry, &work.compare(&shown)), &shown);
+        let left = work.compare(&shown);
+        if left.differences.mode || left.differences.owner {
             not_set = Some(in_replica("make its mode and owner stay as they were set")(Errno::NOTSUP));
         }
-        if left.mtime {
-            // No rule explains what the filesystem made of the time.
-            context.not_held(mtime_feature(kind));
-        } else {
+        if !left.differences.mtime {
             times.learn(filesystem);
+        }
+        for (is_missing, feature) in [
+            (left.owner_not_held, owner_feature(kind)),
+            (left.mode_not_held, Feature::Mode),
+            // Also where no rule explains what the filesystem made of the time.
+            (left.mtime_not_held || left.differences.mtime, mtime_feature(kind, filesystem)),
+        ] {
+            if is_missing {
+                context.not_held(feature);
+            }
         }
     }
     Ok(work.end(shown, attributes_changed, not_set))
@@ -198,6 +214,9 @@ impl Origin {
             (Ok(attributes), Extent::NoAttributes) => {
                 Origin { attributes: None, list: attributes.access_list(), not_set: None }
             }
+            (Err(NotSet { errno, .. }), Extent::Everything) if is_of_target(model.subject, errno) => {
+                Origin { attributes: None, list: AccessList::None, not_set: None }
+            }
             (Err(not_set), Extent::Everything) => {
                 Origin { attributes: None, list: AccessList::Unknown, not_set: Some(not_set) }
             }
@@ -214,7 +233,7 @@ struct Work<'a> {
     context: &'a Context<'a>,
     filesystem: &'a Filesystem,
     model: Model<'a>,
-    target: Subject<'a>,
+    target: Target<'a>,
     before: Entry,
     origin: Origin,
     /// The permission bits that it may have at most, because its access list is not what it should be.
@@ -223,7 +242,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn look(&self) -> Result<Entry, NotSet> {
-        self.target.entry().map_err(in_replica(LOOK))
+        self.target.subject.entry().map_err(in_replica(LOOK))
     }
 
     fn compare(&self, shown: &Entry) -> MetadataComparison {
@@ -241,12 +260,11 @@ impl Work<'_> {
 
     /// Finds out what symbolic links take here, before anything is set on one.
     fn learn_links(&self) -> Result<(), NotSet> {
-        let Subject::Named(folder, _) = self.target else { return Ok(()) };
         if self.model.entry.kind != Kind::Symlink || self.filesystem.has_sound_links() {
             return Ok(());
         }
         let action = "find out what a symbolic link takes here";
-        learn_links(self.context, self.filesystem, folder).map_err(in_replica(action))
+        learn_links(self.context, self.filesystem, self.target.folder).map_err(in_replica(action))
     }
 
     /// None when attributes are not copied.
@@ -256,13 +274,23 @@ impl Work<'_> {
         }
         let Some(attributes) = &self.origin.attributes else { return Some(AttributesSet::unknown(which)) };
         let source = self.model.entry;
+        let takes = |feature| self.filesystem.holds_for(source.kind, feature);
+        if source.kind == Kind::Symlink
+            && !takes(Feature::TrustedAttributes)
+            && !takes(Feature::SecurityAttributes)
+        {
+            // Not even looked at: what is shown may be its target's.
+            let missing = attributes.iter().filter_map(|(name, _)| feature_of(name));
+            missing.for_each(|feature| self.context.not_held(feature));
+            return None;
+        }
         let is_owner_kept = (now.uid, now.gid) == (source.uid, source.gid);
         let (ours, lacks_capability) =
             attributes.adapted(&due.list, is_owner_kept || which == Which::AllButRights);
         if lacks_capability {
             self.context.not_held(Feature::Capabilities);
         }
-        Some(set_attributes(self.context, (self.filesystem, source.kind), &ours, self.target, which))
+        Some(set_attributes(self.context, (self.filesystem, source.kind), &ours, self.target.subject, which))
     }
 
     /// Keeps the mode within what is safe with the access list that the entry has.
@@ -306,15 +334,19 @@ pub fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Resu
     let entry = subject.entry().map_err(in_source("look at the source folder"))?;
     let model = Model { entry: &entry, subject, extent };
     let set = match (replica.open(), replica.parent().map(Dir::open)) {
-        (Ok(fd), _) => set_metadata(context, &pair.filesystem, model, Subject::Open(fd.as_fd())),
+        (Ok(fd), _) => {
+            let (subject, folder) = (Subject::Open(fd.as_fd()), fd.as_fd());
+            set_metadata(context, model, Target { subject, folder, filesystem: &pair.filesystem })
+        }
         // Its own mode keeps even its owner out: that much can be mended from outside.
         (Err(Errno::ACCESS), Some(Ok(parent))) => {
-            let target = Subject::Named(parent.as_fd(), replica.name());
-            if target.entry().map_err(in_replica("look at the replica folder"))?.id != replica.id() {
+            let subject = Subject::Named(parent.as_fd(), replica.name());
+            if subject.entry().map_err(in_replica("look at the replica folder"))?.id != replica.id() {
                 return Err(in_replica("open the replica folder")(Errno::NOENT));
             }
             let model = Model { extent: Extent::NoAttributes, ..model };
-            set_metadata(context, &pair.filesystem, model, target)
+            let target = Target { subject, folder: parent.as_fd(), filesystem: &pair.filesystem };
+            set_metadata(context, model, target)
         }
         (Err(errno), _) => Err(in_replica("open the replica folder")(errno)),
     };

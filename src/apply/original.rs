@@ -4,7 +4,7 @@ use crate::apply::HUGE;
 use crate::apply::attributes::{Missed, keep_old_attributes};
 use crate::apply::delta::Base;
 use crate::apply::failed::Failed;
-use crate::apply::finish::{Extent, Model, Set, set_metadata};
+use crate::apply::finish::{Extent, Model, Set, Target, set_metadata};
 use crate::apply::made::{Made, Sync};
 use crate::apply::publish::Destination;
 use crate::apply::refusal::{NotSet, in_replica};
@@ -104,7 +104,8 @@ impl Original {
             sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
         let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
-        let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
+        let target = Target { subject: Subject::Open(copy), folder: at.replica, filesystem: at.filesystem };
+        let set = set_metadata(context, model, target);
         let set = set.and_then(|set| keep_what_was_missed(context, at, set, Subject::Open(copy)));
         // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
         // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.

@@ -8,22 +8,54 @@ use crate::fs::content::create_private;
 use crate::fs::subject::{AccessTime, Subject};
 use crate::fs::{Errno, place, stat};
 use crate::monitor::Feature;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
 /// Whether a file can be made in a folder, and removed again.
 pub(super) fn can_make_files(folder: BorrowedFd<'_>) -> bool {
-    let Ok(name) = place::temporary_name() else { return false };
-    create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok())
+    let Ok(name) = name_in(folder) else { return false };
+    unseen(folder, || create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok()))
+}
+
+/// A name for a temporary.
+///
+/// # Errors
+/// `EPERM` for an append-only folder (chattr(1)), from which it could not be removed again.
+fn name_in(folder: BorrowedFd<'_>) -> Result<CString, Errno> {
+    if stat::is_append_only(folder) { Err(Errno::PERM) } else { place::temporary_name() }
+}
+
+/// Does something in a folder that leaves nothing behind, not even another time of the folder: a pass that only finds out
+/// again what is known would be a pass with a change. What others make in it meanwhile is no loss, since the folder gets
+/// its time after its contents.
+fn unseen<T>(folder: BorrowedFd<'_>, work: impl FnOnce() -> T) -> T {
+    let subject = Subject::Open(folder);
+    let before = subject.entry();
+    let done = work();
+    if let Ok(before) = before {
+        for access in [AccessTime::Left, AccessTime::SetAgain] {
+            if subject.entry().is_ok_and(|now| now.mtime == before.mtime) {
+                break;
+            }
+            match subject.set_mtime(before.mtime, access) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    }
+    done
 }
 
 /// Whether an ordinary entry can be made in a folder that needs the same feature as one that was refused: a link that leads to
 /// its neighbour, a device node that exists everywhere. Of pipes and whiteouts there is no other one.
 pub(super) fn can_make_another(folder: BorrowedFd<'_>, feature: Feature) -> bool {
-    let Ok(name) = place::temporary_name() else { return false };
+    let Ok(name) = name_in(folder) else { return false };
+    unseen(folder, || is_made(folder, &name, feature))
+}
+
+fn is_made(folder: BorrowedFd<'_>, name: &CStr, feature: Feature) -> bool {
     let (made, kind) = match feature {
-        Feature::Symlinks => (place::make_symlink(c"a", folder, &name), Kind::Symlink),
-        Feature::Devices => (place::make_device(folder, &name, false, place::null_device()), Kind::CharDevice),
+        Feature::Symlinks => (place::make_symlink(c"a", folder, name), Kind::Symlink),
+        Feature::Devices => (place::make_device(folder, name, false, place::null_device()), Kind::CharDevice),
         Feature::Owner
         | Feature::Mode
         | Feature::Mtime
@@ -38,10 +70,74 @@ pub(super) fn can_make_another(folder: BorrowedFd<'_>, feature: Feature) -> bool
         | Feature::SecurityAttributes
         | Feature::TrustedAttributes => return false,
     };
-    let is_one = made.is_ok() && stat::entry_at(folder, &name).is_ok_and(|entry| entry.kind == kind);
+    let is_one = made.is_ok() && stat::entry_at(folder, name).is_ok_and(|entry| entry.kind == kind);
     // Also after an error: exfat-fuse makes a file in the place of a link, and says EIO.
-    remove(folder, &name);
+    remove(folder, name);
     is_one
+}
+
+/// Whether a new entry of this kind takes an owner and group that were refused to another one, or some that it does not have
+/// yet; none where that cannot be tried.
+pub(super) fn takes_owner(
+    context: &Context<'_>,
+    folder: BorrowedFd<'_>,
+    kind: Kind,
+    refused: (u32, u32),
+) -> Option<bool> {
+    on_new(folder, kind, |new| {
+        let before = new.entry().ok()?;
+        let owner = if refused == (before.uid, before.gid) { other_owner(context, &before)? } else { refused };
+        let taken = new.set_owner(owner.0, owner.1).and_then(|()| new.entry());
+        Some(taken.is_ok_and(|now| (now.uid, now.gid) == owner))
+    })
+}
+
+/// Whether a new entry of this kind takes a mode; none where that cannot be tried.
+pub(super) fn takes_mode(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
+    on_new(folder, kind, |new| {
+        let mode = new.entry().ok()?.mode ^ 0o011;
+        Some(new.set_mode(mode).and_then(|()| new.entry()).is_ok_and(|now| now.mode == mode))
+    })
+}
+
+/// Tries something with an entry that nobody else knows; none where it cannot be made.
+fn on_new<T>(
+    folder: BorrowedFd<'_>,
+    kind: Kind,
+    work: impl FnOnce(Subject<'_>) -> Option<T>,
+) -> Option<T> {
+    let name = name_in(folder).ok()?;
+    unseen(folder, || {
+        match kind {
+            Kind::File => drop(create_private(folder, &name).ok()?),
+            Kind::Folder => place::make_folder(folder, &name).ok()?,
+            Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => {
+                place::make_fifo(folder, &name).ok()?;
+            }
+            Kind::Symlink => return None,
+        }
+        let done = work(Subject::Named(folder, &name));
+        if kind == Kind::Folder {
+            match place::remove_folder(folder, &name) {
+                Ok(()) | Err(_) => {}
+            }
+        } else {
+            remove(folder, &name);
+        }
+        done
+    })
+}
+
+/// An owner and group that this process may give to an entry, and that it does not have.
+fn other_owner(context: &Context<'_>, entry: &Entry) -> Option<(u32, u32)> {
+    const SOMEBODY: (u32, u32) = (1, 1);
+    let wanted = Entry { uid: SOMEBODY.0, gid: SOMEBODY.1, ..*entry };
+    let owner = context.rights.attainable_owner(&wanted, entry);
+    if owner == (entry.uid, entry.gid) {
+        Some((entry.uid, context.rights.group_but(entry.gid)?))
+    } else {
+        Some(owner)
+    }
 }
 
 /// What stays is an extra, which the next pass removes.
@@ -65,17 +161,15 @@ pub(super) fn learn_links(
     if filesystem.has_sound_links() {
         return Ok(());
     }
-    let (file, link) = (place::temporary_name()?, place::temporary_name()?);
-    drop(create_private(folder, &file)?);
-    let made = place::make_symlink(&file, folder, &link);
-    let learned = made.and_then(|()| {
-        let probe = Probe { context, filesystem, folder, file: &file, link: &link };
-        let learned = probe.learn();
+    let (file, link) = (name_in(folder)?, name_in(folder)?);
+    let probe = Probe { context, filesystem, folder, file: &file, link: &link };
+    unseen(folder, || {
+        drop(create_private(folder, &file)?);
+        let learned = place::make_symlink(&file, folder, &link).and_then(|()| probe.learn());
         remove(folder, &link);
+        remove(folder, &file);
         learned
-    });
-    remove(folder, &file);
-    learned
+    })
 }
 
 /// A link and what it leads to.
@@ -129,14 +223,8 @@ impl Probe<'_> {
     /// Whether a link takes an owner of its own. Not where there is no other one to try: an ordinary user of one group
     /// only.
     fn takes_owner(&self) -> Result<bool, Errno> {
-        const SOMEBODY: (u32, u32) = (1, 1);
         let (before, link) = self.look()?;
-        let wanted = Entry { uid: SOMEBODY.0, gid: SOMEBODY.1, ..link };
-        let mut owner = self.context.rights.attainable_owner(&wanted, &link);
-        if owner == (link.uid, link.gid) {
-            let Some(group) = self.context.rights.group_but(link.gid) else { return Ok(false) };
-            owner = (link.uid, group);
-        }
+        let Some(owner) = other_owner(self.context, &link) else { return Ok(false) };
         let set = self.subject().set_owner(owner.0, owner.1);
         let (file, link) = self.look()?;
         let is_unmoved = (file.uid, file.gid) == (before.uid, before.gid);

@@ -1,16 +1,20 @@
 //! Setting one piece of metadata, and what the filesystem's answer teaches.
 
 use crate::access_list::{GROUP, OTHERS};
+use crate::apply::finish::Target;
+use crate::apply::probe::{takes_mode, takes_owner};
 use crate::apply::refusal::{NotSet, in_replica, is_immutable};
 use crate::context::Context;
 use crate::entry::{Entry, Kind, Timestamp};
 use crate::filesystem::Filesystem;
-use crate::fs::subject::{AccessTime, Subject};
+use crate::fs::subject::AccessTime;
 use crate::fs::{Errno, is_unsupported};
 use crate::metadata::{Due, MetadataComparison, mtime_feature, owner_feature};
 use crate::monitor::Feature;
 
 const SET_MODE: &str = "set the mode";
+
+const SET_OWNER: &str = "set the owner";
 
 const SETUID_SETGID: u16 = 0o6000;
 
@@ -21,12 +25,11 @@ const SETUID_SETGID: u16 = 0o6000;
 /// # Errors
 /// The mode cannot be set although the filesystem should hold it: then the owner has to stay as well.
 pub(super) fn close(
-    filesystem: &Filesystem,
+    target: Target<'_>,
     (kind, due): (Kind, &Due),
     (shown, owner_changes): (&Entry, bool),
-    target: Subject<'_>,
 ) -> Result<bool, NotSet> {
-    if kind == Kind::Symlink || !filesystem.holds_for(kind, Feature::Mode) {
+    if kind == Kind::Symlink || !target.filesystem.holds_for(kind, Feature::Mode) {
         return Ok(false);
     }
     // A list that is still to be set may allow the new group less than the mode, its mask, says.
@@ -39,9 +42,9 @@ pub(super) fn close(
     if mode == shown.mode {
         return Ok(false);
     }
-    match target.set_mode(mode) {
+    match target.subject.set_mode(mode) {
         // What cannot be held is told where the mode is set.
-        Err(errno) if is_mode_missing(filesystem, kind, target, errno) => Ok(true),
+        Err(errno) if is_mode_missing(target, kind, errno) => Ok(true),
         set => set.map(|()| true).map_err(in_replica(SET_MODE)),
     }
 }
@@ -50,52 +53,59 @@ pub(super) fn close(
 /// It is refused to this entry, and says nothing of others.
 pub(super) fn set_owner(
     context: &Context<'_>,
-    filesystem: &Filesystem,
+    target: Target<'_>,
     (kind, due): (Kind, &Due),
-    target: Subject<'_>,
 ) -> Result<(), NotSet> {
-    match target.set_owner(due.uid, due.gid) {
+    match target.subject.set_owner(due.uid, due.gid) {
         // Not allowed here, or unknown to the filesystem. EINVAL, an owner that a server does not know, says something of
         // this one owner only.
-        Err(errno) if (errno == Errno::PERM && !is_immutable(target)) || is_unsupported(errno) => {
-            learn_no_owner(context, filesystem, (kind, due));
-            Ok(())
+        Err(errno) if (errno == Errno::PERM && !is_immutable(target.subject)) || is_unsupported(errno) => {
+            if learn_no_owner(context, target, (kind, due)) {
+                Ok(())
+            } else {
+                Err(in_replica(SET_OWNER)(errno))
+            }
         }
-        set => set.map_err(in_replica("set the owner")),
+        set => set.map_err(in_replica(SET_OWNER)),
     }
 }
 
-/// A process that may give entries to others is refused by the filesystem; another one, which may only choose among its own
-/// groups, by whoever does not know that it is in this one.
-fn learn_no_owner(context: &Context<'_>, filesystem: &Filesystem, (kind, due): (Kind, &Due)) {
+/// Learns that entries of this kind get no owner here, unless a new one gets it. A process that may give entries to others
+/// is refused by the filesystem; another one, which may only choose among its own groups, by whoever does not know that it
+/// is in this one.
+fn learn_no_owner(context: &Context<'_>, target: Target<'_>, (kind, due): (Kind, &Due)) -> bool {
+    if takes_owner(context, target.folder, kind, (due.uid, due.gid)) == Some(true) {
+        return false;
+    }
     if context.rights.gives_owners() || kind == Kind::Symlink {
-        filesystem.learn_missing_for(kind, Feature::Owner);
+        target.filesystem.learn_missing_for(kind, Feature::Owner);
     } else {
-        filesystem.learn_refused_group(due.gid);
+        target.filesystem.learn_refused_group(due.gid);
     }
     context.not_held(owner_feature(kind));
+    true
 }
 
 /// # Errors
 /// It is refused to this entry, and says nothing of others.
 pub(super) fn set_mode(
     context: &Context<'_>,
-    filesystem: &Filesystem,
+    target: Target<'_>,
     (kind, mode): (Kind, u16),
     now: &Entry,
-    target: Subject<'_>,
 ) -> Result<(), NotSet> {
-    if kind == Kind::Symlink || !filesystem.holds_for(kind, Feature::Mode) || mode == now.mode {
+    if kind == Kind::Symlink || !target.filesystem.holds_for(kind, Feature::Mode) || mode == now.mode {
         return Ok(());
     }
-    match target.set_mode(mode) {
+    let set = |mode| target.subject.set_mode(mode);
+    match set(mode) {
         Ok(()) => Ok(()),
         // A service that may not make setuid files (systemd's RestrictSUIDSGID) still sets all other bits.
-        Err(Errno::PERM) if mode & SETUID_SETGID != 0 && target.set_mode(mode & !SETUID_SETGID).is_ok() => {
+        Err(Errno::PERM) if mode & SETUID_SETGID != 0 && set(mode & !SETUID_SETGID).is_ok() => {
             Err(in_replica("set the setuid or setgid bit")(Errno::PERM))
         }
-        Err(errno) if is_mode_missing(filesystem, kind, target, errno) => {
-            filesystem.learn_missing_for(kind, Feature::Mode);
+        Err(errno) if is_mode_missing(target, kind, errno) => {
+            target.filesystem.learn_missing_for(kind, Feature::Mode);
             context.not_held(Feature::Mode);
             Ok(())
         }
@@ -103,30 +113,30 @@ pub(super) fn set_mode(
     }
 }
 
-/// Whether a mode was refused because the filesystem has none.
-fn is_mode_missing(filesystem: &Filesystem, kind: Kind, target: Subject<'_>, errno: Errno) -> bool {
-    (errno == Errno::PERM && (!filesystem.holds_for(kind, Feature::Owner) || !is_immutable(target)))
-        || is_unsupported(errno)
+/// Whether a mode was refused because the filesystem has none: then a new entry gets none either.
+fn is_mode_missing(target: Target<'_>, kind: Kind, errno: Errno) -> bool {
+    let has_owners = target.filesystem.holds_for(kind, Feature::Owner);
+    let may_be = (errno == Errno::PERM && (!has_owners || !is_immutable(target.subject))) || is_unsupported(errno);
+    may_be && takes_mode(target.folder, kind) != Some(true)
 }
 
 /// # Errors
 /// It is refused to this entry, and says nothing of others.
 pub(super) fn set_mtime(
     context: &Context<'_>,
-    filesystem: &Filesystem,
+    target: Target<'_>,
     source: &Entry,
-    target: Subject<'_>,
     access: AccessTime,
 ) -> Result<(), NotSet> {
-    let kind = source.kind;
-    match target.set_mtime(source.mtime, access) {
+    let (kind, filesystem) = (source.kind, target.filesystem);
+    match target.subject.set_mtime(source.mtime, access) {
         // EPERM where every file belongs to one user, who is another one.
         Err(errno)
             if is_unsupported(errno)
                 || (errno == Errno::PERM && !filesystem.holds_for(kind, Feature::Owner)) =>
         {
             filesystem.learn_missing_for(kind, Feature::Mtime);
-            context.not_held(mtime_feature(kind));
+            context.not_held(mtime_feature(kind, filesystem));
             Ok(())
         }
         set => set.map_err(in_replica("set the modification time")),
@@ -170,21 +180,24 @@ impl Times {
 /// Learns from what the entry shows after everything was set.
 pub(super) fn learn(
     context: &Context<'_>,
-    filesystem: &Filesystem,
+    target: Target<'_>,
     (source, compared): (&Entry, &MetadataComparison),
     shown: &Entry,
 ) {
-    let (kind, due, wrong) = (source.kind, &compared.due, compared.differences);
+    let (kind, filesystem) = (source.kind, target.filesystem);
+    let (due, wrong) = (&compared.due, compared.differences);
     if wrong.owner {
-        learn_no_owner(context, filesystem, (kind, due));
+        // Where it is this entry alone that does not take it, that is told as a problem.
+        learn_no_owner(context, target, (kind, due));
     }
     // The kernel may clear setuid and setgid for reasons of its own; that says nothing about the filesystem.
-    if wrong.mode && !wrong.owner && (due.mode ^ shown.mode) & 0o777 != 0 {
+    let is_wrong = wrong.mode && !wrong.owner && (due.mode ^ shown.mode) & 0o777 != 0;
+    if is_wrong && takes_mode(target.folder, kind) != Some(true) {
         filesystem.learn_missing_for(kind, Feature::Mode);
         context.not_held(Feature::Mode);
     }
     if wrong.mtime && filesystem.learn_mtime(source.mtime, shown.mtime) {
-        context.not_held(mtime_feature(kind));
+        context.not_held(mtime_feature(kind, filesystem));
     }
 }
 

@@ -1,6 +1,8 @@
 //! Extended attributes as a sorted set, and which of them are mirrored.
 
 use crate::access_list::AccessList;
+use crate::entry::Kind;
+use crate::fs::is_gone;
 use crate::fs::subject::Subject;
 use crate::monitor::Feature;
 use crate::rights::Rights;
@@ -137,6 +139,12 @@ impl Attributes {
         }
         (Cow::Owned(adapted), has_capability)
     }
+}
+
+/// Whether an error that says that a symbolic link has gone, when its attributes were asked for, says so of what it leads to:
+/// a filesystem in user space may resolve the name once more. Nothing is known of the link's own attributes then.
+pub fn is_of_target(subject: Subject<'_>, errno: Errno) -> bool {
+    is_gone(errno) && subject.entry().is_ok_and(|entry| entry.kind == Kind::Symlink)
 }
 
 /// The attribute that holds a POSIX access list (acl(5)).

@@ -2,7 +2,7 @@
 
 use crate::access_list::AccessList;
 use crate::entry::{Entry, Kind};
-use crate::fs::attributes::{ACCESS_LIST, Attributes, feature_of, is_system_made};
+use crate::fs::attributes::{ACCESS_LIST, Attributes, feature_of, is_of_target, is_system_made};
 use crate::fs::subject::Subject;
 use crate::fs::{is_gone, is_unsupported};
 use crate::metadata::{Differences, MetadataComparison, compare_metadata, mtime_feature, owner_feature};
@@ -68,7 +68,7 @@ impl Survey<'_> {
         for (not_held, feature) in [
             (owner_not_held, owner_feature(kind)),
             (mode_not_held, Feature::Mode),
-            (mtime_not_held, mtime_feature(kind)),
+            (mtime_not_held, mtime_feature(kind, &pair.filesystem)),
         ] {
             if not_held {
                 self.context.not_held(feature);
@@ -98,13 +98,14 @@ impl Survey<'_> {
         kind: Kind,
         subjects: Subjects<'_>,
     ) -> Option<Found> {
-        let (ours, theirs) = match subjects {
+        let (in_source, in_replica) = match subjects {
             Subjects::Both(ours, theirs) => (ours, Some(theirs)),
             Subjects::Source(ours) => (ours, None),
         };
         let rights = &self.context.rights;
-        let ours = match Attributes::read(ours, rights) {
+        let ours = match Attributes::read(in_source, rights) {
             Err(errno) if is_unsupported(errno) => Some(Attributes::default()),
+            Err(errno) if is_of_target(in_source, errno) => None,
             Err(errno) => {
                 self.unreadable_attributes(pair, name, (Side::Source, errno));
                 if is_gone(errno) && name.is_some() {
@@ -114,9 +115,9 @@ impl Survey<'_> {
             }
             Ok(ours) => Some(ours),
         };
-        let theirs = match theirs.map(|theirs| Attributes::read(theirs, rights)) {
+        let theirs = match in_replica.map(|theirs| (Attributes::read(theirs, rights), theirs)) {
             None => Theirs::NotAsked,
-            Some(Err(errno)) if is_unsupported(errno) => {
+            Some((Err(errno), _)) if is_unsupported(errno) => {
                 for (name, _) in ours.iter().flat_map(Attributes::iter) {
                     if let Some(feature) = feature_of(name) {
                         pair.filesystem.learn_missing_for(kind, feature);
@@ -124,14 +125,15 @@ impl Survey<'_> {
                 }
                 Theirs::Read(Attributes::default())
             }
-            Some(Err(errno)) => {
+            Some((Err(errno), of)) if is_of_target(of, errno) => Theirs::Unreadable,
+            Some((Err(errno), _)) => {
                 self.unreadable_attributes(pair, name, (Side::Replica, errno));
                 if is_gone(errno) && name.is_some() {
                     return None;
                 }
                 Theirs::Unreadable
             }
-            Some(Ok(theirs)) => Theirs::Read(theirs),
+            Some((Ok(theirs), _)) => Theirs::Read(theirs),
         };
         let of_replica = match &theirs {
             Theirs::Read(theirs) => Some(theirs),

@@ -12,6 +12,7 @@
     reason = "a suite is one large test, and a test may fail"
 )]
 
+mod abilities;
 mod aim;
 mod cases;
 mod deltas;
@@ -20,6 +21,7 @@ mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
+mod fuse;
 mod hostile;
 mod kills;
 mod kills_periodic;
@@ -86,6 +88,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "new_files", run: new_files::run },
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
+    Suite { name: "abilities", run: abilities::run },
     Suite { name: "failing_disks", run: failing_disks::run },
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "power_loss", run: power_loss::run },
