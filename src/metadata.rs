@@ -182,10 +182,19 @@ pub fn compare_with(
         },
         owner_not_held: (rights.expects_owners() && (due.uid, due.gid) != (source.uid, source.gid))
             || (due.is_narrowed && mode_held),
-        mode_not_held: mode && !mode_held,
+        mode_not_held: (mode && !mode_held) || (mode_held && lacks_setgid(source, &due, rights)),
         mtime_not_held: mtime && !mtime_differs,
         due,
     }
+}
+
+/// Whether setgid is left out because a capability is missing, as far as that has to be told.
+fn lacks_setgid(source: &Entry, due: &Due, rights: &Rights) -> bool {
+    const SETGID: u16 = 0o2000;
+    rights.expects_owners()
+        && source.mode & SETGID != 0
+        && due.gid == source.gid
+        && !(rights.may(Capability::Fsetid) || rights.is_in(due.gid))
 }
 
 /// The feature that owner and group of an entry of this kind are.
@@ -420,6 +429,10 @@ mod tests {
         let without = root_without_fsetid();
         assert_eq!(mode_for(&source, 10, 20, &root()), 0o6755);
         assert_eq!(mode_for(&source, 10, 20, &without), 0o4755, "the kernel would clear it");
+        let copy = Entry { mode: 0o4755, ..source };
+        for (rights, expected) in [(&without, true), (&root(), false)] {
+            assert_eq!(compare(&source, &copy, &Filesystem::default(), rights).mode_not_held, expected);
+        }
         assert_eq!(mode_for(&source, 11, 20, &root()), 0o2755);
         assert_eq!(mode_for(&source, 10, 21, &root()), 0o4755);
         assert_eq!(mode_for(&source, 10, 20, &user_in(20)), 0o6755);

@@ -11,7 +11,7 @@ use crate::apply::attributes::{AttributesSet, Effect, ListSet, Which, set_attrib
 use crate::apply::old_owner::mode_under_old_owner;
 use crate::apply::probe::learn_links;
 use crate::apply::refusal::{NotSet, in_replica, in_source};
-use crate::apply::setters::{Times, close, learn, set_mode, set_mtime, set_owner};
+use crate::apply::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
 use crate::filesystem::Filesystem;
@@ -108,12 +108,15 @@ pub fn set_metadata(context: &Context<'_>, model: Model<'_>, target: Target<'_>)
     let mut times = Times::new(filesystem);
     let mut attributes_changed = false;
     let mut rights_wait = false;
-    // What reads back wrong is set once more before the filesystem is blamed: something else may have written.
+    // What reads back wrong, or was refused, is set once more before anything is blamed: something else may have written,
+    // and a server may refuse now and not a moment later.
+    let mut refused = None;
     for attempt in 0..2 {
         let MetadataComparison { mut due, differences, .. } = work.compare(&shown);
         if attempt > 0 && !differences.any() && !rights_wait {
             break;
         }
+        refused = None;
         let (mut now, mut which) = (shown, Which::All);
         if attempt == 0 || differences.owner {
             let closed = close(target, (kind, &due), (&shown, differences.owner));
@@ -121,7 +124,7 @@ pub fn set_metadata(context: &Context<'_>, model: Model<'_>, target: Target<'_>)
             if differences.owner {
                 let set = closed.and_then(|_| set_owner(context, target, (kind, &due)));
                 which = if set.is_ok() { Which::All } else { Which::AllButRights };
-                not_set = not_set.or(set.err());
+                refused = refused.or(set.err());
                 is_written = true;
             }
             if is_written {
@@ -148,11 +151,11 @@ pub fn set_metadata(context: &Context<'_>, model: Model<'_>, target: Target<'_>)
             mode = mode_under_old_owner(&Entry { mode, ..*entry }, before.mode, has_list);
         }
         if !is_left_to_its_owner(entry, &now, &context.rights) {
-            not_set = not_set.or(set_mode(context, target, (kind, mode), &now).err());
+            refused = refused.or(set_mode(context, target, (kind, mode), &now).err());
         }
         if differences.mtime {
             times.begin(attempt, entry.mtime, shown.mtime);
-            not_set = not_set.or(set_mtime(context, target, entry, times.access).err());
+            refused = refused.or(set_mtime(context, target, entry, times.access).err());
         }
         let earlier = shown;
         shown = work.look()?;
@@ -160,7 +163,12 @@ pub fn set_metadata(context: &Context<'_>, model: Model<'_>, target: Target<'_>)
             times.see(earlier.mtime, shown.mtime);
         }
     }
+    if work.compare(&shown).differences.any() || rights_wait {
+        not_set = not_set.or(refused);
+    }
     if not_set.is_none() {
+        // Who may do what depends on whom it belongs to.
+        learn_owner(context, target, (entry, &work.compare(&shown)));
         learn(context, target, (entry, &work.compare(&shown)), &shown);
         let left = work.compare(&shown);
         if left.differences.mode || left.differences.owner {

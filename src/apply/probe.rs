@@ -11,6 +11,9 @@ use crate::monitor::Feature;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
+/// A time that every filesystem can hold: some know no odd seconds.
+const WANTED: Timestamp = Timestamp { seconds: 1_000_000_000, nanoseconds: 0 };
+
 /// Whether a file can be made in a folder, and removed again.
 pub(super) fn can_make_files(folder: BorrowedFd<'_>) -> bool {
     let Ok(name) = name_in(folder) else { return false };
@@ -76,8 +79,9 @@ fn is_made(folder: BorrowedFd<'_>, name: &CStr, feature: Feature) -> bool {
     is_one
 }
 
-/// Whether a new entry of this kind takes an owner and group that were refused to another one, or some that it does not have
-/// yet; none where that cannot be tried.
+/// Whether a new entry of this kind takes an owner, when one was refused to another entry; none where that cannot be tried.
+/// Whoever may give any owner tries one that is nobody's here: a server may refuse a single one. Who may only choose among
+/// its own groups tries the same again: that says all there is to know of it.
 pub(super) fn takes_owner(
     context: &Context<'_>,
     folder: BorrowedFd<'_>,
@@ -86,7 +90,8 @@ pub(super) fn takes_owner(
 ) -> Option<bool> {
     on_new(folder, kind, |new| {
         let before = new.entry().ok()?;
-        let owner = if refused == (before.uid, before.gid) { other_owner(context, &before)? } else { refused };
+        let is_new = refused != (before.uid, before.gid) && !context.rights.gives_owners();
+        let owner = if is_new { refused } else { other_owner(context, &before)? };
         let taken = new.set_owner(owner.0, owner.1).and_then(|()| new.entry());
         Some(taken.is_ok_and(|now| (now.uid, now.gid) == owner))
     })
@@ -97,6 +102,14 @@ pub(super) fn takes_mode(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
     on_new(folder, kind, |new| {
         let mode = new.entry().ok()?.mode ^ 0o011;
         Some(new.set_mode(mode).and_then(|()| new.entry()).is_ok_and(|now| now.mode == mode))
+    })
+}
+
+/// Whether a new entry of this kind takes a modification time; none where that cannot be tried.
+pub(super) fn takes_mtime(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
+    on_new(folder, kind, |new| {
+        new.entry().ok()?;
+        Some(new.set_mtime(WANTED, AccessTime::Left).is_ok())
     })
 }
 
@@ -211,8 +224,6 @@ impl Probe<'_> {
 
     /// Whether a link takes a time of its own.
     fn takes_time(&self) -> Result<bool, Errno> {
-        // Even, since some filesystems know no odd seconds.
-        const WANTED: Timestamp = Timestamp { seconds: 1_000_000_000, nanoseconds: 0 };
         let (before, _) = self.look()?;
         // One time alone may be dropped.
         let set = self.subject().set_mtime(WANTED, AccessTime::SetAgain);

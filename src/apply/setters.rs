@@ -2,7 +2,7 @@
 
 use crate::access_list::{GROUP, OTHERS};
 use crate::apply::finish::Target;
-use crate::apply::probe::{takes_mode, takes_owner};
+use crate::apply::probe::{takes_mode, takes_mtime, takes_owner};
 use crate::apply::refusal::{NotSet, in_replica, is_immutable};
 use crate::context::Context;
 use crate::entry::{Entry, Kind, Timestamp};
@@ -13,8 +13,6 @@ use crate::metadata::{Due, MetadataComparison, mtime_feature, owner_feature};
 use crate::monitor::Feature;
 
 const SET_MODE: &str = "set the mode";
-
-const SET_OWNER: &str = "set the owner";
 
 const SETUID_SETGID: u16 = 0o6000;
 
@@ -59,22 +57,33 @@ pub(super) fn set_owner(
     match target.subject.set_owner(due.uid, due.gid) {
         // Not allowed here, or unknown to the filesystem. EINVAL, an owner that a server does not know, says something of
         // this one owner only.
-        Err(errno) if (errno == Errno::PERM && !is_immutable(target.subject)) || is_unsupported(errno) => {
-            if learn_no_owner(context, target, (kind, due)) {
-                Ok(())
-            } else {
-                Err(in_replica(SET_OWNER)(errno))
-            }
-        }
-        set => set.map_err(in_replica(SET_OWNER)),
+        Err(errno) if says_missing(errno) && learn_no_owner(context, target, (kind, due), errno) => Ok(()),
+        set => set.map_err(in_replica("set the owner")),
     }
+}
+
+/// Whether an error may say that a filesystem has no such thing.
+fn says_missing(errno: Errno) -> bool {
+    errno == Errno::PERM || is_unsupported(errno)
+}
+
+/// Whether it does, given what came of trying the same with a new entry. Where nothing could be tried: unless even what the
+/// entry has cannot be set.
+fn is_missing(takes: Option<bool>, target: Target<'_>, errno: Errno) -> bool {
+    says_missing(errno) && takes.map_or_else(|| errno != Errno::PERM || !is_immutable(target.subject), |takes| !takes)
 }
 
 /// Learns that entries of this kind get no owner here, unless a new one gets it. A process that may give entries to others
 /// is refused by the filesystem; another one, which may only choose among its own groups, by whoever does not know that it
 /// is in this one.
-fn learn_no_owner(context: &Context<'_>, target: Target<'_>, (kind, due): (Kind, &Due)) -> bool {
-    if takes_owner(context, target.folder, kind, (due.uid, due.gid)) == Some(true) {
+fn learn_no_owner(
+    context: &Context<'_>,
+    target: Target<'_>,
+    (kind, due): (Kind, &Due),
+    errno: Errno,
+) -> bool {
+    let takes = takes_owner(context, target.folder, kind, (due.uid, due.gid));
+    if !is_missing(takes, target, errno) {
         return false;
     }
     if context.rights.gives_owners() || kind == Kind::Symlink {
@@ -113,11 +122,9 @@ pub(super) fn set_mode(
     }
 }
 
-/// Whether a mode was refused because the filesystem has none: then a new entry gets none either.
+/// Whether a mode was refused because the filesystem has none.
 fn is_mode_missing(target: Target<'_>, kind: Kind, errno: Errno) -> bool {
-    let has_owners = target.filesystem.holds_for(kind, Feature::Owner);
-    let may_be = (errno == Errno::PERM && (!has_owners || !is_immutable(target.subject))) || is_unsupported(errno);
-    may_be && takes_mode(target.folder, kind) != Some(true)
+    says_missing(errno) && is_missing(takes_mode(target.folder, kind), target, errno)
 }
 
 /// # Errors
@@ -128,15 +135,14 @@ pub(super) fn set_mtime(
     source: &Entry,
     access: AccessTime,
 ) -> Result<(), NotSet> {
-    let (kind, filesystem) = (source.kind, target.filesystem);
+    let kind = source.kind;
     match target.subject.set_mtime(source.mtime, access) {
         // EPERM where every file belongs to one user, who is another one.
         Err(errno)
-            if is_unsupported(errno)
-                || (errno == Errno::PERM && !filesystem.holds_for(kind, Feature::Owner)) =>
+            if says_missing(errno) && is_missing(takes_mtime(target.folder, kind), target, errno) =>
         {
-            filesystem.learn_missing_for(kind, Feature::Mtime);
-            context.not_held(mtime_feature(kind, filesystem));
+            target.filesystem.learn_missing_for(kind, Feature::Mtime);
+            context.not_held(mtime_feature(kind, target.filesystem));
             Ok(())
         }
         set => set.map_err(in_replica("set the modification time")),
@@ -177,7 +183,19 @@ impl Times {
     }
 }
 
-/// Learns from what the entry shows after everything was set.
+/// Learns from the owner that the entry shows after everything was set.
+pub(super) fn learn_owner(
+    context: &Context<'_>,
+    target: Target<'_>,
+    (source, compared): (&Entry, &MetadataComparison),
+) {
+    // Where it is this entry alone that does not take it, that is told as a problem.
+    if compared.differences.owner {
+        learn_no_owner(context, target, (source.kind, &compared.due), Errno::NOTSUP);
+    }
+}
+
+/// Learns from the mode and time that the entry shows after everything was set.
 pub(super) fn learn(
     context: &Context<'_>,
     target: Target<'_>,
@@ -186,12 +204,8 @@ pub(super) fn learn(
 ) {
     let (kind, filesystem) = (source.kind, target.filesystem);
     let (due, wrong) = (&compared.due, compared.differences);
-    if wrong.owner {
-        // Where it is this entry alone that does not take it, that is told as a problem.
-        learn_no_owner(context, target, (kind, due));
-    }
     // The kernel may clear setuid and setgid for reasons of its own; that says nothing about the filesystem.
-    let is_wrong = wrong.mode && !wrong.owner && (due.mode ^ shown.mode) & 0o777 != 0;
+    let is_wrong = wrong.mode && (due.mode ^ shown.mode) & 0o777 != 0;
     if is_wrong && takes_mode(target.folder, kind) != Some(true) {
         filesystem.learn_missing_for(kind, Feature::Mode);
         context.not_held(Feature::Mode);

@@ -34,6 +34,8 @@ pub(crate) fn run() {
     cases.run("root is refused owners", || squashed(&memory));
     cases.run("one group of the user is refused", || refused_group(&memory));
     cases.run("an owner is refused for a moment", || passing_refusal(&memory));
+    cases.run("one owner is refused", || refused_user(&memory));
+    cases.run("a setuid bit that a policy refuses", || no_setuid(&memory));
     for follows in [true, false] {
         let name = if follows { "their targets" } else { "themselves" };
         cases.run(&format!("what is set of links is set of {name}"), || links(&memory, follows));
@@ -335,7 +337,7 @@ fn refused_group(memory: &Path) {
     assert_eq!(found, [(777, 0o640), (USER, 0o600), (777, 0o640)]);
 }
 
-/// It is a problem of that file, and teaches nothing.
+/// It is tried again, and teaches nothing.
 fn passing_refusal(memory: &Path) {
     let mut place = Place::below(memory);
     let odd = mounted(&place.path("mnt"), Oddities::default());
@@ -344,16 +346,64 @@ fn passing_refusal(memory: &Path) {
         file(&place.source.join(name), "content", 0o640);
         chown(place.source.join(name), Some(1000), Some(50)).expect("an owner");
     }
-    // It asks twice.
+    // It asks twice, and a new file is not refused an owner.
     odd.set(Oddities { refused_owners: 2, ..Oddities::default() });
     let pass = place.pass(&["--threads", "1"]);
-    assert_eq!((pass.code, pass.count("problems")), (Some(23), 1), "{:?}", pass.told());
-    assert_eq!(pass.not_held(), [""; 0], "{:?}", pass.told());
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!((pass.code, pass.not_held()), (Some(0), vec![]), "{:?}", pass.told());
     for name in ["a", "b", "c"] {
         let path = place.replica.join(name);
         assert_eq!((owner(&path), mode(&path)), ((1000, 50), 0o640), "{name}");
     }
+    quiet(&place, 0);
+}
+
+/// It is a problem of its files at each pass, which stay private; all others have their owners.
+fn refused_user(memory: &Path) {
+    let mut place = Place::below(memory);
+    let odd = mounted(&place.path("mnt"), Oddities { refused_user: Some(1001), ..Oddities::default() });
+    place.replica = place.path("mnt").join("replica");
+    for (name, user) in [("a", 1001), ("b", 1000), ("folder/c", 1000)] {
+        file(&place.source.join(name), "content", 0o640);
+        chown(place.source.join(name), Some(user), Some(50)).expect("an owner");
+    }
+    chown(place.source.join("folder"), Some(1001), Some(50)).expect("an owner");
+    for _ in 0..2 {
+        let pass = place.pass(&["--threads", "1"]);
+        let mut paths: Vec<_> = pass.of("problem").filter_map(|it| it["path"].as_str()).collect();
+        paths.sort_unstable();
+        assert_eq!((pass.code, paths), (Some(23), vec!["a", "folder"]), "{:?}", pass.told());
+        assert_eq!(pass.not_held(), [""; 0]);
+        assert_eq!(mode(&place.replica.join("a")), 0o600);
+        for name in ["b", "folder/c"] {
+            let path = place.replica.join(name);
+            assert_eq!((owner(&path), mode(&path)), ((1000, 50), 0o640), "{name}");
+        }
+    }
+    odd.set(Oddities::default());
+    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!((owner(&place.replica.join("a")), mode(&place.replica.join("a"))), ((1001, 50), 0o640));
+    quiet(&place, 0);
+}
+
+/// The bit is refused and nothing else.
+fn no_setuid(memory: &Path) {
+    let mut place = Place::below(memory);
+    let odd = mounted(&place.path("mnt"), Oddities { refuses_setuid: true, ..Oddities::default() });
+    place.replica = place.path("mnt").join("replica");
+    file(&place.source.join("setuid"), "content", 0o4751);
+    file(&place.source.join("other"), "content", 0o640);
+    for _ in 0..2 {
+        let pass = place.pass(&[]);
+        assert_eq!((pass.code, pass.not_held()), (Some(23), vec![]), "{:?}", pass.told());
+        let problems: Vec<_> = pass.of("problem").collect();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!((&problems[0]["path"], &problems[0]["action"]), (&"setuid".into(), &"set the setuid or setgid bit".into()));
+        assert_eq!(mode(&place.replica.join("setuid")), 0o751);
+        assert_eq!(mode(&place.replica.join("other")), 0o640);
+    }
+    odd.set(Oddities::default());
+    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(mode(&place.replica.join("setuid")), 0o4751);
     quiet(&place, 0);
 }
 

@@ -20,8 +20,11 @@ use std::{fs, io};
 pub(crate) struct Oddities {
     /// Everything belongs to nobody, and owners are refused (NFS with `root_squash`).
     pub(crate) squashes: bool,
-    /// This group is given to nothing.
+    /// This user, and this group, are given nothing.
+    pub(crate) refused_user: Option<u32>,
     pub(crate) refused_group: Option<u32>,
+    /// Set-user-ID and set-group-ID bits are refused (systemd's `RestrictSUIDSGID`).
+    pub(crate) refuses_setuid: bool,
     /// A request to set one time alone is dropped without an error (libfuse 2).
     pub(crate) drops_single_times: bool,
     /// What is set of a link is set of its target in the same folder (sshfs).
@@ -231,7 +234,10 @@ impl Tree {
             return Ok(());
         }
         let mut oddities = self.oddities();
-        let refuses = oddities.squashes || (gid.is_some() && gid == oddities.refused_group);
+        let is_refused = |id: Option<u32>, refused| id.is_some() && id == refused;
+        let refuses = oddities.squashes
+            || is_refused(gid, oddities.refused_group)
+            || is_refused(uid, oddities.refused_user);
         if refuses || oddities.refused_owners > 0 {
             oddities.refused_owners = oddities.refused_owners.saturating_sub(1);
             return Err(Errno::EPERM);
@@ -356,6 +362,9 @@ impl Filesystem for Refusing {
             Ok(target) => target,
             Err(errno) => return reply.error(errno),
         };
+        if mode.is_some_and(|mode| mode & 0o6000 != 0) && tree.oddities().refuses_setuid {
+            return reply.error(Errno::EPERM);
+        }
         let drops = tree.oddities().drops_single_times && atime.is_some() != mtime.is_some();
         let Ok(node) = tree.node(target) else { return reply.error(Errno::ENOENT) };
         node.perm = mode.map_or(node.perm, perm);
