@@ -1,6 +1,6 @@
 //! The plan: what would make the replica match. A dry run prints it, apply carries it out.
 
-use crate::entry::{FileId, Kind};
+use crate::entry::{Entry, FileId, Kind};
 use crate::filesystem::Filesystem;
 use crate::metadata::Differences;
 use crate::fs::dir::Dir;
@@ -107,6 +107,8 @@ pub struct FolderChange {
     pub pair: Arc<Pair>,
     /// What differs.
     pub differences: Differences,
+    /// What the replica's folder showed.
+    pub seen: Entry,
 }
 
 /// A file of several names whose content in the replica is right.
@@ -235,6 +237,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::proof::pair;
+    use crate::survey::reconcile::tests::file;
 
     #[test]
     fn a_plan_is_told_in_the_order_of_the_paths_with_all_that_is_known() {
@@ -281,7 +284,7 @@ mod tests {
                 change(&root, c"d", Kind::Fifo, Action::SetMetadata(mode)),
             ],
             folders: [&deep, &odd, &root]
-                .map(|pair| FolderChange { pair: Arc::clone(pair), differences: mode })
+                .map(|pair| FolderChange { pair: Arc::clone(pair), differences: mode, seen: file(1) })
                 .into(),
             anchors: Vec::new(),
         };

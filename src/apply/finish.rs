@@ -65,8 +65,10 @@ pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
 pub struct Set {
     /// The facts that the entry shows now.
     pub entry: Entry,
-    /// False when it shows what it showed before: what differed cannot be held, or did not differ any more.
-    pub changed: bool,
+    /// The facts that it showed before.
+    pub before: Entry,
+    /// True when it has other attributes now.
+    pub attributes_changed: bool,
     /// The first thing that could not be set although the filesystem should hold it; the rest has been set.
     pub not_set: Option<NotSet>,
     /// Attributes of the source that are there and could not be read.
@@ -76,6 +78,15 @@ pub struct Set {
 }
 
 const LOOK: &str = "look at it in the replica";
+
+impl Set {
+    /// Whether the entry shows other metadata than it did: else what differed cannot be held, or did not differ any more.
+    pub fn differs_from(&self, seen: &Entry) -> bool {
+        // Not the ctime: that changes also when what was set is not held.
+        let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
+        self.attributes_changed || facts(&self.entry) != facts(seen)
+    }
+}
 
 /// An entry of the replica whose metadata is set.
 #[derive(Clone, Copy)]
@@ -318,12 +329,11 @@ impl Work<'_> {
     }
 
     fn end(self, shown: Entry, attributes_changed: bool, not_set: Option<NotSet>) -> Set {
-        // Not the ctime: that changes also when what was set is not held.
-        let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
         let is_unknown = self.model.extent == Extent::Everything && self.origin.attributes.is_none();
         Set {
             entry: shown,
-            changed: attributes_changed || facts(&shown) != facts(&self.before),
+            before: self.before,
+            attributes_changed,
             not_set,
             unread: self.origin.attributes.iter().flat_map(|it| unread_in(Side::Source, it)).collect(),
             are_attributes_unknown: is_unknown,

@@ -1,33 +1,32 @@
 //! The metadata of every folder after its contents.
 
-use crate::apply::finish::{Extent, finish_folder, make_writable};
+use crate::apply::finish::{Extent, Set, finish_folder, make_writable};
 use crate::apply::{Apply, lock};
 use crate::entry::Kind;
-use crate::metadata::Differences;
 use crate::monitor::{Operation, Verb};
-use crate::plan::{Pair, Plan};
+use crate::plan::{FolderChange, Pair, Plan};
 use std::collections::HashMap;
 use std::sync::Arc;
 
 impl Apply<'_> {
-    /// True when the folder shows other metadata now.
-    pub(super) fn finish(&self, pair: &Pair, extent: Extent) -> bool {
+    /// Gives a folder its metadata; none where that failed, or the pass ends.
+    pub(super) fn finish(&self, pair: &Pair, extent: Extent) -> Option<Set> {
         if self.context.is_halted() {
-            return false;
+            return None;
         }
         match finish_folder(self.context, pair, extent) {
-            Ok(Some(set)) => {
+            Ok(set) => {
+                let set = set?;
                 self.not_set(pair, None, set.not_set);
                 if extent == Extent::Everything {
                     let path = pair.path();
                     set.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
                 }
-                set.changed
+                Some(set)
             }
-            Ok(None) => false,
             Err(not_set) => {
                 self.not_set(pair, None, Some(not_set));
-                false
+                None
             }
         }
     }
@@ -44,26 +43,27 @@ impl Apply<'_> {
     pub(super) fn finish_folders(&self, plan: &Plan) {
         struct Finish<'p> {
             pair: Arc<Pair>,
-            planned: Option<&'p Differences>,
+            planned: Option<&'p FolderChange>,
         }
         let mut all: HashMap<*const Pair, Finish<'_>> = HashMap::new();
         for pair in plan.changes.iter().map(|change| &change.pair).chain(lock(&self.touched).iter()) {
             all.entry(Arc::as_ptr(pair)).or_insert_with(|| Finish { pair: Arc::clone(pair), planned: None });
         }
         for folder in &plan.folders {
-            let planned = Some(&folder.differences);
-            all.insert(Arc::as_ptr(&folder.pair), Finish { pair: Arc::clone(&folder.pair), planned });
+            let finish = Finish { pair: Arc::clone(&folder.pair), planned: Some(folder) };
+            all.insert(Arc::as_ptr(&folder.pair), finish);
         }
         let mut all: Vec<Finish<'_>> = all.into_values().collect();
         all.sort_by_cached_key(|finish| std::cmp::Reverse(finish.pair.depth()));
         for Finish { pair, planned } in all {
-            let with_attributes = planned.is_some_and(|differences| differences.attributes);
+            let with_attributes = planned.is_some_and(|folder| folder.differences.attributes);
             let extent = if with_attributes { Extent::Everything } else { Extent::NoAttributes };
-            if self.finish(&pair, extent)
-                && let Some(differences) = planned
+            // Compared with what the survey saw: what was tried in the folder since, and came to nothing, is no change.
+            if let (Some(set), Some(folder)) = (self.finish(&pair, extent), planned)
+                && set.differs_from(&folder.seen)
             {
                 let path = pair.path();
-                let reason = differences.words();
+                let reason = folder.differences.words();
                 self.context
                     .done(Operation { reason, ..Operation::new(Verb::Metadata, &path, Kind::Folder) });
             }

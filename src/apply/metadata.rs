@@ -16,7 +16,7 @@ impl Apply<'_> {
         let path = job.path();
         let not_set = match self.try_metadata(job) {
             Ok(Some(set)) => {
-                if set.changed {
+                if set.differs_from(&set.before) {
                     let kind = set.entry.kind;
                     let size = (kind == Kind::File).then_some(set.entry.size);
                     self.context.done(Operation {

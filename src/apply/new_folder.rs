@@ -128,7 +128,8 @@ impl Apply<'_> {
             if folder.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
                 return;
             }
-            self.finish(&folder.pair, Extent::Everything);
+            // What could not be set has been told.
+            let _set = self.finish(&folder.pair, Extent::Everything);
             next = folder.parent.clone();
         }
     }

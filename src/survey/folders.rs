@@ -41,7 +41,11 @@ impl Survey<'_> {
             return;
         };
         if differences.any() {
-            self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences });
+            self.plan().folders.push(FolderChange {
+                pair: Arc::clone(pair),
+                differences,
+                seen: replica,
+            });
         } else if source_dir.parent().is_some() {
             self.context.unchanged(1);
         }

@@ -215,7 +215,8 @@ fn unread_list(memory: &Path, errno: Errno) {
         let tree = Tree::of(&place.replica);
         let node = tree.get(name).expect("there");
         // The named ones, the group, and others, of whom the mode of the source says that they may nothing.
-        let all = [(1234, 1234), (5678, 5678), (4000, 0), (4001, 4001)].map(|who| may(node, who));
+        let people: [(u32, &[u32]); 4] = [(1234, &[1234]), (5678, &[5678]), (4000, &[0]), (4001, &[4001])];
+        let all = people.map(|who| may(node, who));
         (node.attributes.contains_key(ACCESS_LIST), all)
     };
     assert_eq!(check("same"), (true, [0, 4, 4, 0]), "the list that it had, as far as it went");
