@@ -8,8 +8,9 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use file_sync::context::{Context, Filesystems};
+use file_sync::context::Context;
 use file_sync::digest::{Digests, Hasher};
+use file_sync::filesystems::Filesystems;
 use file_sync::fs::dir::Dir;
 use file_sync::fs::listing::Listing;
 use file_sync::interrupt::Interrupt;
@@ -125,7 +126,8 @@ impl Trees {
         let [source, replica] = paths.each_ref().map(|path| Dir::root(path, OPEN_FOLDERS).expect("opened"));
         let (interrupt, filesystems) = (Interrupt::new(), Filesystems::default());
         let workers = Workers::new(threads, threads).expect("threads");
-        let filesystem = filesystems.of(&replica).expect("a filesystem");
+        let rights = file_sync::fs::rights::rights();
+        let filesystem = filesystems.of(&replica, &rights).expect("a filesystem");
         let pair = Pair {
             source: Some(Arc::clone(&source)),
             replica: Some(Arc::clone(&replica)),

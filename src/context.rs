@@ -3,12 +3,11 @@
 
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{Filesystem, Rights};
+use crate::filesystems::Filesystems;
 use crate::fs::content::open_to_read;
 use crate::fs::dir::Dir;
 use crate::fs::lease::Leases;
 use crate::fs::read_only::ReadOnlyFolders;
-use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
 use crate::interrupt::Interrupt;
@@ -17,14 +16,15 @@ use crate::path::RelPath;
 use crate::plan::Watch;
 use crate::problem::{Cause, Problem, Side};
 use crate::report::Counts;
+use crate::rights::Rights;
+use crate::unread::{Telling, Unread};
 use crate::watched::LogFile;
 use crate::workers::Workers;
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What the survey and the apply of one pass need to know.
@@ -61,6 +61,7 @@ pub struct Context<'a> {
     leases: Leases,
     totals: Totals,
     told: AtomicU32,
+    told_unread: AtomicU32,
     lost: AtomicBool,
     disturbed: AtomicBool,
     doubted: AtomicBool,
@@ -109,12 +110,13 @@ impl<'a> Context<'a> {
             filesystems,
             protected,
             log: LogFile::default(),
-            rights: crate::fs::rights(),
+            rights: crate::fs::rights::rights(),
             large_files: LargeFiles::new(workers.computing()),
             read_only: ReadOnlyFolders::default(),
             leases: Leases::default(),
             totals: Totals::default(),
             told: AtomicU32::new(0),
+            told_unread: AtomicU32::new(0),
             lost: AtomicBool::new(false),
             disturbed: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
@@ -233,6 +235,34 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Tells that an extended attribute is there and could not be read, see [`Telling`].
+    pub fn attribute_unread(&self, path: &RelPath, unread: &Unread) {
+        let telling = unread.telling();
+        let cause = Cause::System(unread.errno);
+        if telling != Telling::Problem {
+            let bit =
+                1 << (2 * u32::from(telling == Telling::Notice) + u32::from(unread.side == Side::Source));
+            if self.told_unread.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+                return;
+            }
+        }
+        match telling {
+            Telling::Notice => self.monitor.event(&Event::Notice(Notice::AttributeUnread {
+                side: unread.side,
+                path,
+                name: &unread.name,
+                cause,
+            })),
+            Telling::ProblemOnce | Telling::Problem => self.problem(&Problem {
+                path: path.clone(),
+                action: unread.action(),
+                cause,
+                consequence: unread.consequence(),
+                content_unreadable: false,
+            }),
+        }
+    }
+
     /// Counts entries that are right already.
     pub fn unchanged(&self, entries: u64) {
         self.totals.unchanged.fetch_add(entries, Ordering::Relaxed);
@@ -345,38 +375,6 @@ impl<'a> Context<'a> {
 
     /// Whether a file with this owner can be read without touching its access time.
     pub fn owns(&self, uid: u32) -> bool {
-        self.rights.privileged || self.rights.user == uid
-    }
-}
-
-/// What is known of the filesystems that hold the replica, by device number; it outlives the pass.
-#[derive(Debug, Default)]
-pub struct Filesystems(Mutex<HashMap<u64, Known>>);
-
-/// A filesystem and its type: device numbers are used again, for other filesystems.
-#[derive(Debug)]
-struct Known {
-    magic: u64,
-    filesystem: Arc<Filesystem>,
-}
-
-impl Filesystems {
-    /// The filesystem that an open folder of the replica lies on.
-    ///
-    /// # Errors
-    /// As opening the folder and `fstatfs(2)`.
-    pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
-        let magic = stat::filesystem_type(&*dir.open()?)?;
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || Known { magic, filesystem: Arc::new(Filesystem::of_type(magic)) };
-        let known = all.entry(dir.id().device).or_insert_with(fresh);
-        if known.magic != magic {
-            *known = fresh();
-        }
-        if magic == EXT {
-            // Each time: another disk may have come under the same number.
-            known.filesystem.know_fast_commits(may_commit_fast(dir.id().device));
-        }
-        Ok(Arc::clone(&known.filesystem))
+        self.rights.owns(uid)
     }
 }

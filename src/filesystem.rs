@@ -1,26 +1,35 @@
 //! What the replica's filesystem can hold, as far as it is known.
 //!
 //! Few filesystems say what they cannot do. A table knows some of them by their type, the journal of an ext4 is asked for
-//! (fs/superblock.rs); the rest is learned: when the
-//! kernel refuses, or when what was set reads back as something else, the feature counts as missing from then on, for
-//! as long as the program runs. A difference in a missing feature is not a difference: it is told once per pass.
+//! (fs/superblock.rs); the rest is learned: when the kernel refuses, or when what was set reads back as something else, the
+//! feature counts as missing from then on. It is learned for the kind of entry that it was refused to, since a symbolic
+//! link takes less than a file; and it is forgotten when something else is mounted, and once a day (context.rs), so that a
+//! refusal that has passed does not last as long as the process. A difference in a missing feature is not a difference: it
+//! is told once per pass.
 
-use crate::entry::{Entry, Kind, Timestamp};
+use crate::entry::{Kind, Timestamp};
 use crate::fs::superblock::EXT;
 use crate::monitor::Feature;
 use crate::spelling::Names;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// What one filesystem of the replica can hold. Shared between threads and passes.
 #[derive(Debug)]
 pub struct Filesystem {
-    /// One bit per missing [`Feature`].
-    missing: AtomicU32,
+    /// One bit per missing [`Feature`], for each class of entries.
+    missing: [AtomicU32; Class::COUNT],
     /// The step of its modification times in nanoseconds.
     step: AtomicU32,
     /// The earliest and latest modification time it can hold, in seconds since 1970.
     earliest: AtomicI64,
     latest: AtomicI64,
+    /// See [`Filesystem::sets_both_times`].
+    sets_both_times: AtomicBool,
+    /// See [`Filesystem::has_sound_links`].
+    has_sound_links: AtomicBool,
+    /// See [`Filesystem::refuses_group`]; the flag says that there is one.
+    refused_groups: (AtomicBool, Mutex<Vec<u32>>),
     /// See [`Filesystem::syncs_as_a_whole`].
     syncs_as_a_whole: bool,
     /// See [`Filesystem::clones`].
@@ -38,10 +47,13 @@ pub struct Filesystem {
 impl Default for Filesystem {
     fn default() -> Filesystem {
         Filesystem {
-            missing: AtomicU32::new(0),
+            missing: [const { AtomicU32::new(0) }; Class::COUNT],
             step: AtomicU32::new(1),
             earliest: AtomicI64::new(i64::MIN),
             latest: AtomicI64::new(i64::MAX),
+            sets_both_times: AtomicBool::new(false),
+            has_sound_links: AtomicBool::new(false),
+            refused_groups: (AtomicBool::new(false), Mutex::default()),
             syncs_as_a_whole: false,
             clones: AtomicBool::new(false),
             shows_filled_folders: AtomicBool::new(true),
@@ -56,17 +68,54 @@ fn bit(feature: Feature) -> u32 {
     1 << feature as u32
 }
 
+/// Entries of which one teaches something about the others.
+#[derive(Clone, Copy)]
+enum Class {
+    Files,
+    Folders,
+    Links,
+    /// Pipes, sockets and device nodes.
+    Special,
+}
+
+impl Class {
+    const COUNT: usize = 4;
+
+    fn of(kind: Kind) -> Class {
+        match kind {
+            Kind::File => Class::Files,
+            Kind::Folder => Class::Folders,
+            Kind::Symlink => Class::Links,
+            Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => Class::Special,
+        }
+    }
+}
+
+/// The rule that explains the time which a filesystem shows instead of the one that was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TimeRule {
+    Step(u32),
+    Earliest,
+    Latest,
+}
+
 impl Filesystem {
     /// A filesystem of the type that `statfs(2)` reports as `magic`.
     pub fn of_type(magic: u64) -> Filesystem {
         const MSDOS: u64 = 0x4d44;
         const EXFAT: u64 = 0x2011_bab0;
-        // linux/magic.h
+        // linux/magic.h; ZFS and bcachefs from their own sources.
         const XFS: u64 = 0x5846_5342;
         const BTRFS: u64 = 0x9123_683e;
         const F2FS: u64 = 0xf2f5_2010;
         const TMPFS: u64 = 0x0102_1994;
+        const RAMFS: u64 = 0x8584_58f6;
+        const OVERLAY: u64 = 0x794c_7630;
+        const ZFS: u64 = 0x2fc1_2fc1;
+        const BCACHEFS: u64 = 0xca45_1a4e;
+        let sound_links = [EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS, OVERLAY, ZFS, BCACHEFS];
         let filesystem = Filesystem {
+            has_sound_links: AtomicBool::new(sound_links.contains(&magic)),
             syncs_as_a_whole: [EXT, XFS, BTRFS, F2FS, TMPFS].contains(&magic),
             clones: AtomicBool::new([XFS, BTRFS].contains(&magic)),
             takes_unnamed_files: AtomicBool::new([EXT, BTRFS, TMPFS].contains(&magic)),
@@ -87,11 +136,11 @@ impl Filesystem {
             Feature::HardLinks,
             Feature::Fifos,
             Feature::Devices,
+            Feature::Whiteouts,
         ] {
             filesystem.learn_missing(feature);
         }
         filesystem.step.store(step, Ordering::Relaxed);
-        filesystem.learn_missing(Feature::Mtime);
         filesystem
     }
 
@@ -140,14 +189,77 @@ impl Filesystem {
         self.takes_unnamed_files.store(false, Ordering::Relaxed);
     }
 
-    /// True as far as nothing else is known.
+    /// Whether there may be entries of some kind, or hard links, here: true as far as nothing else is known.
     pub fn holds(&self, feature: Feature) -> bool {
-        self.missing.load(Ordering::Relaxed) & bit(feature) == 0
+        self.holds_for(Kind::File, feature)
+    }
+
+    /// Whether entries of a kind may have some metadata here: true as far as nothing else is known.
+    pub fn holds_for(&self, kind: Kind, feature: Feature) -> bool {
+        self.missing_for(kind).load(Ordering::Relaxed) & bit(feature) == 0
     }
 
     /// Notes that a feature is missing.
     pub fn learn_missing(&self, feature: Feature) {
-        self.missing.fetch_or(bit(feature), Ordering::Relaxed);
+        for missing in &self.missing {
+            missing.fetch_or(bit(feature), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that entries of a kind, and of those like it, lack some metadata.
+    pub fn learn_missing_for(&self, kind: Kind, feature: Feature) {
+        self.missing_for(kind).fetch_or(bit(feature), Ordering::Relaxed);
+    }
+
+    fn missing_for(&self, kind: Kind) -> &AtomicU32 {
+        let [files, folders, links, special] = &self.missing;
+        match Class::of(kind) {
+            Class::Files => files,
+            Class::Folders => folders,
+            Class::Links => links,
+            Class::Special => special,
+        }
+    }
+
+    /// Whether what is set of a symbolic link is known to be set on the link, and not on what it leads to: a filesystem in
+    /// user space may resolve the name once more (sshfs does). Where it is not known, it is found out first, on a link
+    /// that leads nowhere else (`apply/probe.rs`).
+    pub fn has_sound_links(&self) -> bool {
+        self.has_sound_links.load(Ordering::Relaxed)
+    }
+
+    /// Notes that what is set of a symbolic link, and has not been learned to be missing, is set on the link.
+    pub fn learn_sound_links(&self) {
+        self.has_sound_links.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the modification time is set together with the access time: alone it is dropped without an error here, as by
+    /// every filesystem on libfuse 2 that does not ask for `utime_omit_ok`.
+    pub fn sets_both_times(&self) -> bool {
+        self.sets_both_times.load(Ordering::Relaxed)
+    }
+
+    /// Notes that both times are set together here.
+    pub fn learn_both_times(&self) {
+        self.sets_both_times.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a group of this process could not be given to a file: a server may know less of its groups than this machine
+    /// (NFS passes on no more than 16).
+    pub fn refuses_group(&self, group: u32) -> bool {
+        let (has_some, groups) = &self.refused_groups;
+        has_some.load(Ordering::Relaxed)
+            && groups.lock().unwrap_or_else(PoisonError::into_inner).contains(&group)
+    }
+
+    /// Notes that a group cannot be given to a file here.
+    pub fn learn_refused_group(&self, group: u32) {
+        let (has_some, groups) = &self.refused_groups;
+        let mut groups = groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+        has_some.store(true, Ordering::Relaxed);
     }
 
     /// The time that this filesystem will show after `wanted` was set.
@@ -164,23 +276,35 @@ impl Filesystem {
         truncate(wanted, self.step.load(Ordering::Relaxed))
     }
 
+    /// Whether a rule explains that a modification time which was set reads back as another one.
+    pub fn explains(set: Timestamp, shown: Timestamp) -> bool {
+        rule(set, shown).is_some()
+    }
+
     /// Learns from a modification time that was set and reads back as another one. Returns false when no rule explains
     /// the difference (something else wrote to the file).
     pub fn learn_mtime(&self, set: Timestamp, shown: Timestamp) -> bool {
-        const STEPS: [u32; 7] =
-            [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
-        if let Some(step) = STEPS.into_iter().find(|step| truncate(set, *step) == shown) {
-            self.step.fetch_max(step, Ordering::Relaxed);
-        } else if set.seconds < shown.seconds && shown.nanoseconds == 0 && shown.seconds <= 315_619_200 {
-            // A lower bound: 1901, 1970 or 1980 are the ones in use.
-            self.earliest.store(shown.seconds, Ordering::Relaxed);
-        } else if set.seconds > shown.seconds && shown.seconds >= i64::from(i32::MAX) {
-            self.latest.store(shown.seconds, Ordering::Relaxed);
-        } else {
-            return false;
+        match rule(set, shown) {
+            Some(TimeRule::Step(step)) => drop(self.step.fetch_max(step, Ordering::Relaxed)),
+            Some(TimeRule::Earliest) => self.earliest.store(shown.seconds, Ordering::Relaxed),
+            Some(TimeRule::Latest) => self.latest.store(shown.seconds, Ordering::Relaxed),
+            None => return false,
         }
-        self.learn_missing(Feature::Mtime);
         true
+    }
+}
+
+fn rule(set: Timestamp, shown: Timestamp) -> Option<TimeRule> {
+    const STEPS: [u32; 7] = [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
+    if let Some(step) = STEPS.into_iter().find(|step| truncate(set, *step) == shown) {
+        Some(TimeRule::Step(step))
+    } else if set.seconds < shown.seconds && shown.nanoseconds == 0 && shown.seconds <= 315_619_200 {
+        // A lower bound: 1901, 1970 or 1980 are the ones in use.
+        Some(TimeRule::Earliest)
+    } else if set.seconds > shown.seconds && shown.seconds >= i64::from(i32::MAX) {
+        Some(TimeRule::Latest)
+    } else {
+        None
     }
 }
 
@@ -194,138 +318,14 @@ fn truncate(time: Timestamp, step: u32) -> Timestamp {
     }
 }
 
-/// Which metadata of an entry differs. Extended attributes are compared elsewhere, since that takes reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Differences {
-    /// Permission bits.
-    pub mode: bool,
-    /// Owner or group.
-    pub owner: bool,
-    /// Modification time.
-    pub mtime: bool,
-    /// Extended attributes.
-    pub attributes: bool,
-}
-
-impl Differences {
-    /// True when something differs.
-    pub fn any(self) -> bool {
-        self.mode || self.owner || self.mtime || self.attributes
-    }
-
-    /// The differences in words, joined with commas.
-    pub fn words(self) -> &'static str {
-        // Four bits, sixteen texts: no allocation for what may be a million changes.
-        const WORDS: [&str; 16] = [
-            "",
-            "mode",
-            "owner",
-            "mode, owner",
-            "mtime",
-            "mode, mtime",
-            "owner, mtime",
-            "mode, owner, mtime",
-            "attributes",
-            "mode, attributes",
-            "owner, attributes",
-            "mode, owner, attributes",
-            "mtime, attributes",
-            "mode, mtime, attributes",
-            "owner, mtime, attributes",
-            "mode, owner, mtime, attributes",
-        ];
-        let index = usize::from(self.mode)
-            | usize::from(self.owner) << 1
-            | usize::from(self.mtime) << 2
-            | usize::from(self.attributes) << 3;
-        WORDS.get(index).copied().unwrap_or_default()
-    }
-}
-
-/// How the metadata of two entries of one kind compares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MetadataComparison {
-    /// What has to be set.
-    pub differences: Differences,
-    /// True when owners differ and the replica cannot hold them.
-    pub owner_not_held: bool,
-    /// True when modes differ and the replica cannot hold them.
-    pub mode_not_held: bool,
-    /// True when times differ by no more than what the replica cannot hold.
-    pub mtime_not_held: bool,
-}
-
-/// What the user that this process acts as may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rights {
-    /// Runs as root: may set owners, make device nodes, read everything.
-    pub privileged: bool,
-    /// The user.
-    pub user: u32,
-    /// The groups that the user is in.
-    pub groups: Vec<u32>,
-}
-
-/// Compares what `statx` shows of two entries of one kind. Owners are compared where they could be set.
-pub fn compare_metadata(
-    source: &Entry,
-    replica: &Entry,
-    filesystem: &Filesystem,
-    rights: &Rights,
-) -> MetadataComparison {
-    let mut out = MetadataComparison::default();
-    let owner = rights.privileged && (source.uid, source.gid) != (replica.uid, replica.gid);
-    let owner_held = filesystem.holds(Feature::Owner);
-    out.differences.owner = owner && owner_held;
-    out.owner_not_held = owner && !owner_held;
-
-    // Once the owner is set, the replica's owner is the source's.
-    let (uid, gid) =
-        if out.differences.owner { (source.uid, source.gid) } else { (replica.uid, replica.gid) };
-    // A symbolic link has no permissions of its own.
-    let mode = source.kind != Kind::Symlink && mode_for(source, uid, gid, rights) != replica.mode;
-    let mode_held = filesystem.holds(Feature::Mode);
-    out.differences.mode = mode && mode_held;
-    out.mode_not_held = mode && !mode_held;
-
-    let mtime = source.mtime != replica.mtime;
-    out.differences.mtime = mtime && filesystem.holdable(source.mtime) != replica.mtime;
-    out.mtime_not_held = mtime && !out.differences.mtime;
-    out
-}
-
-/// The mode that the copy of `source` gets when it belongs to `uid` and `gid`: setuid and setgid of a file are only
-/// safe where the copy has the owner and group that they were meant for, and the kernel clears setgid where the user is
-/// not in the group (chmod(2)).
-pub fn mode_for(source: &Entry, uid: u32, gid: u32, rights: &Rights) -> u16 {
-    const SETUID: u16 = 0o4000;
-    const SETGID: u16 = 0o2000;
-    let is_file = source.kind == Kind::File;
-    let mut mode = source.mode;
-    if is_file && source.uid != uid {
-        mode &= !SETUID;
-    }
-    if (is_file && source.gid != gid) || !(rights.privileged || rights.groups.contains(&gid)) {
-        mode &= !SETGID;
-    }
-    mode
-}
-
 #[cfg(test)]
 mod properties;
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::survey::reconcile::tests::file;
 
-    const ROOT: Rights = Rights { privileged: true, user: 0, groups: Vec::new() };
-
-    fn user_in(group: u32) -> Rights {
-        Rights { privileged: false, user: 1000, groups: vec![group] }
-    }
-
-    pub(super) fn at(seconds: i64, nanoseconds: u32) -> Timestamp {
+    pub(crate) fn at(seconds: i64, nanoseconds: u32) -> Timestamp {
         Timestamp { seconds, nanoseconds }
     }
 
@@ -375,8 +375,9 @@ mod tests {
         for (set, shown) in cases {
             let filesystem = Filesystem::default();
             assert!(filesystem.learn_mtime(set, shown));
+            assert!(Filesystem::explains(set, shown));
             assert_eq!(filesystem.holdable(set), shown);
-            assert!(!filesystem.holds(Feature::Mtime));
+            assert!(filesystem.holds(Feature::Mtime), "as far as it goes");
         }
     }
 
@@ -404,8 +405,8 @@ mod tests {
         ];
         for (set, shown) in cases {
             let filesystem = Filesystem::default();
+            assert!(!Filesystem::explains(set, shown), "{set:?} {shown:?}");
             assert!(!filesystem.learn_mtime(set, shown), "{set:?} {shown:?}");
-            assert!(filesystem.holds(Feature::Mtime));
             for time in [at(1, 5), set, shown] {
                 assert_eq!(filesystem.holdable(time), time);
             }
@@ -423,7 +424,7 @@ mod tests {
             let filesystem = Filesystem::of_type(magic);
             assert_eq!(filesystem.holdable(at(3, 123_456_789)), shown);
             for feature in
-                [Feature::Owner, Feature::Mode, Feature::Symlinks, Feature::HardLinks, Feature::Mtime]
+                [Feature::Owner, Feature::Mode, Feature::Symlinks, Feature::HardLinks, Feature::Whiteouts]
             {
                 assert_eq!(filesystem.holds(feature), holds, "{magic:x} {feature:?}");
             }
@@ -432,54 +433,60 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_in_words() {
-        for bits in 0..16u8 {
-            let [mode, owner, mtime, attributes] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
-            let all = [(mode, "mode"), (owner, "owner"), (mtime, "mtime"), (attributes, "attributes")];
-            let words: Vec<&str> = all.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
-            let differences = Differences { mode, owner, mtime, attributes };
-            assert_eq!(differences.words(), words.join(", "));
-            assert_eq!(differences.any(), !words.is_empty());
+    fn what_one_kind_of_entry_lacks_others_may_have() {
+        let kinds = [Kind::File, Kind::Folder, Kind::Symlink, Kind::Fifo];
+        for refused in kinds {
+            let filesystem = Filesystem::default();
+            filesystem.learn_missing_for(refused, Feature::Owner);
+            for kind in kinds {
+                assert_eq!(
+                    filesystem.holds_for(kind, Feature::Owner),
+                    kind != refused,
+                    "{refused} and {kind}"
+                );
+                assert!(filesystem.holds_for(kind, Feature::Mode));
+            }
         }
-    }
-
-    #[test]
-    fn a_missing_feature_is_no_difference() {
-        let filesystem = Filesystem::of_type(0x4d44);
-        let source = Entry { mode: 0o640, uid: 5, mtime: at(1_000_001, 5), ..file(1) };
-        let replica = Entry { mode: 0o755, uid: 0, mtime: at(1_000_000, 0), ..file(2) };
-        let compared = compare_metadata(&source, &replica, &filesystem, &ROOT);
-        assert!(!compared.differences.any());
-        assert!(compared.owner_not_held && compared.mode_not_held && compared.mtime_not_held);
-    }
-
-    #[test]
-    fn differences_are_found_one_by_one() {
         let filesystem = Filesystem::default();
-        let source = file(1);
-        let compare = |replica: Entry, privileged: bool| {
-            let rights = if privileged { ROOT } else { user_in(1000) };
-            compare_metadata(&source, &replica, &filesystem, &rights).differences.words()
-        };
-        assert_eq!(compare(file(2), true), "");
-        assert_eq!(compare(Entry { mode: 0o600, ..file(2) }, true), "mode");
-        assert_eq!(compare(Entry { uid: 77, ..file(2) }, true), "owner");
-        assert_eq!(compare(Entry { gid: 77, ..file(2) }, true), "owner");
-        assert_eq!(compare(Entry { gid: 77, ..file(2) }, false), "");
-        assert_eq!(compare(Entry { mtime: at(0, 1), ..file(2) }, true), "mtime");
+        filesystem.learn_missing_for(Kind::Fifo, Feature::Mode);
+        assert!(!filesystem.holds_for(Kind::BlockDevice, Feature::Mode), "what is alike");
+        filesystem.learn_missing(Feature::Mode);
+        assert!(kinds.iter().all(|kind| !filesystem.holds_for(*kind, Feature::Mode)));
     }
 
     #[test]
-    fn setuid_and_setgid_need_the_right_owner() {
-        let source = Entry { mode: 0o6755, uid: 10, gid: 20, ..file(1) };
-        assert_eq!(mode_for(&source, 10, 20, &ROOT), 0o6755);
-        assert_eq!(mode_for(&source, 11, 20, &ROOT), 0o2755);
-        assert_eq!(mode_for(&source, 10, 21, &ROOT), 0o4755);
-        assert_eq!(mode_for(&source, 10, 20, &user_in(20)), 0o6755);
-        assert_eq!(mode_for(&source, 10, 20, &user_in(30)), 0o4755);
-        let folder = Entry { kind: Kind::Folder, ..source };
-        assert_eq!(mode_for(&folder, 11, 21, &ROOT), 0o6755);
-        assert_eq!(mode_for(&folder, 11, 21, &user_in(21)), 0o6755);
-        assert_eq!(mode_for(&folder, 11, 21, &user_in(20)), 0o4755);
+    fn one_refused_group_is_refused_and_no_other() {
+        let filesystem = Filesystem::default();
+        assert!(!filesystem.refuses_group(5));
+        filesystem.learn_refused_group(5);
+        filesystem.learn_refused_group(5);
+        filesystem.learn_refused_group(7);
+        assert!(filesystem.refuses_group(5) && filesystem.refuses_group(7) && !filesystem.refuses_group(6));
+        assert_eq!(filesystem.refused_groups.1.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn links_are_sound_where_the_kernel_sees_to_it_and_elsewhere_once_it_was_seen() {
+        for (magic, sound) in [
+            (EXT, true),
+            (0x5846_5342, true),
+            (0x9123_683e, true),
+            (0xf2f5_2010, true),
+            (0x0102_1994, true),
+            (0x794c_7630, true),
+            (0x2fc1_2fc1, true),
+            // FUSE, NFS, SMB, 9p.
+            (0x6573_5546, false),
+            (0x6969, false),
+            (0xff53_4d42, false),
+            (0x0102_1997, false),
+        ] {
+            let filesystem = Filesystem::of_type(magic);
+            assert_eq!(filesystem.has_sound_links(), sound, "{magic:x}");
+            assert!(!filesystem.sets_both_times(), "{magic:x}");
+            filesystem.learn_sound_links();
+            filesystem.learn_both_times();
+            assert!(filesystem.has_sound_links() && filesystem.sets_both_times(), "{magic:x}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
 
+pub mod access_list;
 pub mod apply;
 pub mod cli;
 pub mod config;
@@ -8,12 +9,14 @@ pub mod digest;
 pub mod entry;
 pub mod exit;
 pub mod filesystem;
+pub mod filesystems;
 pub mod fs;
 pub mod guard;
 pub mod hashing;
 pub mod interrupt;
 pub mod interval;
 pub mod log;
+pub mod metadata;
 pub mod mirror;
 pub mod monitor;
 pub mod pass;
@@ -23,10 +26,12 @@ pub mod problem;
 #[cfg(test)]
 mod proof;
 pub mod report;
+pub mod rights;
 pub mod schedule;
 pub mod service;
 pub mod signals;
 pub mod spelling;
 pub mod survey;
+pub mod unread;
 pub mod watched;
 pub mod workers;

@@ -3,9 +3,10 @@
 //! What outlives a pass is kept here: the worker threads, the lock on the replica, what was learned of its
 //! filesystems, and whether something still has to be written to the disk.
 
-use crate::context::{Context, Filesystems};
+use crate::context::Context;
 use crate::digest::Digests;
 use crate::entry::{FileId, Kind};
+use crate::filesystems::Filesystems;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, is_unsupported, place, roots, stat};
@@ -151,6 +152,7 @@ impl Mirror {
             (&self.options.replica, replica),
             (&self.filesystems, self.protected.as_ref()),
         );
+        self.filesystems.begin_pass();
         context.last_device = self.last_device;
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;

@@ -5,8 +5,9 @@
 use crate::digest::Digest;
 use crate::entry::Kind;
 use crate::path::RelPath;
-use crate::problem::{Error, Problem, Side};
+use crate::problem::{Cause, Error, Problem, Side};
 use crate::report::PassReport;
+use std::ffi::CStr;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -151,6 +152,10 @@ pub enum Feature {
     Mode,
     /// Modification times as fine, or as far from today, as the source has them.
     Mtime,
+    /// Owner and group of symbolic links.
+    LinkOwner,
+    /// Modification times of symbolic links.
+    LinkMtime,
     /// Symbolic links.
     Symlinks,
     /// Hard links.
@@ -159,6 +164,8 @@ pub enum Feature {
     Fifos,
     /// Device nodes.
     Devices,
+    /// Device nodes of number 0:0, by which an overlay marks what has been deleted.
+    Whiteouts,
     /// `user.*` extended attributes.
     UserAttributes,
     /// POSIX access control lists.
@@ -173,14 +180,17 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, in the order of their bits.
-    pub const ALL: [Feature; 12] = [
+    pub const ALL: [Feature; 15] = [
         Feature::Owner,
         Feature::Mode,
         Feature::Mtime,
+        Feature::LinkOwner,
+        Feature::LinkMtime,
         Feature::Symlinks,
         Feature::HardLinks,
         Feature::Fifos,
         Feature::Devices,
+        Feature::Whiteouts,
         Feature::UserAttributes,
         Feature::AccessLists,
         Feature::Capabilities,
@@ -194,10 +204,13 @@ impl Feature {
             Feature::Owner => "owners and groups",
             Feature::Mode => "permission bits",
             Feature::Mtime => "exact modification times",
+            Feature::LinkOwner => "owners and groups of symbolic links",
+            Feature::LinkMtime => "modification times of symbolic links",
             Feature::Symlinks => "symbolic links",
             Feature::HardLinks => "hard links",
             Feature::Fifos => "named pipes",
             Feature::Devices => "device nodes",
+            Feature::Whiteouts => "whiteouts (device nodes 0:0)",
             Feature::UserAttributes => "user extended attributes",
             Feature::AccessLists => "access control lists",
             Feature::Capabilities => "file capabilities",
@@ -230,6 +243,17 @@ pub enum Notice<'a> {
     },
     /// The replica folder was missing and has been made.
     ReplicaCreated(&'a Path),
+    /// An extended attribute is listed, and its filesystem has no value for it: told once per pass for each side.
+    AttributeUnread {
+        /// Which root.
+        side: Side,
+        /// Where in it.
+        path: &'a RelPath,
+        /// Its name.
+        name: &'a CStr,
+        /// What the kernel said.
+        cause: Cause,
+    },
 }
 
 /// Why the program stops.

@@ -1,8 +1,9 @@
 //! The plan: what would make the replica match. A dry run prints it, apply carries it out.
 
-use crate::entry::{FileId, Kind};
-use crate::filesystem::{Differences, Filesystem};
+use crate::entry::{Entry, FileId, Kind};
+use crate::filesystem::Filesystem;
 use crate::fs::dir::Dir;
+use crate::metadata::Differences;
 use crate::monitor::{Operation, Subtree, Verb};
 use crate::path::RelPath;
 use rayon::slice::ParallelSliceMut;
@@ -106,6 +107,8 @@ pub struct FolderChange {
     pub pair: Arc<Pair>,
     /// What differs.
     pub differences: Differences,
+    /// What the replica's folder showed.
+    pub seen: Entry,
 }
 
 /// An entry that the replica lists under another spelling of its name.
@@ -260,6 +263,7 @@ impl Plan {
 mod tests {
     use super::*;
     use crate::proof::pair;
+    use crate::survey::reconcile::tests::file;
 
     #[test]
     fn a_plan_is_told_in_the_order_of_the_paths_with_all_that_is_known() {
@@ -306,7 +310,7 @@ mod tests {
                 change(&root, c"d", Kind::Fifo, Action::SetMetadata(mode)),
             ],
             folders: [&deep, &odd, &root]
-                .map(|pair| FolderChange { pair: Arc::clone(pair), differences: mode })
+                .map(|pair| FolderChange { pair: Arc::clone(pair), differences: mode, seen: file(1) })
                 .into(),
             renames: [(&deep, c"z", c"Z"), (&root, c"e", c"E")]
                 .map(|(pair, name, listed)| Rename {

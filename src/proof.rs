@@ -5,11 +5,15 @@ mod cases;
 
 pub(crate) use cases::{cases, pure};
 
+use crate::access_list::AccessList;
+use crate::access_list::tests::list_of;
 use crate::entry::{Entry, FileId, Kind, Timestamp};
-use crate::filesystem::{Filesystem, Rights};
+use crate::filesystem::Filesystem;
 use crate::fs::dir::Dir;
 use crate::monitor::Feature;
 use crate::plan::{Pair, Watch};
+use crate::rights::tests::ALL;
+use crate::rights::{IdMap, Rights};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -78,12 +82,30 @@ pub(crate) fn filesystem() -> impl Strategy<Value = Filesystem> {
     })
 }
 
+/// Any user in any groups with any capabilities, sometimes where only a few ids are mapped.
 pub(crate) fn rights() -> impl Strategy<Value = Rights> {
-    (any::<bool>(), 0..3u32, vec(0..3u32, 0..3)).prop_map(|(privileged, user, groups)| Rights {
-        privileged,
-        user,
-        groups,
-    })
+    let capabilities = subsequence(&ALL[..], 0..=ALL.len());
+    let map = || prop_oneof![3 => Just(IdMap::all()), 1 => Just(IdMap(vec![(0, 2)]))];
+    (0..3u32, vec(0..3u32, 0..3), capabilities, map(), map()).prop_map(
+        |(user, groups, capabilities, users, ids)| {
+            Rights::of_user(user, groups).with(capabilities).mapped(users, ids)
+        },
+    )
+}
+
+/// No access list, one that could not be read, and lists of any permissions, some of them broken.
+pub(crate) fn access_list() -> impl Strategy<Value = AccessList> {
+    let bits = || 0..8u16;
+    let known = (bits(), vec(bits(), 0..3), proptest::option::of(bits()), bits(), any::<bool>()).prop_map(
+        |(group, named, mask, others, is_whole)| {
+            let mut entries = vec![(1, 6, u32::MAX), (4, group, u32::MAX)];
+            entries.extend(named.into_iter().map(|bits| (8, bits, 7)));
+            entries.extend(mask.map(|bits| (0x10, bits, u32::MAX)));
+            entries.extend(is_whole.then_some((0x20, others, u32::MAX)));
+            AccessList::Known(list_of(&entries))
+        },
+    );
+    prop_oneof![4 => Just(AccessList::None), 1 => Just(AccessList::Unknown), 2 => known]
 }
 
 /// Any bytes, with a taste for those that mean something to somebody.

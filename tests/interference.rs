@@ -7,8 +7,9 @@ mod support;
 
 use file_sync::apply::apply;
 use file_sync::apply::sync::Disks;
-use file_sync::context::{Context, Filesystems};
+use file_sync::context::Context;
 use file_sync::digest::Digests;
+use file_sync::filesystems::Filesystems;
 use file_sync::fs::dir::Dir;
 use file_sync::interrupt::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
@@ -46,7 +47,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
     let root = Pair {
         source: Some(Arc::clone(&context.source.1)),
         replica: context.replica.1.clone(),
-        filesystem: filesystems.of(context.replica.1.as_ref().unwrap()).unwrap(),
+        filesystem: filesystems.of(context.replica.1.as_ref().unwrap(), &context.rights).unwrap(),
         watch: Watch::Off,
     };
     let plan = survey(&context, Arc::new(root));

@@ -1,12 +1,17 @@
 //! Setting the extended attributes of an entry, its access list among them.
 
-use crate::apply::refusal::{NotSet, in_replica, in_source, is_immutable};
+use crate::apply::publish::Destination;
+use crate::apply::refusal::{NotSet, in_replica, is_immutable};
 use crate::context::Context;
+use crate::entry::Kind;
 use crate::filesystem::Filesystem;
-use crate::fs::attributes::{ACCESS_LIST, Attributes, CAPABILITY, is_system_made, namespace};
+use crate::fs::attributes::{ACCESS_LIST, Attributes, CAPABILITY, feature_of, gives_rights, is_system_made};
 use crate::fs::subject::Subject;
-use crate::fs::{Errno, is_unsupported};
+use crate::fs::{Errno, is_unsupported, stat};
 use crate::monitor::Feature;
+use crate::problem::Side;
+use crate::rights::Capability;
+use crate::unread::Unread;
 use std::ffi::CStr;
 
 /// What came of setting extended attributes.
@@ -29,13 +34,9 @@ pub(super) enum Which {
     AllButRights,
 }
 
-/// Access lists and capabilities say what somebody may do, beside the mode; the rest is data, or a default.
-fn gives_rights(name: &CStr) -> bool {
-    name == ACCESS_LIST || name == CAPABILITY
-}
-
 /// Whether an entry has the access list that it should have, if any.
-pub(super) enum AccessList {
+#[derive(Debug)]
+pub(super) enum ListSet {
     /// It has.
     AsDue,
     /// It should have this one and has none.
@@ -49,54 +50,62 @@ pub(super) enum AccessList {
 /// What became of the extended attributes.
 pub(super) struct AttributesSet {
     pub(super) effect: Effect,
-    pub(super) access_list: AccessList,
+    pub(super) list: ListSet,
     pub(super) not_set: Option<NotSet>,
 }
 
-/// Sets and removes extended attributes; that may change the mode.
+impl AttributesSet {
+    /// Nothing was set, and what should have been is not known.
+    pub(super) fn unknown(which: Which) -> AttributesSet {
+        let list = match which {
+            Which::All => ListSet::Unknown,
+            Which::AllButRights => ListSet::Waits,
+        };
+        AttributesSet { effect: Effect::NotWritten, list, not_set: None }
+    }
+}
+
+/// The attributes of an entry of the replica; none where the filesystem has no such thing.
+fn read_replica(context: &Context<'_>, target: Subject<'_>) -> Result<Attributes, NotSet> {
+    match Attributes::read(target, &context.rights) {
+        Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
+        read => read.map_err(in_replica("read the extended attributes in the replica")),
+    }
+}
+
+/// Sets and removes extended attributes until they are `ours`; that may change the mode. What could not be read on one of
+/// the two sides stays as it is.
 pub(super) fn set_attributes(
     context: &Context<'_>,
-    filesystem: &Filesystem,
-    source: Subject<'_>,
+    (filesystem, kind): (&Filesystem, Kind),
+    ours: &Attributes,
     target: Subject<'_>,
     which: Which,
 ) -> AttributesSet {
-    let failed = |not_set| AttributesSet {
-        effect: Effect::NotWritten,
-        access_list: match which {
-            Which::All => AccessList::Unknown,
-            Which::AllButRights => AccessList::Waits,
-        },
-        not_set: Some(not_set),
-    };
+    let failed = |not_set| AttributesSet { not_set: Some(not_set), ..AttributesSet::unknown(which) };
     let waits = |name: &CStr| which == Which::AllButRights && gives_rights(name);
-    let privileged = context.rights.privileged;
-    let read = |subject| match Attributes::read(subject, privileged) {
-        Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
-        read => read,
-    };
-    let ours = match read(source).map_err(in_source("read the extended attributes in the source")) {
-        Ok(ours) => ours,
-        Err(not_set) => return failed(not_set),
-    };
-    let read_replica = || read(target).map_err(in_replica("read the extended attributes in the replica"));
-    let theirs = match read_replica() {
+    let theirs = match read_replica(context, target) {
         Ok(theirs) => theirs,
         Err(not_set) => return failed(not_set),
     };
     let mut written = false;
     let mut not_set = None;
-    let is_extra = |name: &CStr| ours.get(name).is_none() && !is_system_made(name) && !waits(name);
+    let is_extra = |name: &CStr| {
+        let may_set = feature_of(name).is_some_and(|feature| context.rights.may_set(feature));
+        !ours.has(name) && may_set && !is_system_made(name) && !waits(name)
+    };
     for (name, _) in theirs.iter().filter(|(name, _)| is_extra(name)) {
         match opened(context, target, || target.remove_attribute(name)) {
             Ok(()) | Err(Errno::NODATA) => written = true,
             Err(errno) => not_set = not_set.or(Some(in_replica("remove an extended attribute")(errno))),
         }
     }
-    let is_due = |name: &CStr, value: &[u8]| theirs.get(name) != Some(value) && !waits(name);
+    let is_due = |name: &CStr, value: &[u8]| {
+        theirs.get(name) != Some(value) && !theirs.is_unread(name) && !waits(name)
+    };
     for (name, value) in ours.iter().filter(|(name, value)| is_due(name, value)) {
-        let Some(feature) = namespace(name, privileged) else { continue };
-        if !filesystem.holds(feature) {
+        let Some(feature) = feature_of(name) else { continue };
+        if !filesystem.holds_for(kind, feature) || !context.rights.may_set(feature) {
             context.not_held(feature);
             continue;
         }
@@ -110,22 +119,22 @@ pub(super) fn set_attributes(
                         && matches!(errno, Errno::PERM | Errno::ACCESS | Errno::INVAL)
                         && !is_immutable(target)) =>
             {
-                filesystem.learn_missing(feature);
+                filesystem.learn_missing_for(kind, feature);
                 context.not_held(feature);
             }
             Err(errno) => not_set = not_set.or(Some(in_replica("set an extended attribute")(errno))),
         }
     }
-    let now = if written { read_replica() } else { Ok(theirs.clone()) };
+    let now = if written { read_replica(context, target) } else { Ok(theirs.clone()) };
     let now = match now {
         Ok(now) => now,
         Err(not_set) => return failed(not_set),
     };
     if written && not_set.is_none() {
         // Some filesystems (ntfs-3g) accept what they do not keep.
-        for (name, _) in ours.iter().filter(|(name, _)| now.get(name).is_none() && !waits(name)) {
-            if let Some(feature) = namespace(name, privileged) {
-                filesystem.learn_missing(feature);
+        for (name, _) in ours.iter().filter(|(name, _)| !now.has(name) && !waits(name)) {
+            if let Some(feature) = feature_of(name) {
+                filesystem.learn_missing_for(kind, feature);
                 context.not_held(feature);
             }
         }
@@ -135,17 +144,70 @@ pub(super) fn set_attributes(
         (true, true) => Effect::Ignored,
         (true, false) => Effect::Changed,
     };
-    let access_list = match (ours.get(ACCESS_LIST), now.get(ACCESS_LIST)) {
-        (Some(_) | None, Some(_) | None) if which == Which::AllButRights => AccessList::Waits,
-        (Some(due), None) => AccessList::Missing(due.to_vec()),
-        (due, held) if due != held && not_set.is_some() => AccessList::Unknown,
-        (Some(_) | None, Some(_) | None) => AccessList::AsDue,
+    let is_list_unread = ours.is_unread(ACCESS_LIST) || now.is_unread(ACCESS_LIST);
+    let list = match (ours.get(ACCESS_LIST), now.get(ACCESS_LIST)) {
+        (Some(_) | None, Some(_) | None) if which == Which::AllButRights => ListSet::Waits,
+        (Some(_) | None, Some(_) | None) if is_list_unread => ListSet::Unknown,
+        (Some(due), None) => ListSet::Missing(due.to_vec()),
+        (due, held) if due != held && not_set.is_some() => ListSet::Unknown,
+        (Some(_) | None, Some(_) | None) => ListSet::AsDue,
     };
-    AttributesSet { effect, access_list, not_set }
+    AttributesSet { effect, list, not_set }
 }
 
-/// Writes a `user.*` attribute also where the mode forbids that, which only root may ignore (xattr(7)): this user's own
-/// mode is opened for the moment.
+/// What is there on one side and could not be read.
+pub(super) fn unread_in(side: Side, attributes: &Attributes) -> Vec<Unread> {
+    attributes.unread().map(|(name, errno)| Unread { side, name: name.to_owned(), errno }).collect()
+}
+
+/// Attributes of the source that nobody knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Missed<'a> {
+    /// None could be read.
+    All,
+    /// These could not be read.
+    Some(&'a [Unread]),
+}
+
+/// Gives a new file the attributes that the old replica has and that could not be read in the source: nobody said that
+/// they should go. An access list grants nothing on the new content, since who may read that is not known; capabilities
+/// are not for another program.
+pub(super) fn keep_old_attributes(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    missed: Missed<'_>,
+    new: Subject<'_>,
+) -> Option<NotSet> {
+    let old = stat::entry_at(at.replica, at.name).ok()?;
+    if Some(old.id) != at.expected || old.kind != Kind::File {
+        return None;
+    }
+    let attributes = match read_replica(context, Subject::Named(at.replica, at.name)) {
+        Ok(attributes) => attributes,
+        Err(not_set) => return Some(not_set),
+    };
+    let is_missed = |name: &CStr| match missed {
+        Missed::All => true,
+        Missed::Some(unread) => unread.iter().any(|it| it.side == Side::Source && it.name.as_c_str() == name),
+    };
+    let is_kept = |name: &CStr| is_missed(name) && name != CAPABILITY && !is_system_made(name);
+    let mode = match new.entry() {
+        Ok(entry) => entry.mode,
+        Err(errno) => return Some(in_replica("look at it in the replica")(errno)),
+    };
+    let mut not_set = None;
+    for (name, value) in attributes.iter().filter(|(name, _)| is_kept(name)) {
+        let masked = (name == ACCESS_LIST).then(|| crate::access_list::masked(value, mode));
+        let value = masked.as_deref().unwrap_or(value);
+        if let Err(errno) = opened(context, new, || new.set_attribute(name, value)) {
+            not_set = not_set.or(Some(in_replica("keep an extended attribute of the old version")(errno)));
+        }
+    }
+    not_set
+}
+
+/// Writes a `user.*` attribute also where the mode forbids that, which takes a capability to ignore (xattr(7)): this user's
+/// own mode is opened for the moment.
 fn opened(
     context: &Context<'_>,
     target: Subject<'_>,
@@ -153,11 +215,11 @@ fn opened(
 ) -> Result<(), Errno> {
     const OWN_WRITE: u16 = 0o200;
     match write() {
-        Err(Errno::ACCESS) if !context.rights.privileged => {}
+        Err(Errno::ACCESS) if !context.rights.may(Capability::DacOverride) => {}
         written => return written,
     }
     let entry = target.entry()?;
-    if entry.uid != context.rights.user || entry.mode & OWN_WRITE != 0 {
+    if !context.rights.is_user(entry.uid) || entry.mode & OWN_WRITE != 0 {
         return Err(Errno::ACCESS);
     }
     target.set_mode(entry.mode | OWN_WRITE)?;

@@ -2,9 +2,10 @@
 //! in original.rs.
 
 use crate::apply::failed::Failed;
-use crate::apply::finish::{Model, extent_of, set_metadata};
+use crate::apply::finish::{Model, Target, extent_of, set_metadata};
 use crate::apply::made::{Made, Ready, Sync};
 use crate::apply::original::Original;
+use crate::apply::probe::{can_make_another, can_make_files};
 use crate::apply::publish::{Destination, discard};
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
@@ -12,8 +13,9 @@ use crate::fs::content::create_private;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported, place, stat};
 use crate::monitor::Feature;
+use crate::survey::reconcile::needed;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 
 /// An entry that was not made.
 #[derive(Debug)]
@@ -84,13 +86,6 @@ fn make_special(
         if errno == Errno::EXIST {
             return Err(Failed::Taken);
         }
-        let feature = match source.kind {
-            Kind::Symlink => Feature::Symlinks,
-            Kind::Fifo => Feature::Fifos,
-            Kind::File | Kind::Folder | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
-                Feature::Devices
-            }
-        };
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
         // a file can be made in it.
         // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
@@ -98,7 +93,9 @@ fn make_special(
             && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind);
         let refused =
             is_unsupported(errno) || (errno == Errno::PERM && can_make_files(at.replica)) || *is_there;
-        if refused {
+        // One device, or one target, may be refused for what it is, by a policy or a server.
+        let is_of_all = |feature: &Feature| !can_make_another(at.replica, *feature);
+        if refused && let Some(feature) = needed(source).filter(is_of_all) {
             at.filesystem.learn_missing(feature);
             context.not_held(feature);
             return Err(Failed::NotHeld);
@@ -109,13 +106,9 @@ fn make_special(
     let new = Subject::Named(at.replica, temporary);
     let subject = Subject::Named(at.source, at.name);
     let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
-    let set = set_metadata(context, at.filesystem, model, new);
+    let new_target = Target { subject: new, folder: at.replica, filesystem: at.filesystem };
+    let set = set_metadata(context, model, new_target);
     Made::of(set, new, None, target, false)
-}
-
-fn can_make_files(folder: BorrowedFd<'_>) -> bool {
-    let Ok(name) = place::temporary_name() else { return false };
-    create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok())
 }
 
 /// Copies a regular file under a temporary name. True when it has to be written to the disk yet.
@@ -138,8 +131,8 @@ fn copy_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::context::Filesystems;
     use crate::filesystem::Filesystem;
+    use crate::filesystems::Filesystems;
     use crate::fs::dir::Dir;
     use crate::interrupt::Interrupt;
     use crate::monitor::{Event, Monitor};

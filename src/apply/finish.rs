@@ -2,23 +2,33 @@
 //!
 //! Setting the owner clears setuid, setgid and capabilities; setting an access list changes the mode; everything
 //! changes the ctime. So: owner, attributes, mode, time; and before all of them the mode loses what it will not have.
-//! Rights are meant for an owner: where that cannot be set, they wait for it. What was set is read back: where the
-//! filesystem shows something else, it cannot hold the feature, and that is learned instead of being tried again at
-//! every pass.
+//! Rights are meant for an owner: where that cannot be set, they wait for it; where it can never be, they become what is
+//! safe under the one that there is ([`Due`]). What was set is read back: where the filesystem shows something else, it
+//! cannot hold the feature, and that is learned instead of being tried again at every pass.
 
-use crate::apply::attributes::{AccessList, Effect, Which, set_attributes};
+use crate::access_list::{AccessList, GROUP, mode_without_list};
+use crate::apply::attributes::{AttributesSet, Effect, ListSet, Which, set_attributes, unread_in};
 use crate::apply::old_owner::mode_under_old_owner;
-use crate::apply::refusal::{NotSet, in_replica, in_source, is_immutable};
+use crate::apply::probe::learn_links;
+use crate::apply::refusal::{NotSet, in_replica, in_source};
+use crate::apply::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
 use crate::context::Context;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{Filesystem, compare_metadata, mode_for};
-use crate::fs::attributes::{ACCESS_LIST, Attributes, mode_without_list};
+use crate::filesystem::Filesystem;
+use crate::fs::attributes::{Attributes, feature_of, is_of_target};
 use crate::fs::dir::Dir;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported};
+use crate::metadata::{
+    Due, MetadataComparison, compare_metadata, compare_with, is_left_to_its_owner, mtime_feature,
+    owner_feature,
+};
 use crate::monitor::Feature;
 use crate::plan::Pair;
-use std::os::fd::AsFd;
+use crate::problem::Side;
+use crate::rights::Capability;
+use crate::unread::Unread;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 /// A source entry whose metadata is to be copied.
@@ -41,9 +51,9 @@ pub enum Extent {
     NoAttributes,
 }
 
-/// What is copied of an entry of this kind: a symbolic link has only attributes that root may set.
+/// What is copied of an entry of this kind: a symbolic link has only attributes that take capabilities to set.
 pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
-    if kind == Kind::Symlink && !context.rights.privileged {
+    if kind == Kind::Symlink && !context.rights.has_link_attributes() {
         Extent::NoAttributes
     } else {
         Extent::Everything
@@ -51,245 +61,284 @@ pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
 }
 
 /// What became of an entry's metadata.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Set {
     /// The facts that the entry shows now.
     pub entry: Entry,
-    /// False when it shows what it showed before: what differed cannot be held, or did not differ any more.
-    pub changed: bool,
+    /// The facts that it showed before.
+    pub before: Entry,
+    /// True when it has other attributes now.
+    pub attributes_changed: bool,
     /// The first thing that could not be set although the filesystem should hold it; the rest has been set.
     pub not_set: Option<NotSet>,
+    /// Attributes of the source that are there and could not be read.
+    pub unread: Vec<Unread>,
+    /// True when it could not be found out which attributes the source has.
+    pub are_attributes_unknown: bool,
 }
 
-/// The permission bits of the group, which are the mask where there is an access list.
-const GROUP: u16 = 0o070;
+const LOOK: &str = "look at it in the replica";
 
-const SET_MODE: &str = "set the mode";
+impl Set {
+    /// Whether the entry shows other metadata than it did: else what differed cannot be held, or did not differ any more.
+    pub fn differs_from(&self, seen: &Entry) -> bool {
+        // Not the ctime: that changes also when what was set is not held.
+        let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
+        self.attributes_changed || facts(&self.entry) != facts(seen)
+    }
+}
+
+/// An entry of the replica whose metadata is set.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The entry.
+    pub subject: Subject<'a>,
+    /// An open folder on the same filesystem, where temporaries can be tried that show whether something was refused to this
+    /// entry or is to all.
+    pub folder: BorrowedFd<'a>,
+    /// Its filesystem.
+    pub filesystem: &'a Filesystem,
+}
 
 /// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written, and
 /// what cannot be written does not keep the rest from being written.
 ///
 /// # Errors
 /// The entry cannot be looked at.
-pub fn set_metadata(
-    context: &Context<'_>,
-    filesystem: &Filesystem,
-    model: Model<'_>,
-    target: Subject<'_>,
-) -> Result<Set, NotSet> {
-    let look = || target.entry().map_err(in_replica("look at it in the replica"));
-    let before = look()?;
-    let mut shown = before;
-    let mut wanted = *model.entry;
-    if !filesystem.holds(Feature::AccessLists)
-        && let Ok(Some(list)) = access_list(context, model)
-    {
-        wanted.mode = mode_without_list(wanted.mode, &list);
+pub fn set_metadata(context: &Context<'_>, model: Model<'_>, target: Target<'_>) -> Result<Set, NotSet> {
+    let filesystem = target.filesystem;
+    let before = target.subject.entry().map_err(in_replica(LOOK))?;
+    let origin = Origin::read(context, filesystem, model, &before);
+    let mut not_set = origin.not_set;
+    let mut work = Work { context, filesystem, model, target, before, origin, most: u16::MAX };
+    if let Err(not_learned) = work.learn_links() {
+        return Ok(work.end(before, false, Some(not_learned)));
     }
-    let mut not_set = None;
+    let (entry, kind) = (model.entry, model.entry.kind);
+    let mut shown = before;
+    let mut times = Times::new(filesystem);
     let mut attributes_changed = false;
     let mut rights_wait = false;
-    // What reads back wrong is set once more before the filesystem is blamed: something else may have written.
+    // What reads back wrong, or was refused, is set once more before anything is blamed: something else may have written,
+    // and a server may refuse now and not a moment later.
+    let mut refused = None;
     for attempt in 0..2 {
-        let differences = compare_metadata(&wanted, &shown, filesystem, &context.rights).differences;
+        let MetadataComparison { mut due, differences, .. } = work.compare(&shown);
         if attempt > 0 && !differences.any() && !rights_wait {
             break;
         }
-        let mut mode_may_differ = differences.mode;
-        let mut closed = Ok(false);
+        refused = None;
+        let (mut now, mut which) = (shown, Which::All);
         if attempt == 0 || differences.owner {
-            closed = close(filesystem, &wanted, (&shown, differences.owner), target);
-        }
-        // What `shown` says of owner and mode holds until one of them is written.
-        let mut is_fresh = closed == Ok(false) && !differences.owner;
-        let mut which = Which::All;
-        if differences.owner {
-            if let Err(failed) = closed.and_then(|_| set_owner(context, filesystem, &wanted, target)) {
-                which = Which::AllButRights;
-                not_set = not_set.or(Some(failed));
+            let closed = close(target, (kind, &due), (&shown, differences.owner));
+            let mut is_written = closed.is_ok_and(|written| written);
+            if differences.owner {
+                let set = closed.and_then(|_| set_owner(context, target, (kind, &due)));
+                which = if set.is_ok() { Which::All } else { Which::AllButRights };
+                refused = refused.or(set.err());
+                is_written = true;
             }
-            mode_may_differ = true;
+            if is_written {
+                now = work.look()?;
+            }
+            if differences.owner && which == Which::All {
+                // What it belongs to now decides who may do what with it: not every filesystem does what it was told.
+                due = work.due_under(&now);
+            }
         }
         let are_due = attempt == 0 || rights_wait && which == Which::All;
         rights_wait = which == Which::AllButRights;
-        if are_due && model.extent == Extent::Everything {
-            let set = set_attributes(context, filesystem, model.subject, target, which);
-            match set.access_list {
-                AccessList::AsDue | AccessList::Waits => {}
-                AccessList::Missing(list) => wanted.mode = mode_without_list(wanted.mode, &list),
-                // The group bits may be the mask of a list that is not there, and more than the owning group may do; or
-                // become that of a list that should have gone. What they allow already stays, unless the entry has just
-                // got another group.
-                AccessList::Unknown if wanted.kind != Kind::Symlink => {
-                    let kept = if differences.owner { 0 } else { before.mode & GROUP };
-                    wanted.mode &= !GROUP | kept;
-                }
-                AccessList::Unknown => {}
-            }
-            is_fresh &= set.not_set.is_none();
-            not_set = not_set.or(set.not_set);
-            mode_may_differ |= set.effect != Effect::NotWritten;
-            is_fresh &= set.effect == Effect::NotWritten;
+        if are_due && let Some(set) = work.set_attributes(&due, &now, which) {
+            work.bound_by(set.list, differences.owner);
             attributes_changed |= set.effect == Effect::Changed;
-        }
-        if mode_may_differ || wanted.mode != model.entry.mode {
-            let mut due = wanted;
-            if rights_wait {
-                let has_list = !matches!(access_list(context, model), Ok(None));
-                due.mode = mode_under_old_owner(&wanted, before.mode, has_list);
+            if set.effect != Effect::NotWritten || set.not_set.is_some() {
+                now = work.look()?;
             }
-            // Owner and access list change the mode: then it is asked again.
-            let now = if is_fresh { Ok(shown) } else { look() };
-            let set = now.and_then(|now| set_mode(context, filesystem, &due, &now, target));
-            not_set = not_set.or(set.err());
+            not_set = not_set.or(set.not_set);
+        }
+        let mut mode = due.mode & work.most;
+        if rights_wait {
+            let has_list = work.origin.list != AccessList::None;
+            mode = mode_under_old_owner(&Entry { mode, ..*entry }, before.mode, has_list);
+        }
+        if !is_left_to_its_owner(entry, &now, &context.rights) {
+            refused = refused.or(set_mode(context, target, (kind, mode), &now).err());
         }
         if differences.mtime {
-            not_set = not_set.or(set_mtime(filesystem, &wanted, target).err());
+            times.begin(attempt, entry.mtime, shown.mtime);
+            refused = refused.or(set_mtime(context, target, entry, times.access).err());
         }
-        shown = look()?;
+        let earlier = shown;
+        shown = work.look()?;
+        if differences.mtime {
+            times.see(earlier.mtime, shown.mtime);
+        }
+    }
+    if work.compare(&shown).differences.any() || rights_wait {
+        not_set = not_set.or(refused);
     }
     if not_set.is_none() {
-        learn(context, filesystem, &wanted, &shown);
-        let left = compare_metadata(&wanted, &shown, filesystem, &context.rights).differences;
-        if left.mode || left.owner {
+        // Who may do what depends on whom it belongs to.
+        learn_owner(context, target, (entry, &work.compare(&shown)));
+        learn(context, target, (entry, &work.compare(&shown)), &shown);
+        let left = work.compare(&shown);
+        if left.differences.mode || left.differences.owner {
             not_set = Some(in_replica("make its mode and owner stay as they were set")(Errno::NOTSUP));
         }
-        if left.mtime {
-            // No rule explains what the filesystem made of the time.
-            context.not_held(Feature::Mtime);
+        if !left.differences.mtime {
+            times.learn(filesystem);
+        }
+        for (is_missing, feature) in [
+            (left.owner_not_held, owner_feature(kind)),
+            (left.mode_not_held, Feature::Mode),
+            // Also where no rule explains what the filesystem made of the time.
+            (left.mtime_not_held || left.differences.mtime, mtime_feature(kind, filesystem)),
+        ] {
+            if is_missing {
+                context.not_held(feature);
+            }
         }
     }
-    // Not the ctime: that changes also when what was set is not held.
-    let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
-    Ok(Set { entry: shown, changed: attributes_changed || facts(&shown) != facts(&before), not_set })
+    Ok(work.end(shown, attributes_changed, not_set))
 }
 
-/// The source's access list, if it has one.
-fn access_list(context: &Context<'_>, model: Model<'_>) -> Result<Option<Vec<u8>>, Errno> {
-    if model.entry.kind == Kind::Symlink {
-        return Ok(None);
-    }
-    match Attributes::read(model.subject, context.rights.privileged) {
-        Err(errno) if is_unsupported(errno) => Ok(None),
-        read => Ok(read?.get(ACCESS_LIST).map(<[u8]>::to_vec)),
-    }
+/// What is known of the source's attributes.
+struct Origin {
+    /// None where they could not be read, or are not copied.
+    attributes: Option<Attributes>,
+    list: AccessList,
+    not_set: Option<NotSet>,
 }
 
-/// Takes from the group and from others what they will not have in the end, before owner and access list change: what
-/// the mode allowed to one group, or as the mask of a list, it would for a moment allow to another one. True when
-/// something was written.
-///
-/// # Errors
-/// The mode cannot be set although the filesystem should hold it: then the owner has to stay as well.
-fn close(
-    filesystem: &Filesystem,
-    wanted: &Entry,
-    (shown, owner_changes): (&Entry, bool),
-    target: Subject<'_>,
-) -> Result<bool, NotSet> {
-    const OTHERS: u16 = 0o007;
-    const SETUID_SETGID: u16 = 0o6000;
-    if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
-        return Ok(false);
-    }
-    // A list that is still to be set may allow the new group less than the mode, its mask, says.
-    let kept = if owner_changes { OTHERS } else { GROUP | OTHERS };
-    let mut mode = shown.mode & (!(GROUP | OTHERS) | wanted.mode & kept);
-    if owner_changes {
-        // The kernel takes them away only where the class may execute, which it may not any more.
-        mode &= !SETUID_SETGID;
-    }
-    if mode == shown.mode {
-        return Ok(false);
-    }
-    match target.set_mode(mode) {
-        // What cannot be held is told where the mode is set.
-        Err(errno) if is_mode_missing(filesystem, target, errno) => Ok(true),
-        set => set.map(|()| true).map_err(in_replica(SET_MODE)),
-    }
-}
-
-fn set_owner(
-    context: &Context<'_>,
-    filesystem: &Filesystem,
-    wanted: &Entry,
-    target: Subject<'_>,
-) -> Result<(), NotSet> {
-    match target.set_owner(wanted.uid, wanted.gid) {
-        // Not allowed here, or unknown to the filesystem. EINVAL, an owner that this user namespace does not map, says
-        // something of this one owner only.
-        Err(errno) if (errno == Errno::PERM && !is_immutable(target)) || is_unsupported(errno) => {
-            filesystem.learn_missing(Feature::Owner);
-            context.not_held(Feature::Owner);
-            Ok(())
+impl Origin {
+    fn read(context: &Context<'_>, filesystem: &Filesystem, model: Model<'_>, before: &Entry) -> Origin {
+        let rights = &context.rights;
+        let is_list_needed = || {
+            // Where neither owner nor mode is to change, the list is as right as it was.
+            let quick =
+                compare_metadata(model.entry, &AccessList::None, before, filesystem, rights).differences;
+            model.entry.kind != Kind::Symlink && (quick.mode || quick.owner)
+        };
+        if model.extent == Extent::NoAttributes && !is_list_needed() {
+            return Origin { attributes: None, list: AccessList::None, not_set: None };
         }
-        set => set.map_err(in_replica("set the owner")),
-    }
-}
-
-fn set_mode(
-    context: &Context<'_>,
-    filesystem: &Filesystem,
-    wanted: &Entry,
-    now: &Entry,
-    target: Subject<'_>,
-) -> Result<(), NotSet> {
-    const SETUID_SETGID: u16 = 0o6000;
-    if wanted.kind == Kind::Symlink || !filesystem.holds(Feature::Mode) {
-        return Ok(());
-    }
-    let mode = mode_for(wanted, now.uid, now.gid, &context.rights);
-    if mode == now.mode {
-        return Ok(());
-    }
-    match target.set_mode(mode) {
-        Ok(()) => Ok(()),
-        // A service that may not make setuid files (systemd's RestrictSUIDSGID) still sets all other bits.
-        Err(Errno::PERM) if mode & SETUID_SETGID != 0 && target.set_mode(mode & !SETUID_SETGID).is_ok() => {
-            Err(in_replica("set the setuid or setgid bit")(Errno::PERM))
+        let read = match Attributes::read(model.subject, rights) {
+            Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
+            read => read.map_err(in_source("read the extended attributes in the source")),
+        };
+        match (read, model.extent) {
+            (Ok(attributes), Extent::Everything) => {
+                let list = attributes.access_list();
+                Origin { attributes: Some(attributes), list, not_set: None }
+            }
+            (Ok(attributes), Extent::NoAttributes) => {
+                Origin { attributes: None, list: attributes.access_list(), not_set: None }
+            }
+            (Err(NotSet { errno, .. }), Extent::Everything) if is_of_target(model.subject, errno) => {
+                Origin { attributes: None, list: AccessList::None, not_set: None }
+            }
+            (Err(not_set), Extent::Everything) => {
+                Origin { attributes: None, list: AccessList::Unknown, not_set: Some(not_set) }
+            }
+            // It has been told where they were compared.
+            (Err(_), Extent::NoAttributes) => {
+                Origin { attributes: None, list: AccessList::Unknown, not_set: None }
+            }
         }
-        Err(errno) if is_mode_missing(filesystem, target, errno) => {
-            filesystem.learn_missing(Feature::Mode);
-            context.not_held(Feature::Mode);
-            Ok(())
-        }
-        Err(errno) => Err(in_replica(SET_MODE)(errno)),
     }
 }
 
-/// Whether a mode was refused because the filesystem has none.
-fn is_mode_missing(filesystem: &Filesystem, target: Subject<'_>, errno: Errno) -> bool {
-    (errno == Errno::PERM && (!filesystem.holds(Feature::Owner) || !is_immutable(target)))
-        || is_unsupported(errno)
+/// One entry at work.
+struct Work<'a> {
+    context: &'a Context<'a>,
+    filesystem: &'a Filesystem,
+    model: Model<'a>,
+    target: Target<'a>,
+    before: Entry,
+    origin: Origin,
+    /// The permission bits that it may have at most, because its access list is not what it should be.
+    most: u16,
 }
 
-fn set_mtime(filesystem: &Filesystem, wanted: &Entry, target: Subject<'_>) -> Result<(), NotSet> {
-    match target.set_mtime(wanted.mtime) {
-        // EPERM where every file belongs to one user, who is another one.
-        Err(errno)
-            if is_unsupported(errno) || (errno == Errno::PERM && !filesystem.holds(Feature::Owner)) =>
+impl Work<'_> {
+    fn look(&self) -> Result<Entry, NotSet> {
+        self.target.subject.entry().map_err(in_replica(LOOK))
+    }
+
+    fn compare(&self, shown: &Entry) -> MetadataComparison {
+        let (source, rights) = (self.model.entry, &self.context.rights);
+        let mut due = Due::of(source, &self.origin.list, shown, self.filesystem, rights);
+        due.mode &= self.most;
+        compare_with(due, source, shown, self.filesystem, rights)
+    }
+
+    /// What it should have under the owner that it has.
+    fn due_under(&self, now: &Entry) -> Due {
+        let source = (self.model.entry, &self.origin.list);
+        Due::under((now.uid, now.gid), source, now, self.filesystem, &self.context.rights)
+    }
+
+    /// Finds out what symbolic links take here, before anything is set on one.
+    fn learn_links(&self) -> Result<(), NotSet> {
+        if self.model.entry.kind != Kind::Symlink || self.filesystem.has_sound_links() {
+            return Ok(());
+        }
+        let action = "find out what a symbolic link takes here";
+        learn_links(self.context, self.filesystem, self.target.folder).map_err(in_replica(action))
+    }
+
+    /// None when attributes are not copied.
+    fn set_attributes(&self, due: &Due, now: &Entry, which: Which) -> Option<AttributesSet> {
+        if self.model.extent == Extent::NoAttributes {
+            return None;
+        }
+        let Some(attributes) = &self.origin.attributes else { return Some(AttributesSet::unknown(which)) };
+        let source = self.model.entry;
+        let takes = |feature| self.filesystem.holds_for(source.kind, feature);
+        if source.kind == Kind::Symlink
+            && !takes(Feature::TrustedAttributes)
+            && !takes(Feature::SecurityAttributes)
         {
-            filesystem.learn_missing(Feature::Mtime);
-            Ok(())
+            // Not even looked at: what is shown may be its target's.
+            let missing = attributes.iter().filter_map(|(name, _)| feature_of(name));
+            missing.for_each(|feature| self.context.not_held(feature));
+            return None;
         }
-        set => set.map_err(in_replica("set the modification time")),
+        let is_owner_kept = (now.uid, now.gid) == (source.uid, source.gid);
+        let (ours, lacks_capability) =
+            attributes.adapted(&due.list, is_owner_kept || which == Which::AllButRights);
+        if lacks_capability {
+            self.context.not_held(Feature::Capabilities);
+        }
+        Some(set_attributes(self.context, (self.filesystem, source.kind), &ours, self.target.subject, which))
     }
-}
 
-/// Learns from what the entry shows after everything was set.
-fn learn(context: &Context<'_>, filesystem: &Filesystem, wanted: &Entry, shown: &Entry) {
-    let wrong = compare_metadata(wanted, shown, filesystem, &context.rights).differences;
-    if wrong.owner {
-        filesystem.learn_missing(Feature::Owner);
-        context.not_held(Feature::Owner);
+    /// Keeps the mode within what is safe with the access list that the entry has.
+    fn bound_by(&mut self, list: ListSet, owner_changed: bool) {
+        match list {
+            ListSet::AsDue | ListSet::Waits => {}
+            ListSet::Missing(list) => self.most &= mode_without_list(u16::MAX, &list),
+            // The group bits may be the mask of a list that is not there, and more than the owning group may do; or
+            // become that of a list that should have gone. What they allow already stays, unless the entry has just
+            // got another group.
+            ListSet::Unknown if self.model.entry.kind != Kind::Symlink => {
+                let kept = if owner_changed { 0 } else { self.before.mode & GROUP };
+                self.most &= !GROUP | kept;
+            }
+            ListSet::Unknown => {}
+        }
     }
-    // The kernel may clear setuid and setgid for reasons of its own; that says nothing about the filesystem.
-    if wrong.mode && (wanted.mode ^ shown.mode) & 0o777 != 0 {
-        filesystem.learn_missing(Feature::Mode);
-        context.not_held(Feature::Mode);
-    }
-    if wrong.mtime && filesystem.learn_mtime(wanted.mtime, shown.mtime) {
-        context.not_held(Feature::Mtime);
+
+    fn end(self, shown: Entry, attributes_changed: bool, not_set: Option<NotSet>) -> Set {
+        let is_unknown = self.model.extent == Extent::Everything && self.origin.attributes.is_none();
+        Set {
+            entry: shown,
+            before: self.before,
+            attributes_changed,
+            not_set,
+            unread: self.origin.attributes.iter().flat_map(|it| unread_in(Side::Source, it)).collect(),
+            are_attributes_unknown: is_unknown,
+        }
     }
 }
 
@@ -304,15 +353,19 @@ pub fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Resu
     let entry = subject.entry().map_err(in_source("look at the source folder"))?;
     let model = Model { entry: &entry, subject, extent };
     let set = match (replica.open(), replica.parent().map(Dir::open)) {
-        (Ok(fd), _) => set_metadata(context, &pair.filesystem, model, Subject::Open(fd.as_fd())),
+        (Ok(fd), _) => {
+            let (subject, folder) = (Subject::Open(fd.as_fd()), fd.as_fd());
+            set_metadata(context, model, Target { subject, folder, filesystem: &pair.filesystem })
+        }
         // Its own mode keeps even its owner out: that much can be mended from outside.
         (Err(Errno::ACCESS), Some(Ok(parent))) => {
-            let target = Subject::Named(parent.as_fd(), replica.name());
-            if target.entry().map_err(in_replica("look at the replica folder"))?.id != replica.id() {
+            let subject = Subject::Named(parent.as_fd(), replica.name());
+            if subject.entry().map_err(in_replica("look at the replica folder"))?.id != replica.id() {
                 return Err(in_replica("open the replica folder")(Errno::NOENT));
             }
             let model = Model { extent: Extent::NoAttributes, ..model };
-            set_metadata(context, &pair.filesystem, model, target)
+            let target = Target { subject, folder: parent.as_fd(), filesystem: &pair.filesystem };
+            set_metadata(context, model, target)
         }
         (Err(errno), _) => Err(in_replica("open the replica folder")(errno)),
     };
@@ -320,17 +373,17 @@ pub fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Resu
 }
 
 /// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.
-/// Root needs no such thing.
+/// Whoever has `CAP_DAC_OVERRIDE` needs no such thing.
 pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
     const OWN: u16 = 0o700;
-    if context.rights.privileged {
+    if context.rights.may(Capability::DacOverride) {
         return;
     }
     let open_up = |subject: Subject<'_>| {
         if let Ok(entry) = subject.entry()
             && entry.id == dir.id()
             && entry.mode & OWN != OWN
-            && entry.uid == context.rights.user
+            && context.rights.is_user(entry.uid)
         {
             // Where this fails, the work in the folder fails too, and is told there.
             match subject.set_mode(entry.mode | OWN) {

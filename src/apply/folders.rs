@@ -1,31 +1,34 @@
 //! The metadata of every folder after its contents.
 
-use crate::apply::finish::{Extent, finish_folder, make_writable};
+use crate::apply::finish::{Extent, Set, finish_folder, make_writable};
 use crate::apply::{Apply, lock};
 use crate::entry::Kind;
-use crate::filesystem::Differences;
 use crate::monitor::{Operation, Verb};
-use crate::plan::{Action, Pair, Plan, Rename};
+use crate::plan::{Action, FolderChange, Pair, Plan, Rename};
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 
 impl Apply<'_> {
-    /// True when the folder shows other metadata now.
-    pub(super) fn finish(&self, pair: &Pair, extent: Extent) -> bool {
+    /// Gives a folder its metadata; none where that failed, or the pass ends.
+    pub(super) fn finish(&self, pair: &Pair, extent: Extent) -> Option<Set> {
         let is_hopeless = || pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
         if self.context.is_halted() || is_hopeless() {
-            return false;
+            return None;
         }
         match finish_folder(self.context, pair, extent) {
-            Ok(Some(set)) => {
+            Ok(set) => {
+                let set = set?;
                 self.not_set(pair, None, set.not_set);
-                set.changed
+                if extent == Extent::Everything {
+                    let path = pair.path();
+                    set.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
+                }
+                Some(set)
             }
-            Ok(None) => false,
             Err(not_set) => {
                 self.not_set(pair, None, Some(not_set));
-                false
+                None
             }
         }
     }
@@ -44,7 +47,7 @@ impl Apply<'_> {
     pub(super) fn finish_folders(&self, plan: &Plan) {
         struct Finish<'p> {
             pair: Arc<Pair>,
-            planned: Option<&'p Differences>,
+            planned: Option<&'p FolderChange>,
             renames: Vec<&'p Rename>,
             made: Vec<&'p CStr>,
         }
@@ -70,7 +73,7 @@ impl Apply<'_> {
         }
         for folder in &plan.folders {
             let planned = all.entry(Arc::as_ptr(&folder.pair)).or_insert_with(|| finish(&folder.pair));
-            planned.planned = Some(&folder.differences);
+            planned.planned = Some(folder);
         }
         let mut all: Vec<Finish<'_>> = all.into_values().collect();
         all.sort_by_cached_key(|finish| std::cmp::Reverse(finish.pair.depth()));
@@ -84,13 +87,14 @@ impl Apply<'_> {
                 }
                 self.rename_all(&pair, &renames);
             }
-            let with_attributes = planned.is_some_and(|differences| differences.attributes);
+            let with_attributes = planned.is_some_and(|folder| folder.differences.attributes);
             let extent = if with_attributes { Extent::Everything } else { Extent::NoAttributes };
-            if self.finish(&pair, extent)
-                && let Some(differences) = planned
+            // Compared with what the survey saw: what was tried in the folder since, and came to nothing, is no change.
+            if let (Some(set), Some(folder)) = (self.finish(&pair, extent), planned)
+                && set.differs_from(&folder.seen)
             {
                 let path = pair.path();
-                let reason = differences.words();
+                let reason = folder.differences.words();
                 self.context
                     .done(Operation { reason, ..Operation::new(Verb::Metadata, &path, Kind::Folder) });
             }

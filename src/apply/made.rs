@@ -6,6 +6,7 @@ use crate::apply::refusal::NotSet;
 use crate::digest::Digest;
 use crate::entry::Entry;
 use crate::fs::subject::Subject;
+use crate::unread::Unread;
 use std::ffi::CString;
 
 /// An entry that was made.
@@ -21,6 +22,8 @@ pub struct Made {
     pub unstable: bool,
     /// What could not be set; the content is right.
     pub not_set: Option<NotSet>,
+    /// Attributes of the source that are there and could not be read.
+    pub unread: Vec<Unread>,
     /// What was replaced, under a temporary name, when it could not be replaced in place (a folder).
     pub leftover: Option<CString>,
 }
@@ -56,12 +59,13 @@ impl Made {
         target: Option<CString>,
         unstable: bool,
     ) -> Result<Made, Failed> {
-        let (entry, not_set) = match set {
-            Ok(set) => (set.entry, set.not_set),
+        let (entry, not_set, unread) = match set {
+            Ok(set) => (set.entry, set.not_set, set.unread),
             Err(not_set) => {
-                (new.entry().map_err(Failed::replica("look at it in the replica"))?, Some(not_set))
+                let entry = new.entry().map_err(Failed::replica("look at it in the replica"))?;
+                (entry, Some(not_set), Vec::new())
             }
         };
-        Ok(Made { entry, digest, target, unstable, not_set, leftover: None })
+        Ok(Made { entry, digest, target, unstable, not_set, unread, leftover: None })
     }
 }

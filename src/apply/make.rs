@@ -13,6 +13,7 @@ use crate::fs::dir::Dir;
 use crate::fs::{is_full, place, stat};
 use crate::monitor::{Feature, Operation, Verb};
 use crate::problem::{Cause, Side};
+use crate::survey::reconcile::needed;
 use rayon::Scope;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -90,13 +91,7 @@ impl Apply<'_> {
         if entry.kind == Kind::Socket {
             return self.context.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
         }
-        let feature = match entry.kind {
-            Kind::Symlink => Some(Feature::Symlinks),
-            Kind::Fifo => Some(Feature::Fifos),
-            Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
-            Kind::File | Kind::Folder | Kind::Socket => None,
-        };
-        if let Some(feature) = feature.filter(|feature| !job.pair.filesystem.holds(*feature)) {
+        if let Some(feature) = needed(entry).filter(|feature| !job.pair.filesystem.holds(*feature)) {
             self.context.not_held(feature);
             return self.context.left_out();
         }
@@ -213,6 +208,7 @@ impl Apply<'_> {
             );
         }
         self.not_set(&job.pair, Some(&job.name), made.not_set);
+        made.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
             lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
         }

@@ -1,6 +1,6 @@
 //! Entries whose content is right and whose metadata is not.
 
-use crate::apply::finish::{Model, Set, extent_of, set_metadata};
+use crate::apply::finish::{Model, Set, Target, extent_of, set_metadata};
 use crate::apply::refusal::{NotSet, in_replica, in_source};
 use crate::apply::{Apply, Job};
 use crate::entry::Kind;
@@ -15,7 +15,7 @@ impl Apply<'_> {
         let path = job.path();
         let not_set = match self.try_metadata(job) {
             Ok(Some(set)) => {
-                if set.changed {
+                if set.differs_from(&set.before) {
                     let kind = set.entry.kind;
                     let size = (kind == Kind::File).then_some(set.entry.size);
                     self.context.done(Operation {
@@ -64,12 +64,14 @@ impl Apply<'_> {
         let (source_file, replica_file) = (open(source, entry.uid), open(replica, old.uid));
         let subject =
             source_file.as_ref().map_or(Subject::Named(source, name), |fd| Subject::Open(fd.as_fd()));
-        let target =
+        let old_subject =
             replica_file.as_ref().map_or(Subject::Named(replica, name), |fd| Subject::Open(fd.as_fd()));
-        if target.entry().map_err(in_replica(LOOK))?.id != old.id {
+        if old_subject.entry().map_err(in_replica(LOOK))?.id != old.id {
             return Err(in_replica(LOOK)(Errno::NOENT));
         }
         let model = Model { entry: &entry, subject, extent: extent_of(entry.kind, self.context) };
-        set_metadata(self.context, &job.pair.filesystem, model, target).map(Some)
+        let filesystem = &job.pair.filesystem;
+        set_metadata(self.context, model, Target { subject: old_subject, folder: replica, filesystem })
+            .map(Some)
     }
 }

@@ -13,7 +13,7 @@ use crate::fs::content::create_private;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::spelled::{Listed, Spellings};
-use crate::fs::subject::Subject;
+use crate::fs::subject::{AccessTime, Subject};
 use crate::fs::{Errno, place, stat};
 use crate::monitor::{Operation, Verb};
 use crate::plan::{Pair, Rename};
@@ -72,7 +72,9 @@ impl Apply<'_> {
         }
         if renamed.is_empty() {
             // What was tried must not look like work in this folder; its right time is set at the end in any case.
-            return match untouched.and_then(|folder_was| Subject::Open(folder).set_mtime(folder_was.mtime)) {
+            return match untouched
+                .and_then(|folder_was| Subject::Open(folder).set_mtime(folder_was.mtime, AccessTime::Left))
+            {
                 Ok(()) | Err(_) => {}
             };
         }

@@ -147,7 +147,8 @@ impl Apply<'_> {
                 return;
             }
             self.tell_all_altered(&folder.pair);
-            self.finish(&folder.pair, Extent::Everything);
+            // What could not be set has been told.
+            let _set = self.finish(&folder.pair, Extent::Everything);
             next = folder.parent.clone();
         }
     }

@@ -1,12 +1,14 @@
 //! Copying a regular file of the source into an empty one, with all its metadata, hashing on the way.
 
 use crate::apply::HUGE;
+use crate::apply::attributes::{Missed, keep_old_attributes};
 use crate::apply::delta::Base;
 use crate::apply::endless::{self, Copied};
 use crate::apply::failed::Failed;
-use crate::apply::finish::{Extent, Model, set_metadata};
+use crate::apply::finish::{Extent, Model, Set, Target, set_metadata};
 use crate::apply::made::{Made, Sync};
 use crate::apply::publish::Destination;
+use crate::apply::refusal::{NotSet, in_replica};
 use crate::context::Context;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{Entry, Kind};
@@ -53,11 +55,11 @@ impl Original {
         const LOOK_REPLICA: &str = "look at it in the replica";
         let (source, mut before) = (self.file.as_fd(), self.entry);
         let rights = &context.rights;
-        if !rights.privileged
-            && stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid != rights.user
+        if !rights.gives_owners()
+            && !rights.is_user(stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid)
         {
             // A mount that gives every file to one user: a copy would be no more this user's than the original.
-            at.filesystem.learn_missing(Feature::Owner);
+            at.filesystem.learn_missing_for(Kind::File, Feature::Owner);
             if at.content_is_right {
                 context.not_held(Feature::Owner);
                 return Err(Failed::NotHeld);
@@ -124,7 +126,9 @@ impl Original {
             sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
         let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
-        let set = set_metadata(context, at.filesystem, model, Subject::Open(copy));
+        let target = Target { subject: Subject::Open(copy), folder: at.replica, filesystem: at.filesystem };
+        let set = set_metadata(context, model, target);
+        let set = set.and_then(|set| keep_what_was_missed(context, at, set, Subject::Open(copy)));
         // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
         // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
         let is_due = at.expected.is_some() && !is_clone;
@@ -139,6 +143,22 @@ impl Original {
         }
         Ok((made, waits))
     }
+}
+
+/// Gives a copy the attributes of the old version that could not be read in the source.
+fn keep_what_was_missed(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    set: Set,
+    copy: Subject<'_>,
+) -> Result<Set, NotSet> {
+    let missed = if set.are_attributes_unknown { Missed::All } else { Missed::Some(&set.unread) };
+    if matches!(missed, Missed::Some([])) {
+        return Ok(set);
+    }
+    let not_set = keep_old_attributes(context, at, missed, copy);
+    let entry = copy.entry().map_err(in_replica("look at it in the replica"))?;
+    Ok(Set { entry, not_set: set.not_set.or(not_set), ..set })
 }
 
 /// Copies the content up to the size that `entry` shows. With a base the copy is its clone, and what differs is written.

@@ -58,7 +58,7 @@ impl Licence<'_> {
         };
         match found {
             Ok(Some(None)) => Standing::Valid,
-            Ok(Some(Some(entry))) if is_left_out(entry.kind, &pair.filesystem) => Standing::Valid,
+            Ok(Some(Some(entry))) if is_left_out(&entry, &pair.filesystem) => Standing::Valid,
             Ok(Some(Some(_)) | None) => Standing::Void,
             Err(errno) if is_gone(errno) => Standing::Void,
             Err(errno) => Standing::Unknown(errno),
@@ -214,6 +214,10 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &
     let mut path = target.path.clone();
     match enter(context, target.folder, target.name, top, &path) {
         Ok(level) => levels.push((level, *top)),
+        Err(cause) if is_removed_unread((target.folder, target.name), cause) => {
+            report(context, target.path, top, Ok(()), target.tell_top);
+            return;
+        }
         Err(cause) => return problem(context, target.path, cause),
     }
     while let Some((level, _)) = levels.last_mut() {
@@ -295,6 +299,10 @@ fn remove_inner(
     }
     match enter(context, &level.dir, name, &entry, path) {
         Ok(below) => Ok(Some((below, entry))),
+        Err(cause) if is_removed_unread((&level.dir, name), cause) => {
+            report(context, path, &entry, Ok(()), true);
+            Ok(None)
+        }
         Err(cause) => Err(told(cause)),
     }
 }
@@ -313,6 +321,13 @@ fn enter(
     make_writable(context, &dir);
     let listing = dir.open().and_then(|fd| Listing::read(fd.as_fd())).map_err(Cause::System)?;
     Ok(Level { dir, path: path.as_bytes().len(), listing, next: 0, stays: false })
+}
+
+/// Removes a folder that may not be read, as that of another user (`lost+found`), if it is empty: rmdir(2) asks for rights in
+/// the folder above only, and refuses what has something in it.
+fn is_removed_unread((parent, name): (&Arc<Dir>, &CStr), cause: Cause) -> bool {
+    matches!(cause, Cause::System(Errno::ACCESS | Errno::PERM))
+        && parent.open().and_then(|fd| place::remove_folder(fd.as_fd(), name)).is_ok()
 }
 
 /// Removes a folder that has been emptied; true when it is gone.

@@ -1,8 +1,8 @@
-//! What holds for metadata and times whatever they are, and whatever the filesystem.
+//! What holds for times whatever they are, and whatever the filesystem.
 
 use super::tests::at;
 use super::*;
-use crate::proof::{self, entries, pure, rights};
+use crate::proof::{self, pure};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -43,53 +43,6 @@ impl Kernel {
 
 proptest! {
     #![proptest_config(pure())]
-
-    #[test]
-    fn what_was_set_as_the_filesystem_holds_it_does_not_differ_any_more(
-        (source, replica) in entries(),
-        filesystem in proof::filesystem(),
-        rights in rights(),
-    ) {
-        let first = compare_metadata(&source, &replica, &filesystem, &rights);
-        // What agrees is neither set nor told as something that cannot be held.
-        if (source.uid, source.gid) == (replica.uid, replica.gid) {
-            prop_assert!(!first.differences.owner && !first.owner_not_held);
-        }
-        if source.mtime == replica.mtime {
-            prop_assert!(!first.differences.mtime && !first.mtime_not_held);
-        }
-        let mut set = replica;
-        if first.differences.owner {
-            (set.uid, set.gid) = (source.uid, source.gid);
-        }
-        if first.differences.mode {
-            set.mode = mode_for(&source, set.uid, set.gid, &rights);
-        }
-        if first.differences.mtime {
-            set.mtime = filesystem.holdable(source.mtime);
-        }
-        let again = compare_metadata(&Entry { kind: source.kind, ..source }, &set, &filesystem, &rights);
-        prop_assert_eq!(again.differences, Differences::default());
-        // What cannot be held is told whether or not the rest has been set.
-        prop_assert_eq!(again.owner_not_held, first.owner_not_held);
-        prop_assert_eq!(again.mode_not_held, first.mode_not_held);
-    }
-
-    #[test]
-    fn a_copy_never_has_more_rights_than_its_source(
-        source in proof::entry(),
-        uid in 0..3u32,
-        gid in 0..3u32,
-        rights in rights(),
-    ) {
-        let mode = mode_for(&source, uid, gid, &rights);
-        prop_assert_eq!(mode & !source.mode, 0);
-        prop_assert_eq!(mode & 0o1777, source.mode & 0o1777, "only setuid and setgid depend on the owner");
-        if source.kind == Kind::File {
-            prop_assert!(mode & 0o4000 == 0 || uid == source.uid, "setuid for somebody else");
-            prop_assert!(mode & 0o2000 == 0 || gid == source.gid, "setgid for another group");
-        }
-    }
 
     #[test]
     fn what_a_filesystem_makes_of_a_time_is_understood_once_it_was_seen(

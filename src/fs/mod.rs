@@ -14,6 +14,7 @@ pub mod listing;
 pub mod place;
 pub mod read_only;
 pub mod resolve;
+pub mod rights;
 pub mod roots;
 pub mod spelled;
 pub mod stat;
@@ -21,7 +22,6 @@ pub mod subject;
 pub mod superblock;
 pub mod terminal;
 
-use crate::filesystem::Rights;
 pub use rustix::io::Errno;
 
 /// True when the error says that the path is no longer what the listing said: gone, or of another kind.
@@ -76,15 +76,6 @@ pub fn is_passing(errno: Errno) -> bool {
             | Errno::NOBUFS
             | Errno::STALE
     )
-}
-
-/// What this process may do.
-pub fn rights() -> Rights {
-    let user = rustix::process::geteuid();
-    let mut groups: Vec<u32> =
-        rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
-    groups.push(rustix::process::getegid().as_raw());
-    Rights { privileged: user.is_root(), user: user.as_raw(), groups }
 }
 
 /// Raises the soft limit of open files to the hard one: the soft one, 1,024 on most systems, is for programs that use

@@ -3,7 +3,9 @@
 use crate::entry::Kind;
 use crate::fs::stat::entry_at;
 use crate::fs::{confirmed, insist};
-use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, RenameFlags, flock, renameat_with, syncfs};
+use rustix::fs::{
+    AtFlags, CWD, FileType, FlockOperation, Mode, RenameFlags, flock, makedev, renameat_with, syncfs,
+};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::cell::RefCell;
@@ -85,6 +87,11 @@ pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64) -> Result<(), Errno> {
     let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
     insist(|| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device))
+}
+
+/// The number of the character device that exists everywhere, `/dev/null`.
+pub fn null_device() -> u64 {
+    makedev(1, 3)
 }
 
 /// Makes `new` a further name of the file `old`; a symbolic link is not followed.

@@ -41,6 +41,36 @@ pub fn is_append_only(folder: BorrowedFd<'_>) -> bool {
         .is_ok_and(|facts| facts.stx_attributes.contains(StatxAttributes::APPEND))
 }
 
+/// The mount through which an open folder is reached: by a number that is not used again where the kernel has such ones
+/// (Linux 6.8), else by one that may be; 0 before Linux 5.8, which tells none.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn mount_of(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
+    // linux/stat.h
+    let unique = StatxFlags::from_bits_retain(0x4000);
+    let facts = statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID | unique)?;
+    let has_one = StatxFlags::from_bits_retain(facts.stx_mask).intersects(StatxFlags::MNT_ID | unique);
+    Ok(if has_one { facts.stx_mnt_id } else { 0 })
+}
+
+/// The last access to an entry, as it shows it.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn access_time(folder: BorrowedFd<'_>, name: &CStr) -> Result<Timestamp, Errno> {
+    let flags = if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
+    Ok(timestamp(statx(folder, name, flags, StatxFlags::ATIME)?.stx_atime))
+}
+
+/// The facts of `name` as its filesystem has them now, whatever the kernel remembers of it.
+///
+/// # Errors
+/// As `statx(2)`.
+pub fn entry_asked_again(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
+    entry(statx(folder, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC, wanted())?)
+}
+
 fn wanted() -> StatxFlags {
     StatxFlags::BASIC_STATS | StatxFlags::BTIME
 }

@@ -3,7 +3,7 @@
 
 use crate::entry::{Entry, Timestamp};
 use crate::fs::insist;
-use crate::fs::stat::{entry_at, entry_of};
+use crate::fs::stat::{access_time, entry_at, entry_of};
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
     fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr,
@@ -20,6 +20,15 @@ pub enum Subject<'a> {
     Open(BorrowedFd<'a>),
     /// A name in an open folder; a symbolic link there is meant itself.
     Named(BorrowedFd<'a>, &'a CStr),
+}
+
+/// What becomes of the access time when the modification time is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessTime {
+    /// It is left alone (`UTIME_OMIT`).
+    Left,
+    /// It is set to what it is, where a call that sets one time alone is dropped.
+    SetAgain,
 }
 
 impl Subject<'_> {
@@ -74,13 +83,24 @@ impl Subject<'_> {
         }
     }
 
-    /// Sets the modification time and leaves the access time.
+    /// Sets the modification time.
     ///
     /// # Errors
     /// As `utimensat(2)`.
-    pub fn set_mtime(self, mtime: Timestamp) -> Result<(), Errno> {
+    pub fn set_mtime(self, mtime: Timestamp, access: AccessTime) -> Result<(), Errno> {
+        let last_access = match access {
+            AccessTime::Left => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            AccessTime::SetAgain => {
+                // RACE: an access between this look and the call is forgotten.
+                let atime = match self {
+                    Subject::Open(fd) => access_time(fd, c""),
+                    Subject::Named(folder, name) => access_time(folder, name),
+                }?;
+                Timespec { tv_sec: atime.seconds, tv_nsec: i64::from(atime.nanoseconds) }
+            }
+        };
         let times = Timestamps {
-            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_access,
             last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: i64::from(mtime.nanoseconds) },
         };
         match self {
@@ -116,6 +136,18 @@ impl Subject<'_> {
                 let path = named(folder, name)?;
                 insist(|| lgetxattr(&path, attribute, &mut *buffer))
             }
+        }
+    }
+
+    /// Whether there is an extended attribute of this name.
+    ///
+    /// # Errors
+    /// As `getxattr(2)`.
+    pub fn has_attribute(self, attribute: &CStr) -> Result<bool, Errno> {
+        match self.attribute(attribute, &mut [0; 64]) {
+            Ok(_) | Err(Errno::RANGE) => Ok(true),
+            Err(Errno::NODATA) => Ok(false),
+            Err(errno) => Err(errno),
         }
     }
 

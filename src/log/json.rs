@@ -170,13 +170,17 @@ fn write_problem<M: SerializeMap>(map: &mut M, problem: &Problem) -> Result<(), 
         map.serialize_entry("sha256", "")?;
     }
     map.serialize_entry("action", action)?;
-    map.serialize_entry("cause", &cause.to_string())?;
-    match cause {
-        Cause::System(errno) => map.serialize_entry("errno", &errno.raw_os_error())?,
-        Cause::Refused(_) => {}
-    }
+    write_cause(map, *cause)?;
     map.serialize_entry("consequence", consequence)?;
     map.serialize_entry("message", &problem.to_string())
+}
+
+fn write_cause<M: SerializeMap>(map: &mut M, cause: Cause) -> Result<(), M::Error> {
+    map.serialize_entry("cause", &cause.to_string())?;
+    match cause {
+        Cause::System(errno) => map.serialize_entry("errno", &errno.raw_os_error()),
+        Cause::Refused(_) => Ok(()),
+    }
 }
 
 fn write_notice<M: SerializeMap>(map: &mut M, notice: &Notice<'_>) -> Result<(), M::Error> {
@@ -200,6 +204,13 @@ fn write_notice<M: SerializeMap>(map: &mut M, notice: &Notice<'_>) -> Result<(),
         Notice::ReplicaCreated(replica) => {
             map.serialize_entry("notice", "replica_created")?;
             path(map, "replica", "replica_bytes", replica)?;
+        }
+        Notice::AttributeUnread { side, path, name, cause } => {
+            map.serialize_entry("notice", "attribute_unread")?;
+            map.serialize_entry("side", &side.to_string())?;
+            below(map, path)?;
+            bytes(map, "attribute", "attribute_bytes", name.to_bytes())?;
+            write_cause(map, *cause)?;
         }
     }
     map.serialize_entry("message", &words::notice(notice))

@@ -193,6 +193,12 @@ proptest! {
             Event::Notice(Notice::LogInside { side: Side::Source, path: &below }),
             Event::Notice(Notice::NotHeld(Feature::Owner)),
             Event::Notice(Notice::ReplicaCreated(path)),
+            Event::Notice(Notice::AttributeUnread {
+                side: Side::Source,
+                path: &below,
+                name: c"user.\u{202e}",
+                cause: Cause::System(Errno::IO),
+            }),
         ];
         events.extend(errors.iter().map(Event::Failed));
         for event in &events {

@@ -65,7 +65,10 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
         | Event::Stopped => Level::Info,
         Event::Notice(notice) => match notice {
             Notice::LogInside { .. } | Notice::ReplicaCreated(_) => Level::Info,
-            Notice::NotHeld(_) | Notice::NoLock | Notice::FewerThreads { .. } => Level::Warn,
+            Notice::NotHeld(_)
+            | Notice::NoLock
+            | Notice::FewerThreads { .. }
+            | Notice::AttributeUnread { .. } => Level::Warn,
         },
         Event::PassEnded(report) => match report.outcome {
             Outcome::Done | Outcome::Planned | Outcome::Interrupted(_) => Level::Info,

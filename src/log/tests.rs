@@ -239,6 +239,15 @@ fn notices_as_text() {
             Notice::ReplicaCreated(Path::new("/mnt/my replica")),
             "INFO  notice The replica folder \"/mnt/my replica\" was missing and has been created",
         ),
+        (
+            Notice::AttributeUnread {
+                side: Side::Source,
+                path: &log,
+                name: c"user.my note",
+                cause: Cause::System(Errno::OPNOTSUPP),
+            },
+            "WARN  notice The extended attribute \"user.my note\" of logs/file-sync.log is listed in the source and cannot be read: Operation not supported (os error 95); in the replica it stays as it is. No more like it are told in this pass",
+        ),
     ];
     for (notice, expected) in cases {
         assert_eq!(text(Event::Notice(notice)), expected);
@@ -374,6 +383,15 @@ fn problems_and_notices_as_json() {
             r#""fewer_threads","threads":2,"open_files":64,"#,
         ),
         (Notice::ReplicaCreated(Path::new("/r")), r#""replica_created","replica":"/r","#),
+        (
+            Notice::AttributeUnread {
+                side: Side::Source,
+                path: &log,
+                name: c"user.a",
+                cause: Cause::System(Errno::OPNOTSUPP),
+            },
+            r#""attribute_unread","side":"source","path":"l","attribute":"user.a","cause":"Operation not supported (os error 95)","errno":95,"#,
+        ),
     ];
     for (notice, expected) in cases {
         let line = json(Event::Notice(notice));

@@ -148,7 +148,7 @@ impl Survey<'_> {
         (source, replica): (&Sighting, &Sighting),
     ) {
         let (Sighting::Present(source), Sighting::Present(_)) = (source, replica) else { return };
-        if is_left_out(source.kind, &pair.filesystem) {
+        if is_left_out(source, &pair.filesystem) {
             return;
         }
         let Alias::Listed(listed) = alias else {

@@ -2,29 +2,21 @@
 
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind};
-use crate::filesystem::{Differences, Filesystem, MetadataComparison, compare_metadata};
-use crate::fs::attributes::{ACCESS_LIST, Attributes, is_system_made, mode_without_list, namespace};
+use crate::filesystem::Filesystem;
 use crate::fs::content::{BUFFER, forget_cached};
 use crate::fs::subject::Subject;
-use crate::fs::{Errno, is_gone, is_unsupported, place};
+use crate::fs::{Errno, place};
 use crate::monitor::{Event, Feature};
 use crate::plan::{Action, Change, Pair};
 use crate::problem::Side;
 use crate::survey::compare::{Comparison, compare_contents, compare_to_end};
 use crate::survey::links::Verdict;
+use crate::survey::metadata::Subjects;
 use crate::survey::reconcile::{Decision, content_verb};
 use crate::survey::{Doors, Survey, change};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-
-/// How the extended attributes of two entries compare.
-struct AttributesCompared {
-    /// Whether some have to be set or removed.
-    differ: bool,
-    /// The source's access list, where the replica cannot hold it.
-    list_not_held: Option<Vec<u8>>,
-}
 
 impl Survey<'_> {
     pub(super) fn compare_large(
@@ -57,11 +49,10 @@ impl Survey<'_> {
         let change = change(pair, name, source, Action::Create);
         match self.verdict(pair, doors, name, decision, (source, replica)) {
             Verdict::Same(differences) if differences.any() => {
-                let rights = &self.context.rights;
-                let is_foreign = !rights.privileged && replica.uid != rights.user;
+                let is_foreign = !self.context.rights.owns(replica.uid);
                 // Nobody may set the metadata of somebody else's file, but everybody may replace it by a copy.
                 let change = if is_foreign
-                    && pair.filesystem.holds(Feature::Owner)
+                    && pair.filesystem.holds_for(Kind::File, Feature::Owner)
                     && source.kind == Kind::File
                 {
                     Change { action: Action::Adopt, reason: "its metadata belongs to another user", ..change }
@@ -206,92 +197,11 @@ impl Survey<'_> {
         &self,
         pair: &Arc<Pair>,
         name: &CStr,
-        (source, replica): (&Entry, &Entry),
-        subjects: (Subject<'_>, Subject<'_>),
+        entries: (&Entry, &Entry),
+        (ours, theirs): (Subject<'_>, Subject<'_>),
     ) -> Verdict {
-        let differences = match self.compare_metadata(pair, (source, replica), Some(subjects)) {
-            Ok(differences) => differences,
-            Err(failed) => {
-                self.unreadable_attributes(pair, Some(name), failed);
-                if is_gone(failed.1) {
-                    return Verdict::Unknown;
-                }
-                match self.compare_metadata(pair, (source, replica), None) {
-                    Ok(differences) => differences,
-                    Err(_) => return Verdict::Unknown,
-                }
-            }
-        };
-        Verdict::Same(differences)
-    }
-
-    /// Which metadata differs; extended attributes only where `subjects` give them.
-    pub(super) fn compare_metadata(
-        &self,
-        pair: &Pair,
-        (source, replica): (&Entry, &Entry),
-        subjects: Option<(Subject<'_>, Subject<'_>)>,
-    ) -> Result<Differences, (Side, Errno)> {
-        let mut source = *source;
-        let mut attributes_differ = false;
-        // A symbolic link has only attributes that root may set.
-        let has_attributes = source.kind != Kind::Symlink || self.context.rights.privileged;
-        if let Some((ours, theirs)) = subjects.filter(|_| has_attributes) {
-            let compared = self.compare_attributes(pair, ours, theirs)?;
-            attributes_differ = compared.differ;
-            if let Some(list) = compared.list_not_held {
-                source.mode = mode_without_list(source.mode, &list);
-            }
-        }
-        let MetadataComparison { mut differences, owner_not_held, mode_not_held, mtime_not_held } =
-            compare_metadata(&source, replica, &pair.filesystem, &self.context.rights);
-        for (not_held, feature) in [
-            (owner_not_held, Feature::Owner),
-            (mode_not_held, Feature::Mode),
-            (mtime_not_held, Feature::Mtime),
-        ] {
-            if not_held {
-                self.context.not_held(feature);
-            }
-        }
-        differences.attributes = attributes_differ;
-        Ok(differences)
-    }
-
-    /// Compares the extended attributes that are mirrored.
-    fn compare_attributes(
-        &self,
-        pair: &Pair,
-        source: Subject<'_>,
-        replica: Subject<'_>,
-    ) -> Result<AttributesCompared, (Side, Errno)> {
-        let privileged = self.context.rights.privileged;
-        let ours = match Attributes::read(source, privileged) {
-            Err(errno) if is_unsupported(errno) => Attributes::default(),
-            read => read.map_err(|errno| (Side::Source, errno))?,
-        };
-        let theirs = match Attributes::read(replica, privileged) {
-            Err(errno) if is_unsupported(errno) => {
-                for (name, _) in ours.iter() {
-                    if let Some(feature) = namespace(name, privileged) {
-                        pair.filesystem.learn_missing(feature);
-                    }
-                }
-                Attributes::default()
-            }
-            read => read.map_err(|errno| (Side::Replica, errno))?,
-        };
-        let mut differ = theirs.iter().any(|(name, _)| ours.get(name).is_none() && !is_system_made(name));
-        for (name, _) in ours.iter().filter(|(name, value)| theirs.get(name) != Some(value)) {
-            let Some(feature) = namespace(name, privileged) else { continue };
-            if pair.filesystem.holds(feature) {
-                differ = true;
-            } else {
-                self.context.not_held(feature);
-            }
-        }
-        let list = ours.get(ACCESS_LIST).filter(|_| !pair.filesystem.holds(Feature::AccessLists));
-        Ok(AttributesCompared { differ, list_not_held: list.map(<[u8]>::to_vec) })
+        let compared = self.compare_metadata(pair, Some(name), entries, Subjects::Both(ours, theirs));
+        compared.map_or(Verdict::Unknown, Verdict::Same)
     }
 }
 

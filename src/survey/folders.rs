@@ -7,6 +7,7 @@ use crate::fs::{Errno, is_gone, stat};
 use crate::plan::{FolderChange, Pair};
 use crate::problem::Side;
 use crate::survey::Survey;
+use crate::survey::metadata::Subjects;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -31,15 +32,16 @@ impl Survey<'_> {
             Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica, errno),
             Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
         };
-        let subjects = replica_fd
-            .map(|replica_fd| (Subject::Open(source_fd.as_fd()), Subject::Open(replica_fd.as_fd())));
-        let compared = self.compare_metadata(pair, (&source, &replica), subjects).or_else(|failed| {
-            self.unreadable_attributes(pair, None, failed);
-            self.compare_metadata(pair, (&source, &replica), None)
-        });
-        let Ok(differences) = compared else { return };
+        let ours = Subject::Open(source_fd.as_fd());
+        let subjects = match replica_fd {
+            Some(replica_fd) => Subjects::Both(ours, Subject::Open(replica_fd.as_fd())),
+            None => Subjects::Source(ours),
+        };
+        let Some(differences) = self.compare_metadata(pair, None, (&source, &replica), subjects) else {
+            return;
+        };
         if differences.any() {
-            self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences });
+            self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences, seen: replica });
         } else if source_dir.parent().is_some() {
             self.context.unchanged(1);
         }

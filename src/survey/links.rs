@@ -6,7 +6,7 @@
 //! write through to the outside. Groups whose names were all seen and all agree are forgotten at once.
 
 use crate::entry::{Entry, FileId, Kind};
-use crate::filesystem::Differences;
+use crate::metadata::Differences;
 use crate::monitor::{Feature, Verb};
 use crate::plan::{Action, Anchor, Change, Pair};
 use std::collections::{HashMap, HashSet};

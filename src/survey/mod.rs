@@ -14,6 +14,7 @@ mod count;
 mod folders;
 pub mod links;
 mod merge;
+mod metadata;
 mod problems;
 #[cfg(test)]
 mod properties;
@@ -345,7 +346,7 @@ impl Survey<'_> {
         let filesystem = if replica.id.device == replica_dir.id().device {
             Arc::clone(&pair.filesystem)
         } else {
-            match self.context.filesystems.of(&replica_child) {
+            match self.context.filesystems.of(&replica_child, &self.context.rights) {
                 Ok(filesystem) => filesystem,
                 Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica, errno),
                 Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),

@@ -4,8 +4,9 @@ use super::links::{LinkTable, Resolution, Verdict};
 use super::merge::Merge;
 use super::reconcile::{Decision, Sighting, is_left_out, reconcile};
 use crate::entry::{Entry, FileId};
-use crate::filesystem::{Differences, Filesystem};
+use crate::filesystem::Filesystem;
 use crate::fs::listing::Listing;
+use crate::metadata::Differences;
 use crate::monitor::{Feature, Verb};
 use crate::plan::{Action, Change};
 use crate::problem::Side;
@@ -104,7 +105,7 @@ proptest! {
     fn what_is_left_out_of_a_new_replica_is_an_extra_in_an_old_one((source, _) in entries(), filesystem in filesystem()) {
         let decision = reconcile(&Sighting::Present(source), &Sighting::Absent, &filesystem);
         let expected = matches!(decision, Decision::LeaveOut { delete: false, .. });
-        prop_assert_eq!(is_left_out(source.kind, &filesystem), expected);
+        prop_assert_eq!(is_left_out(&source, &filesystem), expected);
         prop_assert!(expected || decision == Decision::Create);
     }
 

@@ -63,7 +63,7 @@ pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem)
         let delete = replica.is_some_and(|replica| replica.kind != Kind::Socket);
         return Decision::LeaveOut { missing: None, delete };
     }
-    let missing = needed(source.kind).filter(|feature| !filesystem.holds(*feature));
+    let missing = needed(source).filter(|feature| !filesystem.holds(*feature));
     let Some(replica) = replica else {
         return match missing {
             Some(_) => Decision::LeaveOut { missing, delete: false },
@@ -105,15 +105,17 @@ pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
 }
 
 /// True for what a replica on this filesystem never has: whatever is there under its name is an extra.
-pub fn is_left_out(kind: Kind, filesystem: &Filesystem) -> bool {
-    kind == Kind::Socket || needed(kind).is_some_and(|feature| !filesystem.holds(feature))
+pub fn is_left_out(entry: &Entry, filesystem: &Filesystem) -> bool {
+    entry.kind == Kind::Socket || needed(entry).is_some_and(|feature| !filesystem.holds(feature))
 }
 
-/// The feature that an entry of this kind needs.
-fn needed(kind: Kind) -> Option<Feature> {
-    match kind {
+/// The feature that an entry like this needs.
+pub fn needed(entry: &Entry) -> Option<Feature> {
+    match entry.kind {
         Kind::Symlink => Some(Feature::Symlinks),
         Kind::Fifo => Some(Feature::Fifos),
+        // An overlayfs refuses it, and everywhere else everybody may make it (mknod(2), since Linux 5.8).
+        Kind::CharDevice if entry.rdev == 0 => Some(Feature::Whiteouts),
         Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
         Kind::File | Kind::Folder | Kind::Socket => None,
     }
@@ -157,7 +159,8 @@ pub(crate) mod tests {
     }
 
     fn of(kind: Kind) -> Sighting {
-        Sighting::Present(Entry { kind, ..file(1) })
+        let rdev = if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { 0x103 } else { 0 };
+        Sighting::Present(Entry { kind, rdev, ..file(1) })
     }
 
     #[test]
@@ -244,6 +247,25 @@ pub(crate) mod tests {
             assert_eq!(stale, Decision::LeaveOut { missing, delete: true });
         }
         assert_eq!(reconcile(&of(Kind::File), &Sighting::Absent, &vfat), Decision::Create);
+    }
+
+    #[test]
+    fn a_whiteout_needs_what_other_devices_do_not() {
+        let node = |kind, rdev| Entry { kind, rdev, ..file(1) };
+        let filesystem = Filesystem::default();
+        filesystem.learn_missing(Feature::Whiteouts);
+        for (kind, rdev, expected) in [
+            (Kind::CharDevice, 0, true),
+            (Kind::CharDevice, 0x103, false),
+            (Kind::BlockDevice, 0, false),
+            (Kind::BlockDevice, 0x700, false),
+        ] {
+            assert_eq!(is_left_out(&node(kind, rdev), &filesystem), expected, "{kind} {rdev:x}");
+        }
+        let filesystem = Filesystem::default();
+        filesystem.learn_missing(Feature::Devices);
+        assert!(!is_left_out(&node(Kind::CharDevice, 0), &filesystem));
+        assert!(is_left_out(&node(Kind::BlockDevice, 0), &filesystem));
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) fn run() {
     } else {
         cases.run("what shows too much is seen", || private::the_check_sees(&below));
         private::check_all(&cases, &below);
+        private::check_user(&cases, &below);
     }
     cases.finish();
 }

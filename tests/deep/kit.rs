@@ -56,16 +56,24 @@ pub(crate) fn try_sh(program: &str, arguments: &[&OsStr]) -> Result<(), String> 
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_file-sync");
 
-/// Runs a program, given as further arguments, as an ordinary user.
-fn as_user() -> Command {
+/// Runs a program, given as further arguments, as an ordinary user who is in no group but his own, or in these, of which
+/// the first is his own.
+fn as_user(groups: &[u32]) -> Command {
     let mut command = Command::new("setpriv");
-    command.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--clear-groups"]);
+    command.arg(format!("--reuid={USER}"));
+    match groups {
+        [] => command.args([&format!("--regid={USER}"), "--clear-groups"]),
+        [own, ..] => {
+            let all: Vec<String> = groups.iter().map(u32::to_string).collect();
+            command.args([format!("--regid={own}"), format!("--groups={}", all.join(","))])
+        }
+    };
     command
 }
 
 /// Whether the program can be run as an ordinary user, who has to be able to read it.
 pub(crate) fn may_be_user() -> bool {
-    let mut version = as_user();
+    let mut version = as_user(&[]);
     version.args([PROGRAM, "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     is_root() && version.status().is_ok_and(|status| status.success())
 }
@@ -78,6 +86,8 @@ pub(crate) struct Place {
     pub(crate) log: PathBuf,
     /// The program runs as an ordinary user.
     pub(crate) as_user: bool,
+    /// That user's groups; only his own one when there are none.
+    pub(crate) groups: &'static [u32],
 }
 
 /// An ordinary user, and his group.
@@ -94,7 +104,7 @@ impl Place {
         let (source, replica) = (folder.path().join("source"), folder.path().join("replica"));
         fs::create_dir(&source).expect("created");
         let log = folder.path().join("log");
-        Place { folder, source, replica, log, as_user: false }
+        Place { folder, source, replica, log, as_user: false, groups: &[] }
     }
 
     /// A path in the folder around the roots; the folder itself for an empty name.
@@ -117,7 +127,7 @@ impl Place {
         if !self.as_user {
             return command;
         }
-        let mut wrapped = as_user();
+        let mut wrapped = as_user(self.groups);
         wrapped.arg(command.get_program()).args(command.get_args());
         wrapped
     }

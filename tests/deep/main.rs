@@ -12,6 +12,7 @@
     reason = "a suite is one large test, and a test may fail"
 )]
 
+mod abilities;
 mod aim;
 mod cases;
 mod deltas;
@@ -91,6 +92,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "system_calls", run: system_calls::run },
     Suite { name: "filesystems", run: filesystems::run },
     Suite { name: "names", run: names::run },
+    Suite { name: "abilities", run: abilities::run },
     Suite { name: "failing_disks", run: failing_disks::run },
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "power_loss", run: power_loss::run },

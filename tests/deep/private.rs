@@ -2,8 +2,8 @@
 //! of the replica, temporaries included, is looked at. Part of the suite `hostile`.
 
 use crate::cases::Cases;
-use crate::kit::{Place, sh, tell};
-use crate::rights::beyond;
+use crate::kit::{Place, USER, sh, tell};
+use crate::rights::{OTHERS, Person, beyond_for};
 use crate::stopped::Stopped;
 use crate::support::{Node, Tree, What, access_list, chmod, keeps, set_attribute};
 use std::ffi::OsStr;
@@ -31,6 +31,8 @@ enum List {
     None,
     OneMore,
     OnlyOneMore,
+    /// One group may less than others, and another one more.
+    Groups,
 }
 
 const LISTS: [List; 3] = [List::None, List::OneMore, List::OnlyOneMore];
@@ -97,7 +99,7 @@ pub(crate) fn check_all(cases: &Cases, below: &Path) {
                     (file.2.has_capability, file.3.has_capability) = (false, false);
                 });
             }
-            moments.fetch_add(at_every_moment(below, &files), Ordering::Relaxed);
+            moments.fetch_add(at_every_moment(&Place::below(below), &files), Ordering::Relaxed);
         },
     );
     tell(&format!(
@@ -107,9 +109,56 @@ pub(crate) fn check_all(cases: &Cases, below: &Path) {
     ));
 }
 
+/// The groups of an ordinary user who runs the program; the files have another one, too, that he is not in.
+const USERS_GROUPS: &[u32] = &[100, 777];
+
+const GROUPS: [u32; 3] = [100, 777, 4242];
+
+const USERS_MODES: [u32; 9] = [0o600, 0o640, 0o660, 0o664, 0o604, 0o644, 0o4755, 0o2755, 0o750];
+
+/// The same for an ordinary user: the group of a copy is that of its original where he is in it, and else may do no more
+/// than others. What the replica has belongs to him, or, in one of three cases, to somebody else.
+pub(crate) fn check_user(cases: &Cases, below: &Path) {
+    let mut all = Vec::new();
+    for mode in USERS_MODES {
+        for group in GROUPS {
+            for list in [List::None, List::OneMore, List::OnlyOneMore, List::Groups] {
+                let has_note = all.len() % 2 == 0;
+                all.push(Facts { mode, owner: (USER, group), list, has_note, has_capability: false });
+            }
+        }
+    }
+    let moments = AtomicUsize::new(0);
+    let group = 12;
+    let groups: Vec<usize> = (0..all.len()).step_by(group).collect();
+    cases.run_all(
+        &groups,
+        |from| format!("nobody sees more at any moment, for an ordinary user, {:o}", all[*from].mode),
+        |from| {
+            let mut files = Vec::new();
+            for number in *from..from + group {
+                for (kind, old) in OLD.into_iter().enumerate() {
+                    let mut before = all[(number * 7 + kind * 41) % all.len()];
+                    if number % 3 == 0 {
+                        before.owner.0 = 33;
+                    }
+                    files.push((number, old, all[number], before));
+                }
+            }
+            let mut place = Place::below(below);
+            (place.as_user, place.groups) = (true, USERS_GROUPS);
+            moments.fetch_add(at_every_moment(&place, &files), Ordering::Relaxed);
+        },
+    );
+    tell(&format!(
+        "{} combinations for an ordinary user: looked at {} times",
+        all.len(),
+        moments.into_inner()
+    ));
+}
+
 /// Stops one pass after every call. Returns how often.
-fn at_every_moment(below: &Path, files: &[(usize, &str, Facts, Facts)]) -> usize {
-    let place = Place::below(below);
+fn at_every_moment(place: &Place, files: &[(usize, &str, Facts, Facts)]) -> usize {
     fs::create_dir(&place.replica).expect("created");
     for folder in ["open", "heirs"] {
         for root in [&place.source, &place.replica] {
@@ -143,8 +192,20 @@ fn at_every_moment(below: &Path, files: &[(usize, &str, Facts, Facts)]) -> usize
             _ => make(&place.replica.join(&name), &content, before),
         }
     }
+    if place.as_user {
+        for root in [&place.source, &place.replica] {
+            for folder in ["", "open", "heirs", "open/new"] {
+                // One of them the replica lacks.
+                let _ = chown(root.join(folder), Some(USER), Some(100));
+            }
+        }
+        chown(place.path(""), Some(USER), Some(100)).expect("an owner");
+    }
     let (source, before) = (Tree::of(&place.source), Tree::of(&place.replica));
-    let mut stopped = Stopped::start(&place, CHANGES, &format!("{CHANGES}:signal=STOP:when=1+"));
+    // Whoever makes a copy may do with it what he likes.
+    let people: Vec<Person> =
+        OTHERS.into_iter().filter(|(user, _)| !place.as_user || *user != USER).collect();
+    let mut stopped = Stopped::start(place, CHANGES, &format!("{CHANGES}:signal=STOP:when=1+"));
     let (mut moments, mut halves) = (0, 0);
     while stopped.wait() {
         moments += 1;
@@ -152,7 +213,7 @@ fn at_every_moment(below: &Path, files: &[(usize, &str, Facts, Facts)]) -> usize
             let is_half = matches!(&node.what, What::File(content) if !content.is_empty())
                 && models_of(path, node, &source, &before).is_empty();
             halves += usize::from(is_half);
-            if let Err(why) = check(path, node, &source, &before) {
+            if let Err(why) = check(path, node, (&source, &before), &people) {
                 panic!("moment {moments}: {} {why}: {node:?}", path.escape_ascii());
             }
         }
@@ -160,8 +221,31 @@ fn at_every_moment(below: &Path, files: &[(usize, &str, Facts, Facts)]) -> usize
     }
     assert_eq!(stopped.finish(), Some(0));
     assert!(moments > 2 * files.len() && halves > 0, "only {moments} moments, {halves} with half of a file");
-    place.assert_in_step("after the last moment");
+    if place.as_user {
+        is_as_due(place, files);
+    } else {
+        place.assert_in_step("after the last moment");
+    }
     moments
+}
+
+/// What an ordinary user's copies are in the end: of the group where he is in it, with all that it may do, and nothing is left
+/// to do.
+fn is_as_due(place: &Place, files: &[(usize, &str, Facts, Facts)]) {
+    let (source, now) = (Tree::of(&place.source), Tree::of(&place.replica));
+    let kept = |group: u32| USERS_GROUPS.contains(&group);
+    let mut kept_files = 0;
+    for (path, (node, _)) in source.nodes.iter().filter(|(_, (node, _))| matches!(node.what, What::File(_))) {
+        let copy = &now.nodes.get(path).expect("copied").0;
+        assert_eq!((copy.owner.0, kept(node.owner.1) && copy.owner.1 != node.owner.1), (USER, false));
+        if kept(node.owner.1) {
+            kept_files += 1;
+            assert_eq!(copy, node, "{}", path.escape_ascii());
+        }
+    }
+    assert!(kept_files > files.len() / 2, "{kept_files}");
+    let again = place.pass(&[]);
+    assert_eq!((again.code, again.operations()), (Some(0), 0), "{:?}", again.told());
 }
 
 fn content_of(name: &str, version: &str, size: usize) -> Vec<u8> {
@@ -195,6 +279,9 @@ fn make(path: &Path, content: &[u8], facts: &Facts) {
         List::OnlyOneMore => {
             sh("setfacl", &[OsStr::new("-m"), OsStr::new("u:5678:rw,g::-,o::-"), path.as_os_str()]);
         }
+        List::Groups => {
+            sh("setfacl", &[OsStr::new("-m"), OsStr::new("g:777:-,g:4242:rw"), path.as_os_str()]);
+        }
         List::None => sh("setfacl", &[OsStr::new("-b"), path.as_os_str()]),
     }
     // Last: a new owner would cost it.
@@ -227,8 +314,8 @@ fn models_of<'a>(path: &[u8], now: &Node, source: &'a Tree, before: &'a Tree) ->
 }
 
 /// Whether an entry of the replica shows no more to anyone than it may at this moment.
-fn check(path: &[u8], now: &Node, source: &Tree, before: &Tree) -> Result<(), String> {
-    beyond(now, &models_of(path, now, source, before)).map_or(Ok(()), Err)
+fn check(path: &[u8], now: &Node, (source, before): (&Tree, &Tree), people: &[Person]) -> Result<(), String> {
+    beyond_for(now, &models_of(path, now, source, before), people).map_or(Ok(()), Err)
 }
 
 /// The check itself, on files that are not as they should be.
@@ -242,7 +329,8 @@ pub(crate) fn the_check_sees(below: &Path) {
         make(&place.source.join("file"), &content_of("file", "new", 100), &model);
         make(&place.replica.join("temporary"), content, &facts);
         let (source, found) = (Tree::of(&place.source), Tree::of(&place.replica));
-        check(b"temporary", found.get("temporary").expect("there"), &source, &Tree::default()).err()
+        check(b"temporary", found.get("temporary").expect("there"), (&source, &Tree::default()), &OTHERS)
+            .err()
     };
     let half = &content[..50];
     let capable = Facts { mode: 0o700, has_capability: true, ..safe };

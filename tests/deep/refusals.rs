@@ -22,7 +22,6 @@ pub(crate) fn run(cases: &Cases, memory: &Path) {
     cases.run("an attribute that is too large", || large_attribute(memory));
     cases.run("an access list that the replica cannot hold", || no_access_lists(memory));
     cases.run("setgid without the right to set it", || no_setgid(memory));
-    cases.run("a setuid bit that a policy refuses", || no_setuid(memory));
     for error in ["EINVAL", "EPERM"] {
         cases.run(&format!("one owner is refused ({error})"), || one_owner(memory, error));
     }
@@ -221,7 +220,12 @@ fn no_setgid(memory: &Path) {
     let mut without = Command::new("setpriv");
     without.args(["--bounding-set", "-fsetid", "--inh-caps", "-fsetid", "--"]);
     let pass = place.run(place.file_sync_under(without, &["--once"]));
-    assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["setgid".to_owned()]), "{:?}", pass.told());
+    assert_eq!(
+        (pass.code, pass.not_held()),
+        (Some(0), vec!["permission bits".to_owned()]),
+        "{:?}",
+        pass.told()
+    );
     let mode = fs::metadata(place.replica.join("setgid")).expect("its content is there").mode() & 0o7777;
     assert_eq!(mode, 0o755);
     assert_eq!(place.pass(&[]).code, Some(0));
@@ -236,24 +240,6 @@ fn pass_with_fault(place: &Place, call: &str, fault: &str) -> Pass {
     place.run(place.file_sync_under(strace, &["--once", "--threads", "1"]))
 }
 
-/// As under systemd's `RestrictSUIDSGID`, which refuses the bit and nothing else; the
-/// program asks twice before it believes it.
-fn no_setuid(memory: &Path) {
-    if !has("strace") {
-        leave_out("strace, which refuses the setuid bit, is not installed");
-    }
-    let place = Place::below(memory);
-    write(&place.source, &[("setuid", "content")]);
-    chmod(&place.source.join("setuid"), 0o4751).expect("a mode");
-    let pass = pass_with_fault(&place, "fchmod", "EPERM:when=1..2");
-    assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["setuid".to_owned()]), "{:?}", pass.told());
-    assert!(pass.of("problem").all(|problem| problem["action"] == "set the setuid or setgid bit"));
-    let mode = fs::metadata(place.replica.join("setuid")).expect("its content is there").mode() & 0o777;
-    assert_eq!(mode, 0o751, "{mode:o}");
-    assert_eq!(place.pass(&[]).code, Some(0));
-    place.assert_in_step("without the policy");
-}
-
 fn one_owner(memory: &Path, error: &str) {
     if !has("strace") {
         leave_out("strace, which refuses the owner, is not installed");
@@ -263,18 +249,13 @@ fn one_owner(memory: &Path, error: &str) {
         write(&place.source, &[(name, "content")]);
         chown(place.source.join(name), Some(1000), Some(1001)).expect("an owner");
     }
-    // It asks twice; and once more the same, when the owner does not show, unless it has learned from it.
-    let last = if error == "EPERM" { 2 } else { 4 };
-    let pass = pass_with_fault(&place, "fchown", &format!("{error}:when=1..{last}"));
+    // It asks twice, and once more the same before it gives up.
+    let pass = pass_with_fault(&place, "fchown", &format!("{error}:when=1..4"));
     assert_eq!(fs::read(place.replica.join("a")).expect("there"), b"content");
-    if error == "EPERM" {
-        // So a filesystem without owners refuses as well: it is told, and a later process tries again.
-        assert_eq!((pass.code, pass.not_held()), (Some(0), vec!["owners and groups".to_owned()]));
-    } else {
-        assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["a".to_owned()]), "{:?}", pass.told());
-        for name in ["b", "c"] {
-            assert_eq!(fs::metadata(place.replica.join(name)).expect("there").uid(), 1000, "{name}");
-        }
+    assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["a".to_owned()]), "{:?}", pass.told());
+    assert_eq!(pass.not_held(), [""; 0], "a new file would have got its owner");
+    for name in ["b", "c"] {
+        assert_eq!(fs::metadata(place.replica.join(name)).expect("there").uid(), 1000, "{name}");
     }
     assert_eq!(place.pass(&[]).code, Some(0));
     place.assert_in_step("after the refusal");

@@ -2,10 +2,29 @@
 
 use crate::support::{Node, What};
 
-/// Those who are not root, as user and group: owners, members of groups and users of access lists that the suites use,
-/// and people who are none of these.
-pub(crate) const OTHERS: [(u32, u32); 8] =
-    [(33, 33), (1000, 1000), (1234, 1234), (5678, 5678), (4000, 44), (4001, 33), (4002, 0), (65534, 65534)];
+/// Somebody: a user, and the groups that he is in.
+pub(crate) type Person = (u32, &'static [u32]);
+
+/// Those who are not root: owners, members of groups and users of access lists that the suites use, and people who are none
+/// of these.
+pub(crate) const OTHERS: [Person; 16] = [
+    (33, &[33]),
+    (1000, &[1000]),
+    (1234, &[1234]),
+    (5678, &[5678]),
+    (4000, &[44]),
+    (4001, &[33]),
+    (4002, &[0]),
+    (65534, &[65534]),
+    (4003, &[33, 44]),
+    (4004, &[100]),
+    (4005, &[777]),
+    (4006, &[4242]),
+    (4007, &[100, 777]),
+    (4008, &[100, 4242]),
+    (4009, &[777, 4242]),
+    (4010, &[100, 777, 4242]),
+];
 
 /// The attribute that holds an access list.
 pub(crate) const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
@@ -15,11 +34,16 @@ pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
 /// What an entry allows or claims beyond all of its models together; none when that is nothing.
 pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
+    beyond_for(now, models, &OTHERS)
+}
+
+/// The same, as far as these people are concerned.
+pub(crate) fn beyond_for(now: &Node, models: &[&Node], people: &[Person]) -> Option<String> {
     // A symbolic link has no rights of its own.
     if matches!(now.what, What::Symlink(_)) {
         return None;
     }
-    for who in OTHERS {
+    for who in people.iter().copied() {
         // An owner can give himself what he likes: his folders are opened while they are worked in.
         if now.owner.0 == who.0 && models.iter().any(|model| model.owner.0 == who.0) {
             continue;
@@ -30,10 +54,15 @@ pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
             return Some(format!("allows {who:?} more than any version: {more:o}, mode {:o}", now.mode));
         }
     }
-    const SETUID_SETGID: u32 = 0o6000;
-    let raised = now.mode & SETUID_SETGID;
-    let is_due = |model: &&Node| raised & !model.mode == 0 && now.owner == model.owner;
-    if raised != 0 && now.what != What::Folder && !models.iter().any(is_due) {
+    // Who runs the program becomes its owner, or its group: the one that it was meant for.
+    const SETUID: u32 = 0o4000;
+    const SETGID: u32 = 0o2000;
+    let is_due = |bit: u32, is_same: &dyn Fn(&Node) -> bool| {
+        now.mode & bit == 0 || models.iter().any(|model| model.mode & bit != 0 && is_same(model))
+    };
+    let are_due = is_due(SETUID, &|model| now.owner.0 == model.owner.0)
+        && is_due(SETGID, &|model| now.owner.1 == model.owner.1);
+    if !are_due && now.what != What::Folder {
         return Some(format!(
             "is setuid or setgid where no version is: mode {:o} of {:?}",
             now.mode, now.owner
@@ -46,7 +75,7 @@ pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
 }
 
 /// What the kernel lets somebody do with an entry (acl(5)): read 4, write 2, execute 1.
-pub(crate) fn may(node: &Node, (user, group): (u32, u32)) -> u32 {
+pub(crate) fn may(node: &Node, (user, groups): (u32, &[u32])) -> u32 {
     const USER: u16 = 2;
     const GROUP: u16 = 8;
     const OWNING_GROUP: u16 = 4;
@@ -65,14 +94,16 @@ pub(crate) fn may(node: &Node, (user, group): (u32, u32)) -> u32 {
     if let Some((_, bits, _)) = entries.iter().find(|entry| entry.0 == USER && entry.2 == user) {
         return bits & mask;
     }
-    let groups: Vec<u32> = entries
+    let matching: Vec<u32> = entries
         .iter()
-        .filter(|(tag, _, id)| (*tag == GROUP && *id == group) || (*tag == OWNING_GROUP && group == owning))
+        .filter(|(tag, _, id)| {
+            (*tag == GROUP && groups.contains(id)) || (*tag == OWNING_GROUP && groups.contains(&owning))
+        })
         .map(|(_, bits, _)| bits & mask)
         .collect();
-    match (groups.is_empty(), entries.is_empty()) {
-        (false, _) => groups.into_iter().fold(0, |sum, bits| sum | bits),
-        (true, true) if group == owning => node.mode >> 3 & 7,
+    match (matching.is_empty(), entries.is_empty()) {
+        (false, _) => matching.into_iter().fold(0, |sum, bits| sum | bits),
+        (true, true) if groups.contains(&owning) => node.mode >> 3 & 7,
         (true, _) => node.mode & 7,
     }
 }

@@ -2,4 +2,5 @@
 
 pub(crate) mod names;
 pub(crate) mod no_sizes;
+pub(crate) mod refusing;
 pub(crate) mod sealed;

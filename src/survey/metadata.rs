@@ -1,0 +1,168 @@
+//! Compares the metadata of two entries of one kind, extended attributes included.
+
+use crate::access_list::AccessList;
+use crate::entry::{Entry, Kind};
+use crate::fs::attributes::{ACCESS_LIST, Attributes, feature_of, is_of_target, is_system_made};
+use crate::fs::subject::Subject;
+use crate::fs::{is_gone, is_unsupported};
+use crate::metadata::{Differences, MetadataComparison, compare_metadata, mtime_feature, owner_feature};
+use crate::monitor::Feature;
+use crate::plan::Pair;
+use crate::problem::Side;
+use crate::survey::Survey;
+use crate::unread::Unread;
+use std::ffi::CStr;
+
+/// Where extended attributes can be read.
+#[derive(Clone, Copy)]
+pub(super) enum Subjects<'a> {
+    /// In both trees.
+    Both(Subject<'a>, Subject<'a>),
+    /// In the source alone: those of the replica are not known, and not compared.
+    Source(Subject<'a>),
+}
+
+/// The extended attributes of both sides, as far as they are known.
+struct Found {
+    ours: Option<Attributes>,
+    theirs: Theirs,
+}
+
+/// The extended attributes of the replica.
+enum Theirs {
+    Read(Attributes),
+    NotAsked,
+    Unreadable,
+}
+
+impl Found {
+    /// The access list of the source; not known either where that of the replica is not, because the group bits of its mode
+    /// are the mask of that one then.
+    fn list(&self) -> AccessList {
+        match (&self.ours, &self.theirs) {
+            (None, _) | (Some(_), Theirs::Unreadable) => AccessList::Unknown,
+            (Some(_), Theirs::Read(theirs)) if theirs.is_unread(ACCESS_LIST) => AccessList::Unknown,
+            (Some(ours), Theirs::Read(_) | Theirs::NotAsked) => ours.access_list(),
+        }
+    }
+}
+
+impl Survey<'_> {
+    /// Which metadata differs; none when one of the two is gone. `name` is one in the folder of the pair, none means the folder
+    /// itself. Attributes that cannot be read are told, and count as no difference.
+    pub(super) fn compare_metadata(
+        &self,
+        pair: &Pair,
+        name: Option<&CStr>,
+        (source, replica): (&Entry, &Entry),
+        subjects: Subjects<'_>,
+    ) -> Option<Differences> {
+        let kind = source.kind;
+        let found = if kind == Kind::Symlink && !self.context.rights.has_link_attributes() {
+            Found { ours: Some(Attributes::default()), theirs: Theirs::Read(Attributes::default()) }
+        } else {
+            self.read_attributes(pair, name, kind, subjects)?
+        };
+        let MetadataComparison { due, mut differences, owner_not_held, mode_not_held, mtime_not_held } =
+            compare_metadata(source, &found.list(), replica, &pair.filesystem, &self.context.rights);
+        for (not_held, feature) in [
+            (owner_not_held, owner_feature(kind)),
+            (mode_not_held, Feature::Mode),
+            (mtime_not_held, mtime_feature(kind, &pair.filesystem)),
+        ] {
+            if not_held {
+                self.context.not_held(feature);
+            }
+        }
+        if let (Some(ours), Theirs::Read(theirs)) = (&found.ours, &found.theirs) {
+            // Only its owner could narrow the list of a folder.
+            let is_left = kind != Kind::File
+                && !self.context.rights.owns(replica.uid)
+                && theirs.get(ACCESS_LIST) == ours.get(ACCESS_LIST);
+            let list = if is_left { ours.access_list() } else { due.list };
+            let is_owner_kept = (due.uid, due.gid) == (source.uid, source.gid);
+            let (ours, lacks_capability) = ours.adapted(&list, is_owner_kept);
+            if lacks_capability {
+                self.context.not_held(Feature::Capabilities);
+            }
+            differences.attributes = self.do_attributes_differ(pair, kind, &ours, theirs);
+        }
+        Some(differences)
+    }
+
+    /// Reads the attributes of both sides, and tells what cannot be read; none when an entry is gone.
+    fn read_attributes(
+        &self,
+        pair: &Pair,
+        name: Option<&CStr>,
+        kind: Kind,
+        subjects: Subjects<'_>,
+    ) -> Option<Found> {
+        let (in_source, in_replica) = match subjects {
+            Subjects::Both(ours, theirs) => (ours, Some(theirs)),
+            Subjects::Source(ours) => (ours, None),
+        };
+        let rights = &self.context.rights;
+        let ours = match Attributes::read(in_source, rights) {
+            Err(errno) if is_unsupported(errno) => Some(Attributes::default()),
+            Err(errno) if is_of_target(in_source, errno) => None,
+            Err(errno) => {
+                self.unreadable_attributes(pair, name, (Side::Source, errno));
+                if is_gone(errno) && name.is_some() {
+                    return None;
+                }
+                None
+            }
+            Ok(ours) => Some(ours),
+        };
+        let theirs = match in_replica.map(|theirs| (Attributes::read(theirs, rights), theirs)) {
+            None => Theirs::NotAsked,
+            Some((Err(errno), _)) if is_unsupported(errno) => {
+                for (name, _) in ours.iter().flat_map(Attributes::iter) {
+                    if let Some(feature) = feature_of(name) {
+                        pair.filesystem.learn_missing_for(kind, feature);
+                    }
+                }
+                Theirs::Read(Attributes::default())
+            }
+            Some((Err(errno), of)) if is_of_target(of, errno) => Theirs::Unreadable,
+            Some((Err(errno), _)) => {
+                self.unreadable_attributes(pair, name, (Side::Replica, errno));
+                if is_gone(errno) && name.is_some() {
+                    return None;
+                }
+                Theirs::Unreadable
+            }
+            Some((Ok(theirs), _)) => Theirs::Read(theirs),
+        };
+        let of_replica = match &theirs {
+            Theirs::Read(theirs) => Some(theirs),
+            Theirs::NotAsked | Theirs::Unreadable => None,
+        };
+        for (side, attributes) in [(Side::Source, ours.as_ref()), (Side::Replica, of_replica)] {
+            for (attribute, errno) in attributes.into_iter().flat_map(Attributes::unread) {
+                let path = name.map_or_else(|| pair.path(), |name| pair.path().join(name));
+                self.context.attribute_unread(&path, &Unread { side, name: attribute.to_owned(), errno });
+            }
+        }
+        Some(Found { ours, theirs })
+    }
+
+    /// Whether attributes have to be set or removed. What cannot be read on one side is neither there nor absent.
+    fn do_attributes_differ(&self, pair: &Pair, kind: Kind, ours: &Attributes, theirs: &Attributes) -> bool {
+        let rights = &self.context.rights;
+        let may_set = |name: &CStr| feature_of(name).is_some_and(|feature| rights.may_set(feature));
+        let is_extra = |name: &CStr| !ours.has(name) && !is_system_made(name) && may_set(name);
+        let mut differ = theirs.iter().any(|(name, _)| is_extra(name));
+        let is_due = |name: &CStr, value: &[u8]| theirs.get(name) != Some(value) && !theirs.is_unread(name);
+        for (name, _) in ours.iter().filter(|(name, value)| is_due(name, value)) {
+            let Some(feature) = feature_of(name) else { continue };
+            if pair.filesystem.holds_for(kind, feature) && rights.may_set(feature) {
+                differ = true;
+            } else {
+                self.context.not_held(feature);
+            }
+        }
+        differ
+    }
+}
