@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod cli;
+pub mod compact;
 pub mod config;
 pub mod context;
 pub mod digest;
@@ -11,6 +12,7 @@ pub mod filesystem;
 pub mod fs;
 pub mod guard;
 pub mod hashing;
+pub mod identity;
 pub mod interrupt;
 pub mod interval;
 pub mod log;

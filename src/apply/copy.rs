@@ -92,12 +92,11 @@ fn make_special(
             }
         };
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
-        // a file can be made in it.
+        // a file can be made in it. Some in user space have other words for it (cryfs: ERANGE).
         // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
         *is_there = errno == Errno::IO
             && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind);
-        let refused =
-            is_unsupported(errno) || (errno == Errno::PERM && can_make_files(at.replica)) || *is_there;
+        let refused = is_unsupported(errno) || (is_refusal(errno) && can_make_files(at.replica)) || *is_there;
         if refused {
             at.filesystem.learn_missing(feature);
             context.not_held(feature);
@@ -111,6 +110,11 @@ fn make_special(
     let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
     let set = set_metadata(context, at.filesystem, model, new);
     Made::of(set, new, None, target, false)
+}
+
+/// Whether an error may say that there are no entries of a kind.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::INVAL | Errno::RANGE | Errno::NODEV | Errno::NXIO)
 }
 
 fn can_make_files(folder: BorrowedFd<'_>) -> bool {

@@ -14,6 +14,7 @@ mod merge;
 mod problems;
 #[cfg(test)]
 mod properties;
+mod recall;
 pub mod reconcile;
 
 use crate::context::Context;
@@ -42,8 +43,8 @@ const LARGE: u64 = 1 << 20;
 pub fn survey(context: &Context<'_>, pool: &ThreadPool, root: Arc<Pair>) -> Plan {
     let survey = Survey { context, plan: Mutex::default(), links: LinkTable::default() };
     pool.scope(|scope| survey.visit(scope, root));
+    let resolution = survey.resolve_links(pool);
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let resolution = survey.links.resolve();
     if resolution.not_held {
         context.not_held(Feature::HardLinks);
     }
@@ -233,6 +234,7 @@ impl Survey<'_> {
             }
             Decision::Create => {
                 if let Sighting::Present(source) = &source {
+                    self.links.want(source);
                     let subtree = self.count_below(scope, Side::Source, pair, name, source);
                     self.push(Change { subtree, ..change(pair, name, source, Action::Create) });
                 }
@@ -240,7 +242,8 @@ impl Survey<'_> {
             }
             Decision::Replace(Verb::Retype, reason) => {
                 if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
-                    self.links.count_name(replica);
+                    self.links.count_name(pair.replica.as_ref(), replica);
+                    self.links.want(source);
                     // What comes, or else what goes: one of the two may be a folder.
                     let subtree = self
                         .count_below(scope, Side::Source, pair, name, source)
@@ -335,7 +338,7 @@ impl Survey<'_> {
         replica: &Entry,
         reason: &'static str,
     ) {
-        self.links.count_name(replica);
+        self.links.count_name(pair.replica.as_ref(), replica);
         let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
         let expected = Some(replica.id);
         self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
