@@ -103,8 +103,12 @@ impl Table {
             waiting.push(parked);
             return None;
         }
+        Some((self.turn_of_free(key), parked))
+    }
+
+    fn turn_of_free(&mut self, key: Key) -> Turn {
         if self.put_off.contains(&key) {
-            return Some((Turn::PutOff, parked));
+            return Turn::PutOff;
         }
         let known = self.known(key).and_then(|known| {
             let content = if known.names & ON_DISK == 0 { Content::Written } else { Content::OnDisk };
@@ -116,10 +120,10 @@ impl Table {
             })
         });
         if let Some(place) = known {
-            return Some((Turn::Link(place), parked));
+            return Turn::Link(place);
         }
         self.busy.insert(key, Vec::new());
-        Some((Turn::Copy, parked))
+        Turn::Copy
     }
 
     fn put(&mut self, key: Key, place: &Place, names: u32) {
@@ -143,6 +147,12 @@ impl Anchors {
     /// What is to be done about a name. None when it waits: somebody is copying its inode.
     pub(super) fn turn(&self, key: Key, parked: Parked) -> Option<(Turn, Parked)> {
         lock(&self.0).turn(key, parked)
+    }
+
+    /// As [`Anchors::turn`], for a name that does not wait.
+    pub(super) fn turn_at_once(&self, key: Key) -> Option<Turn> {
+        let mut table = lock(&self.0);
+        if table.busy.contains_key(&key) { None } else { Some(table.turn_of_free(key)) }
     }
 
     /// As [`Anchors::turn`] for a name that could not be linked to an inode: if that is still the one that names are linked

@@ -96,7 +96,7 @@ impl Apply<'_> {
         }
     }
 
-    fn told_link(&self, job: &Job, entry: &Entry, anchor: &Place) {
+    pub(super) fn told_link(&self, job: &Job, entry: &Entry, anchor: &Place) {
         let (path, other) = (job.path(), anchor.folder.path().join(&anchor.name));
         let link = Operation { linked_to: Some(&other), ..Operation::new(Verb::Link, &path, entry.kind) };
         self.context.done(link);

@@ -126,6 +126,11 @@ impl Apply<'_> {
         true
     }
 
+    /// Whether what there was no room for is tried again later.
+    pub(super) fn is_to_be_put_off(&self, failed: Failed) -> bool {
+        failed.is_full() && !self.is_last_try.load(Ordering::Relaxed)
+    }
+
     /// When what replaces something is written to the disk.
     pub(super) fn sync_of_copies(&self) -> Sync {
         if self.is_last_try.load(Ordering::Relaxed) { Sync::Now } else { Sync::Later }
@@ -170,7 +175,7 @@ impl Apply<'_> {
                 Outcome::Waits
             }
             Err(failed) => {
-                let is_full = failed.is_full() && !self.is_last_try.load(Ordering::Relaxed);
+                let is_full = self.is_to_be_put_off(failed);
                 self.failed(job, failed);
                 Outcome::Failed { is_full }
             }

@@ -10,6 +10,7 @@ pub mod copy;
 mod delta;
 pub mod failed;
 pub mod finish;
+mod first_links;
 mod folders;
 mod link;
 mod linked;

@@ -140,7 +140,7 @@ impl Apply<'_> {
             }
             Err(failed) => {
                 if let Some(key) = key {
-                    self.anchors.not_made(key, failed.is_full());
+                    self.anchors.not_made(key, self.is_to_be_put_off(failed));
                 }
                 self.failed(&job, failed);
             }
