@@ -97,10 +97,10 @@ impl Entry {
         self.kind == Kind::File && self.blocks.saturating_mul(512) < self.size
     }
 
-    /// True when nothing that a write could have changed differs between two looks at the same file.
+    /// True when nothing that a write could have changed differs between two looks at one open file. Its number may: some
+    /// filesystems in user space make up another one at each look.
     pub fn is_unchanged_since(&self, earlier: &Entry) -> bool {
-        self.id == earlier.id
-            && self.kind == earlier.kind
+        self.kind == earlier.kind
             && self.size == earlier.size
             && self.mtime == earlier.mtime
             && self.ctime == earlier.ctime

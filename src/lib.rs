@@ -3,6 +3,7 @@
 pub mod access_list;
 pub mod apply;
 pub mod cli;
+pub mod compact;
 pub mod config;
 pub mod context;
 pub mod digest;
@@ -13,6 +14,7 @@ pub mod filesystems;
 pub mod fs;
 pub mod guard;
 pub mod hashing;
+pub mod identity;
 pub mod interrupt;
 pub mod interval;
 pub mod log;

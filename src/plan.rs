@@ -3,6 +3,7 @@
 use crate::entry::{Entry, FileId, Kind};
 use crate::filesystem::Filesystem;
 use crate::fs::dir::Dir;
+use crate::identity::Identity;
 use crate::metadata::Differences;
 use crate::monitor::{Operation, Subtree, Verb};
 use crate::path::RelPath;
@@ -128,13 +129,15 @@ pub struct Rename {
 #[derive(Debug)]
 pub struct Anchor {
     /// The source's inode.
-    pub source: FileId,
+    pub source: Identity,
     /// The folder of one of its names in the replica.
     pub folder: Arc<Dir>,
     /// That name.
     pub name: Box<CStr>,
     /// The replica's inode.
     pub replica: FileId,
+    /// How many of its names are right already.
+    pub names: u32,
 }
 
 /// The whole plan of one pass.

@@ -87,12 +87,11 @@ fn make_special(
             return Err(Failed::Taken);
         }
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
-        // a file can be made in it.
+        // a file can be made in it. Some in user space have other words for it (cryfs: ERANGE).
         // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
         *is_there = errno == Errno::IO
             && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind);
-        let refused =
-            is_unsupported(errno) || (errno == Errno::PERM && can_make_files(at.replica)) || *is_there;
+        let refused = is_unsupported(errno) || (is_refusal(errno) && can_make_files(at.replica)) || *is_there;
         // One device, or one target, may be refused for what it is, by a policy or a server.
         let is_of_all = |feature: &Feature| !can_make_another(at.replica, *feature);
         if refused && let Some(feature) = needed(source).filter(is_of_all) {
@@ -109,6 +108,11 @@ fn make_special(
     let new_target = Target { subject: new, folder: at.replica, filesystem: at.filesystem };
     let set = set_metadata(context, model, new_target);
     Made::of(set, new, None, target, false)
+}
+
+/// Whether an error may say that there are no entries of a kind.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::INVAL | Errno::RANGE | Errno::NODEV | Errno::NXIO)
 }
 
 /// Copies a regular file under a temporary name. True when it has to be written to the disk yet.

@@ -40,6 +40,11 @@ impl Failed {
         Failed::Because(action, Cause::Refused("its filesystem takes no such name"), false)
     }
 
+    /// True when there was no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Failed::Because(_, Cause::System(errno), _) if is_full(*errno))
+    }
+
     /// True when it may succeed after the deletions: there was no room, the name was taken, or the reason was one of
     /// the moment.
     pub fn may_pass(&self) -> bool {

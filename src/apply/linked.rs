@@ -1,154 +1,170 @@
 //! Files with several names: the first name is copied, every other one is linked to it.
+//!
+//! A name whose inode is just being copied waits for that, and is then linked by whoever is free. How one name is linked is
+//! in link.rs.
 
-use crate::apply::failed::Failed;
-use crate::apply::made::Sync;
-use crate::apply::publish::{discard, publish};
-use crate::apply::{Apply, Job, Place, lock};
+use crate::apply::anchors::{Content, Key, Parked, Place, Turn};
+use crate::apply::finish::make_writable;
+use crate::apply::link::Unlinked;
+use crate::apply::make::Outcome;
+use crate::apply::new_folder::NewFolder;
+use crate::apply::{Apply, CHUNK, Job, lock};
 use crate::entry::{Entry, Kind};
-use crate::fs::content::create_private;
-use crate::fs::{Errno, is_unsupported, place, stat};
-use crate::monitor::{Feature, Operation, Verb};
-use crate::problem::Cause;
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::identity::Identity;
+use crate::monitor::Verb;
+use crate::plan::{Change, Plan};
+use rayon::Scope;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// So few names that replace others are not worth a `syncfs`: their files are written to the disk one by one.
+const FEW: usize = 4;
+
 impl Apply<'_> {
-    /// Makes one name of a file that has several: the first is copied, the others are linked to it.
-    pub(super) fn make_linked(&self, job: &Job, entry: &Entry) {
-        let Some(replica) = &job.pair.replica else { return };
-        let key = (entry.id, replica.id().device);
-        let anchor = {
-            let mut anchors = lock(&self.anchors);
-            match anchors.get(&key) {
-                Some(None) => {
-                    lock(&self.deferred).push(job.clone());
-                    return;
-                }
-                Some(Some(place)) => Some(place.clone()),
-                None => {
-                    anchors.insert(key, None);
-                    None
-                }
-            }
+    /// Takes what the survey found for what further names are linked to.
+    pub(super) fn take_anchors(&self, plan: &Plan) {
+        for anchor in &plan.anchors {
+            let place = Place {
+                folder: Arc::clone(&anchor.folder),
+                name: anchor.name.clone(),
+                id: anchor.replica,
+                // The pass that made it may have ended before it was on the disk.
+                content: Content::Written,
+            };
+            self.anchors.put((anchor.source, anchor.replica.device), &place, anchor.names);
+        }
+    }
+
+    /// Makes one name of a file that has several: the first is copied, the others are linked to it. `holder` is the new
+    /// folder that waits for it.
+    pub(super) fn make_linked<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        job: Job,
+        entry: &Entry,
+        holder: Option<Arc<NewFolder>>,
+    ) {
+        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
+            return self.release(holder);
         };
-        if let Some(anchor) = anchor {
-            match self.link(job, entry, &anchor) {
-                Ok(()) => return,
-                Err(Some(failed)) => return self.failed(job, failed),
-                // It cannot be linked there. If its own content is right it stays; else it becomes the new anchor.
-                Err(None) if job.content_is_right => return self.set_metadata(job, ""),
-                Err(None) => {}
-            }
-        } else if job.content_is_right {
-            lock(&self.anchors).remove(&key);
+        let key = (Identity::of(entry, self.devices.numbers(source)), replica.id().device);
+        let mut turn = self.anchors.turn(key, Parked { job, holder });
+        while let Some((what, parked)) = turn {
+            turn = match what {
+                Turn::Copy => {
+                    self.copy_first(&parked.job, entry, key);
+                    self.finish_parked(parked)
+                }
+                Turn::PutOff => {
+                    lock(&self.again).push(parked.job.clone());
+                    self.finish_parked(parked)
+                }
+                Turn::Link(anchor) => match self.link(&parked.job, entry, (key, &anchor)) {
+                    Ok(()) => {
+                        self.anchors.linked(key, anchor.id, entry.links);
+                        self.finish_parked(parked)
+                    }
+                    Err(Unlinked::Failed(failed)) => {
+                        self.failed(&parked.job, failed);
+                        self.finish_parked(parked)
+                    }
+                    // It cannot be linked there. If its own content is right it stays.
+                    Err(Unlinked::Refused | Unlinked::OtherContent) if parked.job.content_is_right => {
+                        self.set_metadata(&parked.job, "");
+                        self.finish_parked(parked)
+                    }
+                    // It becomes what the others are linked to.
+                    Err(Unlinked::Refused) => self.anchors.turn_from(key, anchor.id, parked),
+                    Err(Unlinked::OtherContent) => {
+                        self.make_alone(&parked.job, entry, self.sync_of_copies(), None);
+                        self.finish_parked(parked)
+                    }
+                },
+            };
+        }
+        self.start_ready(scope);
+    }
+
+    /// Nothing more is to be done about a name.
+    fn finish_parked(&self, parked: Parked) -> Option<(Turn, Parked)> {
+        self.release(parked.holder);
+        None
+    }
+
+    fn copy_first(&self, job: &Job, entry: &Entry, key: Key) {
+        if job.content_is_right {
+            // What it was to be linked to has not been made.
+            self.anchors.not_made(key, false);
             return self.set_metadata(job, "");
         }
-        let made = self.make_alone(job, entry, Sync::Now);
-        let mut anchors = lock(&self.anchors);
-        match made {
-            Some(place) => anchors.insert(key, Some(place)),
-            None => anchors.remove(&key),
-        };
+        match self.make_alone(job, entry, self.sync_of_copies(), Some(key)) {
+            Outcome::Made(place) => self.anchors.made(key, &place),
+            // Whoever gives it its name goes on with the others.
+            Outcome::Waits => {}
+            Outcome::Failed { is_full } => self.anchors.not_made(key, is_full),
+        }
     }
 
-    /// Links one name to its anchor.
-    ///
-    /// # Errors
-    /// None when linking is impossible here and copying is not; else what went wrong.
-    fn link(&self, job: &Job, entry: &Entry, anchor: &Place) -> Result<(), Option<Failed>> {
-        const ACTION: &str = "link it to its other name";
-        let failed = |errno| Some(Failed::replica(ACTION)(errno));
-        let Some(replica) = &job.pair.replica else { return Ok(()) };
-        let folder = replica.open_for_temporaries().map_err(failed)?;
-        let from = anchor.folder.open().map_err(failed)?;
-        let temporary = place::temporary_name().map_err(failed)?;
-        match place::make_link(from.as_fd(), &anchor.name, folder.as_fd(), &temporary) {
-            Ok(()) => {}
-            // Too many links, or another mount.
-            Err(Errno::MLINK | Errno::XDEV) => return Err(None),
-            Err(errno) if is_unsupported(errno) || (errno == Errno::PERM && !can_link(folder.as_fd())) => {
-                job.pair.filesystem.learn_missing(Feature::HardLinks);
-                self.context.not_held(Feature::HardLinks);
-                return Err(None);
-            }
-            // Its other name is immutable, or somebody else's: a copy is better than nothing.
-            Err(Errno::PERM) => {
-                self.problem(&job.path(), ACTION, Cause::System(Errno::PERM), "it is a file of its own");
-                return Err(None);
-            }
-            Err(errno) => return Err(failed(errno)),
-        }
-        let at = job.destination(folder.as_fd(), folder.as_fd());
-        match stat::entry_at(folder.as_fd(), &temporary) {
-            Ok(linked) if linked.id == anchor.id => {}
-            looked => {
-                discard(folder.as_fd(), &temporary);
-                // Another file has the anchor's name by now.
-                return Err(looked.err().and_then(failed));
-            }
-        }
-        if job.expected == Some(anchor.id) {
-            // rename(2) does nothing when both names are the same file already.
-            discard(folder.as_fd(), &temporary);
-            self.context.unchanged(1);
-            return Ok(());
-        }
-        if job.expected.is_some() && entry.kind == Kind::File {
-            // The old version goes with the rename. Its successor may have been copied a moment ago, under a name that
-            // was free, and not be on the disk yet.
-            if let Err(errno) = self.sync_temporary(replica, &temporary) {
-                discard(folder.as_fd(), &temporary);
-                return Err(Some(Failed::replica("write the replica file to its disk")(errno)));
-            }
-        }
-        match publish(at, &temporary, false) {
-            Ok(leftover) => {
-                let path = job.path();
-                let other = anchor.folder.path().join(&anchor.name);
-                self.context.done(Operation {
-                    linked_to: Some(&other),
-                    ..Operation::new(Verb::Link, &path, entry.kind)
-                });
-                if let Some(leftover) = leftover {
-                    lock(&self.leftovers).push((Arc::clone(replica), leftover, path));
+    /// Makes the names that have waited long enough, with whoever is free.
+    pub(super) fn start_ready<'s>(&'s self, scope: &Scope<'s>) {
+        let mut ready = self.anchors.take_ready();
+        while !ready.is_empty() {
+            let chunk = ready.split_off(ready.len().saturating_sub(CHUNK));
+            self.context.workers.spawn(scope, move |scope| {
+                for Parked { job, holder } in chunk {
+                    self.start(scope, job, holder);
                 }
-                Ok(())
-            }
-            Err(failed) => {
-                discard(folder.as_fd(), &temporary);
-                Err(Some(failed))
-            }
+            });
         }
     }
 
-    /// The names that waited for their inode, one after the other.
-    pub(super) fn link_deferred(&self) {
-        let jobs = std::mem::take(&mut *lock(&self.deferred));
-        for job in jobs {
+    /// Publishes what waits, and makes what waited for that, until nothing does.
+    pub(super) fn finish_waiting(&self) {
+        while self.has_waiting() || self.anchors.has_ready() {
+            self.context.workers.scope(|scope| {
+                self.publish_waiting();
+                self.start_ready(scope);
+            });
+        }
+    }
+
+    /// The names that the survey found to be linked: a chunk, after handing the rest on.
+    pub(super) fn link_all<'s>(&'s self, scope: &Scope<'s>, links: &'s [&'s Change]) {
+        let (chunk, rest) = links.split_at(links.len().min(CHUNK));
+        if !rest.is_empty() {
+            self.context.workers.spawn(scope, move |scope| self.link_all(scope, rest));
+        }
+        for change in chunk {
             if self.context.is_halted() {
-                break;
+                return;
             }
-            if let Some(entry) = self.look(&job) {
-                self.touch(&job.pair);
-                self.make(&job, &entry);
+            if let Some(folder) = &change.pair.replica {
+                make_writable(self.context, folder);
+            }
+            let job = Job::of(change, Verb::Link);
+            match self.look(&job) {
+                // It became a folder meanwhile: the next pass sees it.
+                Some(entry) if entry.kind != Kind::Folder => self.start_seen(scope, job, entry, None),
+                Some(_) | None => {}
             }
         }
-        // A name that has no other one any more is a file like any other, and waits like one.
-        self.publish_waiting();
     }
-}
 
-/// Whether EPERM says something of one file (immutable, somebody else's) and not of the filesystem: a file that was just
-/// made here can be linked.
-fn can_link(folder: BorrowedFd<'_>) -> bool {
-    let (Ok(one), Ok(other)) = (place::temporary_name(), place::temporary_name()) else {
-        return false;
-    };
-    let Ok(_) = create_private(folder, &one) else { return true };
-    let linked = place::make_link(folder, &one, folder, &other);
-    discard(folder, &one);
-    if linked.is_ok() {
-        discard(folder, &other);
+    /// Writes what names are going to be linked to to the disk, since each of them replaces an old version: all of it
+    /// together, where there is much. What does not get there is asked for once more, each for itself.
+    pub(super) fn write_before_links(&self, links: &[&Change]) {
+        let mut devices: BTreeMap<u64, usize> = BTreeMap::new();
+        for change in links.iter().filter(|change| change.kind == Kind::File && change.expected.is_some()) {
+            if let Some(folder) = &change.pair.replica
+                && change.pair.filesystem.syncs_as_a_whole()
+            {
+                *devices.entry(folder.id().device).or_default() += 1;
+            }
+        }
+        for (device, _) in devices.into_iter().filter(|(_, links)| *links > FEW) {
+            if !self.context.is_halted() && self.disks.sync_one(self.context, device).is_ok() {
+                self.anchors.all_on_disk(device);
+            }
+        }
     }
-    linked.is_ok()
 }

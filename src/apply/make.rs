@@ -1,5 +1,6 @@
 //! Making one entry, whatever its kind: what the source has there now, by copying it, and what is told of it.
 
+use crate::apply::anchors::{Content, Key, Place};
 use crate::apply::copy::{Unmade, make_temporary};
 use crate::apply::failed::Failed;
 use crate::apply::made::{Made, Ready, Sync};
@@ -7,7 +8,7 @@ use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
 use crate::apply::unnamed::may_be_unnamed;
-use crate::apply::{Apply, HUGE, Job, Place, lock};
+use crate::apply::{Apply, HUGE, Job, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::{is_full, place, stat};
@@ -22,6 +23,19 @@ use std::sync::atomic::Ordering;
 
 /// The open folders of a pair.
 type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
+
+/// What became of a copy.
+pub(super) enum Outcome {
+    /// It is there.
+    Made(Place),
+    /// It waits for its way to the disk, without its name.
+    Waits,
+    /// It was not made, which has been told, or will be tried again.
+    Failed {
+        /// There was no room, for now.
+        is_full: bool,
+    },
+}
 
 impl Apply<'_> {
     /// Makes one entry now, or, for a folder or a huge file, in a task of its own. `holder` is the new folder that waits
@@ -54,13 +68,11 @@ impl Apply<'_> {
             Kind::Folder => {
                 self.context.workers.spawn(scope, move |scope| self.make_folder(scope, &job, &entry, holder))
             }
-            Kind::File if entry.size >= HUGE => self.context.workers.spawn(scope, move |_| {
-                self.make(&job, &entry);
-                self.release(holder);
-            }),
+            Kind::File if entry.size >= HUGE => {
+                self.context.workers.spawn(scope, move |scope| self.make(scope, job, &entry, holder));
+            }
             Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => {
-                self.make(&job, &entry);
-                self.release(holder);
+                self.make(scope, job, &entry, holder);
             }
         }
     }
@@ -77,38 +89,62 @@ impl Apply<'_> {
         }
     }
 
-    /// Makes one entry that is not a folder.
-    pub(super) fn make(&self, job: &Job, entry: &Entry) {
+    /// Makes one entry that is not a folder. `holder` is the new folder that waits for it.
+    fn make<'s>(&'s self, scope: &Scope<'s>, job: Job, entry: &Entry, holder: Option<Arc<NewFolder>>) {
+        if !self.is_due(&job, entry) {
+            return self.release(holder);
+        }
+        if entry.links > 1 && job.pair.filesystem.holds(Feature::HardLinks) {
+            return self.make_linked(scope, job, entry, holder);
+        }
+        if entry.links > 1 && job.content_is_right {
+            // Learned since the plan was made: linking is impossible here, and its own content is right.
+            self.set_metadata(&job, "");
+        } else {
+            self.make_alone(&job, entry, self.sync_of_copies(), None);
+        }
+        self.release(holder);
+    }
+
+    /// Whether an entry is made at all.
+    fn is_due(&self, job: &Job, entry: &Entry) -> bool {
         if self.context.is_halted() || self.is_hopeless(job) {
-            return;
+            return false;
         }
         self.context.interrupt.beat();
         self.publish_overdue();
-        if entry.kind == Kind::Folder {
+        match entry.kind {
             // It became a folder meanwhile: the next pass sees it.
-            return;
-        }
-        if entry.kind == Kind::Socket {
-            return self.context.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
+            Kind::Folder => return false,
+            Kind::Socket => {
+                self.context.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
+                return false;
+            }
+            Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {}
         }
         if let Some(feature) = needed(entry).filter(|feature| !job.pair.filesystem.holds(*feature)) {
             self.context.not_held(feature);
-            return self.context.left_out();
+            self.context.left_out();
+            return false;
         }
-        if entry.links > 1 && job.pair.filesystem.holds(Feature::HardLinks) {
-            self.make_linked(job, entry);
-        } else if entry.links > 1 && job.content_is_right {
-            // Learned since the plan was made: linking is impossible here, and its own content is right.
-            self.set_metadata(job, "");
-        } else {
-            let is_last_try = self.is_last_try.load(Ordering::Relaxed);
-            self.make_alone(job, entry, if is_last_try { Sync::Now } else { Sync::Later });
-        }
+        true
     }
 
-    /// Makes an entry by copying it. Returns where it is then; none also when it still waits for its way to the disk.
-    pub(super) fn make_alone(&self, job: &Job, entry: &Entry, sync: Sync) -> Option<Place> {
-        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return None };
+    /// Whether what there was no room for is tried again later.
+    pub(super) fn is_to_be_put_off(&self, failed: Failed) -> bool {
+        failed.is_full() && !self.is_last_try.load(Ordering::Relaxed)
+    }
+
+    /// When what replaces something is written to the disk.
+    pub(super) fn sync_of_copies(&self) -> Sync {
+        if self.is_last_try.load(Ordering::Relaxed) { Sync::Now } else { Sync::Later }
+    }
+
+    /// Makes an entry by copying it. `key` is what further names are linked to it by.
+    pub(super) fn make_alone(&self, job: &Job, entry: &Entry, sync: Sync, key: Option<Key>) -> Outcome {
+        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
+            return Outcome::Failed { is_full: false };
+        };
         // Where one call does not write a whole filesystem, each file is written by its own.
         let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
@@ -131,17 +167,21 @@ impl Apply<'_> {
         });
         match made {
             Ok(Ok(made)) => {
-                let place = Place { folder: Arc::clone(replica), name: job.name.clone(), id: made.entry.id };
+                // What replaced something was written to the disk before.
+                let content = if job.expected.is_some() { Content::OnDisk } else { Content::Written };
+                let (folder, name) = (Arc::clone(replica), job.name.clone());
+                let place = Place { folder, name, id: made.entry.id, content };
                 self.made(job, made);
-                Some(place)
+                Outcome::Made(place)
             }
             Ok(Err(ready)) => {
-                self.wait(job, ready);
-                None
+                self.wait(job, ready, key);
+                Outcome::Waits
             }
             Err(failed) => {
+                let is_full = self.is_to_be_put_off(failed);
                 self.failed(job, failed);
-                None
+                Outcome::Failed { is_full }
             }
         }
     }

@@ -4,13 +4,16 @@
 //! anything is to go; deletions, deepest first; once more what found no room before the deletions; right names for what the
 //! replica lists under other spellings, and the metadata of the folders that were worked in, deepest first.
 
+mod anchors;
 mod attributes;
 pub mod copy;
 mod delta;
 mod endless;
 pub mod failed;
 pub mod finish;
+mod first_links;
 mod folders;
+mod link;
 mod linked;
 pub mod made;
 mod make;
@@ -32,6 +35,7 @@ mod taken;
 mod unnamed;
 mod waiting;
 
+use crate::apply::anchors::Anchors;
 use crate::apply::finish::make_writable;
 use crate::apply::publish::Destination;
 use crate::apply::remove::{Licence, Target, remove};
@@ -41,12 +45,13 @@ use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
 use crate::entry::{FileId, Kind};
 use crate::fs::dir::Dir;
+use crate::identity::Devices;
 use crate::monitor::Verb;
 use crate::path::RelPath;
 use crate::plan::{Action, Change, Pair, Plan};
 use crate::problem::Cause;
 use rayon::Scope;
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -67,8 +72,9 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
     let apply = Apply {
         context,
         disks,
-        anchors: Mutex::new(HashMap::new()),
-        deferred: Mutex::default(),
+        anchors: Anchors::default(),
+        devices: Devices::default(),
+        links_work: Mutex::default(),
         again: Mutex::default(),
         taken: Taken::default(),
         is_last_try: AtomicBool::new(false),
@@ -78,20 +84,19 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
         chunks: AtomicUsize::new(1),
         large: AtomicUsize::new(0),
     };
-    for anchor in &plan.anchors {
-        let key = (anchor.source, anchor.folder.id().device);
-        let place =
-            Place { folder: Arc::clone(&anchor.folder), name: anchor.name.clone(), id: anchor.replica };
-        lock(&apply.anchors).insert(key, Some(place));
-    }
-    let (removals, changes): (Vec<&Change>, Vec<&Change>) =
-        plan.changes.iter().partition(|change| change.action == Action::Delete);
+    apply.take_anchors(plan);
+    let of = |is_it: fn(Action) -> bool| plan.changes.iter().filter(move |change| is_it(change.action));
+    let changes: Vec<&Change> = of(|action| !is_link(action) && action != Action::Delete).collect();
+    let links: Vec<&Change> = of(is_link).collect();
+    let removals: Vec<&Change> = of(|action| action == Action::Delete).collect();
 
     let workers = context.workers;
     let copy = || workers.scope(|scope| apply.change_all(scope, &changes));
     disks.write_during(context, plan, copy);
-    apply.publish_waiting();
-    apply.link_deferred();
+    apply.finish_waiting();
+    apply.write_before_links(&links);
+    workers.scope(|scope| apply.link_all(scope, &links));
+    apply.finish_waiting();
     if apply.may_remove(!removals.is_empty()) {
         workers.scope(|scope| apply.remove_all(scope, &removals));
         apply.remove_leftovers();
@@ -105,14 +110,6 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A name in the replica and the inode it leads to.
-#[derive(Clone)]
-struct Place {
-    folder: Arc<Dir>,
-    name: Box<CStr>,
-    id: FileId,
 }
 
 /// One entry to make.
@@ -167,17 +164,20 @@ fn is_large(change: &Change) -> bool {
     copies && change.kind == Kind::File && change.size >= LARGE
 }
 
-/// What a name that shares its inode with others waits for.
-type Anchors = HashMap<(FileId, u64), Option<Place>>;
+fn is_link(action: Action) -> bool {
+    matches!(action, Action::Link { .. })
+}
 
 struct Apply<'a> {
     context: &'a Context<'a>,
     /// What the replica lies on.
     disks: &'a Disks,
-    /// Where each source inode of several names is in the replica; none while it is being copied.
-    anchors: Mutex<Anchors>,
-    /// Names that wait for their inode to be copied.
-    deferred: Mutex<Vec<Job>>,
+    /// Where each source inode of several names is in the replica.
+    anchors: Anchors,
+    /// How good the inode numbers of the source are.
+    devices: Devices,
+    /// The devices of the replica on which files were found to get second names.
+    links_work: Mutex<BTreeSet<u64>>,
     /// What found no room, or its name taken, and is tried again after the deletions.
     again: Mutex<Vec<Job>>,
     /// Names that were taken.
@@ -250,11 +250,11 @@ impl Apply<'_> {
             Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
             Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
             Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
-            Action::Link { .. } => lock(&self.deferred).push(Job::of(change, Verb::Link)),
             Action::SetMetadata(differences) => {
                 self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
             }
-            Action::Delete => {}
+            // They come later.
+            Action::Link { .. } | Action::Delete => {}
         }
     }
 
@@ -314,6 +314,7 @@ impl Apply<'_> {
             return;
         }
         self.is_last_try.store(true, Ordering::Relaxed);
+        self.anchors.try_again();
         // One after the other: what does not fit must not take the room, while it tries, from what does.
         for job in jobs {
             if !self.context.is_halted() {
@@ -321,7 +322,6 @@ impl Apply<'_> {
                 self.context.workers.scope(|scope| self.start(scope, job, None));
             }
         }
-        self.link_deferred();
         if self.may_remove(false) {
             self.remove_leftovers();
         }

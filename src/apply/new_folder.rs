@@ -73,12 +73,10 @@ impl Apply<'_> {
             let rest = Arc::clone(&folder);
             self.context.workers.spawn(scope, move |scope| self.fill_from(scope, rest, listing, first.names));
         }
-        for (job, done) in first.done {
-            match done {
-                Ok(made) => self.made(&job, made),
-                Err(failed) => self.failed(&job, failed),
-            }
+        for (job, made) in first.done {
+            self.first_made(&job, made);
         }
+        self.start_ready(scope);
         let mut left = first.left;
         while left.len() > CHUNK {
             folder.hold();

@@ -7,9 +7,10 @@
 
 use crate::apply::copy::Unmade;
 use crate::apply::failed::Failed;
-use crate::apply::made::{Made, Sync};
+use crate::apply::first_links::{FirstMade, Here};
+use crate::apply::made::Sync;
 use crate::apply::new_folder::new_entry;
-use crate::apply::publish::{Destination, discard, publish};
+use crate::apply::publish::{Destination, publish};
 use crate::apply::{Apply, Job, LARGE, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::content::{announce, open_to_read};
@@ -46,7 +47,7 @@ pub(super) struct First {
     /// How many these are.
     pub(super) names: usize,
     /// What was made before the folder could be seen, and what could not be made.
-    pub(super) done: Vec<(Job, Result<Made, Failed>)>,
+    pub(super) done: Vec<(Job, Result<FirstMade, Failed>)>,
     /// What is still to be made.
     pub(super) left: Vec<(Job, Entry)>,
     /// Why a part of one of them is there under its name, and could not be removed.
@@ -181,8 +182,8 @@ impl Apply<'_> {
                     Ok((pair, first, leftover))
                 }
                 Err(failed) => {
-                    for (job, _) in first.done.iter().filter(|(_, done)| done.is_ok()) {
-                        discard(to.as_fd(), &job.name);
+                    for (job, made) in &first.done {
+                        self.first_unmade(to.as_fd(), job, made);
                     }
                     Err(failed)
                 }
@@ -236,6 +237,7 @@ impl Apply<'_> {
         let mut first = First { names: names.len(), ..First::default() };
         let mut room = MOST_FIRST_BYTES;
         let begin = Instant::now();
+        let mut here = Here::new();
         for (name, seen) in names {
             let job = new_entry(pair, name);
             let entry = match seen {
@@ -256,13 +258,24 @@ impl Apply<'_> {
                     self.context.interrupt.beat();
                     self.publish_overdue();
                     room -= entry.size;
-                    let at = job.destination(from, to);
-                    let made = self.make_ready(at, &entry, CString::from(name.clone()), Sync::Later);
+                    let made = if entry.links > 1 {
+                        let key = self.key_of_first(pair, &entry);
+                        let made = key
+                            .and_then(|key| self.make_first_linked(&job, &entry, (from, to), key, &mut here));
+                        let Some(made) = made else {
+                            first.left.push((job, entry));
+                            continue;
+                        };
+                        made
+                    } else {
+                        let at = job.destination(from, to);
+                        let made = self.make_ready(at, &entry, CString::from(name.clone()), Sync::Later);
+                        made.map(|ready| FirstMade::Copied(ready.made, None))
+                    };
                     if let Err(Unmade { failed, remains: true }) = &made {
                         first.remains.get_or_insert(*failed);
                     }
-                    let made = made.map(|ready| ready.made).map_err(|unmade| unmade.failed);
-                    first.done.push((job, made));
+                    first.done.push((job, made.map_err(|unmade| unmade.failed)));
                 }
                 Some(_) | None => first.left.push((job, entry)),
             }
@@ -279,11 +292,8 @@ fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
     names.map(|name| (Box::from(name), stat::entry_at(folder, name))).collect()
 }
 
-/// Whether an entry can be made while nobody sees its folder: it takes little time, and nothing else depends on it.
+/// Whether an entry can be made while nobody sees its folder: it takes little time.
 fn is_first(entry: &Entry, job: &Job) -> bool {
-    if entry.links > 1 {
-        return false;
-    }
     match entry.kind {
         Kind::File => entry.size < LARGE,
         Kind::Symlink => job.pair.filesystem.holds(Feature::Symlinks),

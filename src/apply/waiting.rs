@@ -5,6 +5,7 @@
 //! What waits takes room beside the old versions, so not much does; and what ends the pass early ends the waiting: the
 //! old versions are all there, and the next pass copies again.
 
+use crate::apply::anchors::{Content, Key, Place};
 use crate::apply::failed::Failed;
 use crate::apply::made::Ready;
 use crate::apply::publish::discard;
@@ -28,10 +29,17 @@ const FEW: usize = 4;
 /// Longer than that nobody waits while others are copied: a pass may take hours.
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
 
+/// A finished file, and what further names are linked to it by.
+struct Finished {
+    job: Job,
+    ready: Ready,
+    key: Option<Key>,
+}
+
 /// What waits for its way to the disk.
 #[derive(Default)]
 pub(super) struct Waiting {
-    files: Vec<(Job, Ready)>,
+    files: Vec<Finished>,
     bytes: u64,
     /// Since when the first of them waits.
     since: Option<Instant>,
@@ -47,11 +55,11 @@ impl Waiting {
 
 impl Apply<'_> {
     /// Lets a finished file wait; where enough of them do, this thread publishes them.
-    pub(super) fn wait(&self, job: &Job, ready: Ready) {
+    pub(super) fn wait(&self, job: &Job, ready: Ready, key: Option<Key>) {
         let enough = {
             let mut waiting = lock(&self.waiting);
             waiting.bytes += ready.made.entry.size;
-            waiting.files.push((job.clone(), ready));
+            waiting.files.push(Finished { job: job.clone(), ready, key });
             waiting.since.get_or_insert_with(Instant::now);
             waiting.is_enough().then(|| std::mem::take(&mut *waiting))
         };
@@ -71,6 +79,11 @@ impl Apply<'_> {
         }
     }
 
+    /// Whether something waits.
+    pub(super) fn has_waiting(&self) -> bool {
+        !lock(&self.waiting).files.is_empty()
+    }
+
     /// Publishes whatever waits.
     pub(super) fn publish_waiting(&self) {
         let waiting = std::mem::take(&mut *lock(&self.waiting));
@@ -78,10 +91,10 @@ impl Apply<'_> {
     }
 
     fn publish(&self, waiting: Waiting) {
-        let mut disks: BTreeMap<u64, Vec<(Job, Ready)>> = BTreeMap::new();
-        for (job, ready) in waiting.files {
-            let Some(folder) = &job.pair.replica else { continue };
-            disks.entry(folder.id().device).or_default().push((job, ready));
+        let mut disks: BTreeMap<u64, Vec<Finished>> = BTreeMap::new();
+        for file in waiting.files {
+            let Some(folder) = &file.job.pair.replica else { continue };
+            disks.entry(folder.id().device).or_default().push(file);
         }
         for (device, files) in disks {
             // Where it fails each file is asked for itself, so that those that are on the disk are known from those that
@@ -89,13 +102,13 @@ impl Apply<'_> {
             let is_written = !self.context.is_halted()
                 && files.len() > FEW
                 && self.disks.sync_one(self.context, device).is_ok();
-            for (job, ready) in files {
-                self.publish_one(&job, ready, is_written);
+            for file in files {
+                self.publish_one(file, is_written);
             }
         }
     }
 
-    fn publish_one(&self, job: &Job, ready: Ready, is_written: bool) {
+    fn publish_one(&self, Finished { job, ready, key }: Finished, is_written: bool) {
         let Some(replica) = &job.pair.replica else { return };
         let opened = replica.open().map_err(Failed::replica("open the replica folder"));
         let made = opened.and_then(|folder| {
@@ -117,8 +130,20 @@ impl Apply<'_> {
             ready.publish(job.destination(folder, folder))
         });
         match made {
-            Ok(made) => self.made(job, made),
-            Err(failed) => self.failed(job, failed),
+            Ok(made) => {
+                if let Some(key) = key {
+                    let (folder, name) = (Arc::clone(replica), job.name.clone());
+                    self.anchors
+                        .made(key, &Place { folder, name, id: made.entry.id, content: Content::OnDisk });
+                }
+                self.made(&job, made);
+            }
+            Err(failed) => {
+                if let Some(key) = key {
+                    self.anchors.not_made(key, self.is_to_be_put_off(failed));
+                }
+                self.failed(&job, failed);
+            }
         }
     }
 

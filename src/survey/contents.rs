@@ -40,9 +40,9 @@ impl Survey<'_> {
         (source, replica): (&Entry, &Entry),
     ) -> u64 {
         if source.links > 1 || replica.links > 1 {
-            if self.links.enter(pair, name, source, replica) {
+            if let Some(ticket) = self.links.enter(pair, name, source, replica) {
                 let verdict = self.verdict(pair, doors, name, decision, (source, replica));
-                self.links.judge(source, replica, verdict);
+                self.links.judge(ticket, verdict);
             }
             return 0;
         }

@@ -94,8 +94,9 @@ impl Survey<'_> {
                     }
                     // A name of the source is a name outside, even where the replica has the same inode (as after
                     // `cp -al`): counted as one of the replica it would be written through.
-                    if side == Side::Replica {
-                        self.links.count_name(&entry);
+                    match side {
+                        Side::Source => self.links.want(&entry),
+                        Side::Replica => self.links.count_name(Some(&dir), &entry),
                     }
                 }
             }

@@ -18,6 +18,7 @@ mod metadata;
 mod problems;
 #[cfg(test)]
 mod properties;
+mod recall;
 pub mod reconcile;
 
 use crate::context::Context;
@@ -48,8 +49,8 @@ const LARGE: u64 = 1 << 20;
 pub fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     let survey = Survey { context, plan: Mutex::default(), links: LinkTable::default() };
     context.workers.scope(|scope| survey.visit(scope, root));
+    let resolution = survey.resolve_links();
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let resolution = survey.links.resolve();
     if resolution.not_held {
         context.not_held(Feature::HardLinks);
     }
@@ -254,6 +255,7 @@ impl Survey<'_> {
             }
             Decision::Create => {
                 if let Sighting::Present(source) = &source {
+                    self.links.want(source);
                     let subtree = self.count_below(scope, Side::Source, pair, name, source);
                     self.push(Change { subtree, ..change(pair, name, source, Action::Create) });
                 }
@@ -261,7 +263,8 @@ impl Survey<'_> {
             }
             Decision::Replace(Verb::Retype, reason) => {
                 if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
-                    self.links.count_name(replica);
+                    self.links.count_name(pair.replica.as_ref(), replica);
+                    self.links.want(source);
                     // What comes, or else what goes: one of the two may be a folder.
                     let subtree = self
                         .count_below(scope, Side::Source, pair, name, source)
@@ -364,7 +367,7 @@ impl Survey<'_> {
         replica: &Entry,
         reason: &'static str,
     ) {
-        self.links.count_name(replica);
+        self.links.count_name(pair.replica.as_ref(), replica);
         let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
         let expected = Some(replica.id);
         self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });

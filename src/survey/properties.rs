@@ -1,6 +1,7 @@
 //! What holds for the deciding code of the survey whatever it is given.
 
-use super::links::{LinkTable, Resolution, Verdict};
+use super::links::tests::Named;
+use super::links::{Resolution, Verdict};
 use super::merge::Merge;
 use super::reconcile::{Decision, Sighting, is_left_out, reconcile};
 use crate::entry::{Entry, FileId};
@@ -180,18 +181,15 @@ fn linked() -> impl Strategy<Value = (Vec<Linked>, BTreeSet<u64>)> {
 
 fn resolve(names: &[Linked], outside: &BTreeSet<u64>, filesystem: Filesystem) -> Resolution {
     let count = |is: &dyn Fn(&Linked) -> bool| names.iter().filter(|name| is(name)).count() as u32;
-    let pair = pair(filesystem);
-    let table = LinkTable::default();
+    let mut named = Named::new(filesystem);
     for (which, name) in names.iter().enumerate() {
         let source = Entry { links: count(&|other| other.source == name.source), ..file(name.source) };
         let links =
             count(&|other| other.replica == name.replica) + u32::from(outside.contains(&name.replica));
         let replica = Entry { links, ..file(name.replica) };
-        if table.enter(&pair, &called(which), &source, &replica) {
-            table.judge(&source, &replica, name.verdict);
-        }
+        named.enter(&called(which), source, replica, name.verdict);
     }
-    table.resolve()
+    named.resolve()
 }
 
 fn called(which: usize) -> CString {
@@ -252,9 +250,9 @@ proptest! {
         let mut anchored = BTreeSet::new();
         for anchor in &resolution.anchors {
             let which = number(&anchor.name);
-            prop_assert_eq!(names[which].source, anchor.source.inode);
+            prop_assert_eq!(names[which].source, anchor.source.id.inode);
             prop_assert_eq!(inodes[which], anchor.replica.inode, "{} does not stay", which);
-            prop_assert!(anchored.insert(anchor.source.inode), "two anchors of one file");
+            prop_assert!(anchored.insert(anchor.source.id.inode), "two anchors of one file");
         }
         let linked = |action: Action| matches!(action, Action::Link { .. });
         for change in resolution.changes.iter().filter(|change| linked(change.action)) {

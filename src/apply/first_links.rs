@@ -1,0 +1,139 @@
+//! Files with several names among the first of a new folder, which are made before it can be seen.
+
+use crate::apply::anchors::{Content, Key, Place, Turn};
+use crate::apply::copy::Unmade;
+use crate::apply::failed::Failed;
+use crate::apply::made::{Made, Sync};
+use crate::apply::publish::discard;
+use crate::apply::{Apply, Job};
+use crate::entry::{Entry, FileId};
+use crate::fs::{place, stat};
+use crate::identity::{Identity, Numbers};
+use crate::monitor::Feature;
+use crate::plan::Pair;
+use std::collections::HashMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+/// What became of a first name.
+pub(super) enum FirstMade {
+    /// It was copied. The key is what further names are linked to it by, and how many the source has.
+    Copied(Made, Option<Key>),
+    /// It was linked to another name.
+    Linked(Key, Entry, Other),
+}
+
+/// The name that another one was linked to.
+pub(super) enum Other {
+    /// In the new folder itself, and the inode.
+    Here(Box<CStr>, FileId),
+    There(Place),
+}
+
+/// The inodes of several names that have been copied into a new folder.
+pub(super) type Here = HashMap<Key, (Box<CStr>, FileId)>;
+
+impl Apply<'_> {
+    /// The key of a first name that may be made together with others; none where it is made later: what was not proven to be
+    /// the same file has to be compared first.
+    pub(super) fn key_of_first(&self, pair: &Pair, entry: &Entry) -> Option<Key> {
+        let numbers = self.devices.numbers(pair.source.as_ref()?);
+        let device = pair.replica.as_ref()?.id().device;
+        let is_linked = numbers == Numbers::Proof && pair.filesystem.holds(Feature::HardLinks);
+        is_linked.then(|| (Identity::of(entry, numbers), device))
+    }
+
+    /// Makes a first name of a file with several, given the two open folders. None when that is for later: it waits for
+    /// another name, or cannot be linked.
+    pub(super) fn make_first_linked(
+        &self,
+        job: &Job,
+        entry: &Entry,
+        (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
+        key: Key,
+        here: &mut Here,
+    ) -> Option<Result<FirstMade, Unmade>> {
+        let linked = |other: Other| Some(Ok(FirstMade::Linked(key, *entry, other)));
+        if let Some((name, id)) = here.get(&key) {
+            let is_linked = link_quietly((to, name), (to, &job.name), *id);
+            return if is_linked { linked(Other::Here(name.clone(), *id)) } else { None };
+        }
+        match self.anchors.turn_at_once(key)? {
+            Turn::PutOff => None,
+            Turn::Link(anchor) => {
+                let folder = anchor.folder.open().ok()?;
+                let is_linked = link_quietly((folder.as_fd(), &anchor.name), (to, &job.name), anchor.id);
+                if is_linked { linked(Other::There(anchor)) } else { None }
+            }
+            Turn::Copy => {
+                let at = job.destination(from, to);
+                let made = self.make_ready(at, entry, CString::from(job.name.clone()), Sync::Later);
+                match &made {
+                    Ok(ready) => {
+                        here.insert(key, (job.name.clone(), ready.made.entry.id));
+                    }
+                    Err(unmade) => self.anchors.not_made(key, self.is_to_be_put_off(unmade.failed)),
+                }
+                Some(made.map(|ready| FirstMade::Copied(ready.made, Some(key))))
+            }
+        }
+    }
+
+    /// Tells what became of a first name, once its folder can be seen.
+    pub(super) fn first_made(&self, job: &Job, made: Result<FirstMade, Failed>) {
+        let Some(folder) = &job.pair.replica else { return };
+        let place = |name: &CStr, id: FileId| Place {
+            folder: Arc::clone(folder),
+            name: name.into(),
+            id,
+            content: Content::Written,
+        };
+        match made {
+            Ok(FirstMade::Copied(made, key)) => {
+                if let Some(key) = key {
+                    self.anchors.made(key, &place(&job.name, made.entry.id));
+                }
+                self.made(job, made);
+            }
+            Ok(FirstMade::Linked(key, entry, other)) => {
+                let anchor = match other {
+                    Other::Here(name, id) => place(&name, id),
+                    Other::There(place) => place,
+                };
+                self.told_link(job, &entry, &anchor);
+                self.anchors.linked(key, anchor.id, entry.links);
+            }
+            Err(failed) => self.failed(job, failed),
+        }
+    }
+
+    /// The folder could not be shown with its first names.
+    pub(super) fn first_unmade(&self, folder: BorrowedFd<'_>, job: &Job, made: &Result<FirstMade, Failed>) {
+        match made {
+            Ok(FirstMade::Copied(_, key)) => {
+                discard(folder, &job.name);
+                if let Some(key) = key {
+                    self.anchors.not_made(*key, false);
+                }
+            }
+            Ok(FirstMade::Linked(..)) => {
+                discard(folder, &job.name);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Links a name, and looks whether it is the inode that it should be. Where that fails the name is made in the usual way,
+/// which tells why.
+fn link_quietly(from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr), id: FileId) -> bool {
+    if place::make_link(from.0, from.1, to.0, to.1).is_err() {
+        return false;
+    }
+    let is_it = stat::entry_at(to.0, to.1).is_ok_and(|linked| linked.id == id);
+    if !is_it {
+        discard(to.0, to.1);
+    }
+    is_it
+}

@@ -1,0 +1,177 @@
+//! Whether two names are one file. A filesystem says so by the inode number, and its word is not always good: some in user
+//! space, and some servers, give one number to different files, or show more links than there are.
+
+use crate::entry::{Entry, FileId, Kind, Timestamp};
+use crate::fs::dir::Dir;
+use crate::fs::stat::filesystem_type;
+use crate::fs::superblock::EXT;
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How good the inode numbers of a filesystem are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbers {
+    /// Two names with one inode number are one file.
+    Proof,
+    /// They may be: their facts and their contents have to agree as well.
+    Claim,
+}
+
+impl Numbers {
+    /// The numbers of a filesystem of the type that `statfs(2)` reports as `magic`: those that keep a table of their inodes
+    /// are believed, and so is NFS, whose protocol asks for it. FUSE, SMB and 9p are not, nor is what is not known.
+    pub fn of_type(magic: u64) -> Numbers {
+        // linux/magic.h; ZFS, bcachefs and OCFS2 have theirs in their own sources.
+        const PROOF: [u64; 21] = [
+            EXT,
+            0x5846_5342, // XFS
+            0x9123_683e, // btrfs
+            0xf2f5_2010, // F2FS
+            0x0102_1994, // tmpfs
+            0x8584_58f6, // ramfs
+            0x2fc1_2fc1, // ZFS
+            0xca45_1a4e, // bcachefs
+            0x794c_7630, // overlayfs
+            0x0000_6969, // NFS
+            0x00c3_6400, // Ceph
+            0x3153_464a, // JFS
+            0x5265_4973, // ReiserFS
+            0x0000_3434, // NILFS
+            0x2405_1905, // UBIFS
+            0x7371_7368, // squashfs
+            0xe0f5_e1e2, // EROFS
+            0x0000_9660, // ISO 9660
+            0x0116_1970, // GFS2
+            0x7461_636f, // OCFS2
+            0x0000_f15f, // eCryptfs
+        ];
+        if PROOF.contains(&magic) { Numbers::Proof } else { Numbers::Claim }
+    }
+}
+
+/// What is known of the filesystems of one pass, by device number.
+#[derive(Debug, Default)]
+pub struct Devices(Mutex<BTreeMap<u64, Numbers>>);
+
+impl Devices {
+    /// How good the numbers in a folder are. The filesystem is asked once in a pass; one that does not say what it is is not
+    /// believed.
+    pub fn numbers(&self, dir: &Arc<Dir>) -> Numbers {
+        let device = dir.id().device;
+        let known = |devices: &BTreeMap<u64, Numbers>| devices.get(&device).copied();
+        if let Some(numbers) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return numbers;
+        }
+        let magic = dir.open().and_then(|fd| filesystem_type(&*fd));
+        let numbers = magic.map_or(Numbers::Claim, Numbers::of_type);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(device, numbers);
+        numbers
+    }
+}
+
+/// What two names have in common when they are one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity {
+    /// Device and inode number.
+    pub id: FileId,
+    /// A number that comes of what else has to agree.
+    pub check: u32,
+}
+
+impl Identity {
+    /// The identity of an entry of the source.
+    ///
+    /// Where the number is proof, the birth time tells the inode from another one that gets its number while a pass runs; it
+    /// stays the same while a file is written to. Where there is none, or the number is a claim, size and modification time
+    /// have to agree: names of a file that changes meanwhile become files of their own until the next pass.
+    pub fn of(entry: &Entry, numbers: Numbers) -> Identity {
+        let Entry { id, kind, size, rdev, mtime, btime, .. } = *entry;
+        let check = match (numbers, btime) {
+            (Numbers::Proof, Some(btime)) => hash_of(&(kind, btime)),
+            (Numbers::Proof | Numbers::Claim, btime) => hash_of(&(kind, size, rdev, mtime, btime)),
+        };
+        Identity { id, check: fold(check) }
+    }
+}
+
+/// The number under which an inode of the replica is known: its own, or, where that is a claim, one that comes of its facts
+/// as well.
+pub fn replica_number(entry: &Entry, numbers: Numbers) -> u64 {
+    let facts: (u64, Kind, u64, Timestamp) = (entry.id.inode, entry.kind, entry.size, entry.mtime);
+    match numbers {
+        Numbers::Proof => entry.id.inode,
+        Numbers::Claim => hash_of(&facts),
+    }
+}
+
+/// The same number for the same value in every thread and at any time.
+pub fn hash_of(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Half as many bits.
+pub fn fold(hash: u64) -> u32 {
+    (hash ^ hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::survey::reconcile::tests::file;
+    use std::path::Path;
+
+    fn later(entry: Entry) -> Entry {
+        Entry { size: entry.size + 1, mtime: Timestamp { seconds: 5, nanoseconds: 0 }, ..entry }
+    }
+
+    #[test]
+    fn only_filesystems_with_a_table_of_inodes_are_believed() {
+        for (magic, numbers) in [
+            (EXT, Numbers::Proof),
+            (0x5846_5342, Numbers::Proof),
+            (0x0102_1994, Numbers::Proof),
+            // FUSE, SMB, 9p, vfat, nothing.
+            (0x6573_5546, Numbers::Claim),
+            (0xff53_4d42, Numbers::Claim),
+            (0x0102_1997, Numbers::Claim),
+            (0x4d44, Numbers::Claim),
+            (0, Numbers::Claim),
+        ] {
+            assert_eq!(Numbers::of_type(magic), numbers, "{magic:x}");
+        }
+        let proc = Dir::root(Path::new("/proc"), 1).unwrap();
+        let devices = Devices::default();
+        assert_eq!((devices.numbers(&proc), devices.numbers(&proc)), (Numbers::Claim, Numbers::Claim));
+    }
+
+    #[test]
+    fn a_file_that_is_written_to_stays_itself_where_its_birth_is_known() {
+        let born = Entry { btime: Some(Timestamp { seconds: 1, nanoseconds: 2 }), ..file(1) };
+        let again = Entry { btime: Some(Timestamp { seconds: 1, nanoseconds: 3 }), ..file(1) };
+        let identity = |entry: &Entry| Identity::of(entry, Numbers::Proof);
+        assert_eq!(identity(&born), identity(&later(born)));
+        assert_ne!(identity(&born), identity(&again), "another file under the same number");
+        assert_ne!(identity(&file(1)), identity(&later(file(1))), "of which no birth is known");
+        assert_ne!(identity(&born), identity(&Entry { id: file(2).id, ..born }));
+    }
+
+    #[test]
+    fn a_number_that_is_a_claim_is_not_enough() {
+        let claimed =
+            |entry: &Entry| (Identity::of(entry, Numbers::Claim), replica_number(entry, Numbers::Claim));
+        let entry = file(1);
+        assert_eq!(claimed(&entry), claimed(&Entry { mode: 0, links: 9999, uid: 5, ..entry }));
+        for other in [
+            Entry { size: 11, ..entry },
+            Entry { mtime: Timestamp { seconds: 0, nanoseconds: 1 }, ..entry },
+            Entry { kind: Kind::Fifo, ..entry },
+        ] {
+            assert_ne!(claimed(&entry).0, claimed(&other).0, "{other:?}");
+            assert_ne!(claimed(&entry).1, claimed(&other).1, "{other:?}");
+            assert_eq!(replica_number(&other, Numbers::Proof), 1);
+        }
+    }
+}
