@@ -8,16 +8,19 @@ use crate::digest::Digests;
 use crate::entry::{FileId, Kind};
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, is_gone, is_unsupported, place, roots, stat};
+use crate::fs::{Errno, is_gone, is_unsupported, place, roots, stat, way};
+use crate::guard::examine_ways;
 use crate::interrupt::Interrupt;
+use crate::memory::Difference;
 use crate::monitor::{Event, Monitor, Notice};
-use crate::pass::{Purpose, run};
+use crate::pass::{Arrival, Carried, Purpose, run};
 use crate::path::RelPath;
 use crate::problem::{Cause, Error, Side};
-use crate::report::{Outcome, PassReport};
+use crate::report::{Counts, Hold, Outcome, PassReport};
+use crate::whereabouts::{Ways, end, leads_to};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What to mirror and how.
@@ -46,12 +49,10 @@ pub struct Mirror {
     protected: Option<PathBuf>,
     /// The replica folder that this process has locked, and whether the filesystem knew how to.
     locked: Option<(FileId, Arc<OwnedFd>)>,
-    /// Whether something written may not be on the disk yet; also true for what an earlier process may have left.
-    unsynced: bool,
+    /// Also what an earlier process may have left, and not written to the disk.
+    carried: Carried,
     /// Whether the disk failed to take something in the last pass.
     disk_failed: bool,
-    /// The device that held the source in the last pass that was done.
-    last_device: Option<u64>,
     /// What is told when the first pass begins.
     first_notices: Vec<FirstNotice>,
 }
@@ -88,7 +89,7 @@ impl Mirror {
                 return Err(Error::ReplicaUnusable { path: path(), action: "examined", cause: errno.into() });
             }
         }
-        check_apart(&options)?;
+        check_apart(&options.source, &options)?;
         let mut first_notices = Vec::new();
         let protected = protected(&options)?;
         if let Some((side, path)) = &protected {
@@ -114,9 +115,8 @@ impl Mirror {
             filesystems: Filesystems::default(),
             protected: protected.map(|(_, path)| path),
             locked: None,
-            unsynced: true,
+            carried: Carried { unsynced: true, memory: None },
             disk_failed: false,
-            last_device: None,
             first_notices,
         })
     }
@@ -135,15 +135,63 @@ impl Mirror {
                 }
             }));
         }
+        let (outcome, counts) = self.visit(monitor)?;
+        let duration = BootTime::now().since(started);
+        Ok(PassReport { number, outcome, counts, duration, replica_age: None })
+    }
+
+    /// Finds the two roots, and works there unless the guard holds the pass.
+    fn visit(&mut self, monitor: &dyn Monitor) -> Result<(Outcome, Counts), Error> {
         check_source(&self.options)?;
+        let mut ways = self.look()?;
+        let mut swapped = match self.judge(&ways) {
+            Ok(swapped) => swapped,
+            Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
+        };
+        let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
         // At every pass: a symbolic link may lead elsewhere by now, and anything may have been mounted.
-        check_apart(&self.options)?;
+        check_apart(&source_path, &self.options)?;
         let capacity = self.handle_capacity();
-        let source = Dir::root(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
-        let replica = self.open_replica(capacity, monitor)?;
-        let (purpose, mut unsynced) =
-            if self.options.dry_run { (Purpose::Plan, false) } else { (Purpose::Mirror, self.unsynced) };
-        let device = source.id().device;
+        let source = Dir::root(&source_path, capacity).map_err(|errno| self.source_error(errno))?;
+        if !leads_to(&ways.source, &source) {
+            return Ok((Outcome::Held(Hold::SourceReplaced), Counts::default()));
+        }
+        let replica = match self.open_replica(capacity)? {
+            Some(replica) => Some(replica),
+            None if self.options.dry_run => None,
+            None => {
+                // RACE: what is unmounted between the judgement and now gets a folder into its mount point, which is all that
+                // it gets.
+                let replica = self.make_replica(capacity, monitor)?;
+                ways = self.look()?;
+                swapped = match self.judge(&ways) {
+                    Ok(swapped) => swapped,
+                    Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
+                };
+                Some(replica)
+            }
+        };
+        if let Some(replica) = &replica {
+            if !leads_to(&ways.replica, replica) {
+                self.locked = None;
+                return Ok((Outcome::ReplicaLost, Counts::default()));
+            }
+            // A plan is made beside whoever has the lock.
+            if !self.options.dry_run {
+                self.lock(replica, monitor)?;
+            }
+        }
+        self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped })
+    }
+
+    /// Makes the replica match, both roots being open.
+    fn mirror(
+        &mut self,
+        monitor: &dyn Monitor,
+        (source_path, source, replica): (PathBuf, Arc<Dir>, Option<Arc<Dir>>),
+        arrival: &Arrival,
+    ) -> Result<(Outcome, Counts), Error> {
+        let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
             monitor,
             &self.interrupt,
@@ -151,31 +199,49 @@ impl Mirror {
             (&self.options.replica, replica),
             (&self.filesystems, self.protected.as_ref()),
         );
-        context.last_device = self.last_device;
+        context.real_source = source_path;
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
-        let outcome = run(&context, &self.pool, purpose, &mut unsynced);
+        let outcome = run(&context, &self.pool, purpose, arrival, &mut self.carried);
         let counts = context.counts();
         // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.
         self.disk_failed |= context.has_disk_failed();
         drop(context);
-        self.unsynced = unsynced;
         let outcome = outcome?;
-        match outcome {
-            Outcome::ReplicaLost => self.locked = None,
-            Outcome::Done => {
-                self.last_device = Some(device);
-                self.disk_failed = unsynced;
+        match &outcome {
+            Outcome::ReplicaLost => {
+                self.locked = None;
+                // The next pass has to know where it was, though this one has not come to its plan.
+                self.carried.memory.get_or_insert_with(|| arrival.ways.remembered());
             }
+            Outcome::Done => self.disk_failed = self.carried.unsynced,
             Outcome::Planned | Outcome::Held(_) | Outcome::Interrupted(_) => {}
         }
-        Ok(PassReport {
-            number,
-            outcome,
-            counts,
-            duration: BootTime::now().since(started),
-            replica_age: None,
-        })
+        Ok((outcome, counts))
+    }
+
+    /// Looks where the two roots are.
+    fn look(&self) -> Result<Ways, Error> {
+        let path = || self.options.source.clone();
+        let source = way::look(&self.options.source)
+            .map_err(|errno| Error::SourceUnreadable { path: path(), cause: errno.into() })?;
+        let replica = way::look(&self.options.replica).map_err(|errno| Error::ReplicaUnusable {
+            path: self.options.replica.clone(),
+            action: "examined",
+            cause: errno.into(),
+        })?;
+        Ok(Ways { source, replica })
+    }
+
+    /// Asks the guard whether the roots are where they were. Of a replica that is not, nothing stays open: what was unmounted
+    /// although it is in use (`umount -l`) is free then.
+    fn judge(&mut self, ways: &Ways) -> Result<Vec<Difference>, Hold> {
+        let judged = examine_ways(self.carried.memory.as_ref(), &ways.source, &ways.replica);
+        let is_replica = |hold: &Hold| hold.difference().is_some_and(|it| it.side == Side::Replica);
+        if judged.as_ref().is_err_and(is_replica) {
+            self.locked = None;
+        }
+        judged
     }
 
     /// How many folders of each tree stay open.
@@ -194,41 +260,62 @@ impl Mirror {
         }
     }
 
-    /// Opens the replica, makes it where it is missing, and locks it. None in a dry run without a replica.
-    fn open_replica(&mut self, capacity: usize, monitor: &dyn Monitor) -> Result<Option<Arc<Dir>>, Error> {
+    fn replica_error(&self, action: &'static str, errno: Errno) -> Error {
         let path = self.options.replica.clone();
-        let unusable = |action: &'static str, errno: Errno| match errno {
-            Errno::NOTDIR => Error::ReplicaNotAFolder { path: path.clone() },
-            errno => Error::ReplicaUnusable { path: path.clone(), action, cause: errno.into() },
-        };
-        let dir = match Dir::root(&path, capacity) {
-            Err(Errno::NOENT) if self.options.dry_run => return Ok(None),
-            Err(Errno::NOENT) => {
-                roots::create_with_parents(&path).map_err(|errno| unusable("created", errno))?;
-                monitor.event(&Event::Notice(Notice::ReplicaCreated(&path)));
-                Dir::root(&path, capacity)
-            }
-            opened => opened,
-        };
-        let dir = dir.map_err(|errno| unusable("opened", errno))?;
-        if self.locked.as_ref().is_none_or(|(id, _)| *id != dir.id()) {
+        match errno {
+            Errno::NOTDIR => Error::ReplicaNotAFolder { path },
+            errno => Error::ReplicaUnusable { path, action, cause: errno.into() },
+        }
+    }
+
+    /// Opens the replica; none where it is missing.
+    fn open_replica(&self, capacity: usize) -> Result<Option<Arc<Dir>>, Error> {
+        match Dir::root(&self.options.replica, capacity) {
+            Ok(dir) => Ok(Some(dir)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.replica_error("opened", errno)),
+        }
+    }
+
+    /// Makes the missing replica, with its parents.
+    fn make_replica(&self, capacity: usize, monitor: &dyn Monitor) -> Result<Arc<Dir>, Error> {
+        let path = &self.options.replica;
+        roots::create_with_parents(path).map_err(|errno| self.replica_error("created", errno))?;
+        monitor.event(&Event::Notice(Notice::ReplicaCreated(path)));
+        Dir::root(path, capacity).map_err(|errno| self.replica_error("opened", errno))
+    }
+
+    /// Locks the replica, until it is another folder or the process ends: between two passes nobody else may work on it.
+    ///
+    /// Rejected: a lock for each pass, which would let somebody unmount the disk in between. Whoever starts a second
+    /// file-sync with another source on the same replica is refused now; then the two would undo each other's work in turns.
+    fn lock(&mut self, dir: &Arc<Dir>, monitor: &dyn Monitor) -> Result<(), Error> {
+        let is_mine = self.locked.as_ref().is_some_and(|(id, _)| *id == dir.id());
+        if !is_mine {
             // A replica that was made again is another folder; the lock on the old one is let go.
             self.locked = None;
-            let fd = dir.open().map_err(|errno| unusable("opened", errno))?;
-            match place::lock_folder(fd.as_fd()) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(Error::ReplicaLocked { path }),
-                Err(errno)
-                    if is_unsupported(errno)
-                        || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) =>
-                {
-                    monitor.event(&Event::Notice(Notice::NoLock));
-                }
-                Err(errno) => return Err(unusable("locked", errno)),
-            }
-            self.locked = Some((dir.id(), fd));
         }
-        Ok(Some(dir))
+        let fd = dir.open().map_err(|errno| self.replica_error("opened", errno))?;
+        match place::lock_folder(fd.as_fd()) {
+            // Also where another disk came under the numbers of the one that is locked.
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) if is_mine => return Ok(()),
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Error::ReplicaLocked { path: self.options.replica.clone() });
+            }
+            Err(errno)
+                if is_unsupported(errno) || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) =>
+            {
+                if is_mine {
+                    return Ok(());
+                }
+                monitor.event(&Event::Notice(Notice::NoLock));
+            }
+            Err(_) if is_mine => return Ok(()),
+            Err(errno) => return Err(self.replica_error("locked", errno)),
+        }
+        self.locked = Some((dir.id(), fd));
+        Ok(())
     }
 }
 
@@ -242,8 +329,8 @@ fn check_source(options: &MirrorOptions) -> Result<(), Error> {
     }
 }
 
-fn check_apart(options: &MirrorOptions) -> Result<(), Error> {
-    let relation = roots::relation(&options.source, &options.replica).map_err(|errno| Error::System {
+fn check_apart(source: &Path, options: &MirrorOptions) -> Result<(), Error> {
+    let relation = roots::relation(source, &options.replica).map_err(|errno| Error::System {
         action: "find out where the two folders are",
         cause: errno.into(),
     })?;

@@ -3,16 +3,15 @@
 use crate::apply::apply;
 use crate::apply::sync::Disks;
 use crate::context::{Context, SourceState};
-use crate::fs::dir::Dir;
-use crate::fs::listing::Listing;
 use crate::guard::{Facts, Ruling, examine};
+use crate::memory::{Difference, Memory};
 use crate::path::RelPath;
 use crate::plan::{Pair, Watch};
 use crate::problem::{Cause, Error, Problem};
-use crate::report::Outcome;
+use crate::report::{Outcome, Turnover};
 use crate::survey::survey;
+use crate::whereabouts::{Inner, Ways, turnover};
 use rayon::ThreadPool;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Whether the plan is carried out.
@@ -24,8 +23,25 @@ pub enum Purpose {
     Plan,
 }
 
-/// Runs one pass over roots that are open already. `unsynced` says whether something may wait for its way to the disk;
-/// it is false afterwards if everything got there.
+/// What outlives a pass.
+#[derive(Debug)]
+pub struct Carried {
+    /// Whether something may wait for its way to the disk.
+    pub unsynced: bool,
+    /// Where the trees were in the last pass that the guard has let through.
+    pub memory: Option<Memory>,
+}
+
+/// Where a pass finds its roots.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    /// The ways to them.
+    pub ways: Ways,
+    /// Where they are on another filesystem than in the last pass.
+    pub swapped: Vec<Difference>,
+}
+
+/// Runs one pass over roots that are open already.
 ///
 /// # Errors
 /// The source disappeared.
@@ -33,25 +49,35 @@ pub fn run(
     context: &Context<'_>,
     pool: &ThreadPool,
     purpose: Purpose,
-    unsynced: &mut bool,
+    arrival: &Arrival,
+    carried: &mut Carried,
 ) -> Result<Outcome, Error> {
+    // Asked before anything is read, so that a held pass costs little, and again when all is read.
+    let inner = Inner::look(context, carried.memory.as_ref());
+    let facts = Facts { source_is_same: true, gone: inner.gone(), swapped: &[] };
+    if let Ruling::Hold(hold) = examine(facts) {
+        inner.note_vacated(&mut carried.memory);
+        return Ok(Outcome::Held(hold));
+    }
     let root = Arc::new(root_pair(context));
     let plan = survey(context, pool, root);
+    let state = context.source_state();
+    let inner = Inner::look(context, carried.memory.as_ref());
+    let swapped: Vec<(Difference, Turnover)> = arrival
+        .swapped
+        .iter()
+        .chain(inner.swapped())
+        .map(|difference| (difference.clone(), turnover(context, pool, &plan, &difference.place)))
+        .collect();
     if let Some(signal) = context.interrupt.stopped_by() {
         return Ok(Outcome::Interrupted(signal));
     }
-    let state = context.source_state();
     if state == SourceState::Missing {
         return Err(Error::SourceMissing { path: context.source.0.to_path_buf() });
     }
-    let facts = Facts {
-        source_is_same: state == SourceState::Same,
-        source_looks_unmounted: context
-            .last_device
-            .is_some_and(|device| device != context.source.1.id().device)
-            && is_empty(&context.source.1),
-    };
-    if let Ruling::Hold(hold) = examine(&plan, facts) {
+    let facts = Facts { source_is_same: state.is_whole(), gone: inner.gone(), swapped: &swapped };
+    if let Ruling::Hold(hold) = examine(facts) {
+        inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
     if purpose == Purpose::Plan {
@@ -62,6 +88,8 @@ pub fn run(
     if !context.check_replica() {
         return Ok(Outcome::ReplicaLost);
     }
+    carried.memory = Some(inner.remember(context, &arrival.ways));
+    let unsynced = &mut carried.unsynced;
     let disks = Disks::new(context, &plan);
     if !(plan.changes.is_empty() && plan.folders.is_empty()) {
         *unsynced = true;
@@ -78,8 +106,14 @@ pub fn run(
         *unsynced = disks.sync(context).is_err();
     }
     let elsewhere = match context.source_state() {
-        SourceState::Same if !context.was_source_away() => return Ok(Outcome::Done),
-        SourceState::Same => "the source path led elsewhere for a while",
+        SourceState::Same | SourceState::LeftBehind if context.was_source_away() => {
+            "the source path led elsewhere for a while"
+        }
+        SourceState::Same | SourceState::LeftBehind if context.has_kept_back() => {
+            "a symbolic link in the source path leads to another folder by now, which is not known to lack what has gone from \
+             this one"
+        }
+        SourceState::Same | SourceState::LeftBehind => return Ok(Outcome::Done),
         SourceState::Replaced => "the source path leads to another folder than when the pass started",
         SourceState::Missing => {
             return Err(Error::SourceLost { path: context.source.0.to_path_buf() });
@@ -93,11 +127,6 @@ pub fn run(
         content_unreadable: false,
     });
     Ok(Outcome::Done)
-}
-
-/// Whether a folder has nothing in it. What cannot be read is not known to have something.
-fn is_empty(dir: &Arc<Dir>) -> bool {
-    !dir.open().and_then(|fd| Listing::read(fd.as_fd())).is_ok_and(|listing| !listing.is_empty())
 }
 
 fn root_pair(context: &Context<'_>) -> Pair {

@@ -42,6 +42,14 @@ impl RelPath {
         RelPath(bytes)
     }
 
+    /// Whether this path is another one or lies below it.
+    pub fn is_at_or_below(&self, other: &RelPath) -> bool {
+        match self.0.strip_prefix(other.0.as_slice()) {
+            Some(rest) => other.is_root() || rest.is_empty() || rest.first() == Some(&b'/'),
+            None => false,
+        }
+    }
+
     /// The names of the path, from the top down.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|byte| *byte == b'/').filter(|name| !name.is_empty())

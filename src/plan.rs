@@ -185,6 +185,31 @@ impl Plan {
         (self.changes.len() + self.folders.len()) as u64 + below.sum::<u64>()
     }
 
+    /// How many entries it creates, and how many it deletes, at and below a path; a mount point itself is not deleted.
+    pub fn turnover_below(&self, top: &RelPath) -> (u64, u64) {
+        let (mut created, mut deleted) = (0, 0);
+        for change in &self.changes {
+            let path = change.pair.path().join(&change.name);
+            if !path.is_at_or_below(top) {
+                continue;
+            }
+            let below = change.subtree.as_ref().map_or(0, |counted| {
+                let below = counted.subtree();
+                below.files + below.folders
+            });
+            match change.action {
+                Action::Create => created += 1 + below,
+                Action::Delete if path == *top => {}
+                Action::Delete => deleted += 1 + below,
+                // What comes, or else what goes: one of the two may be a folder.
+                Action::Replace(Verb::Retype) if change.kind == Kind::Folder => created += below,
+                Action::Replace(Verb::Retype) => deleted += below,
+                Action::Replace(_) | Action::Adopt | Action::Link { .. } | Action::SetMetadata(_) => {}
+            }
+        }
+        (created, deleted)
+    }
+
     /// How many bytes of content it copies, as far as the survey could see.
     pub fn bytes_to_copy(&self) -> u64 {
         let copies = self.changes.iter().filter(|change| match change.action {

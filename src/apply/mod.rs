@@ -31,7 +31,7 @@ use crate::apply::publish::Destination;
 use crate::apply::remove::{Licence, Target, remove};
 use crate::apply::sync::Disks;
 use crate::apply::waiting::Waiting;
-use crate::context::{Context, SourceState};
+use crate::context::Context;
 use crate::entry::{FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::monitor::Verb;
@@ -88,7 +88,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
     }
     apply.try_again(pool);
     // A source that is gone by now is no model for anything.
-    if context.source_state() == SourceState::Same {
+    if context.source_state().is_whole() {
         apply.finish_folders(plan);
     }
 }

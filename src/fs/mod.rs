@@ -10,12 +10,14 @@ pub mod console;
 pub mod content;
 pub mod dir;
 pub mod listing;
+mod mounts;
 pub mod place;
 pub mod resolve;
 pub mod roots;
 pub mod stat;
 pub mod subject;
 pub mod superblock;
+pub mod way;
 
 use crate::filesystem::Rights;
 pub use rustix::io::Errno;

@@ -1,0 +1,130 @@
+//! Where the two trees are, compared with the last pass: the looks that the guard needs, and what the next pass has to know.
+
+use crate::context::Context;
+use crate::fs::dir::Dir;
+use crate::fs::way::{folder_at, look_inside};
+use crate::guard::{Inside, compare_inside};
+use crate::memory::{Backing, Difference, InnerMount, Memory, Place, Step, Tree, Way};
+use crate::path::RelPath;
+use crate::plan::Plan;
+use crate::problem::Side;
+use crate::report::Turnover;
+use crate::survey::count::total;
+use rayon::ThreadPool;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Where the two roots are.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// The way to the source.
+    pub source: Way,
+    /// The way to the replica.
+    pub replica: Way,
+}
+
+/// Where a way leads, without symbolic links; none where that is not known.
+pub fn end(way: &[Step]) -> Option<&Path> {
+    way.last().map(|step| step.path.as_path())
+}
+
+/// Whether a way leads to an open folder: something may have been mounted, or unmounted, since it was looked at.
+pub fn leads_to(way: &[Step], dir: &Dir) -> bool {
+    way.last().is_none_or(|step| step.identity.is_some_and(|identity| identity.id == dir.id()))
+}
+
+impl Ways {
+    /// What is remembered of a pass that has only come to its roots.
+    pub fn remembered(&self) -> Memory {
+        let tree = |way: &Way| Tree { way: way.clone(), mounts: BTreeMap::new() };
+        Memory { source: tree(&self.source), replica: tree(&self.replica) }
+    }
+}
+
+/// What became of everything that was mounted inside the trees in the last pass.
+#[derive(Debug, Default)]
+pub struct Inner(Vec<(Side, RelPath, InnerMount, Inside)>);
+
+impl Inner {
+    /// Looks at each of them.
+    pub fn look(context: &Context<'_>, memory: Option<&Memory>) -> Inner {
+        let mut found = Vec::new();
+        for side in [Side::Source, Side::Replica] {
+            let root = match side {
+                Side::Source => Some(&context.source.1),
+                Side::Replica => context.replica.1.as_ref(),
+            };
+            let (Some(root), Some(memory)) = (root, memory) else { continue };
+            for (path, then) in &memory.of(side).mounts {
+                let inside = compare_inside(side, path, then, look_inside(root, path));
+                found.push((side, path.clone(), *then, inside));
+            }
+        }
+        Inner(found)
+    }
+
+    /// The first one that is gone.
+    pub fn gone(&self) -> Option<&Difference> {
+        self.0.iter().find_map(|(_, _, _, inside)| match inside {
+            Inside::Gone(difference) => Some(difference),
+            Inside::Same(_) | Inside::Swapped(_) | Inside::Removed | Inside::Unknown => None,
+        })
+    }
+
+    /// Those that are another filesystem now.
+    pub fn swapped(&self) -> impl Iterator<Item = &Difference> {
+        self.0.iter().filter_map(|(_, _, _, inside)| match inside {
+            Inside::Swapped(difference) => Some(difference),
+            Inside::Same(_) | Inside::Gone(_) | Inside::Removed | Inside::Unknown => None,
+        })
+    }
+
+    /// Notes which mount points were seen without their mounts.
+    pub fn note_vacated(&self, memory: &mut Option<Memory>) {
+        let Some(memory) = memory else { return };
+        for (side, path, _, inside) in &self.0 {
+            let is_vacated = matches!(inside, Inside::Gone(difference) if difference.now.is_some());
+            if let (true, Some(mount)) = (is_vacated, memory.of_mut(*side).mounts.get_mut(path)) {
+                mount.is_vacated = true;
+            }
+        }
+    }
+
+    /// What the next pass has to know: where the roots are, what the survey has met, and what was mounted where it could not
+    /// look.
+    pub fn remember(&self, context: &Context<'_>, ways: &Ways) -> Memory {
+        let mut memory = ways.remembered();
+        for (side, path, then, inside) in &self.0 {
+            let mount = match inside {
+                Inside::Same(now) if now.is_mount => {
+                    InnerMount { identity: *now, is_vacated: false, ..*then }
+                }
+                Inside::Swapped(difference) => InnerMount {
+                    identity: difference.now.unwrap_or(then.identity),
+                    backing: Backing::Lasting,
+                    is_vacated: false,
+                },
+                Inside::Unknown => *then,
+                Inside::Same(_) | Inside::Gone(_) | Inside::Removed => continue,
+            };
+            memory.of_mut(*side).mounts.insert(path.clone(), mount);
+        }
+        for (side, path, mount) in context.mounts.take() {
+            memory.of_mut(side).mounts.insert(path, mount);
+        }
+        memory
+    }
+}
+
+/// What the plan does at and below a place that is on another filesystem. The source is counted for it, which only such a pass
+/// has to do.
+pub fn turnover(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, place: &Place) -> Turnover {
+    let root = RelPath::root();
+    let path = match place {
+        Place::Root(_) | Place::Above(_) => &root,
+        Place::Inside(path) => path,
+    };
+    let (created, deleted) = plan.turnover_below(path);
+    let there = folder_at(&context.source.1, path).map_or(0, |dir| total(context, pool, dir));
+    Turnover { created, deleted, kept: there.saturating_sub(created) }
+}
