@@ -34,7 +34,7 @@ Exit codes:
    1  Error: the source is missing, or the replica cannot be used or is locked by another file-sync
    2  Usage: the command line makes no sense
   23  Done with problems: the log names every path that could not be mirrored
-  25  Held: the source root was replaced or unmounted, so nothing was changed
+  25  Held: a root, or a disk mounted in it, was replaced or unmounted, so nothing was changed
   Repeated passes with problems, or held ones, do not end the program; a missing source does.";
 
 /// The raw arguments.

@@ -8,9 +8,9 @@ use crate::fs::dir::Dir;
 use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
+use crate::inner_mounts::InnerMounts;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Feature, Monitor, Notice, Operation, Verb};
-use crate::mounts::Mounts;
 use crate::path::RelPath;
 use crate::plan::Watch;
 use crate::problem::{Cause, Problem, Side};
@@ -34,7 +34,7 @@ pub struct Context<'a> {
     /// The replica likewise; no folder in a dry run without a replica.
     pub replica: (&'a Path, Option<Arc<Dir>>),
     /// What is mounted inside the trees, as the survey meets it.
-    pub mounts: Mounts,
+    pub inner_mounts: InnerMounts,
     /// Which contents are digested.
     pub digests: Digests,
     /// True when the disk of the replica lost something in the last pass: what the kernel still has in its cache says
@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
             real_source: source.0.to_path_buf(),
             source,
             replica,
-            mounts: Mounts::default(),
+            inner_mounts: InnerMounts::default(),
             digests: Digests::OfAll,
             asks_the_disk: false,
             filesystems,
@@ -179,7 +179,7 @@ impl<'a> Context<'a> {
     }
 
     fn look_at_source(&self) -> SourceState {
-        let is_same = |path: &Path| match stat::entry_at_path(path) {
+        let leads = |path: &Path| match stat::entry_at_path(path) {
             Ok(entry) if entry.id == self.source.1.id() => SourceState::Same,
             Ok(entry) if entry.kind == Kind::Folder => SourceState::Replaced,
             Ok(_) => SourceState::Missing,
@@ -187,14 +187,11 @@ impl<'a> Context<'a> {
             // It cannot be seen: then it cannot be shown to be the same either.
             Err(_) => SourceState::Replaced,
         };
-        match is_same(self.source.0) {
-            SourceState::Same => SourceState::Same,
-            elsewhere if self.real_source == self.source.0 => elsewhere,
-            elsewhere => match is_same(&self.real_source) {
-                SourceState::Same => SourceState::LeftBehind,
-                SourceState::LeftBehind | SourceState::Missing | SourceState::Replaced => elsewhere,
-            },
-        }
+        let state = leads(self.source.0);
+        let is_left_behind = state != SourceState::Same
+            && self.real_source != self.source.0
+            && leads(&self.real_source) == SourceState::Same;
+        if is_left_behind { SourceState::LeftBehind } else { state }
     }
 
     /// Marks that something which is absent from the folder of this pass stays in the replica, because a link has moved on

@@ -10,7 +10,7 @@ use crate::path::{RelPath, shown};
 use crate::problem::Side;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What tells one folder (or mounted file) from another one of the same name.
 ///
@@ -60,6 +60,44 @@ pub struct Step {
 
 /// Where a root lies: every folder on the way to it, in the order in which they are passed, the root itself last.
 pub type Way = Vec<Step>;
+
+/// The step of a given path, if it is passed.
+pub fn step_at<'a>(way: &'a [Step], path: &Path) -> Option<&'a Step> {
+    way.iter().find(|step| step.path == path)
+}
+
+/// The tops of mounts that are passed on a way.
+pub fn mounts_on(way: &[Step]) -> impl Iterator<Item = (&Step, Identity)> {
+    way.iter().filter_map(|step| Some((step, step.identity.filter(|identity| identity.is_mount)?)))
+}
+
+/// The mount that the end of a way is on, if it is passed.
+pub fn mount_at_end(way: &[Step]) -> Option<(&Step, Identity)> {
+    let end = way.last()?;
+    let above = mounts_on(way).filter(|(step, _)| end.path.starts_with(&step.path));
+    above.max_by_key(|(step, _)| step.path.components().count())
+}
+
+/// Whether two ways lead to the same folder, whatever is mounted.
+pub fn is_same_end(then: &[Step], now: &[Step]) -> bool {
+    let end = |way: &[Step]| way.last().and_then(|step| step.identity);
+    end(then).zip(end(now)).is_some_and(|(then, now)| then.is_same_folder(&now))
+}
+
+/// The first top of a mount that is none any more, what it was, and what is there now.
+///
+/// A folder that is not passed any more is of no interest: a symbolic link leads elsewhere, and the folder that has the link is
+/// passed as before. Nor is anything, as long as the end is the same folder.
+pub fn gone_mount<'a>(then: &'a [Step], now: &[Step]) -> Option<(&'a Step, Identity, Option<Identity>)> {
+    if is_same_end(then, now) {
+        return None;
+    }
+    mounts_on(then).find_map(|(step, was)| {
+        let now = step_at(now, &step.path)?.identity;
+        let is_left = now.is_some_and(|now| now.is_mount || now.is_same_folder(&was));
+        (!is_left).then_some((step, was, now))
+    })
+}
 
 /// What is behind a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

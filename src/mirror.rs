@@ -8,7 +8,7 @@ use crate::digest::Digests;
 use crate::entry::{FileId, Kind};
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, is_gone, is_unsupported, place, roots, stat, way};
+use crate::fs::{Errno, is_gone, is_passing, is_unsupported, place, roots, stat, way};
 use crate::guard::examine_ways;
 use crate::interrupt::Interrupt;
 use crate::memory::Difference;
@@ -22,6 +22,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// What to mirror and how.
 #[derive(Clone, Debug)]
@@ -89,9 +91,9 @@ impl Mirror {
                 return Err(Error::ReplicaUnusable { path: path(), action: "examined", cause: errno.into() });
             }
         }
-        check_apart(&options.source, &options)?;
+        patiently(|| check_apart(&options.source, &options))?;
         let mut first_notices = Vec::new();
-        let protected = protected(&options)?;
+        let protected = patiently(|| protected(&options))?;
         if let Some((side, path)) = &protected {
             first_notices
                 .push(FirstNotice::LogInside(*side, RelPath::from_bytes(roots::bytes_of(path).to_vec())));
@@ -215,7 +217,8 @@ impl Mirror {
                 self.carried.memory.get_or_insert_with(|| arrival.ways.remembered());
             }
             Outcome::Done => self.disk_failed = self.carried.unsynced,
-            Outcome::Planned | Outcome::Held(_) | Outcome::Interrupted(_) => {}
+            Outcome::Held(hold) => self.let_go(hold),
+            Outcome::Planned | Outcome::Interrupted(_) => {}
         }
         Ok((outcome, counts))
     }
@@ -233,15 +236,21 @@ impl Mirror {
         Ok(Ways { source, replica })
     }
 
-    /// Asks the guard whether the roots are where they were. Of a replica that is not, nothing stays open: what was unmounted
-    /// although it is in use (`umount -l`) is free then.
+    /// Asks the guard whether the roots are where they were.
     fn judge(&mut self, ways: &Ways) -> Result<Vec<Difference>, Hold> {
         let judged = examine_ways(self.carried.memory.as_ref(), &ways.source, &ways.replica);
-        let is_replica = |hold: &Hold| hold.difference().is_some_and(|it| it.side == Side::Replica);
-        if judged.as_ref().is_err_and(is_replica) {
-            self.locked = None;
+        if let Err(hold) = &judged {
+            self.let_go(hold);
         }
         judged
+    }
+
+    /// Of a replica that is not what it was nothing stays open: a disk that was unmounted although it is in use (`umount -l`)
+    /// is free then, and the wrong one can be unmounted.
+    fn let_go(&mut self, hold: &Hold) {
+        if hold.difference().is_some_and(|difference| difference.side == Side::Replica) {
+            self.locked = None;
+        }
     }
 
     /// How many folders of each tree stay open.
@@ -317,6 +326,20 @@ impl Mirror {
         self.locked = Some((dir.id(), fd));
         Ok(())
     }
+}
+
+/// Asks again for two seconds where the system is short of something: in a pass that costs the pass, before the first one it
+/// would cost the program.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    const TRIES: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 1..TRIES {
+        match ask() {
+            Err(Error::System { cause: Cause::System(errno), .. }) if is_passing(errno) => sleep(PAUSE),
+            asked => return asked,
+        }
+    }
+    ask()
 }
 
 fn check_source(options: &MirrorOptions) -> Result<(), Error> {

@@ -41,6 +41,8 @@ pub struct Arrival {
     pub swapped: Vec<Difference>,
 }
 
+const TAKEN: &str = "nothing was deleted after that; the next pass takes the folder that is there then";
+
 /// Runs one pass over roots that are open already.
 ///
 /// # Errors
@@ -88,7 +90,7 @@ pub fn run(
     if !context.check_replica() {
         return Ok(Outcome::ReplicaLost);
     }
-    carried.memory = Some(inner.remember(context, &arrival.ways));
+    carried.memory = Some(inner.remember(&arrival.ways, context.inner_mounts.take()));
     let unsynced = &mut carried.unsynced;
     let disks = Disks::new(context, &plan);
     if !(plan.changes.is_empty() && plan.folders.is_empty()) {
@@ -105,16 +107,19 @@ pub fn run(
     if *unsynced {
         *unsynced = disks.sync(context).is_err();
     }
-    let elsewhere = match context.source_state() {
+    let (elsewhere, consequence) = match context.source_state() {
         SourceState::Same | SourceState::LeftBehind if context.was_source_away() => {
-            "the source path led elsewhere for a while"
+            ("the source path led elsewhere for a while", TAKEN)
         }
-        SourceState::Same | SourceState::LeftBehind if context.has_kept_back() => {
-            "a symbolic link in the source path leads to another folder by now, which is not known to lack what has gone from \
-             this one"
-        }
+        SourceState::Same | SourceState::LeftBehind if context.has_kept_back() => (
+            "a symbolic link in the source path leads elsewhere by now, and what has gone from the folder that the pass \
+                 began with is not known to be gone there",
+            "it stays; the next pass takes the folder that is there then",
+        ),
         SourceState::Same | SourceState::LeftBehind => return Ok(Outcome::Done),
-        SourceState::Replaced => "the source path leads to another folder than when the pass started",
+        SourceState::Replaced => {
+            ("the source path leads to another folder than when the pass started", TAKEN)
+        }
         SourceState::Missing => {
             return Err(Error::SourceLost { path: context.source.0.to_path_buf() });
         }
@@ -123,7 +128,7 @@ pub fn run(
         path: RelPath::root(),
         action: "vouch for this pass",
         cause: Cause::Refused(elsewhere),
-        consequence: "nothing was deleted after that; the next pass takes the folder that is there then",
+        consequence,
         content_unreadable: false,
     });
     Ok(Outcome::Done)

@@ -113,6 +113,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_lies_below_another_only_where_a_name_ends() {
+        let cases = [
+            ("", "", true),
+            ("a", "", true),
+            ("a/b", "", true),
+            ("", "a", false),
+            ("a", "a", true),
+            ("a/b", "a", true),
+            ("a/b/c", "a/b", true),
+            ("ab", "a", false),
+            ("ab/c", "a", false),
+            ("a", "a/b", false),
+            ("b/a", "a", false),
+        ];
+        for (path, top, expected) in cases {
+            let [path, top] = [path, top].map(|text| RelPath::from_bytes(text.into()));
+            assert_eq!(path.is_at_or_below(&top), expected, "{path} {top}");
+        }
+    }
+
+    #[test]
     fn ordinary_names_are_shown_as_they_are() {
         for name in ["a.txt", "docs/ünïcödé.md", "-rf", ".hidden", "a'b", "日本"] {
             assert_eq!(shown(name.as_bytes()), name);

@@ -333,4 +333,60 @@ mod tests {
             ]
         );
     }
+
+    #[test]
+    fn what_comes_and_goes_below_a_path_is_counted() {
+        let root = pair(Filesystem::default());
+        let id = FileId { device: 1, inode: 1 };
+        let below = |above: &Arc<Pair>, name: &CStr| {
+            let replica = above.replica.as_ref().map(|dir| dir.child(name, id));
+            Arc::new(Pair {
+                source: None,
+                replica,
+                filesystem: Arc::clone(&above.filesystem),
+                watch: Watch::Off,
+            })
+        };
+        let inner = below(&root, c"m");
+        let change = |pair: &Arc<Pair>, name: &CStr, kind, action, subtree: Option<[u64; 2]>| Change {
+            pair: Arc::clone(pair),
+            name: name.into(),
+            kind,
+            action,
+            size: 5,
+            expected: None,
+            replica_unreadable: false,
+            subtree: subtree.map(|[files, folders]| {
+                Arc::new(Counted { files: files.into(), folders: folders.into(), bytes: 9.into() })
+            }),
+            reason: "",
+        };
+        let mode = Differences { mode: true, ..Differences::default() };
+        let (file, folder) = (Kind::File, Kind::Folder);
+        let plan = Plan {
+            changes: vec![
+                change(&root, c"m", folder, Action::Delete, None),
+                change(&inner, c"a", file, Action::Create, None),
+                change(&inner, c"b", folder, Action::Create, Some([10, 20])),
+                change(&inner, c"c", file, Action::Delete, None),
+                change(&inner, c"d", folder, Action::Delete, Some([100, 200])),
+                change(&inner, c"e", folder, Action::Replace(Verb::Retype), Some([1000, 2000])),
+                change(&inner, c"f", file, Action::Replace(Verb::Retype), Some([10_000, 20_000])),
+                change(&inner, c"g", file, Action::Replace(Verb::Update), None),
+                change(&inner, c"h", file, Action::Adopt, None),
+                change(&inner, c"i", file, Action::Link { same: false }, None),
+                change(&inner, c"j", file, Action::SetMetadata(mode), None),
+                change(&root, c"mm", folder, Action::Create, Some([100_000, 0])),
+                change(&root, c"n", folder, Action::Delete, Some([200_000, 0])),
+            ],
+            ..Plan::default()
+        };
+        let at = |path: &[u8]| plan.turnover_below(&RelPath::from_bytes(path.to_vec()));
+        let created = 1 + (1 + 10 + 20) + (1000 + 2000);
+        let deleted = 1 + (1 + 100 + 200) + (10_000 + 20_000);
+        assert_eq!(at(b"m"), (created, deleted), "the mount point itself is not deleted");
+        assert_eq!(at(b""), (created + 100_001, deleted + 1 + 200_001));
+        assert_eq!(at(b"m/d"), (0, 0), "itself");
+        assert_eq!(at(b"elsewhere"), (0, 0));
+    }
 }

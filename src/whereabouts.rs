@@ -92,7 +92,7 @@ impl Inner {
 
     /// What the next pass has to know: where the roots are, what the survey has met, and what was mounted where it could not
     /// look.
-    pub fn remember(&self, context: &Context<'_>, ways: &Ways) -> Memory {
+    pub fn remember(&self, ways: &Ways, met: Vec<(Side, RelPath, InnerMount)>) -> Memory {
         let mut memory = ways.remembered();
         for (side, path, then, inside) in &self.0 {
             let mount = match inside {
@@ -109,7 +109,7 @@ impl Inner {
             };
             memory.of_mut(*side).mounts.insert(path.clone(), mount);
         }
-        for (side, path, mount) in context.mounts.take() {
+        for (side, path, mount) in met {
             memory.of_mut(side).mounts.insert(path, mount);
         }
         memory
@@ -127,4 +127,78 @@ pub fn turnover(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, place: &P
     let (created, deleted) = plan.turnover_below(path);
     let there = folder_at(&context.source.1, path).map_or(0, |dir| total(context, pool, dir));
     Turnover { created, deleted, kept: there.saturating_sub(created) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::FileId;
+    use crate::memory::Identity;
+
+    fn identity(device: u64, is_mount: bool) -> Identity {
+        Identity { id: FileId { device, inode: 2 }, btime: None, is_mount }
+    }
+
+    fn mount(device: u64) -> InnerMount {
+        InnerMount { identity: identity(device, true), backing: Backing::Passing, is_vacated: false }
+    }
+
+    fn path(text: &str) -> RelPath {
+        RelPath::from_bytes(text.into())
+    }
+
+    fn inner(found: Vec<(&str, InnerMount, Inside)>) -> Inner {
+        let found = found.into_iter();
+        Inner(found.map(|(name, then, inside)| (Side::Source, path(name), then, inside)).collect())
+    }
+
+    fn difference(name: &str, was: u64, now: Option<Identity>) -> Difference {
+        Difference { side: Side::Source, place: Place::Inside(path(name)), was: identity(was, true), now }
+    }
+
+    #[test]
+    fn what_is_mounted_is_remembered_as_it_is_now_and_what_could_not_be_seen_as_it_was() {
+        let vacated = InnerMount { is_vacated: true, ..mount(1) };
+        let swapped = difference("swapped", 1, Some(identity(9, true)));
+        let found = inner(vec![
+            ("same", vacated, Inside::Same(identity(1, true))),
+            ("itself", mount(2), Inside::Same(identity(2, false))),
+            ("swapped", mount(1), Inside::Swapped(swapped)),
+            ("unknown", vacated, Inside::Unknown),
+            ("removed", mount(3), Inside::Removed),
+        ]);
+        let step = Step { path: "/s".into(), identity: Some(identity(1, true)) };
+        let ways = Ways { source: vec![step.clone()], replica: vec![step.clone(), step] };
+        let met = vec![(Side::Source, path("new"), mount(7)), (Side::Replica, path("same"), mount(8))];
+        let memory = found.remember(&ways, met);
+        assert_eq!((&memory.source.way, &memory.replica.way), (&ways.source, &ways.replica));
+        let lasting = InnerMount { backing: Backing::Lasting, ..mount(9) };
+        let expected = [("new", mount(7)), ("same", mount(1)), ("swapped", lasting), ("unknown", vacated)];
+        assert_eq!(memory.source.mounts, expected.map(|(name, mount)| (path(name), mount)).into());
+        assert_eq!(memory.replica.mounts, [(path("same"), mount(8))].into());
+    }
+
+    #[test]
+    fn a_mount_point_that_is_seen_without_its_mount_is_noted_and_one_that_is_not_seen_is_not() {
+        let left = difference("left", 1, Some(identity(5, false)));
+        let found = inner(vec![
+            ("left", mount(1), Inside::Gone(left.clone())),
+            ("gone", mount(1), Inside::Gone(difference("gone", 1, None))),
+            ("same", mount(1), Inside::Same(identity(1, true))),
+        ]);
+        assert_eq!(found.gone(), Some(&left));
+        assert_eq!(found.swapped().count(), 0);
+        let mut memory = Memory::default();
+        for name in ["left", "gone", "same"] {
+            memory.source.mounts.insert(path(name), mount(1));
+            memory.replica.mounts.insert(path(name), mount(1));
+        }
+        let mut memory = Some(memory);
+        found.note_vacated(&mut memory);
+        let memory = memory.expect("there");
+        let is_vacated = |side, name: &str| memory.of(side).mounts[&path(name)].is_vacated;
+        assert_eq!(["left", "gone", "same"].map(|name| is_vacated(Side::Source, name)), [true, false, false]);
+        assert_eq!(["left", "gone", "same"].map(|name| is_vacated(Side::Replica, name)), [false; 3]);
+        found.note_vacated(&mut None);
+    }
 }

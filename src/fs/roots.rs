@@ -120,8 +120,12 @@ pub fn position_below(root: &Path, path: &Path) -> Result<Option<PathBuf>, Errno
     if let Ok(below) = path.strip_prefix(&root) {
         return Ok(Some(below.to_path_buf()));
     }
+    let root_id = id_of(&root);
+    if root_id.is_none() || !path.ancestors().skip(1).any(|above| id_of(above) == root_id) {
+        return Ok(None);
+    }
     let text = mounts::read()?;
-    let above = reached_from(&mounts::parse(&text), (&root, id_of(&root)), &path);
+    let above = reached_from(&mounts::parse(&text), (&root, root_id), &path);
     Ok(above.and_then(|above| path.strip_prefix(above).ok()).map(Path::to_path_buf))
 }
 

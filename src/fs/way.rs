@@ -76,3 +76,88 @@ pub fn backing(folder: &Arc<Dir>, name: &CStr, identity: &Identity) -> Backing {
         Ok(_) | Err(_) => Backing::Lasting,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn every_folder_on_the_way_is_seen_links_and_missing_ones_included() {
+        let scratch = tempfile::tempdir().unwrap();
+        let base = scratch.path().canonicalize().unwrap();
+        fs::create_dir_all(base.join("real/deep")).unwrap();
+        fs::create_dir(base.join("other")).unwrap();
+        symlink("../real", base.join("other/link")).unwrap();
+        symlink(base.join("gone/far"), base.join("dangling")).unwrap();
+        let cases: [(&str, &[(&str, bool)]); 5] = [
+            ("real/deep", &[("real", true), ("real/deep", true)]),
+            ("other/link/deep", &[("other", true), ("real", true), ("real/deep", true)]),
+            ("real/missing/x", &[("real", true), ("real/missing", false), ("real/missing/x", false)]),
+            ("dangling/x", &[("gone", false), ("gone/far", false), ("gone/far/x", false)]),
+            ("real/deep/..", &[("real", true), ("real/deep", true), ("real", true)]),
+        ];
+        for (path, expected) in cases {
+            let way = look(&base.join(path)).unwrap();
+            assert_eq!(way[0].path, Path::new("/"), "{path}");
+            let below: Vec<(&str, bool)> = way
+                .iter()
+                .filter_map(|step| {
+                    Some((step.path.strip_prefix(&base).ok()?.to_str()?, step.identity.is_some()))
+                })
+                .filter(|(path, _)| !path.is_empty())
+                .collect();
+            assert_eq!(below, expected, "{path}");
+        }
+        let way = look(&base.join("real")).unwrap();
+        let is_folder =
+            |step: &Step| step.identity == Some(Identity::of(&entry_at_path(&step.path).unwrap()));
+        assert!(way.iter().all(is_folder), "{way:?}");
+    }
+
+    #[test]
+    fn a_place_inside_is_seen_without_following_links() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir_all(scratch.path().join("a/b")).unwrap();
+        fs::write(scratch.path().join("a/file"), "").unwrap();
+        symlink("a", scratch.path().join("link")).unwrap();
+        let root = Dir::root(scratch.path(), 4).unwrap();
+        let path = |text: &str| RelPath::from_bytes(text.into());
+        let here = |text: &str| {
+            let facts = fs::symlink_metadata(scratch.path().join(text)).unwrap();
+            std::os::unix::fs::MetadataExt::ino(&facts)
+        };
+        for there in ["a", "a/b", "a/file", "link"] {
+            let Sight::Here(identity) = look_inside(&root, &path(there)) else { panic!("{there}") };
+            assert_eq!(identity.id.inode, here(there), "{there}");
+        }
+        let cases = [
+            ("x", Sight::Gone),
+            ("a/x", Sight::Gone),
+            ("a/b/x", Sight::Gone),
+            ("x/y", Sight::Cleared),
+            ("a/file/x", Sight::Cleared),
+            ("link/b", Sight::Cleared),
+            ("", Sight::Unknown),
+        ];
+        for (gone, expected) in cases {
+            assert_eq!(look_inside(&root, &path(gone)), expected, "{gone}");
+        }
+        for (at, is_folder) in [("", true), ("a/b", true), ("a/file", false), ("link", false), ("x", false)] {
+            assert_eq!(folder_at(&root, &path(at)).is_some(), is_folder, "{at}");
+        }
+    }
+
+    #[test]
+    fn what_is_behind_a_mount_is_known_by_its_type() {
+        let root = Dir::root(Path::new("/"), 4).unwrap();
+        let of = |name: &CStr| {
+            let identity = Identity::of(&entry_at(root.open().unwrap().as_fd(), name).unwrap());
+            backing(&root, name, &identity)
+        };
+        assert_eq!(of(c"proc"), Backing::Passing);
+        let other = Identity { is_mount: true, ..Identity::of(&entry_at_path(Path::new("/")).unwrap()) };
+        assert_eq!(backing(&root, c"proc", &other), Backing::Lasting, "something else by now");
+    }
+}

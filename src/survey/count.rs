@@ -84,7 +84,7 @@ impl Survey<'_> {
             let Some(name) = listing.get(at) else { break };
             let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
             if entry.is_mount {
-                self.context.mounts.meet(side, (&dir, name), &entry);
+                self.context.inner_mounts.meet(side, (&dir, name), &entry);
             }
             match entry.kind {
                 Kind::Folder => {

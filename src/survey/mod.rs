@@ -309,7 +309,7 @@ impl Survey<'_> {
             Side::Replica => &pair.replica,
         };
         if let Some(folder) = folder {
-            self.context.mounts.meet(side, (folder, name), entry);
+            self.context.inner_mounts.meet(side, (folder, name), entry);
         }
     }
 

@@ -20,6 +20,7 @@ mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
+mod gone_between;
 mod hostile;
 mod kills;
 mod kills_periodic;

@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What was mounted inside the trees when the survey came by.
 #[derive(Debug, Default)]
-pub struct Mounts(Mutex<Vec<(Side, RelPath, InnerMount)>>);
+pub struct InnerMounts(Mutex<Vec<(Side, RelPath, InnerMount)>>);
 
-impl Mounts {
+impl InnerMounts {
     /// Remembers a mount that was met under `name` in a folder.
     pub fn meet(&self, side: Side, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
         let identity = Identity::of(entry);
