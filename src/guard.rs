@@ -151,6 +151,8 @@ pub enum Inside {
 ///
 /// A mount point that is gone together with its mount is doubtful as well: desktops remove that of a disk that was pulled
 /// out. Not so if it was seen empty in between, for then somebody removed it, nor if only memory was mounted there.
+///
+/// RACE: a pass that looks between the unmounting and that removal sees it empty.
 pub fn compare_inside(side: Side, path: &RelPath, then: &InnerMount, sight: Sight) -> Inside {
     let was = then.identity;
     let difference = |now| Difference { side, place: Place::Inside(path.clone()), was, now };

@@ -14,6 +14,7 @@ pub mod hashing;
 pub mod inner_mounts;
 pub mod interrupt;
 pub mod interval;
+pub mod lock;
 pub mod log;
 pub mod memory;
 pub mod mirror;

@@ -5,21 +5,21 @@
 
 use crate::context::{Context, Filesystems};
 use crate::digest::Digests;
-use crate::entry::{FileId, Kind};
+use crate::entry::Kind;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, is_gone, is_passing, is_unsupported, place, roots, stat, way};
+use crate::fs::{Errno, is_gone, is_passing, roots, stat};
 use crate::guard::examine_ways;
 use crate::interrupt::Interrupt;
-use crate::memory::Difference;
+use crate::lock::ReplicaLock;
+use crate::memory::{Difference, Way};
 use crate::monitor::{Event, Monitor, Notice};
 use crate::pass::{Arrival, Carried, Purpose, run};
 use crate::path::RelPath;
 use crate::problem::{Cause, Error, Side};
 use crate::report::{Counts, Hold, Outcome, PassReport};
-use crate::whereabouts::{Ways, end, leads_to};
+use crate::whereabouts::{Ways, end, find};
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::sleep;
@@ -49,8 +49,7 @@ pub struct Mirror {
     pool: ThreadPool,
     filesystems: Filesystems,
     protected: Option<PathBuf>,
-    /// The replica folder that this process has locked, and whether the filesystem knew how to.
-    locked: Option<(FileId, Arc<OwnedFd>)>,
+    lock: ReplicaLock,
     /// Also what an earlier process may have left, and not written to the disk.
     carried: Carried,
     /// Whether the disk failed to take something in the last pass.
@@ -116,7 +115,7 @@ impl Mirror {
             pool,
             filesystems: Filesystems::default(),
             protected: protected.map(|(_, path)| path),
-            locked: None,
+            lock: ReplicaLock::default(),
             carried: Carried { unsynced: true, memory: None },
             disk_failed: false,
             first_notices,
@@ -145,7 +144,12 @@ impl Mirror {
     /// Finds the two roots, and works there unless the guard holds the pass.
     fn visit(&mut self, monitor: &dyn Monitor) -> Result<(Outcome, Counts), Error> {
         check_source(&self.options)?;
-        let mut ways = self.look()?;
+        let capacity = self.handle_capacity();
+        let (source_way, source) =
+            find(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
+        let source = source.ok_or_else(|| self.source_error(Errno::NOENT))?;
+        let (replica_way, mut replica) = self.find_replica(capacity)?;
+        let mut ways = Ways { source: source_way, replica: replica_way };
         let mut swapped = match self.judge(&ways) {
             Ok(swapped) => swapped,
             Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
@@ -153,35 +157,21 @@ impl Mirror {
         let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
         // At every pass: a symbolic link may lead elsewhere by now, and anything may have been mounted.
         check_apart(&source_path, &self.options)?;
-        let capacity = self.handle_capacity();
-        let source = Dir::root(&source_path, capacity).map_err(|errno| self.source_error(errno))?;
-        if !leads_to(&ways.source, &source) {
-            return Ok((Outcome::Held(Hold::SourceReplaced), Counts::default()));
+        if replica.is_none() && !self.options.dry_run {
+            // RACE: what is unmounted between the judgement and now gets a folder into its mount point, and nothing else.
+            roots::create_with_parents(&self.options.replica)
+                .map_err(|errno| self.replica_error("created", errno))?;
+            monitor.event(&Event::Notice(Notice::ReplicaCreated(&self.options.replica)));
+            (ways.replica, replica) = self.find_replica(capacity)?;
+            swapped = match self.judge(&ways) {
+                Ok(_) if replica.is_none() => return Ok((Outcome::ReplicaLost, Counts::default())),
+                Ok(swapped) => swapped,
+                Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
+            };
         }
-        let replica = match self.open_replica(capacity)? {
-            Some(replica) => Some(replica),
-            None if self.options.dry_run => None,
-            None => {
-                // RACE: what is unmounted between the judgement and now gets a folder into its mount point, which is all that
-                // it gets.
-                let replica = self.make_replica(capacity, monitor)?;
-                ways = self.look()?;
-                swapped = match self.judge(&ways) {
-                    Ok(swapped) => swapped,
-                    Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
-                };
-                Some(replica)
-            }
-        };
-        if let Some(replica) = &replica {
-            if !leads_to(&ways.replica, replica) {
-                self.locked = None;
-                return Ok((Outcome::ReplicaLost, Counts::default()));
-            }
-            // A plan is made beside whoever has the lock.
-            if !self.options.dry_run {
-                self.lock(replica, monitor)?;
-            }
+        // A plan is made beside whoever has the lock.
+        if let (Some(replica), false) = (&replica, self.options.dry_run) {
+            self.lock.take(replica, &self.options.replica, monitor)?;
         }
         self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped })
     }
@@ -212,7 +202,7 @@ impl Mirror {
         let outcome = outcome?;
         match &outcome {
             Outcome::ReplicaLost => {
-                self.locked = None;
+                self.lock.let_go();
                 // The next pass has to know where it was, though this one has not come to its plan.
                 self.carried.memory.get_or_insert_with(|| arrival.ways.remembered());
             }
@@ -221,19 +211,6 @@ impl Mirror {
             Outcome::Planned | Outcome::Interrupted(_) => {}
         }
         Ok((outcome, counts))
-    }
-
-    /// Looks where the two roots are.
-    fn look(&self) -> Result<Ways, Error> {
-        let path = || self.options.source.clone();
-        let source = way::look(&self.options.source)
-            .map_err(|errno| Error::SourceUnreadable { path: path(), cause: errno.into() })?;
-        let replica = way::look(&self.options.replica).map_err(|errno| Error::ReplicaUnusable {
-            path: self.options.replica.clone(),
-            action: "examined",
-            cause: errno.into(),
-        })?;
-        Ok(Ways { source, replica })
     }
 
     /// Asks the guard whether the roots are where they were.
@@ -249,7 +226,7 @@ impl Mirror {
     /// is free then, and the wrong one can be unmounted.
     fn let_go(&mut self, hold: &Hold) {
         if hold.difference().is_some_and(|difference| difference.side == Side::Replica) {
-            self.locked = None;
+            self.lock.let_go();
         }
     }
 
@@ -258,6 +235,10 @@ impl Mirror {
         let threads = self.pool.current_num_threads() as u64;
         let free = crate::fs::open_file_limit().saturating_sub(RESERVED + threads * PER_THREAD);
         usize::try_from(free / 2).unwrap_or(usize::MAX).clamp(4, 512)
+    }
+
+    fn find_replica(&self, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Error> {
+        find(&self.options.replica, capacity).map_err(|errno| self.replica_error("opened", errno))
     }
 
     fn source_error(&self, errno: Errno) -> Error {
@@ -275,56 +256,6 @@ impl Mirror {
             Errno::NOTDIR => Error::ReplicaNotAFolder { path },
             errno => Error::ReplicaUnusable { path, action, cause: errno.into() },
         }
-    }
-
-    /// Opens the replica; none where it is missing.
-    fn open_replica(&self, capacity: usize) -> Result<Option<Arc<Dir>>, Error> {
-        match Dir::root(&self.options.replica, capacity) {
-            Ok(dir) => Ok(Some(dir)),
-            Err(Errno::NOENT) => Ok(None),
-            Err(errno) => Err(self.replica_error("opened", errno)),
-        }
-    }
-
-    /// Makes the missing replica, with its parents.
-    fn make_replica(&self, capacity: usize, monitor: &dyn Monitor) -> Result<Arc<Dir>, Error> {
-        let path = &self.options.replica;
-        roots::create_with_parents(path).map_err(|errno| self.replica_error("created", errno))?;
-        monitor.event(&Event::Notice(Notice::ReplicaCreated(path)));
-        Dir::root(path, capacity).map_err(|errno| self.replica_error("opened", errno))
-    }
-
-    /// Locks the replica, until it is another folder or the process ends: between two passes nobody else may work on it.
-    ///
-    /// Rejected: a lock for each pass, which would let somebody unmount the disk in between. Whoever starts a second
-    /// file-sync with another source on the same replica is refused now; then the two would undo each other's work in turns.
-    fn lock(&mut self, dir: &Arc<Dir>, monitor: &dyn Monitor) -> Result<(), Error> {
-        let is_mine = self.locked.as_ref().is_some_and(|(id, _)| *id == dir.id());
-        if !is_mine {
-            // A replica that was made again is another folder; the lock on the old one is let go.
-            self.locked = None;
-        }
-        let fd = dir.open().map_err(|errno| self.replica_error("opened", errno))?;
-        match place::lock_folder(fd.as_fd()) {
-            // Also where another disk came under the numbers of the one that is locked.
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) if is_mine => return Ok(()),
-            Err(Errno::WOULDBLOCK) => {
-                return Err(Error::ReplicaLocked { path: self.options.replica.clone() });
-            }
-            Err(errno)
-                if is_unsupported(errno) || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) =>
-            {
-                if is_mine {
-                    return Ok(());
-                }
-                monitor.event(&Event::Notice(Notice::NoLock));
-            }
-            Err(_) if is_mine => return Ok(()),
-            Err(errno) => return Err(self.replica_error("locked", errno)),
-        }
-        self.locked = Some((dir.id(), fd));
-        Ok(())
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where the two trees are, compared with the last pass: the looks that the guard needs, and what the next pass has to know.
 
 use crate::context::Context;
+use crate::fs::Errno;
 use crate::fs::dir::Dir;
-use crate::fs::way::{folder_at, look_inside};
+use crate::fs::way::{folder_at, look, look_inside};
 use crate::guard::{Inside, compare_inside};
-use crate::memory::{Backing, Difference, InnerMount, Memory, Place, Step, Tree, Way};
+use crate::memory::{Backing, Difference, InnerMount, Memory, Place, Step, Tree, Way, step_at};
 use crate::path::RelPath;
 use crate::plan::Plan;
 use crate::problem::Side;
@@ -13,6 +14,7 @@ use crate::survey::count::total;
 use rayon::ThreadPool;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Where the two roots are.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +30,29 @@ pub fn end(way: &[Step]) -> Option<&Path> {
     way.last().map(|step| step.path.as_path())
 }
 
-/// Whether a way leads to an open folder: something may have been mounted, or unmounted, since it was looked at.
-pub fn leads_to(way: &[Step], dir: &Dir) -> bool {
-    way.last().is_none_or(|step| step.identity.is_some_and(|identity| identity.id == dir.id()))
+/// Opens a root as the kernel finds it, none where nothing is there, and looks at the way to it.
+///
+/// # Errors
+/// As `open(2)` and [`look`]; `EAGAIN` where something else is mounted there each time.
+pub fn find(path: &Path, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Errno> {
+    const TRIES: usize = 3;
+    let open = || match Dir::root(path, capacity) {
+        Ok(dir) => Ok(Some(dir)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    };
+    let mut is_magic = false;
+    for _ in 0..TRIES {
+        let (way, dir) = (look(path)?, open()?);
+        let seen = way.last().and_then(|step| step.identity).map(|identity| identity.id);
+        // Something may have been mounted, or unmounted, between the two.
+        if way.is_empty() || seen == dir.as_ref().map(|dir| dir.id()) {
+            return Ok((way, dir));
+        }
+        is_magic = step_at(&way, Path::new("/proc")).is_some();
+    }
+    // `/proc/1234/root` leads to where it does and not to what it says (proc(5)): no way is known then.
+    if is_magic { Ok((Way::new(), open()?)) } else { Err(Errno::AGAIN) }
 }
 
 impl Ways {

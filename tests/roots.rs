@@ -314,6 +314,22 @@ fn a_replica_that_is_no_folder_is_an_error_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_source_that_only_the_kernel_can_find_is_the_one_that_is_mirrored() {
+    let place = Place::new();
+    place.folder("source/data");
+    // What the link says is another folder than the one that it leads to: the working folder of a process elsewhere.
+    let script = "mkdir there; mount -t tmpfs none there; echo hidden >there/f; (cd there; exec sleep 100) & pid=$!; \
+        until test /proc/$pid/cwd -ef there; do sleep 0.01; done; mount -t tmpfs none there; echo shown >there/f; \
+        ln -s /proc/$pid/cwd link; trap \"kill $pid\" EXIT; \"$0\" \"$@\"; code=$?; \
+        cat replica/f; exit $code";
+    let words = format!("--source link --replica replica {LOG} --once");
+    let Some(command) = place.behind_mounts(script, &words) else { return };
+    let ended = start(command).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(place.read("replica/f"), "hidden\n");
+}
+
+#[test]
 fn a_replica_that_becomes_a_file_is_an_error_of_each_pass_until_it_is_a_folder_again() {
     let place = Place::new();
     place.write("source/file", "content");
