@@ -35,7 +35,7 @@ Exit codes:
    2  Usage: the command line makes no sense
   20  Stopped: a signal ended a single pass before it was done
   23  Done with problems: the log names every path that could not be mirrored
-  25  Held: the source root was replaced or unmounted, so nothing was changed
+  25  Held: a root, or a disk mounted in it, was replaced or unmounted, so nothing was changed
   Repeated passes with problems, or held ones, do not end the program; a missing source does.";
 
 /// The raw arguments.

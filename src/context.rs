@@ -10,6 +10,7 @@ use crate::fs::lease::Leases;
 use crate::fs::read_only::ReadOnlyFolders;
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
+use crate::inner_mounts::InnerMounts;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Feature, Monitor, Notice, Operation, Verb};
 use crate::path::RelPath;
@@ -37,10 +38,12 @@ pub struct Context<'a> {
     pub workers: &'a Workers,
     /// The source as the user gave it, and the folder it led to when the pass began.
     pub source: (&'a Path, Arc<Dir>),
+    /// Where that folder is, whatever symbolic links the user's path goes through.
+    pub real_source: PathBuf,
     /// The replica likewise; no folder in a dry run without a replica.
     pub replica: (&'a Path, Option<Arc<Dir>>),
-    /// The device that held the source in the last pass that was done, if there was one.
-    pub last_device: Option<u64>,
+    /// What is mounted inside the trees, as the survey meets it.
+    pub inner_mounts: InnerMounts,
     /// Which contents are digested.
     pub digests: Digests,
     /// True when the disk of the replica lost something in the last pass: what the kernel still has in its cache says
@@ -65,6 +68,7 @@ pub struct Context<'a> {
     lost: AtomicBool,
     disturbed: AtomicBool,
     doubted: AtomicBool,
+    kept_back: AtomicBool,
     disk_failed: AtomicBool,
 }
 
@@ -78,15 +82,28 @@ struct Totals {
     bytes_written: AtomicU64,
 }
 
-/// Whether the source path still leads to the folder that the pass began with.
+/// Whether the folder that the pass began with is still the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceState {
-    /// It does.
+    /// The source path leads to it.
     Same,
-    /// It leads nowhere, or to something that is not a folder.
+    /// A symbolic link on the way leads elsewhere by now, and the folder is where it was: it is as good a source as before.
+    /// But whoever moves a link on may remove what it led to.
+    LeftBehind,
+    /// The path leads nowhere, or to something that is not a folder.
     Missing,
-    /// It leads to another folder.
+    /// It leads to another folder, and so does the real path: something was mounted, unmounted, renamed or replaced.
     Replaced,
+}
+
+impl SourceState {
+    /// Whether the pass may go on with the folder that it began with.
+    pub fn is_whole(self) -> bool {
+        match self {
+            SourceState::Same | SourceState::LeftBehind => true,
+            SourceState::Missing | SourceState::Replaced => false,
+        }
+    }
 }
 
 impl<'a> Context<'a> {
@@ -102,9 +119,10 @@ impl<'a> Context<'a> {
             monitor,
             interrupt,
             workers,
+            real_source: source.0.to_path_buf(),
             source,
             replica,
-            last_device: None,
+            inner_mounts: InnerMounts::default(),
             digests: Digests::OfAll,
             asks_the_disk: false,
             filesystems,
@@ -120,6 +138,7 @@ impl<'a> Context<'a> {
             lost: AtomicBool::new(false),
             disturbed: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
+            kept_back: AtomicBool::new(false),
             disk_failed: AtomicBool::new(false),
         }
     }
@@ -165,10 +184,10 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Looks whether the source path still leads to the folder of this pass.
+    /// Looks whether the folder of this pass is still the source.
     pub fn source_state(&self) -> SourceState {
         let state = self.look_at_source();
-        if state != SourceState::Same {
+        if !state.is_whole() {
             self.doubted.store(true, Ordering::Relaxed);
         }
         state
@@ -180,14 +199,30 @@ impl<'a> Context<'a> {
     }
 
     fn look_at_source(&self) -> SourceState {
-        match stat::entry_at_path(self.source.0) {
+        let leads = |path: &Path| match stat::entry_at_path(path) {
             Ok(entry) if entry.id == self.source.1.id() => SourceState::Same,
             Ok(entry) if entry.kind == Kind::Folder => SourceState::Replaced,
             Ok(_) => SourceState::Missing,
             Err(errno) if is_gone(errno) => SourceState::Missing,
             // It cannot be seen: then it cannot be shown to be the same either.
             Err(_) => SourceState::Replaced,
-        }
+        };
+        let state = leads(self.source.0);
+        let is_left_behind = state != SourceState::Same
+            && self.real_source != self.source.0
+            && leads(&self.real_source) == SourceState::Same;
+        if is_left_behind { SourceState::LeftBehind } else { state }
+    }
+
+    /// Marks that something which is absent from the folder of this pass stays in the replica, because a link has moved on
+    /// and it is not known to be absent there.
+    pub fn keep_back(&self) {
+        self.kept_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anything was kept back.
+    pub fn has_kept_back(&self) -> bool {
+        self.kept_back.load(Ordering::Relaxed)
     }
 
     /// Reports something done, and counts it.
@@ -353,8 +388,11 @@ impl<'a> Context<'a> {
     }
 
     /// Whether the two roots, with everything that is mounted inside them now, have nothing in common.
-    pub fn are_roots_apart(&self) -> bool {
-        roots::relation(self.source.0, self.replica.0) == Ok(None)
+    ///
+    /// # Errors
+    /// As [`roots::relation`].
+    pub fn are_roots_apart(&self) -> Result<bool, Errno> {
+        Ok(roots::relation(&self.real_source, self.replica.0)?.is_none())
     }
 
     /// Opens a regular file of `uid`'s for reading, and waits for whoever holds a lease on it.

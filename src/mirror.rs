@@ -5,22 +5,27 @@
 
 use crate::context::Context;
 use crate::digest::Digests;
-use crate::entry::{FileId, Kind};
+use crate::entry::Kind;
 use crate::filesystems::Filesystems;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, is_gone, is_unsupported, place, roots, stat};
+use crate::fs::{Errno, is_gone, is_passing, roots, stat};
+use crate::guard::examine_ways;
 use crate::interrupt::Interrupt;
+use crate::lock::ReplicaLock;
+use crate::memory::{Difference, Way};
 use crate::monitor::{Event, Monitor, Notice};
-use crate::pass::{Purpose, run};
+use crate::pass::{Arrival, Carried, Purpose, run};
 use crate::path::RelPath;
 use crate::problem::{Cause, Error, Side};
-use crate::report::{Outcome, PassReport};
+use crate::report::{Counts, Hold, Outcome, PassReport};
 use crate::watched::LogFile;
+use crate::whereabouts::{Ways, end, find};
 use crate::workers::{MOST, Workers};
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::Duration;
 
 /// What to mirror and how.
 #[derive(Clone, Debug)]
@@ -48,14 +53,11 @@ pub struct Mirror {
     workers: Workers,
     filesystems: Filesystems,
     protected: Option<PathBuf>,
-    /// The replica folder that this process has locked, and whether the filesystem knew how to.
-    locked: Option<(FileId, Arc<OwnedFd>)>,
-    /// Whether something written may not be on the disk yet; also true for what an earlier process may have left.
-    unsynced: bool,
+    lock: ReplicaLock,
+    /// Also what an earlier process may have left, and not written to the disk.
+    carried: Carried,
     /// Whether the disk failed to take something in the last pass.
     disk_failed: bool,
-    /// The device that held the source in the last pass that was done.
-    last_device: Option<u64>,
     /// What is told when the first pass begins.
     first_notices: Vec<FirstNotice>,
 }
@@ -92,9 +94,9 @@ impl Mirror {
                 return Err(Error::ReplicaUnusable { path: path(), action: "examined", cause: errno.into() });
             }
         }
-        check_apart(&options)?;
+        patiently(|| check_apart(&options.source, &options))?;
         let mut first_notices = Vec::new();
-        let protected = protected(&options)?;
+        let protected = patiently(|| protected(&options))?;
         if let Some((side, path)) = &protected {
             first_notices
                 .push(FirstNotice::LogInside(*side, RelPath::from_bytes(roots::bytes_of(path).to_vec())));
@@ -114,10 +116,9 @@ impl Mirror {
             workers,
             filesystems: Filesystems::default(),
             protected: protected.map(|(_, path)| path),
-            locked: None,
-            unsynced: true,
+            lock: ReplicaLock::default(),
+            carried: Carried { unsynced: true, memory: None },
             disk_failed: false,
-            last_device: None,
             first_notices,
         })
     }
@@ -136,15 +137,54 @@ impl Mirror {
                 }
             }));
         }
+        let (outcome, counts) = self.visit(monitor)?;
+        let duration = BootTime::now().since(started);
+        Ok(PassReport { number, outcome, counts, duration, replica_age: None })
+    }
+
+    /// Finds the two roots, and works there unless the guard holds the pass.
+    fn visit(&mut self, monitor: &dyn Monitor) -> Result<(Outcome, Counts), Error> {
         check_source(&self.options)?;
-        // At every pass: a symbolic link may lead elsewhere by now, and anything may have been mounted.
-        check_apart(&self.options)?;
         let capacity = self.handle_capacity();
-        let source = Dir::root(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
-        let replica = self.open_replica(capacity, monitor)?;
-        let (purpose, mut unsynced) =
-            if self.options.dry_run { (Purpose::Plan, false) } else { (Purpose::Mirror, self.unsynced) };
-        let device = source.id().device;
+        let (source_way, source) =
+            find(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
+        let source = source.ok_or_else(|| self.source_error(Errno::NOENT))?;
+        let (replica_way, mut replica) = self.find_replica(capacity)?;
+        let mut ways = Ways { source: source_way, replica: replica_way };
+        let mut swapped = match self.judge(&ways) {
+            Ok(swapped) => swapped,
+            Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
+        };
+        let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
+        // At every pass: a symbolic link may lead elsewhere by now, and anything may have been mounted.
+        check_apart(&source_path, &self.options)?;
+        if replica.is_none() && !self.options.dry_run {
+            // RACE: what is unmounted between the judgement and now gets a folder into its mount point, and nothing else.
+            roots::create_with_parents(&self.options.replica)
+                .map_err(|errno| self.replica_error("created", errno))?;
+            monitor.event(&Event::Notice(Notice::ReplicaCreated(&self.options.replica)));
+            (ways.replica, replica) = self.find_replica(capacity)?;
+            swapped = match self.judge(&ways) {
+                Ok(_) if replica.is_none() => return Ok((Outcome::ReplicaLost, Counts::default())),
+                Ok(swapped) => swapped,
+                Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
+            };
+        }
+        // A plan is made beside whoever has the lock.
+        if let (Some(replica), false) = (&replica, self.options.dry_run) {
+            self.lock.take(replica, &self.options.replica, monitor)?;
+        }
+        self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped })
+    }
+
+    /// Makes the replica match, both roots being open.
+    fn mirror(
+        &mut self,
+        monitor: &dyn Monitor,
+        (source_path, source, replica): (PathBuf, Arc<Dir>, Option<Arc<Dir>>),
+        arrival: &Arrival,
+    ) -> Result<(Outcome, Counts), Error> {
+        let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
             monitor,
             (&self.interrupt, &self.workers),
@@ -153,32 +193,44 @@ impl Mirror {
             (&self.filesystems, self.protected.as_ref()),
         );
         self.filesystems.begin_pass();
-        context.last_device = self.last_device;
+        context.real_source = source_path;
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
         context.log = LogFile::at(self.options.log.as_deref());
-        let outcome = run(&context, purpose, &mut unsynced);
+        let outcome = run(&context, purpose, arrival, &mut self.carried);
         let counts = context.counts();
         // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.
         self.disk_failed |= context.has_disk_failed();
         drop(context);
-        self.unsynced = unsynced;
         let outcome = outcome?;
-        match outcome {
-            Outcome::ReplicaLost => self.locked = None,
-            Outcome::Done => {
-                self.last_device = Some(device);
-                self.disk_failed = unsynced;
+        match &outcome {
+            Outcome::ReplicaLost => {
+                self.lock.let_go();
+                // The next pass has to know where it was, though this one has not come to its plan.
+                self.carried.memory.get_or_insert_with(|| arrival.ways.remembered());
             }
-            Outcome::Planned | Outcome::Held(_) | Outcome::Interrupted(_) => {}
+            Outcome::Done => self.disk_failed = self.carried.unsynced,
+            Outcome::Held(hold) => self.let_go(hold),
+            Outcome::Planned | Outcome::Interrupted(_) => {}
         }
-        Ok(PassReport {
-            number,
-            outcome,
-            counts,
-            duration: BootTime::now().since(started),
-            replica_age: None,
-        })
+        Ok((outcome, counts))
+    }
+
+    /// Asks the guard whether the roots are where they were.
+    fn judge(&mut self, ways: &Ways) -> Result<Vec<Difference>, Hold> {
+        let judged = examine_ways(self.carried.memory.as_ref(), &ways.source, &ways.replica);
+        if let Err(hold) = &judged {
+            self.let_go(hold);
+        }
+        judged
+    }
+
+    /// Of a replica that is not what it was nothing stays open: a disk that was unmounted although it is in use (`umount -l`)
+    /// is free then, and the wrong one can be unmounted.
+    fn let_go(&mut self, hold: &Hold) {
+        if hold.difference().is_some_and(|difference| difference.side == Side::Replica) {
+            self.lock.let_go();
+        }
     }
 
     /// How many folders of each tree stay open.
@@ -186,6 +238,10 @@ impl Mirror {
         let threads = self.workers.most() as u64;
         let free = crate::fs::open_file_limit().saturating_sub(RESERVED + threads * PER_THREAD);
         usize::try_from(free / 2).unwrap_or(usize::MAX).clamp(4, 512)
+    }
+
+    fn find_replica(&self, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Error> {
+        find(&self.options.replica, capacity).map_err(|errno| self.replica_error("opened", errno))
     }
 
     fn source_error(&self, errno: Errno) -> Error {
@@ -197,42 +253,27 @@ impl Mirror {
         }
     }
 
-    /// Opens the replica, makes it where it is missing, and locks it. None in a dry run without a replica.
-    fn open_replica(&mut self, capacity: usize, monitor: &dyn Monitor) -> Result<Option<Arc<Dir>>, Error> {
+    fn replica_error(&self, action: &'static str, errno: Errno) -> Error {
         let path = self.options.replica.clone();
-        let unusable = |action: &'static str, errno: Errno| match errno {
-            Errno::NOTDIR => Error::ReplicaNotAFolder { path: path.clone() },
-            errno => Error::ReplicaUnusable { path: path.clone(), action, cause: errno.into() },
-        };
-        let dir = match Dir::root(&path, capacity) {
-            Err(Errno::NOENT) if self.options.dry_run => return Ok(None),
-            Err(Errno::NOENT) => {
-                roots::create_with_parents(&path).map_err(|errno| unusable("created", errno))?;
-                monitor.event(&Event::Notice(Notice::ReplicaCreated(&path)));
-                Dir::root(&path, capacity)
-            }
-            opened => opened,
-        };
-        let dir = dir.map_err(|errno| unusable("opened", errno))?;
-        if self.locked.as_ref().is_none_or(|(id, _)| *id != dir.id()) {
-            // A replica that was made again is another folder; the lock on the old one is let go.
-            self.locked = None;
-            let fd = dir.open().map_err(|errno| unusable("opened", errno))?;
-            match place::lock_folder(fd.as_fd()) {
-                Ok(()) => {}
-                Err(Errno::WOULDBLOCK) => return Err(Error::ReplicaLocked { path }),
-                Err(errno)
-                    if is_unsupported(errno)
-                        || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) =>
-                {
-                    monitor.event(&Event::Notice(Notice::NoLock));
-                }
-                Err(errno) => return Err(unusable("locked", errno)),
-            }
-            self.locked = Some((dir.id(), fd));
+        match errno {
+            Errno::NOTDIR => Error::ReplicaNotAFolder { path },
+            errno => Error::ReplicaUnusable { path, action, cause: errno.into() },
         }
-        Ok(Some(dir))
     }
+}
+
+/// Asks again for two seconds where the system is short of something: in a pass that costs the pass, before the first one it
+/// would cost the program.
+fn patiently<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
+    const TRIES: usize = 20;
+    const PAUSE: Duration = Duration::from_millis(100);
+    for _ in 1..TRIES {
+        match ask() {
+            Err(Error::System { cause: Cause::System(errno), .. }) if is_passing(errno) => sleep(PAUSE),
+            asked => return asked,
+        }
+    }
+    ask()
 }
 
 fn check_source(options: &MirrorOptions) -> Result<(), Error> {
@@ -245,8 +286,8 @@ fn check_source(options: &MirrorOptions) -> Result<(), Error> {
     }
 }
 
-fn check_apart(options: &MirrorOptions) -> Result<(), Error> {
-    let relation = roots::relation(&options.source, &options.replica).map_err(|errno| Error::System {
+fn check_apart(source: &Path, options: &MirrorOptions) -> Result<(), Error> {
+    let relation = roots::relation(source, &options.replica).map_err(|errno| Error::System {
         action: "find out where the two folders are",
         cause: errno.into(),
     })?;

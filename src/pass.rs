@@ -3,15 +3,14 @@
 use crate::apply::apply;
 use crate::apply::sync::Disks;
 use crate::context::{Context, SourceState};
-use crate::fs::dir::Dir;
-use crate::fs::listing::Listing;
 use crate::guard::{Facts, Ruling, examine};
+use crate::memory::{Difference, Memory};
 use crate::path::RelPath;
 use crate::plan::{Pair, Watch};
 use crate::problem::{Cause, Error, Problem};
-use crate::report::Outcome;
+use crate::report::{Outcome, Turnover};
 use crate::survey::survey;
-use std::os::fd::AsFd;
+use crate::whereabouts::{Inner, Ways, turnover};
 use std::sync::Arc;
 
 /// Whether the plan is carried out.
@@ -23,29 +22,62 @@ pub enum Purpose {
     Plan,
 }
 
-/// Runs one pass over roots that are open already. `unsynced` says whether something may wait for its way to the disk;
-/// it is false afterwards if everything got there.
+/// What outlives a pass.
+#[derive(Debug)]
+pub struct Carried {
+    /// Whether something may wait for its way to the disk.
+    pub unsynced: bool,
+    /// Where the trees were in the last pass that the guard has let through.
+    pub memory: Option<Memory>,
+}
+
+/// Where a pass finds its roots.
+#[derive(Debug, Default)]
+pub struct Arrival {
+    /// The ways to them.
+    pub ways: Ways,
+    /// Where they are on another filesystem than in the last pass.
+    pub swapped: Vec<Difference>,
+}
+
+const TAKEN: &str = "nothing was deleted after that; the next pass takes the folder that is there then";
+
+/// Runs one pass over roots that are open already.
 ///
 /// # Errors
 /// The source disappeared.
-pub fn run(context: &Context<'_>, purpose: Purpose, unsynced: &mut bool) -> Result<Outcome, Error> {
+pub fn run(
+    context: &Context<'_>,
+    purpose: Purpose,
+    arrival: &Arrival,
+    carried: &mut Carried,
+) -> Result<Outcome, Error> {
+    // Asked before anything is read, so that a held pass costs little, and again when all is read.
+    let inner = Inner::look(context, carried.memory.as_ref());
+    let facts = Facts { source_is_same: true, gone: inner.gone(), swapped: &[] };
+    if let Ruling::Hold(hold) = examine(facts) {
+        inner.note_vacated(&mut carried.memory);
+        return Ok(Outcome::Held(hold));
+    }
     let root = Arc::new(root_pair(context));
     let plan = survey(context, root);
+    let state = context.source_state();
+    let inner = Inner::look(context, carried.memory.as_ref());
+    let swapped: Vec<(Difference, Turnover)> = arrival
+        .swapped
+        .iter()
+        .chain(inner.swapped())
+        .map(|difference| (difference.clone(), turnover(context, &plan, &difference.place)))
+        .collect();
     if let Some(signal) = context.interrupt.stopped_by() {
         return Ok(Outcome::Interrupted(signal));
     }
-    let state = context.source_state();
     if state == SourceState::Missing {
         return Err(Error::SourceMissing { path: context.source.0.to_path_buf() });
     }
-    let facts = Facts {
-        source_is_same: state == SourceState::Same,
-        source_looks_unmounted: context
-            .last_device
-            .is_some_and(|device| device != context.source.1.id().device)
-            && is_empty(&context.source.1),
-    };
-    if let Ruling::Hold(hold) = examine(&plan, facts) {
+    let facts = Facts { source_is_same: state.is_whole(), gone: inner.gone(), swapped: &swapped };
+    if let Ruling::Hold(hold) = examine(facts) {
+        inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
     if purpose == Purpose::Plan {
@@ -56,6 +88,8 @@ pub fn run(context: &Context<'_>, purpose: Purpose, unsynced: &mut bool) -> Resu
     if !context.check_replica() {
         return Ok(Outcome::ReplicaLost);
     }
+    carried.memory = Some(inner.remember(&arrival.ways, context.inner_mounts.take()));
+    let unsynced = &mut carried.unsynced;
     let disks = Disks::new(context, &plan);
     if !plan.is_empty() {
         *unsynced = true;
@@ -71,10 +105,19 @@ pub fn run(context: &Context<'_>, purpose: Purpose, unsynced: &mut bool) -> Resu
     if *unsynced {
         *unsynced = disks.sync(context).is_err();
     }
-    let elsewhere = match context.source_state() {
-        SourceState::Same if !context.was_source_away() => return Ok(Outcome::Done),
-        SourceState::Same => "the source path led elsewhere for a while",
-        SourceState::Replaced => "the source path leads to another folder than when the pass started",
+    let (elsewhere, consequence) = match context.source_state() {
+        SourceState::Same | SourceState::LeftBehind if context.was_source_away() => {
+            ("the source path led elsewhere for a while", TAKEN)
+        }
+        SourceState::Same | SourceState::LeftBehind if context.has_kept_back() => (
+            "a symbolic link in the source path leads elsewhere by now, and what has gone from the folder that the pass \
+                 began with is not known to be gone there",
+            "it stays; the next pass takes the folder that is there then",
+        ),
+        SourceState::Same | SourceState::LeftBehind => return Ok(Outcome::Done),
+        SourceState::Replaced => {
+            ("the source path leads to another folder than when the pass started", TAKEN)
+        }
         SourceState::Missing => {
             return Err(Error::SourceLost { path: context.source.0.to_path_buf() });
         }
@@ -83,15 +126,10 @@ pub fn run(context: &Context<'_>, purpose: Purpose, unsynced: &mut bool) -> Resu
         path: RelPath::root(),
         action: "vouch for this pass",
         cause: Cause::Refused(elsewhere),
-        consequence: "nothing was deleted after that; the next pass takes the folder that is there then",
+        consequence,
         content_unreadable: false,
     });
     Ok(Outcome::Done)
-}
-
-/// Whether a folder has nothing in it. What cannot be read is not known to have something.
-fn is_empty(dir: &Arc<Dir>) -> bool {
-    !dir.open().and_then(|fd| Listing::read(fd.as_fd())).is_ok_and(|listing| !listing.is_empty())
 }
 
 fn root_pair(context: &Context<'_>) -> Pair {

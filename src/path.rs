@@ -42,6 +42,14 @@ impl RelPath {
         RelPath(bytes)
     }
 
+    /// Whether this path is another one or lies below it.
+    pub fn is_at_or_below(&self, other: &RelPath) -> bool {
+        match self.0.strip_prefix(other.0.as_slice()) {
+            Some(rest) => other.is_root() || rest.is_empty() || rest.first() == Some(&b'/'),
+            None => false,
+        }
+    }
+
     /// The names of the path, from the top down.
     pub fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.0.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
@@ -103,6 +111,27 @@ pub(crate) fn is_deceptive(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_lies_below_another_only_where_a_name_ends() {
+        let cases = [
+            ("", "", true),
+            ("a", "", true),
+            ("a/b", "", true),
+            ("", "a", false),
+            ("a", "a", true),
+            ("a/b", "a", true),
+            ("a/b/c", "a/b", true),
+            ("ab", "a", false),
+            ("ab/c", "a", false),
+            ("a", "a/b", false),
+            ("b/a", "a", false),
+        ];
+        for (path, top, expected) in cases {
+            let [path, top] = [path, top].map(|text| RelPath::from_bytes(text.into()));
+            assert_eq!(path.is_at_or_below(&top), expected, "{path} {top}");
+        }
+    }
 
     #[test]
     fn ordinary_names_are_shown_as_they_are() {

@@ -212,6 +212,31 @@ impl Plan {
         (self.changes.len() + self.renames.len() + self.folders.len()) as u64 + below.sum::<u64>()
     }
 
+    /// How many entries it creates, and how many it deletes, at and below a path; a mount point itself is not deleted.
+    pub fn turnover_below(&self, top: &RelPath) -> (u64, u64) {
+        let (mut created, mut deleted) = (0, 0);
+        for change in &self.changes {
+            let path = change.pair.path().join(&change.name);
+            if !path.is_at_or_below(top) {
+                continue;
+            }
+            let below = change.subtree.as_ref().map_or(0, |counted| {
+                let below = counted.subtree();
+                below.files + below.folders
+            });
+            match change.action {
+                Action::Create => created += 1 + below,
+                Action::Delete if path == *top => {}
+                Action::Delete => deleted += 1 + below,
+                // What comes, or else what goes: one of the two may be a folder.
+                Action::Replace(Verb::Retype) if change.kind == Kind::Folder => created += below,
+                Action::Replace(Verb::Retype) => deleted += below,
+                Action::Replace(_) | Action::Adopt | Action::Link { .. } | Action::SetMetadata(_) => {}
+            }
+        }
+        (created, deleted)
+    }
+
     /// How many bytes of content it copies, as far as the survey could see.
     pub fn bytes_to_copy(&self) -> u64 {
         let copies = self.changes.iter().filter(|change| match change.action {
@@ -352,5 +377,61 @@ mod tests {
                 "metadata a- None false None mode",
             ]
         );
+    }
+
+    #[test]
+    fn what_comes_and_goes_below_a_path_is_counted() {
+        let root = pair(Filesystem::default());
+        let id = FileId { device: 1, inode: 1 };
+        let below = |above: &Arc<Pair>, name: &CStr| {
+            let replica = above.replica.as_ref().map(|dir| dir.child(name, id));
+            Arc::new(Pair {
+                source: None,
+                replica,
+                filesystem: Arc::clone(&above.filesystem),
+                watch: Watch::Off,
+            })
+        };
+        let inner = below(&root, c"m");
+        let change = |pair: &Arc<Pair>, name: &CStr, kind, action, subtree: Option<[u64; 2]>| Change {
+            pair: Arc::clone(pair),
+            name: name.into(),
+            kind,
+            action,
+            size: 5,
+            expected: None,
+            replica_unreadable: false,
+            subtree: subtree.map(|[files, folders]| {
+                Arc::new(Counted { files: files.into(), folders: folders.into(), bytes: 9.into() })
+            }),
+            reason: "",
+        };
+        let mode = Differences { mode: true, ..Differences::default() };
+        let (file, folder) = (Kind::File, Kind::Folder);
+        let plan = Plan {
+            changes: vec![
+                change(&root, c"m", folder, Action::Delete, None),
+                change(&inner, c"a", file, Action::Create, None),
+                change(&inner, c"b", folder, Action::Create, Some([10, 20])),
+                change(&inner, c"c", file, Action::Delete, None),
+                change(&inner, c"d", folder, Action::Delete, Some([100, 200])),
+                change(&inner, c"e", folder, Action::Replace(Verb::Retype), Some([1000, 2000])),
+                change(&inner, c"f", file, Action::Replace(Verb::Retype), Some([10_000, 20_000])),
+                change(&inner, c"g", file, Action::Replace(Verb::Update), None),
+                change(&inner, c"h", file, Action::Adopt, None),
+                change(&inner, c"i", file, Action::Link { same: false }, None),
+                change(&inner, c"j", file, Action::SetMetadata(mode), None),
+                change(&root, c"mm", folder, Action::Create, Some([100_000, 0])),
+                change(&root, c"n", folder, Action::Delete, Some([200_000, 0])),
+            ],
+            ..Plan::default()
+        };
+        let at = |path: &[u8]| plan.turnover_below(&RelPath::from_bytes(path.to_vec()));
+        let created = 1 + (1 + 10 + 20) + (1000 + 2000);
+        let deleted = 1 + (1 + 100 + 200) + (10_000 + 20_000);
+        assert_eq!(at(b"m"), (created, deleted), "the mount point itself is not deleted");
+        assert_eq!(at(b""), (created + 100_001, deleted + 1 + 200_001));
+        assert_eq!(at(b"m/d"), (0, 0), "itself");
+        assert_eq!(at(b"elsewhere"), (0, 0));
     }
 }

@@ -1,10 +1,12 @@
 //! What one pass did, as numbers.
 
+use crate::memory::{Difference, Place};
 use crate::monitor::{Signal, Verb};
+use std::fmt;
 use std::time::Duration;
 
 /// How a pass ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The whole plan was carried out, but for the problems.
     Done,
@@ -19,24 +21,78 @@ pub enum Outcome {
 }
 
 /// Why the guard refused a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
     /// The source path leads to another folder than at the start of the pass.
     SourceReplaced,
-    /// The source is an empty folder on another device than in the last pass that was done.
-    SourceUnmounted,
+    /// Something that was mounted in the last pass is not mounted any more.
+    MountGone(Box<Difference>),
+    /// Something else is mounted than in the last pass, and it looks like the wrong disk.
+    Swapped(Box<Difference>, Turnover),
+    /// The replica folder is missing, on another filesystem than the one it was on in the last pass.
+    MissingElsewhere(Box<Difference>),
+}
+
+/// What a plan does at and below one place, in entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turnover {
+    /// What would be made in the replica.
+    pub created: u64,
+    /// What would be deleted from the replica.
+    pub deleted: u64,
+    /// What both sides have.
+    pub kept: u64,
 }
 
 impl Hold {
-    /// The reason, for people.
-    pub fn reason(self) -> &'static str {
+    /// The word for it in the JSON log.
+    pub fn word(&self) -> &'static str {
         match self {
-            Hold::SourceUnmounted => {
-                "the source is an empty folder on another filesystem than in the last pass (was it unmounted?)"
+            Hold::SourceReplaced => "source_replaced",
+            Hold::MountGone(_) => "mount_gone",
+            Hold::Swapped(..) => "other_filesystem",
+            Hold::MissingElsewhere(_) => "missing_on_other_filesystem",
+        }
+    }
+
+    /// The place that is not what it was, if it is about one.
+    pub fn difference(&self) -> Option<&Difference> {
+        match self {
+            Hold::SourceReplaced => None,
+            Hold::MountGone(difference)
+            | Hold::Swapped(difference, _)
+            | Hold::MissingElsewhere(difference) => Some(difference),
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    /// The reason, for people, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const AGAIN: &str = "if that is meant, start file-sync anew";
+        match self {
+            Hold::SourceReplaced => f.write_str(
+                "the source path leads to another folder than when the pass started (was something mounted or unmounted?)",
+            ),
+            Hold::MountGone(difference) => {
+                write!(f, "{}; mount it again, or, ", difference.told())?;
+                if matches!(difference.place, Place::Inside(_)) && difference.now.is_some() {
+                    write!(f, "{AGAIN} or remove the mount point")
+                } else {
+                    f.write_str(AGAIN)
+                }
             }
-            Hold::SourceReplaced => {
-                "the source path leads to another folder than when the pass started (was something mounted or unmounted?)"
-            }
+            Hold::Swapped(difference, Turnover { created, deleted, kept }) => write!(
+                f,
+                "{}, and the plan is to create {created} entries, delete {deleted} and keep {kept} there; mount the right \
+                 one, or, {AGAIN}",
+                difference.told()
+            ),
+            Hold::MissingElsewhere(difference) => write!(
+                f,
+                "{}, and the replica folder is missing there; mount the right one, or, {AGAIN}",
+                difference.told()
+            ),
         }
     }
 }

@@ -10,6 +10,7 @@
 
 use crate::exit::Exit;
 use crate::fs::clock::{BootTime, Timer};
+use crate::fs::is_passing;
 use crate::interrupt::Interrupt;
 use crate::interval::Interval;
 use crate::mirror::Mirror;
@@ -194,7 +195,7 @@ impl Runner<'_> {
             let result = self.pass(started);
             let lost_now = match &result {
                 Ok(report) => report.outcome == Outcome::ReplicaLost,
-                Err(error) if self.number == 1 || !may_pass(error) => return result.map(|_| Exit::Error),
+                Err(error) if reach(error).ends_program(self.number) => return result.map(|_| Exit::Error),
                 Err(error) => {
                     self.parts.monitor.event(&Event::Failed(error));
                     false
@@ -253,21 +254,50 @@ impl Runner<'_> {
     }
 }
 
-/// True for an error that may be over by the next pass: a disk that fails at times, a replica that is mounted again.
-/// In the first pass it is more likely a mistake in the command line, and ends the program like the rest.
-fn may_pass(error: &Error) -> bool {
+/// How far an error reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// The program, whenever it happens.
+    Program,
+    /// The program in its first pass, where it is most likely a mistake in the command line; later one pass, since it may be
+    /// over by the next: a disk that fails at times, a replica that is mounted again.
+    FirstPass,
+    /// One pass: the system was short of something for a moment, and nobody has made a mistake.
+    OnePass,
+}
+
+impl Reach {
+    fn ends_program(self, pass: u64) -> bool {
+        match self {
+            Reach::Program => true,
+            Reach::FirstPass => pass == 1,
+            Reach::OnePass => false,
+        }
+    }
+}
+
+fn reach(error: &Error) -> Reach {
     match error {
-        Error::SourceUnreadable { .. }
-        | Error::ReplicaUnusable { .. }
-        | Error::ReplicaNotAFolder { .. }
-        | Error::ReplicaLocked { .. }
-        | Error::RootsOverlap { .. } => true,
+        Error::SourceUnreadable { cause, .. } | Error::ReplicaUnusable { cause, .. } => {
+            if is_of_the_moment(*cause) { Reach::OnePass } else { Reach::FirstPass }
+        }
+        Error::ReplicaNotAFolder { .. } | Error::ReplicaLocked { .. } | Error::RootsOverlap { .. } => {
+            Reach::FirstPass
+        }
+        Error::System { cause, .. } if is_of_the_moment(*cause) => Reach::OnePass,
         Error::SourceMissing { .. }
         | Error::SourceLost { .. }
         | Error::SourceNotAFolder { .. }
         | Error::NoThreads { .. }
         | Error::System { .. }
-        | Error::Panicked { .. } => false,
+        | Error::Panicked { .. } => Reach::Program,
+    }
+}
+
+fn is_of_the_moment(cause: Cause) -> bool {
+    match cause {
+        Cause::System(errno) => is_passing(errno),
+        Cause::Refused(_) => false,
     }
 }
 
@@ -280,6 +310,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Errno;
     use crate::monitor::Signal;
     use crate::report::{Counts, Hold};
     use std::collections::VecDeque;
@@ -603,31 +634,76 @@ mod tests {
     }
 
     #[test]
-    fn every_error_is_known_to_pass_or_not() {
-        let system = Cause::Refused("x");
+    fn every_error_is_known_to_end_the_program_or_a_pass() {
+        use Reach::{FirstPass, OnePass, Program};
+        let of = |reach_of: &dyn Fn(Cause) -> Error, refused: Reach, lasting: Reach, passing: Reach| {
+            let causes = |errnos: &[Errno]| errnos.iter().copied().map(Cause::System).collect::<Vec<_>>();
+            let lasts = [Errno::IO, Errno::ACCESS, Errno::NOENT, Errno::NOTCONN, Errno::NODEV, Errno::INVAL];
+            let passes = [
+                Errno::NFILE,
+                Errno::MFILE,
+                Errno::NOMEM,
+                Errno::NOBUFS,
+                Errno::INTR,
+                Errno::AGAIN,
+                Errno::STALE,
+            ];
+            let cases = [(causes(&lasts), lasting), (causes(&passes), passing)];
+            let cases = cases.into_iter().chain([(vec![Cause::Refused("x")], refused)]);
+            for (causes, expected) in cases {
+                for error in causes.into_iter().map(reach_of) {
+                    assert_eq!(reach(&error), expected, "{error:?}");
+                }
+            }
+        };
+        let path = || "/x".into();
+        of(&|cause| Error::SourceUnreadable { path: path(), cause }, FirstPass, FirstPass, OnePass);
+        let unusable = |cause| Error::ReplicaUnusable { path: path(), action: "opened", cause };
+        of(&unusable, FirstPass, FirstPass, OnePass);
+        of(&|cause| Error::System { action: "x", cause }, Program, Program, OnePass);
+
+        let relation = crate::problem::Relation::Same;
         let cases = [
-            (missing(), false),
-            (Error::SourceLost { path: "/s".into() }, false),
-            (Error::SourceNotAFolder { path: "/s".into() }, false),
-            (Error::SourceUnreadable { path: "/s".into(), cause: system }, true),
-            (Error::ReplicaNotAFolder { path: "/r".into() }, true),
-            (Error::ReplicaUnusable { path: "/r".into(), action: "opened", cause: system }, true),
-            (locked(), true),
-            (
-                Error::RootsOverlap {
-                    relation: crate::problem::Relation::Same,
-                    source_path: "/s".into(),
-                    replica_path: "/r".into(),
-                },
-                true,
-            ),
-            (Error::NoThreads { reason: "x".into() }, false),
-            (Error::System { action: "x", cause: system }, false),
-            (Error::Panicked { message: "x".into() }, false),
+            (missing(), Program),
+            (Error::SourceLost { path: path() }, Program),
+            (Error::SourceNotAFolder { path: path() }, Program),
+            (Error::NoThreads { reason: "x".into() }, Program),
+            (Error::Panicked { message: "x".into() }, Program),
+            (Error::ReplicaNotAFolder { path: path() }, FirstPass),
+            (locked(), FirstPass),
+            (Error::RootsOverlap { relation, source_path: path(), replica_path: path() }, FirstPass),
         ];
         for (error, expected) in cases {
-            assert_eq!(may_pass(&error), expected, "{error}");
+            assert_eq!(reach(&error), expected, "{error}");
         }
+        let ends = [(Program, [true, true]), (FirstPass, [true, false]), (OnePass, [false, false])];
+        for (reach, expected) in ends {
+            assert_eq!([1, 2].map(|pass| reach.ends_program(pass)), expected, "{reach:?}");
+        }
+    }
+
+    #[test]
+    fn a_system_that_is_short_of_something_for_a_moment_costs_one_pass_even_the_first() {
+        let full =
+            || Error::System { action: "find out where the two folders are", cause: Errno::NFILE.into() };
+        let passes = vec![(1.0, Err(full())), (1.0, Ok(Outcome::Done)), (1.0, Err(full()))];
+        let (exit, heard) = play(Some(10), &[(35.0, Poke::Stop)], passes);
+        let expected = format!(
+            "0: start 1
+            1: failed {full}
+            10: start 2
+            11: end 2 age 1
+            20: start 3
+            21: failed {full}
+            30: start 4
+            31: end 4 age 1
+            35: stopping SIGTERM
+            35: stopped",
+            full = full()
+        );
+        assert_eq!((exit, heard), (Exit::Done, lines(&expected)));
+        let (exit, _) = play(None, &[], vec![(1.0, Err(full()))]);
+        assert_eq!(exit, Exit::Error, "a single pass has no other");
     }
 
     #[test]
@@ -666,7 +742,7 @@ mod tests {
         impl Engine for Ending<'_> {
             fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
                 self.0.stop(Signal::Terminate);
-                Ok(report(number, self.1))
+                Ok(report(number, self.1.clone()))
             }
         }
         for (outcome, expected) in [
@@ -677,7 +753,7 @@ mod tests {
         ] {
             let world = World::new(&[]);
             let parts = Parts {
-                engine: &mut Ending(&world.interrupt, outcome),
+                engine: &mut Ending(&world.interrupt, outcome.clone()),
                 clock: &world,
                 requests: &world.requests,
                 interrupt: &world.interrupt,

@@ -141,7 +141,7 @@ fn summary(report: &PassReport) -> String {
             format!("Pass {number} done: {} operations, {} problems", counts.operations(), counts.problems)
         }
         Outcome::Planned => format!("Pass {number} planned {} operations", counts.operations()),
-        Outcome::Held(hold) => format!("Pass {number} held: {}", hold.reason()),
+        Outcome::Held(hold) => format!("Pass {number} held: {hold}"),
         Outcome::Interrupted(signal) => format!("Pass {number} interrupted by {signal}"),
         Outcome::ReplicaLost => format!("Pass {number} lost the replica folder"),
     }

@@ -272,6 +272,134 @@ fn a_source_that_is_replaced_during_the_survey_holds_the_pass() {
     assert_same("a held pass wrote", &before.stamped(), &Tree::of(&scratch.replica).stamped());
 }
 
+// A symbolic link in the source path moves on: the folder that the pass began with stays its source.
+
+/// A mirror that reaches its source through the link `current`, which `moves_on` points at `next`.
+fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
+    symlink(&scratch.source, scratch.outside.join("current")).unwrap();
+    let options = MirrorOptions {
+        source: scratch.outside.join("current"),
+        replica: scratch.replica.clone(),
+        log: None,
+        threads: Some(threads),
+        processors: 2,
+        digests: Digests::OfAll,
+        dry_run: false,
+    };
+    Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
+}
+
+fn moves_on(scratch: &Scratch) {
+    symlink("next", scratch.outside.join("current.new")).unwrap();
+    fs::rename(scratch.outside.join("current.new"), scratch.outside.join("current")).unwrap();
+}
+
+fn is_verified(event: &Event<'_>) -> bool {
+    matches!(event, Event::Verified { .. })
+}
+
+#[test]
+fn a_pass_goes_on_with_its_folder_when_the_link_to_it_moves_on() {
+    let moments: [fn(&Event<'_>) -> bool; 3] =
+        [is_verified, |event| is_done(Verb::Create)(event), |event| is_done(Verb::Delete)(event)];
+    for (number, moment) in moments.into_iter().enumerate() {
+        let scratch = mirrored(&["a", "folder/b"]);
+        plant(&scratch.source, &["new", "folder/new"]);
+        plant(&scratch.replica, &["extra", "extras/c", "folder/extra"]);
+        plant(&scratch.outside, &["next/a", "next/folder/b", "next/later"]);
+        let mut mirror = by_link(&scratch, 1);
+        let (report, seen) = pass_with(&mut mirror, once(moment, || moves_on(&scratch)));
+        assert_eq!(report.unwrap().outcome, Outcome::Done, "{number}");
+        assert_eq!(seen.problems, [], "{number}");
+        assert_eq!(deletions(&seen), 4, "{number}: {:?}", seen.done);
+        scratch.assert_equal();
+        pass(&mut mirror).assert_clean();
+        let next = Tree::of(&scratch.outside.join("next"));
+        assert_same("the next pass takes the next folder", &next, &Tree::of(&scratch.replica));
+    }
+}
+
+#[test]
+fn what_is_removed_from_an_old_version_stays_where_the_new_one_has_it() {
+    let scratch = mirrored(&["a", "folder/b", "folder/c", "tree/d/e"]);
+    plant(&scratch.replica, &["extra", "folder/extra"]);
+    plant(&scratch.outside, &["next/a", "next/folder/b", "next/tree/d/e"]);
+    let mut mirror = by_link(&scratch, 1);
+    // The survey has not come to the two folders yet.
+    let removed = once(is_verified, || {
+        moves_on(&scratch);
+        fs::remove_dir_all(scratch.source.join("folder")).unwrap();
+        fs::create_dir(scratch.source.join("folder")).unwrap();
+        fs::remove_dir_all(scratch.source.join("tree")).unwrap();
+    });
+    let (report, seen) = pass_with(&mut mirror, removed);
+    assert_eq!(report.unwrap().outcome, Outcome::Done);
+    let replica = Tree::of(&scratch.replica);
+    let left: Vec<String> = replica.nodes.keys().map(|path| path.escape_ascii().to_string()).collect();
+    for kept in ["a", "folder/b", "tree/d/e"] {
+        assert!(left.iter().any(|path| path == kept), "{kept} is in the new version: {left:?}");
+    }
+    for gone in ["extra", "folder/extra"] {
+        assert!(!left.iter().any(|path| path == gone), "{gone} is in neither: {left:?}");
+    }
+    assert_eq!(seen.problems.len(), 1, "{:?}", seen.problems);
+    assert!(
+        seen.problems[0].1.contains("a symbolic link in the source path leads elsewhere by now"),
+        "{:?}",
+        seen.problems
+    );
+    pass(&mut mirror).assert_clean();
+    let next = Tree::of(&scratch.outside.join("next"));
+    assert_same("the next pass takes the next folder", &next, &Tree::of(&scratch.replica));
+}
+
+#[test]
+fn an_old_version_that_is_gone_before_the_plan_is_made_holds_the_pass() {
+    let scratch = mirrored(&["a", "folder/b"]);
+    plant(&scratch.replica, &["extra"]);
+    plant(&scratch.outside, &["next/a", "next/folder/b"]);
+    let before = Tree::of(&scratch.replica).stamped();
+    let mut mirror = by_link(&scratch, 1);
+    let removed = once(is_verified, || {
+        moves_on(&scratch);
+        fs::remove_dir_all(&scratch.source).unwrap();
+    });
+    let (report, seen) = pass_with(&mut mirror, removed);
+    assert_eq!(report.unwrap().outcome, Outcome::Held(Hold::SourceReplaced));
+    assert_eq!(seen.done, []);
+    assert_same("a held pass wrote", &before, &Tree::of(&scratch.replica).stamped());
+    pass(&mut mirror).assert_clean();
+}
+
+#[test]
+fn a_link_that_leads_nowhere_for_a_moment_costs_no_pass_and_no_deletion_that_cannot_be_proven() {
+    let scratch = mirrored(&["a", "folder/b"]);
+    plant(&scratch.source, &["new"]);
+    plant(&scratch.replica, &["extra"]);
+    let mut mirror = by_link(&scratch, 1);
+    let removed = once(is_verified, || fs::remove_file(scratch.outside.join("current")).unwrap());
+    let (report, seen) = pass_with(&mut mirror, removed);
+    assert_eq!(report.unwrap().outcome, Outcome::Done);
+    assert_eq!((seen.problems.len(), deletions(&seen)), (1, 0), "{:?}", seen.problems);
+    assert!(scratch.replica.join("new").exists() && scratch.replica.join("extra").exists());
+    let (report, _) = pass_with(&mut mirror, |_| {});
+    assert!(matches!(report, Err(Error::SourceMissing { .. })), "{report:?}");
+}
+
+#[test]
+fn a_folder_that_is_replaced_under_its_own_name_is_no_link_that_moves_on() {
+    let scratch = mirrored(&["a", "folder/b"]);
+    plant(&scratch.replica, &["extra"]);
+    let mut mirror = by_link(&scratch, 1);
+    let replaced = once(is_verified, || {
+        fs::rename(&scratch.source, scratch.outside.join("moved")).unwrap();
+        fs::create_dir(&scratch.source).unwrap();
+    });
+    let (report, seen) = pass_with(&mut mirror, replaced);
+    assert_eq!(report.unwrap().outcome, Outcome::Held(Hold::SourceReplaced));
+    assert_eq!(seen.done, []);
+}
+
 // The replica: what the survey did not see is not destroyed, and no link leads outside.
 
 #[test]

@@ -314,6 +314,22 @@ fn a_replica_that_is_no_folder_is_an_error_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_source_that_only_the_kernel_can_find_is_the_one_that_is_mirrored() {
+    let place = Place::new();
+    place.folder("source/data");
+    // What the link says is another folder than the one that it leads to: the working folder of a process elsewhere.
+    let script = "mkdir there; mount -t tmpfs none there; echo hidden >there/f; (cd there; exec sleep 100) & pid=$!; \
+        until test /proc/$pid/cwd -ef there; do sleep 0.01; done; mount -t tmpfs none there; echo shown >there/f; \
+        ln -s /proc/$pid/cwd link; trap \"kill $pid\" EXIT; \"$0\" \"$@\"; code=$?; \
+        cat replica/f; exit $code";
+    let words = format!("--source link --replica replica {LOG} --once");
+    let Some(command) = place.behind_mounts(script, &words) else { return };
+    let ended = start(command).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(place.read("replica/f"), "hidden\n");
+}
+
+#[test]
 fn a_replica_that_becomes_a_file_is_an_error_of_each_pass_until_it_is_a_folder_again() {
     let place = Place::new();
     place.write("source/file", "content");
@@ -452,6 +468,102 @@ fn roots_that_overlap_through_what_is_mounted_inside_them_are_refused() {
         assert!(ended.stderr.contains("overlap; nothing was changed"), "{case}");
         assert_eq!(traces(&place.at("source")), before, "{case}");
         assert!(place.names("mount").is_empty(), "{case}");
+    }
+}
+
+#[test]
+fn a_disk_that_a_bind_mount_of_the_folder_around_it_does_not_show_is_no_part_of_it() {
+    // `top` stands in for `/`: a mount of its own, so that what is mounted in it is on it and not on its bind mount.
+    let top = "mkdir -p top/etc top/mnt/disk view; echo a >top/etc/a; mount --bind top top";
+    let disk = "mount -t tmpfs none top/mnt/disk";
+    let cases = [
+        (format!("{top}; {disk}; mount --bind top view"), "view", "top/mnt/disk/backup", true),
+        (
+            format!("{top}; {disk}; mount --bind top view; mkdir top/mnt/disk/backup"),
+            "view",
+            "top/mnt/disk/backup",
+            true,
+        ),
+        (format!("{top}; {disk}; mount --bind top view"), "view", "top/mnt/disk", true),
+        // The way back, to restore everything.
+        (
+            format!("{top}; {disk}; mount --bind top view; cp -a view top/mnt/disk/b; echo b >top/etc/a"),
+            "top/mnt/disk/b",
+            "view",
+            true,
+        ),
+        // A bind mount that shows what is mounted below.
+        (format!("{top}; {disk}; mount --rbind top view"), "view", "top/mnt/disk/backup", false),
+        (format!("{top}; {disk}; mount --rbind top view"), "view", "top/mnt/disk", false),
+        (
+            format!("{top}; {disk}; mount --rbind top view; mkdir top/mnt/disk/b"),
+            "top/mnt/disk/b",
+            "view",
+            false,
+        ),
+        // One that shows what is mounted below from then on.
+        (
+            format!("mount --make-rshared .; {top}; mount --bind top view; {disk}"),
+            "view",
+            "top/mnt/disk/backup",
+            false,
+        ),
+        // The disk is to be seen at another place.
+        (
+            format!(
+                "{top}; {disk}; mkdir top/mnt/disk/b; mount --bind top view; mount --bind top/mnt/disk view/etc"
+            ),
+            "view",
+            "top/mnt/disk/b",
+            false,
+        ),
+        // A folder of the same disk is mounted there, and that folder is to be seen.
+        (
+            format!("{top}; mkdir top/real; mount --bind top view; mount --bind top/real top/mnt/disk"),
+            "view",
+            "top/mnt/disk/b",
+            false,
+        ),
+        // No disk at all.
+        (format!("{top}; mount --bind top view"), "view", "top/mnt/disk/backup", false),
+        (format!("{top}; mount --bind top view"), "view", "top/new/backup", false),
+        (format!("{top}; mount --bind top view"), "top/etc", "view", false),
+    ];
+    for (script, source, replica, is_apart) in cases {
+        let place = Place::new();
+        let words = format!("--source {source} --replica {replica} {LOG} --once");
+        let around = if is_apart { "true" } else { "find top view >before" };
+        // A namespace of one's own is private, but for what is said otherwise.
+        let script = format!("mount --bind . .; cd \"$PWD\"; {script}; {around}");
+        let Some(command) = place.behind_mounts(&script, &words) else { return };
+        let ended = start(command).end();
+        let case = format!("{script}: {words}: {ended:?}");
+        if is_apart {
+            assert_eq!(ended.code, Some(0), "{case}");
+            assert!(ended.stdout.contains(" 0 problems, "), "{case}");
+        } else {
+            assert_eq!(ended.code, Some(1), "{case}");
+            assert!(
+                ended.stderr.contains("; nothing was changed. Give two folders that lie apart"),
+                "{case}"
+            );
+            assert_eq!(place.names("top/etc"), ["a"], "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_log_on_a_disk_that_the_source_does_not_show_lies_outside() {
+    let top = "mkdir -p top/etc top/mnt/disk view; echo a >top/etc/a; mount --bind top top; \
+        mount -t tmpfs none top/mnt/disk; mount --bind top view";
+    for (log, is_inside) in [("top/mnt/disk/log", false), ("top/etc/log", true), ("top/mnt/log", true)] {
+        let place = Place::new();
+        let words = format!("--source view --replica top/mnt/disk/backup --log_file {log} --once");
+        let Some(command) = place.behind_mounts(top, &words) else { return };
+        let ended = start(command).end();
+        assert_eq!(ended.code, Some(0), "{log}: {ended:?}");
+        let notice = ended.stdout.contains("The log file lies inside the source");
+        assert_eq!(notice, is_inside, "{log}: {ended:?}");
     }
 }
 
@@ -730,6 +842,41 @@ fn a_second_process_on_the_same_replica_is_refused() {
     running.pass_now();
     running.stop();
     assert_eq!(second(&place, "replica").code, Some(0), "the lock ends with its process");
+}
+
+#[test]
+fn a_dry_run_tells_what_would_be_done_also_beside_a_process_that_has_the_replica() {
+    let place = Place::new();
+    place.write("source/file", "content");
+    let running = place.start("");
+    place.write("source/new", "content");
+    let before = traces(&place.at("replica"));
+    for _ in 0..2 {
+        let dry = start(place.with("--source source --replica replica --log_file second", "--dry-run")).end();
+        assert_eq!((dry.code, dry.stderr.as_str()), (Some(0), ""), "{dry:?}");
+        assert!(dry.stdout.contains("INFO  would create new 7 B"), "{dry:?}");
+        assert!(dry.stdout.contains("planned: 1 to create, 0 to update, "), "{dry:?}");
+        assert!(dry.stdout.contains(" 0 to delete, 1 unchanged, 0 problems, "), "{dry:?}");
+    }
+    assert_eq!(traces(&place.at("replica")), before);
+    assert_eq!(second(&place, "replica").code, Some(1), "what writes still waits for its turn");
+    running.pass_now();
+    assert_mirrored(&place);
+    running.stop();
+}
+
+#[test]
+fn a_dry_run_needs_no_right_to_write() {
+    let Some(place) = Place::of_ordinary_user() else { return };
+    place.write("source/file", "content");
+    place.write("source/new", "content");
+    place.write("replica/file", "content");
+    place.mode("replica/file", 0o444);
+    place.mode("replica", 0o555);
+    let dry = place.run("--dry-run");
+    assert_eq!((dry.code, dry.stderr.as_str()), (Some(0), ""), "{dry:?}");
+    assert!(dry.stdout.contains("INFO  would create new 7 B"), "{dry:?}");
+    assert_eq!(place.names("replica"), ["file"]);
 }
 
 #[test]

@@ -42,7 +42,7 @@ use crate::apply::remove::{Licence, Target, remove};
 use crate::apply::sync::Disks;
 use crate::apply::taken::Taken;
 use crate::apply::waiting::Waiting;
-use crate::context::{Context, SourceState};
+use crate::context::Context;
 use crate::entry::{FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::identity::Devices;
@@ -103,7 +103,7 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
     }
     apply.try_again();
     // A source that is gone by now is no model for anything.
-    if context.source_state() == SourceState::Same {
+    if context.source_state().is_whole() {
         apply.finish_folders(plan);
     }
 }

@@ -44,7 +44,8 @@ enum Standing {
 impl Licence<'_> {
     /// Whether the reason holds now.
     fn standing(self, context: &Context<'_>, look: Look) -> Standing {
-        if context.source_state() != SourceState::Same {
+        let state = context.source_state();
+        if !state.is_whole() {
             return Standing::Void;
         }
         let Licence::Absent(pair, name) = self else { return Standing::Valid };
@@ -54,17 +55,33 @@ impl Licence<'_> {
                 Look::Thorough => dir.is_in_place(),
             }
             .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
-            None => look_down(context, &pair.path().join(name)).map(Some),
+            None => look_down(&context.source.1, &pair.path().join(name)).map(Some),
         };
+        let is_absent =
+            |entry: &Option<Entry>| entry.as_ref().is_none_or(|entry| is_left_out(entry, &pair.filesystem));
         match found {
-            Ok(Some(None)) => Standing::Valid,
-            Ok(Some(Some(entry))) if is_left_out(&entry, &pair.filesystem) => Standing::Valid,
-            Ok(Some(Some(_)) | None) => Standing::Void,
+            Ok(Some(entry)) if !is_absent(&entry) => Standing::Void,
+            Ok(Some(_)) if state == SourceState::LeftBehind && look == Look::Thorough => {
+                // Who moves a link on may remove the old version, a piece at a time. So the new one has to lack it, too.
+                let root = Dir::root(context.source.0, FEW);
+                let there = root.and_then(|root| look_down(&root, &pair.path().join(name)));
+                if there.is_ok_and(|entry| is_absent(&entry)) {
+                    Standing::Valid
+                } else {
+                    context.keep_back();
+                    Standing::Void
+                }
+            }
+            Ok(Some(_)) => Standing::Valid,
+            Ok(None) => Standing::Void,
             Err(errno) if is_gone(errno) => Standing::Void,
             Err(errno) => Standing::Unknown(errno),
         }
     }
 }
+
+/// So many descriptors are enough to go down to one name.
+const FEW: usize = 2;
 
 /// How closely the source is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +145,9 @@ fn is_another_spelling(folder: BorrowedFd<'_>, name: &CStr, found: &Entry) -> Re
     }
 }
 
-/// What the source has at a path, seen from its root downwards.
-fn look_down(context: &Context<'_>, path: &RelPath) -> Result<Option<Entry>, Errno> {
-    let mut dir = Arc::clone(&context.source.1);
+/// What a source has at a path, seen from its root downwards.
+fn look_down(root: &Arc<Dir>, path: &RelPath) -> Result<Option<Entry>, Errno> {
+    let mut dir = Arc::clone(root);
     let mut names = path.names().peekable();
     while let Some(name) = names.next() {
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;

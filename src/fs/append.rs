@@ -44,6 +44,8 @@ pub enum OpenError {
     Folder(PathBuf, Errno),
     /// A folder on the way is missing and must not be made.
     KeptOut(PathBuf),
+    /// A mount that the file was below is gone: what is there now is the folder that it covered.
+    Unmounted(PathBuf),
 }
 
 /// The open file.

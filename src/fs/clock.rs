@@ -6,7 +6,7 @@
 //! unlike a sleep it needs no slices to notice a signal. `CLOCK_MONOTONIC` (all that `std::time::Instant` and
 //! condition variables have) would stop during suspension and miss the recovery point by that much.
 
-use crate::fs::Errno;
+use crate::fs::{Errno, is_passing};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fd::OwnedFd;
 use rustix::io::{read, write};
@@ -15,7 +15,11 @@ use rustix::time::{
     timerfd_create, timerfd_settime,
 };
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
+
+/// How long the system is left alone when it cannot wait for want of memory.
+const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// A moment on the boot-time clock: the time since the kernel started, suspension included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -110,7 +114,7 @@ impl Timer {
     /// at the clock again.
     ///
     /// # Errors
-    /// No memory (`poll(2)`).
+    /// As `timerfd_settime(2)` and `poll(2)`; a lack of memory passes.
     pub fn wait_until(&self, deadline: BootTime) -> Result<(), Errno> {
         // A timer set to zero would be off; a moment of zero is past anyway.
         if deadline > BootTime(Duration::ZERO) {
@@ -122,6 +126,7 @@ impl Timer {
                 [PollFd::new(&self.timer, PollFlags::IN), PollFd::new(&self.waker.0, PollFlags::IN)];
             match poll(&mut descriptors, None) {
                 Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) if is_passing(errno) => sleep(SHORTAGE),
                 Err(errno) => return Err(errno),
             }
         }

@@ -11,6 +11,7 @@ pub mod content;
 pub mod dir;
 pub mod lease;
 pub mod listing;
+mod mounts;
 pub mod place;
 pub mod read_only;
 pub mod resolve;
@@ -21,6 +22,7 @@ pub mod stat;
 pub mod subject;
 pub mod superblock;
 pub mod terminal;
+pub mod way;
 
 pub use rustix::io::Errno;
 

@@ -22,7 +22,14 @@ pub fn is_folder(path: &Path) -> bool {
 /// Rejected: `canonicalize` of the longest part that exists. It stops at a link whose target is missing, which is
 /// just what a source on an unmounted disk looks like.
 pub fn resolve(path: &Path) -> PathBuf {
+    resolve_past(path, |_| {})
+}
+
+/// As [`resolve`], and shows every folder, file or missing name that is passed on the way, `/` first. Symbolic links are
+/// not shown, where they lead is.
+pub(super) fn resolve_past(path: &Path, mut pass: impl FnMut(&Path)) -> PathBuf {
     let mut resolved = PathBuf::from("/");
+    pass(&resolved);
     let mut ahead = names_backwards(path);
     let mut links = 0;
     while let Some(name) = ahead.pop() {
@@ -31,10 +38,9 @@ pub fn resolve(path: &Path) -> PathBuf {
             continue;
         }
         resolved.push(&name);
-        if links == MAX_LINKS {
-            continue;
-        }
-        let Ok(target) = std::fs::read_link(&resolved) else {
+        let target = (links < MAX_LINKS).then(|| std::fs::read_link(&resolved).ok()).flatten();
+        let Some(target) = target else {
+            pass(&resolved);
             continue;
         };
         links += 1;

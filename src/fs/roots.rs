@@ -1,12 +1,14 @@
 //! The two roots before a pass enters them: where they really are, and how they lie to each other.
 
 use crate::entry::FileId;
+use crate::fs::is_gone;
+use crate::fs::mounts::{self, Mount, mount_of, place_of, places_below};
 use crate::fs::resolve::resolve;
 use crate::fs::stat::entry_at_path;
 use crate::problem::Relation;
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -38,6 +40,9 @@ pub fn has_descriptor_paths() -> bool {
 /// device and inode of every folder above (bind mounts of a root), and the places on their filesystems that
 /// `/proc/self/mountinfo` gives for both roots and for everything mounted inside them (bind mounts of other folders).
 ///
+/// Only what can be reached counts: a plain bind mount of `/` does not show what is mounted below `/`, so that a disk which is
+/// mounted there is no part of it. Where that is not certain the roots overlap.
+///
 /// # Errors
 /// When a path or the mounts cannot be read.
 pub fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno> {
@@ -49,27 +54,49 @@ pub fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno
     if source_id.is_some() && source_id == replica_id {
         return Ok(Some(Relation::Same));
     }
-    if has_above(&replica, source_id) {
+    let text = mounts::read()?;
+    let mounts = mounts::parse(&text);
+    if reached_from(&mounts, (&source, source_id), &replica).is_some() {
         return Ok(Some(Relation::ReplicaInSource));
     }
-    if has_above(&source, replica_id) {
+    if reached_from(&mounts, (&replica, replica_id), &source).is_some() {
         return Ok(Some(Relation::SourceInReplica));
     }
-    let mounts = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-    Ok(relation_by_mounts(&parse_mounts(&mounts), &source, &replica))
+    Ok(relation_by_mounts(&mounts, &source, &replica))
+}
+
+/// The folder above `inner` that is the folder `outer` under another path, if `inner` is reached from `outer` as well.
+///
+/// The two paths to one folder may lie on two mounts of it (a bind mount), and what is mounted further down is on one of them
+/// only: then the same names lead to other folders.
+fn reached_from<'p>(
+    mounts: &[Mount<'_>],
+    (outer, outer_id): (&Path, Option<FileId>),
+    inner: &'p Path,
+) -> Option<&'p Path> {
+    outer_id?;
+    let is_reached = |above: &&Path| {
+        // What does not exist yet would be made in the nearest folder that does.
+        let Some((nearest, id)) = inner.ancestors().find_map(|path| Some((path, id_of(path)?))) else {
+            return true;
+        };
+        let Ok(names) = nearest.strip_prefix(above) else { return true };
+        let is_crossed = match (mount_of(mounts, above), mount_of(mounts, nearest)) {
+            (Some(one), Some(other)) => one.id != other.id,
+            (_, None) | (None, _) => false,
+        };
+        // Both have to say so. What cannot be looked at is taken for reached.
+        let is_elsewhere = match entry_at_path(&outer.join(names)) {
+            Ok(entry) => entry.id != id,
+            Err(errno) => is_gone(errno),
+        };
+        !(is_crossed && is_elsewhere)
+    };
+    inner.ancestors().skip(1).filter(|above| id_of(above) == outer_id).find(is_reached)
 }
 
 /// Compares the places of the two roots and of everything mounted inside them.
 fn relation_by_mounts(mounts: &[Mount<'_>], source: &Path, replica: &Path) -> Option<Relation> {
-    let places = |root: &Path| -> Vec<Place<'_>> {
-        let inside = mounts.iter().filter(|mount| mount.point.starts_with(root));
-        place_of(mounts, root)
-            .into_iter()
-            .chain(inside.map(|mount| (mount.device, mount.root.clone())))
-            .collect()
-    };
-    let (sources, replicas) = (places(source), places(replica));
     let roots = (place_of(mounts, source), place_of(mounts, replica));
     if let (Some((device, source)), Some((other, replica))) = &roots
         && device == other
@@ -77,6 +104,7 @@ fn relation_by_mounts(mounts: &[Mount<'_>], source: &Path, replica: &Path) -> Op
     {
         return Some(relation);
     }
+    let (sources, replicas) = (places_below(mounts, source), places_below(mounts, replica));
     let overlap = sources.iter().any(|(device, place)| {
         replicas.iter().any(|(other, replica)| device == other && compare(place, replica).is_some())
     });
@@ -86,14 +114,18 @@ fn relation_by_mounts(mounts: &[Mount<'_>], source: &Path, replica: &Path) -> Op
 /// Where `path` lies below `root`: the names from the root down, none when it lies elsewhere.
 ///
 /// # Errors
-/// When a path cannot be resolved.
+/// When a path or the mounts cannot be read.
 pub fn position_below(root: &Path, path: &Path) -> Result<Option<PathBuf>, Errno> {
     let (root, path) = (resolved(root)?, resolved(path)?);
     if let Ok(below) = path.strip_prefix(&root) {
         return Ok(Some(below.to_path_buf()));
     }
-    let Some(root_id) = id_of(&root) else { return Ok(None) };
-    let above = path.ancestors().skip(1).find(|above| id_of(above) == Some(root_id));
+    let root_id = id_of(&root);
+    if root_id.is_none() || !path.ancestors().skip(1).any(|above| id_of(above) == root_id) {
+        return Ok(None);
+    }
+    let text = mounts::read()?;
+    let above = reached_from(&mounts::parse(&text), (&root, root_id), &path);
     Ok(above.and_then(|above| path.strip_prefix(above).ok()).map(Path::to_path_buf))
 }
 
@@ -120,68 +152,6 @@ fn id_of(path: &Path) -> Option<FileId> {
     entry_at_path(path).ok().map(|entry| entry.id)
 }
 
-fn has_above(path: &Path, id: Option<FileId>) -> bool {
-    id.is_some() && path.ancestors().skip(1).any(|above| id_of(above) == id)
-}
-
-/// One line of `/proc/self/mountinfo` (proc(5)): which part of which filesystem is mounted where.
-struct Mount<'a> {
-    device: &'a [u8],
-    root: PathBuf,
-    point: PathBuf,
-}
-
-/// A device, and a path inside its filesystem.
-type Place<'a> = (&'a [u8], PathBuf);
-
-fn parse_mounts(text: &[u8]) -> Vec<Mount<'_>> {
-    let lines = text.split(|byte| *byte == b'\n');
-    lines
-        .filter_map(|line| {
-            let mut fields = line.split(|byte| *byte == b' ').skip(2);
-            let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
-            let mut root = unescape(root);
-            // Options, optional fields up to a lone dash, then type and source. NFS shows `/` as the root of everything:
-            // which part of the server is mounted is told by the source, `host:/path`.
-            let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
-            if let (Some(b"nfs" | b"nfs4"), Some(source)) = (fields.next(), fields.next())
-                && let Some(colon) = source.windows(2).position(|pair| pair == b":/")
-            {
-                root = unescape(source.get(colon + 1..)?);
-            }
-            Some(Mount { device, root: root.into(), point: unescape(point).into() })
-        })
-        .collect()
-}
-
-/// The place of a resolved path: below the last mount whose mount point lies deepest at or above it.
-fn place_of<'a>(mounts: &[Mount<'a>], path: &Path) -> Option<Place<'a>> {
-    let above = mounts.iter().filter_map(|mount| Some((mount, path.strip_prefix(&mount.point).ok()?)));
-    let (mount, below) = above.max_by_key(|(mount, _)| mount.point.components().count())?;
-    Some((mount.device, mount.root.components().chain(below.components()).collect()))
-}
-
-/// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(field: &[u8]) -> OsString {
-    let mut out = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'\\').then(|| after.get(..3)).flatten();
-        let value = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
-        match value {
-            Some(value) => {
-                out.push(value);
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                out.push(byte);
-                rest = after;
-            }
-        }
-    }
-    OsString::from_vec(out)
-}
-
 /// A path of the user as bytes.
 pub fn bytes_of(path: &Path) -> &[u8] {
     OsStr::as_bytes(path.as_os_str())
@@ -190,7 +160,8 @@ pub fn bytes_of(path: &Path) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::{bytes, name, pure};
+    use crate::fs::mounts::tests::{MOUNTS, absolute, mount, mountinfo};
+    use crate::proof::{bytes, pure};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -219,27 +190,9 @@ mod tests {
         }
     }
 
-    const MOUNTS: &[u8] = b"22 1 254:0 / / rw - ext4 /dev/vda rw\n\
-        40 22 254:0 /data/my\\040src/sub /mnt/bind rw - ext4 /dev/vda rw\n\
-        41 22 0:50 / /data/tmp rw - tmpfs tmpfs rw\n\
-        42 22 0:51 / /data/src/pool rw - tmpfs tmpfs rw\n\
-        43 22 0:51 /deep /backup/b/deep rw - tmpfs tmpfs rw\n\
-        44 22 254:0 /vault /data/other/vault rw - ext4 /dev/vda rw\n\
-        45 22 0:60 / /nas/home rw shared:7 - nfs4 nas:/vol/home rw\n\
-        46 22 0:60 / /nas/backup rw shared:8 - nfs4 [fe80::1]:/vol/backup rw\n";
-
-    #[test]
-    fn a_bind_mount_of_an_inner_folder_is_found_in_mountinfo() {
-        let mounts = parse_mounts(MOUNTS);
-        let place = |path: &str| place_of(&mounts, Path::new(path)).unwrap();
-        assert_eq!(place("/mnt/bind/x"), (&b"254:0"[..], "/data/my src/sub/x".into()));
-        assert_eq!(place("/data/my src"), (&b"254:0"[..], "/data/my src".into()));
-        assert_eq!(place("/data/tmp/y"), (&b"0:50"[..], "/y".into()));
-    }
-
     #[test]
     fn mounts_inside_the_roots_that_make_them_overlap_are_found() {
-        let mounts = parse_mounts(MOUNTS);
+        let mounts = mounts::parse(MOUNTS);
         let cases = [
             ("/data/my src", "/mnt/bind", Some(Relation::ReplicaInSource)),
             ("/mnt/bind", "/data/my src", Some(Relation::SourceInReplica)),
@@ -270,56 +223,17 @@ mod tests {
         assert_eq!(position_below(&at("missing"), &at("missing/x.txt")), Ok(Some("x.txt".into())));
     }
 
-    /// A field as the kernel writes it (`mangle` in fs/seq_file.c).
-    fn mangled(path: &Path) -> Vec<u8> {
-        let escaped = |byte: &u8| match byte {
-            b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
-            other => vec![*other],
-        };
-        bytes_of(path).iter().flat_map(escaped).collect()
-    }
-
-    fn absolute() -> impl Strategy<Value = PathBuf> {
-        vec(name(), 0..4).prop_map(|names| {
-            let names = names.iter().map(|name| OsStr::from_bytes(name.as_bytes()));
-            let names = names.filter(|name| *name != "." && *name != "..");
-            Path::new("/").join(names.collect::<PathBuf>())
-        })
-    }
-
     proptest! {
         #![proptest_config(pure())]
 
         #[test]
-        fn mount_points_are_read_as_the_kernel_wrote_them(mounts in vec((0..3u8, absolute(), absolute()), 0..6)) {
-            let mut text = Vec::new();
-            for (device, root, point) in &mounts {
-                text.extend_from_slice(format!("22 1 0:{device} ").as_bytes());
-                text.extend_from_slice(&mangled(root));
-                text.push(b' ');
-                text.extend_from_slice(&mangled(point));
-                text.extend_from_slice(b" rw shared:1 - ext4 /dev/vda rw\n");
-            }
-            let read = parse_mounts(&text);
-            prop_assert_eq!(read.len(), mounts.len());
-            for (read, (device, root, point)) in read.iter().zip(&mounts) {
-                let device = format!("0:{device}");
-                prop_assert_eq!(read.device, device.as_bytes());
-                prop_assert_eq!((&read.root, &read.point), (root, point));
-            }
-        }
-
-        #[test]
         fn roots_that_overlap_do_so_whichever_is_the_source(
-            mounts in vec((0..3u8, absolute(), absolute()), 0..6),
+            mounts in vec(mount(), 0..6),
             one in absolute(),
             other in absolute(),
         ) {
-            let device = |which: u8| [&b"0:0"[..], b"0:1", b"0:2"][usize::from(which)];
-            let mounts: Vec<Mount<'_>> = mounts
-                .into_iter()
-                .map(|(which, root, point)| Mount { device: device(which), root, point })
-                .collect();
+            let text = mountinfo(&mounts);
+            let mounts = mounts::parse(&text);
             let there = relation_by_mounts(&mounts, &one, &other);
             let back = match relation_by_mounts(&mounts, &other, &one) {
                 Some(Relation::ReplicaInSource) => Some(Relation::SourceInReplica),
@@ -336,7 +250,7 @@ mod tests {
         #[test]
         fn whatever_mountinfo_says_it_is_read_to_its_end(text in vec(bytes(), 0..20), one in absolute()) {
             let text = text.join(&b' ');
-            let mounts = parse_mounts(&text);
+            let mounts = mounts::parse(&text);
             prop_assert!(mounts.len() <= text.split(|byte| *byte == b'\n').count());
             relation_by_mounts(&mounts, &one, Path::new("/replica"));
         }

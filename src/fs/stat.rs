@@ -3,7 +3,7 @@
 use crate::entry::{Entry, FileId, Kind, Timestamp};
 use crate::fs::confirmed;
 use rustix::fs::{
-    AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx,
+    AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, major, makedev, minor, statx,
 };
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -115,6 +115,11 @@ pub fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
     (facts.f_blocks > 0).then(|| facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
+/// Major and minor number of a device, as `makedev(3)` has joined them.
+pub fn device_numbers(device: u64) -> (u32, u32) {
+    (major(device), minor(device))
+}
+
 /// The type of the filesystem that holds an open file, as `statfs(2)` gives it.
 ///
 /// # Errors
@@ -127,27 +132,47 @@ pub fn filesystem_type(file: impl std::os::fd::AsFd) -> Result<u64, Errno> {
 /// Whether an open file lies on a filesystem whose files show sizes that are not those of their contents: what the
 /// kernel makes up when it is read (proc(5), sysfs(5) and their like).
 pub fn has_false_sizes(file: impl std::os::fd::AsFd) -> bool {
-    // linux/magic.h: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, bpf, selinuxfs,
-    // smackfs, fusectl, binfmt_misc, resctrl, nfsd, xenfs.
-    const MADE_UP: [u64; 18] = [
-        0x9fa0,
-        0x6265_6572,
-        0x0027_e0eb,
-        0x6367_7270,
-        0x6462_6720,
-        0x7472_6163,
-        0x7363_6673,
-        0x6265_6570,
-        0x6165_676c,
-        0xde5e_81e4,
-        0xcafe_4a11,
-        0xf97c_ff8c,
-        0x4341_5d53,
-        0x6573_5543,
-        0x4249_4e4d,
-        0x0765_5821,
-        0x6e66_7364,
-        0xabba_1974,
-    ];
     filesystem_type(file).is_ok_and(|magic| MADE_UP.contains(&magic))
+}
+
+/// linux/magic.h: proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, bpf, selinuxfs,
+/// smackfs, fusectl, binfmt_misc, resctrl, nfsd, xenfs.
+const MADE_UP: [u64; 18] = [
+    0x9fa0,
+    0x6265_6572,
+    0x0027_e0eb,
+    0x6367_7270,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x6265_6570,
+    0x6165_676c,
+    0xde5e_81e4,
+    0xcafe_4a11,
+    0xf97c_ff8c,
+    0x4341_5d53,
+    0x6573_5543,
+    0x4249_4e4d,
+    0x0765_5821,
+    0x6e66_7364,
+    0xabba_1974,
+];
+
+/// Whether the files of a filesystem of this type are gone, or somewhere else as well, when it is unmounted: memory, other
+/// filesystems seen together, the image of a program, what the kernel makes up.
+pub fn is_passing_type(magic: u64) -> bool {
+    // linux/magic.h: tmpfs, ramfs, overlayfs, squashfs, devpts, mqueue, hugetlbfs, nsfs, autofs (a place where something
+    // may be mounted).
+    const PASSING: [u64; 9] = [
+        0x0102_1994,
+        0x8584_58f6,
+        0x794c_7630,
+        0x7371_7368,
+        0x1cd1,
+        0x1980_0202,
+        0x9584_58f6,
+        0x6e73_6673,
+        0x0187,
+    ];
+    PASSING.contains(&magic) || MADE_UP.contains(&magic)
 }

@@ -7,7 +7,9 @@
 use crate::entry::FileId;
 use crate::fs::Errno;
 use crate::fs::append::{AppendFile, AppendPath, OpenError};
+use crate::fs::way::look;
 use crate::interrupt::Interrupt;
+use crate::memory::{Way, gone_mount};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,13 +111,25 @@ struct Writer {
     lost: u64,
     /// Lost lines that the console has not heard of yet.
     unheard: u64,
+    /// The way to the folder that the file was in when it was opened last.
+    way: Way,
     /// True from the first failure, which the console was told, until everything is well again.
     failing: bool,
 }
 
 impl Writer {
     fn new(path: AppendPath, format: Format, console: Arc<Console>) -> Writer {
-        Writer { path, format, console, file: None, torn: None, lost: 0, unheard: 0, failing: false }
+        Writer {
+            path,
+            format,
+            console,
+            file: None,
+            torn: None,
+            lost: 0,
+            unheard: 0,
+            way: Way::new(),
+            failing: false,
+        }
     }
 
     /// Writes a batch or counts it as lost.
@@ -178,7 +192,13 @@ impl Writer {
         match self.file.take() {
             Some(file) if self.path.leads_to(&file) => Ok(file),
             Some(_) | None => {
+                let way = self.path.path().parent().and_then(|folder| look(folder).ok()).unwrap_or_default();
+                if let Some((step, ..)) = gone_mount(&self.way, &way) {
+                    return Err(OpenError::Unmounted(step.path.clone()));
+                }
                 let file = self.path.open()?;
+                // Its folder may have been made just now.
+                self.way = self.path.path().parent().and_then(|folder| look(folder).ok()).unwrap_or_default();
                 match file.ends_mid_line() {
                     Some(true) => self.torn = Some(file.id()),
                     Some(false) => self.torn = None,
@@ -245,6 +265,9 @@ fn open_error(error: &OpenError) -> String {
         }
         OpenError::KeptOut(folder) => {
             format!("its folder {} is missing and not for the log to create", words::path(folder))
+        }
+        OpenError::Unmounted(folder) => {
+            format!("what was mounted at {} is not mounted any more", words::path(folder))
         }
     }
 }

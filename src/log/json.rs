@@ -5,10 +5,11 @@ use crate::digest::Digest;
 use crate::monitor::{Event, Notice, Operation};
 use crate::path::{RelPath, shown};
 use crate::problem::{Cause, Problem};
-use crate::report::{Outcome, PassReport};
+use crate::report::{Hold, Outcome, PassReport};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::ser::Formatter;
+use std::borrow::Cow;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -221,9 +222,11 @@ fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(
     let (event, signal, reason) = match outcome {
         Outcome::Done => ("pass_done", None, None),
         Outcome::Planned => ("pass_planned", None, None),
-        Outcome::Held(hold) => ("pass_held", None, Some(hold.reason())),
+        Outcome::Held(hold) => ("pass_held", None, Some(Cow::Owned(hold.to_string()))),
         Outcome::Interrupted(signal) => ("pass_stopped", Some(signal.to_string()), None),
-        Outcome::ReplicaLost => ("pass_ended_early", None, Some("the replica folder disappeared")),
+        Outcome::ReplicaLost => {
+            ("pass_ended_early", None, Some(Cow::Borrowed("the replica folder disappeared")))
+        }
     };
     map.serialize_entry("event", event)?;
     map.serialize_entry("pass", number)?;
@@ -231,7 +234,10 @@ fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(
         map.serialize_entry("signal", &signal)?;
     }
     if let Some(reason) = reason {
-        map.serialize_entry("reason", reason)?;
+        map.serialize_entry("reason", &reason)?;
+    }
+    if let Outcome::Held(hold) = outcome {
+        write_hold(map, hold)?;
     }
     map.serialize_entry("created", &counts.created)?;
     map.serialize_entry("updated", &counts.updated)?;
@@ -248,6 +254,26 @@ fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(
     map.serialize_entry("bytes_written", &counts.bytes_written)?;
     map.serialize_entry("duration_seconds", &seconds(*duration))?;
     map.serialize_entry("replica_age_seconds", &replica_age.map(seconds))
+}
+
+/// Why a pass was held, in fields: what was at a place in the last pass, and what is there now.
+fn write_hold<M: SerializeMap>(map: &mut M, hold: &Hold) -> Result<(), M::Error> {
+    map.serialize_entry("hold", hold.word())?;
+    let Some(difference) = hold.difference() else { return Ok(()) };
+    map.serialize_entry("side", &difference.side.to_string())?;
+    bytes(map, "place", "place_bytes", difference.path())?;
+    map.serialize_entry("was_device", &difference.was.device())?;
+    map.serialize_entry("was_mount", &difference.was.is_mount)?;
+    map.serialize_entry("now_device", &difference.now.map(|now| now.device()))?;
+    map.serialize_entry("now_mount", &difference.now.map(|now| now.is_mount))?;
+    match hold {
+        Hold::Swapped(_, turnover) => {
+            map.serialize_entry("would_create", &turnover.created)?;
+            map.serialize_entry("would_delete", &turnover.deleted)?;
+            map.serialize_entry("would_keep", &turnover.kept)
+        }
+        Hold::SourceReplaced | Hold::MountGone(_) | Hold::MissingElsewhere(_) => Ok(()),
+    }
 }
 
 fn sha256<M: SerializeMap>(map: &mut M, digest: Option<Digest>) -> Result<(), M::Error> {

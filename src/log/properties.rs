@@ -1,12 +1,14 @@
 //! Whatever bytes a name has, the log stays one line for each event, and the name can be had back from it.
 
 use crate::digest::Hasher;
-use crate::entry::Kind;
+use crate::entry::{FileId, Kind};
 use crate::fs::Errno;
+use crate::memory::{Difference, Identity, Place};
 use crate::monitor::{Event, Feature, Notice, Operation, Subtree, Verb};
 use crate::path::{RelPath, shown};
 use crate::problem::{Cause, Error, Problem, Relation, Side};
 use crate::proof::{KINDS, bytes, pure};
+use crate::report::{Counts, Hold, Outcome, PassReport};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -200,10 +202,29 @@ proptest! {
                 cause: Cause::System(Errno::IO),
             }),
         ];
+        let identity = Identity { id: FileId { device: 2065, inode: 2 }, btime: None, is_mount: true };
+        let places = [Place::Root(path.into()), Place::Above(path.into()), Place::Inside(below.clone())];
+        let held = places.map(|place| PassReport {
+            number: 7,
+            outcome: Outcome::Held(Hold::MountGone(Box::new(Difference {
+                side: Side::Replica,
+                place,
+                was: identity,
+                now: None,
+            }))),
+            counts: Counts::default(),
+            duration: Duration::ZERO,
+            replica_age: None,
+        });
         events.extend(errors.iter().map(Event::Failed));
+        events.extend(held.iter().map(Event::PassEnded));
         for event in &events {
             text(event)?;
             let line = json(event)?;
+            if let Event::PassEnded(PassReport { outcome: Outcome::Held(hold), .. }) = event {
+                let place = hold.difference().expect("a place").path();
+                prop_assert_eq!(bytes_of(&line, "place"), place, "{:?}", event);
+            }
             for key in ["path", "source", "replica", "log"] {
                 if line.get(key).is_some() {
                     let expected = if key == "path" { below.as_bytes() } else { &raw };

@@ -1,12 +1,13 @@
 //! What every event looks like in both forms, and that `docs/log-format.md` shows the same.
 
 use crate::digest::{Digest, Hasher};
-use crate::entry::Kind;
+use crate::entry::{FileId, Kind};
 use crate::fs::Errno;
+use crate::memory::{Difference, Identity, Place};
 use crate::monitor::{Event, Feature, Notice, Operation, Signal, Subtree, Verb};
 use crate::path::RelPath;
 use crate::problem::{Cause, Error, Problem, Side};
-use crate::report::{Counts, Hold, Outcome, PassReport};
+use crate::report::{Counts, Hold, Outcome, PassReport, Turnover};
 use jiff::tz::TimeZone;
 use std::path::Path;
 use std::time::Duration;
@@ -52,6 +53,20 @@ fn abc() -> Digest {
 }
 
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+
+/// A disk, 8:17, that is gone from above the replica; another one, 8:33, in its place.
+fn holds() -> [Hold; 4] {
+    let identity = |device, is_mount| Identity { id: FileId { device, inode: 2 }, btime: None, is_mount };
+    let (disk, other, below) = (identity(2065, true), identity(2081, true), identity(65024, false));
+    let difference = |place, now| Box::new(Difference { side: Side::Replica, place, was: disk, now });
+    let above = || Place::Above("/mnt".into());
+    [
+        Hold::SourceReplaced,
+        Hold::MountGone(difference(above(), Some(below))),
+        Hold::Swapped(difference(above(), Some(other)), Turnover { created: 12_345, deleted: 2, kept: 3 }),
+        Hold::MissingElsewhere(difference(above(), Some(other))),
+    ]
+}
 
 fn unreadable() -> Problem {
     Problem {
@@ -181,11 +196,27 @@ fn the_end_of_a_pass_as_text() {
         ended(report(Outcome::ReplicaLost)),
         format!("WARN  pass 7 ended early: the replica folder disappeared; {counts}, replica is 2 s old")
     );
-    let reason = Hold::SourceReplaced.reason();
-    assert_eq!(
-        ended(report(Outcome::Held(Hold::SourceReplaced))),
-        format!("WARN  pass 7 held: {reason}; nothing was changed")
-    );
+    let disk =
+        "/mnt, on the way to the replica, was the top of a mount (device 8:17) in the last pass and is";
+    let reasons = [
+        "the source path leads to another folder than when the pass started (was something mounted or unmounted?)"
+            .to_owned(),
+        format!(
+            "{disk} no mount (device 254:0) now; mount it again, or, if that is meant, start file-sync anew"
+        ),
+        format!(
+            "{disk} the top of a mount (device 8:33) now, and the plan is to create 12345 entries, delete 2 and keep 3 \
+             there; mount the right one, or, if that is meant, start file-sync anew"
+        ),
+        format!(
+            "{disk} the top of a mount (device 8:33) now, and the replica folder is missing there; mount the right one, \
+             or, if that is meant, start file-sync anew"
+        ),
+    ];
+    for (hold, reason) in holds().into_iter().zip(reasons) {
+        let told = ended(report(Outcome::Held(hold)));
+        assert_eq!(told, format!("WARN  pass 7 held: {reason}; nothing was changed"));
+    }
     for (problems, words) in [(1, "1 problem"), (3000, "3,000 problems")] {
         let mut report = report(Outcome::Done);
         report.counts.problems = problems;
@@ -402,15 +433,23 @@ fn problems_and_notices_as_json() {
 #[test]
 fn the_end_of_a_pass_as_json() {
     let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
-    let reason = Hold::SourceReplaced.reason();
+    let place = r#""side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"#;
+    let fields = [
+        r#""hold":"source_replaced","#.to_owned(),
+        format!(r#""hold":"mount_gone",{place}"now_device":"254:0","now_mount":false,"#),
+        format!(
+            r#""hold":"other_filesystem",{place}"now_device":"8:33","now_mount":true,"would_create":12345,"would_delete":2,"would_keep":3,"#
+        ),
+        format!(r#""hold":"missing_on_other_filesystem",{place}"now_device":"8:33","now_mount":true,"#),
+    ];
+    for (hold, fields) in holds().into_iter().zip(fields) {
+        let head = format!(r#""pass_held","pass":7,"reason":"{hold}","#);
+        let line = json(Event::PassEnded(&report(Outcome::Held(hold))));
+        assert_eq!(line, format!(r#""level":"WARN","event":{head}{fields}{counts}"#));
+    }
     let cases = [
         (Outcome::Done, "INFO", "\"pass_done\",\"pass\":7,".to_owned()),
         (Outcome::Planned, "INFO", "\"pass_planned\",\"pass\":7,".to_owned()),
-        (
-            Outcome::Held(Hold::SourceReplaced),
-            "WARN",
-            format!("\"pass_held\",\"pass\":7,\"reason\":\"{reason}\","),
-        ),
         (
             Outcome::Interrupted(Signal::Interrupt),
             "INFO",
@@ -477,7 +516,7 @@ fn examples(format: Format) -> Vec<String> {
     let subtree = Some(Subtree { files: 12, folders: 3, bytes: 3_565_158 });
     let mut done = report(Outcome::Done);
     done.counts.problems = 1;
-    let held = report(Outcome::Held(Hold::SourceReplaced));
+    let [replaced, gone, ..] = holds().map(|hold| report(Outcome::Held(hold)));
     let planned = report(Outcome::Planned);
     let stopped = report(Outcome::Interrupted(Signal::Terminate));
     let lost = report(Outcome::ReplicaLost);
@@ -500,7 +539,8 @@ fn examples(format: Format) -> Vec<String> {
         Event::Problem(&unreadable),
         Event::PassEnded(&done),
         Event::PassEnded(&planned),
-        Event::PassEnded(&held),
+        Event::PassEnded(&replaced),
+        Event::PassEnded(&gone),
         Event::PassEnded(&stopped),
         Event::PassEnded(&lost),
         Event::Overran { number: 7, by: Duration::from_millis(12_300) },

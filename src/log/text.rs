@@ -190,7 +190,7 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
         Some(age) => format!("replica is {} old", words::age(age)),
         None => "replica age unknown".to_owned(),
     };
-    match report.outcome {
+    match &report.outcome {
         Outcome::Done => {
             out.words(format_args!(" done: {counts}, {duration}, {age}"));
             if report.counts.problems > 0 {
@@ -203,7 +203,7 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
             out.words(format_args!(" planned: {plan}, {duration}, nothing was written"));
         }
         Outcome::Held(hold) => {
-            out.words(format_args!(" held: {}; nothing was changed", hold.reason()));
+            out.words(format_args!(" held: {}; nothing was changed", words::one_line(&hold.to_string())));
         }
         Outcome::Interrupted(signal) => {
             out.words(format_args!(" stopped by {signal}: {counts}, {duration}, {age}"));

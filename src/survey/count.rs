@@ -1,17 +1,29 @@
 //! The size of what is on one side only: counted for the plan, never expanded in memory.
 
+use crate::context::Context;
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;
 use crate::plan::{Counted, Pair};
 use crate::problem::Side;
+use crate::survey::links::LinkTable;
 use crate::survey::{CHUNK, Survey};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+/// How many entries lie below a folder of the source.
+pub fn total(context: &Context<'_>, dir: Arc<Dir>) -> u64 {
+    let survey = Survey { context, plan: Mutex::default(), links: LinkTable::default() };
+    let counted = Arc::new(Counted::default());
+    let task = Arc::clone(&counted);
+    context.workers.scope(|scope| survey.count(scope, Side::Source, dir, task));
+    let below = counted.subtree();
+    below.files + below.folders
+}
 
 impl Survey<'_> {
     /// Starts counting what lies below a folder that is on one side only; none for everything else.
@@ -73,6 +85,9 @@ impl Survey<'_> {
         for at in from..end {
             let Some(name) = listing.get(at) else { break };
             let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
+            if entry.is_mount {
+                self.context.inner_mounts.meet(side, (&dir, name), &entry);
+            }
             match entry.kind {
                 Kind::Folder => {
                     folders += 1;

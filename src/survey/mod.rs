@@ -10,7 +10,7 @@ mod announce;
 mod ask;
 pub mod compare;
 mod contents;
-mod count;
+pub mod count;
 mod folders;
 pub mod links;
 mod merge;
@@ -312,7 +312,12 @@ impl Survey<'_> {
                 self.is_of_other_tree(pair, name);
                 Sighting::Unreadable
             }
-            Ok(entry) => Sighting::Present(entry),
+            Ok(entry) => {
+                if entry.is_mount {
+                    self.meet_mount(pair, side, name, &entry);
+                }
+                Sighting::Present(entry)
+            }
             Err(errno) if is_gone(errno) => Sighting::Absent,
             Err(errno) => {
                 self.context.problem(&Problem {
@@ -330,6 +335,16 @@ impl Survey<'_> {
         }
     }
 
+    fn meet_mount(&self, pair: &Pair, side: Side, name: &CStr, entry: &Entry) {
+        let folder = match side {
+            Side::Source => &pair.source,
+            Side::Replica => &pair.replica,
+        };
+        if let Some(folder) = folder {
+            self.context.inner_mounts.meet(side, (folder, name), entry);
+        }
+    }
+
     /// Two folders of one name.
     fn descend<'s>(
         &'s self,
@@ -341,8 +356,15 @@ impl Survey<'_> {
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
         // RACE: what is mounted after this look is not seen before the next pass.
-        if source.id == replica.id || (replica.is_mount && !self.context.are_roots_apart()) {
+        if source.id == replica.id {
             return self.is_of_other_tree(pair, name);
+        }
+        if replica.is_mount {
+            match self.context.are_roots_apart() {
+                Ok(true) => {}
+                Ok(false) => return self.is_of_other_tree(pair, name),
+                Err(errno) => return self.unknown_mount(pair, name, errno),
+            }
         }
         let (source_child, replica_child) =
             (source_dir.child(name, source.id), replica_dir.child(name, replica.id));

@@ -111,6 +111,17 @@ impl Survey<'_> {
         });
     }
 
+    /// Something is mounted in the replica, and whether it belongs to the source as well cannot be found out.
+    pub(super) fn unknown_mount(&self, pair: &Pair, name: &CStr, errno: Errno) {
+        self.context.problem(&Problem {
+            path: pair.path().join(name),
+            action: "find out what is mounted there in the replica",
+            cause: Cause::System(errno),
+            consequence: "nothing at or below it is changed in this pass",
+            content_unreadable: false,
+        });
+    }
+
     pub(super) fn is_mounted(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),

@@ -24,7 +24,7 @@ const MIB: usize = 1 << 20;
 pub(crate) const EXT4: Image =
     Image { name: "ext4", size: 64 << 20, mkfs: &["mkfs.ext4", "-q", "-F"], mount: &["mount", "-o", "loop"] };
 
-const XFS: Image =
+pub(crate) const XFS: Image =
     Image { name: "xfs", size: 320 << 20, mkfs: &["mkfs.xfs", "-q", "-f"], mount: &["mount", "-o", "loop"] };
 
 pub(crate) const BTRFS: Image = Image {
@@ -126,6 +126,7 @@ pub(crate) fn run() {
         read_only_at_all_moments(&cases, &memory, what);
     }
     crate::lost_mounts::run(&cases, &memory);
+    crate::gone_between::run(&cases, &memory);
     cases.run("a disk that is dead pass after pass", || stays_dead(&memory));
     cases.run("a replica that is read-only from the start", || read_only_from_the_start(&memory));
     for (what, folder, replaced) in [

@@ -117,7 +117,7 @@ fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
 }
 
 /// A FUSE filesystem with the content of a folder, and the process that serves it.
-fn served(place: &Place) -> Result<(Running, Mount), String> {
+pub(crate) fn served(place: &Place) -> Result<(Running, Mount), String> {
     for program in ["mkfs.ext2", "debugfs", "fuse2fs"] {
         if !has(program) {
             return Err(format!("{program} is not installed"));

@@ -22,6 +22,7 @@ mod faults;
 mod filesystems;
 mod full_disk;
 mod fuse;
+mod gone_between;
 mod hostile;
 mod kills;
 mod kills_periodic;

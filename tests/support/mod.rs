@@ -279,7 +279,7 @@ pub(crate) fn clean_pass(mirror: &mut Mirror) -> PassReport {
     let collector = Collector { forgets_operations: true, ..Collector::default() };
     let report = mirror.pass(1, &collector).unwrap();
     assert_eq!(collector.seen().problems, [], "problems");
-    assert_eq!((report.outcome, report.counts.problems), (Outcome::Done, 0));
+    assert_eq!((&report.outcome, report.counts.problems), (&Outcome::Done, 0));
     report
 }
 

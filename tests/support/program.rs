@@ -386,6 +386,16 @@ impl Running {
         });
     }
 
+    /// Runs a script where the program runs that [`Place::behind_mounts`] has made: among its mounts.
+    pub(crate) fn among_its_mounts(&self, place: &Place, script: &str) {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--mount=/proc/{}/ns/mnt", self.id()));
+        // Its current folder is that of the program from then on.
+        command.args(["sh", "-e", "-c", &format!("cd \"$0\"; {script}")]).arg(place.path());
+        let output = command.output().expect("nsenter");
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }

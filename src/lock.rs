@@ -1,0 +1,59 @@
+//! The lock that keeps a second file-sync away from the replica: a lock on the open folder (flock(2)), so that nothing is left
+//! behind however the process ends.
+//!
+//! It is held between passes, too. Rejected: a lock for each pass, which would let people unmount the disk in between. Whoever
+//! starts a second file-sync with another source on the same replica is refused now; then the two would undo each other's work
+//! in turns. And what could stand in for it between passes, so that the folder need not be open, does not reach as far: a
+//! socket with a name ends at a network namespace, a file somewhere else at a container or at a user's rights.
+
+use crate::entry::FileId;
+use crate::fs::dir::Dir;
+use crate::fs::{Errno, is_unsupported, place};
+use crate::monitor::{Event, Monitor, Notice};
+use crate::problem::Error;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+/// The lock of this process on a replica.
+#[derive(Debug, Default)]
+pub struct ReplicaLock(Option<(FileId, Arc<OwnedFd>)>);
+
+impl ReplicaLock {
+    /// Locks an open replica. The lock on another folder, which the replica was before, is let go. Where the filesystem knows
+    /// no locks, that is told once.
+    ///
+    /// # Errors
+    /// Another process has it, or it cannot be locked.
+    pub fn take(&mut self, dir: &Arc<Dir>, path: &Path, monitor: &dyn Monitor) -> Result<(), Error> {
+        let is_mine = self.0.as_ref().is_some_and(|(id, _)| *id == dir.id());
+        if !is_mine {
+            self.let_go();
+        }
+        let failed = |action: &'static str, errno: Errno| Error::ReplicaUnusable {
+            path: path.to_path_buf(),
+            action,
+            cause: errno.into(),
+        };
+        let fd = dir.open().map_err(|errno| failed("opened", errno))?;
+        match place::lock_folder(fd.as_fd()) {
+            // Also where another disk has come with the numbers of the folder that is locked.
+            Ok(()) => {}
+            Err(_) if is_mine => return Ok(()),
+            Err(Errno::WOULDBLOCK) => return Err(Error::ReplicaLocked { path: path.to_path_buf() }),
+            Err(errno)
+                if is_unsupported(errno) || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) =>
+            {
+                monitor.event(&Event::Notice(Notice::NoLock));
+            }
+            Err(errno) => return Err(failed("locked", errno)),
+        }
+        self.0 = Some((dir.id(), fd));
+        Ok(())
+    }
+
+    /// Lets go of the folder.
+    pub fn let_go(&mut self) {
+        self.0 = None;
+    }
+}
