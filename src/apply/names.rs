@@ -9,6 +9,7 @@
 //! A name that the filesystem alters is a problem, also in the pass that has made it.
 
 use crate::apply::Apply;
+use crate::apply::read_only::is_told;
 use crate::fs::content::create_private;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
@@ -37,7 +38,9 @@ enum NotRenamed {
 impl Apply<'_> {
     /// Gives entries of one folder their right names.
     pub(super) fn rename_all(&self, pair: &Arc<Pair>, renames: &[&Rename]) {
-        let Some(replica) = &pair.replica else { return };
+        let Some(replica) = pair.replica.as_ref().filter(|dir| !self.context.read_only.hold(dir)) else {
+            return;
+        };
         let opened = replica.open_for_temporaries().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
         let (before, folder) = match opened {
             Ok(opened) => opened,
@@ -53,7 +56,7 @@ impl Apply<'_> {
         let mut spellings = Spellings::of(folder, &before);
         let mut renamed = Vec::new();
         for rename in renames {
-            if self.context.is_halted() {
+            if self.context.is_halted() || self.context.read_only.hold(replica) {
                 break;
             }
             self.context.interrupt.beat();
@@ -174,6 +177,10 @@ impl Apply<'_> {
     }
 
     fn not_renamed(&self, rename: &Rename, why: NotRenamed) {
+        let told = |errno| rename.pair.replica.as_ref().is_some_and(|dir| is_told(self.context, dir, errno));
+        if matches!(why, NotRenamed::Stays(errno) if told(errno)) {
+            return;
+        }
         let path = rename.pair.path().join(&rename.name);
         let (errno, consequence) = match why {
             NotRenamed::Stays(errno) => (errno, "it is mirrored under the name that is listed there"),

@@ -4,7 +4,7 @@
 use crate::cases::{Cases, leave_out};
 use crate::filesystems::{EXFAT_FUSE, Image, mounted};
 use crate::fuse::names::{Mounted, Rule, mount};
-use crate::kit::{Mount, Pass, Place, USER, has, may_be_user, may_mount, skip};
+use crate::kit::{Mount, Pass, Place, USER, has, may_be_user, may_mount, sh, skip};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
@@ -59,6 +59,7 @@ pub(crate) fn run() {
         cases.run(&format!("another kind, owner, content and case: {rule:?}"), || kinds_change(&ground));
         cases.run(&format!("two names that are one: {rule:?}"), || two_names(&ground));
         cases.run(&format!("killed while it renames: {rule:?}"), || killed(rule));
+        cases.run(&format!("in a read-only part: {rule:?}"), || read_only(&ground));
         cases.run(&format!("a name that the survey was not shown: {rule:?}"), || not_shown(rule));
     }
     for rule in [Rule::Trailer, Rule::Decomposed, Rule::Lower, Rule::AnyCase, Rule::AnyCaseNumbered] {
@@ -444,6 +445,29 @@ fn not_shown(rule: Rule) {
     let healed = place.pass(&[]);
     assert_eq!((healed.code, healed.count("renamed")), (Some(0), 1), "{:?}", healed.told());
     assert_quiet(&place, &[], "healed");
+}
+
+/// What lies in a read-only part of the replica keeps its names, and that is one problem.
+fn read_only(ground: &Ground<'_>) {
+    let mut place = Place::new();
+    let (_on, at) = ground.mounted(&place);
+    place.replica = at.join("replica");
+    fs::create_dir(place.source.join("part")).expect("a folder");
+    for name in ["one", "two"] {
+        fs::write(place.source.join("part").join(name), name).expect("written");
+    }
+    assert_eq!(place.pass(&[]).code, Some(0));
+    let part = place.replica.join("part");
+    let bind = ["--bind".as_ref(), part.as_os_str()];
+    let _mount = Mount::new(&part, "mount", &bind).expect("a bind mount");
+    sh("mount", &["-o".as_ref(), "remount,bind,ro".as_ref(), part.as_os_str()]);
+    for (old, new) in [("one", "ONE"), ("two", "TWO")] {
+        fs::rename(place.source.join("part").join(old), place.source.join("part").join(new))
+            .expect("renamed");
+    }
+    let pass = place.pass(&[]);
+    assert_eq!((pass.code, pass.operations()), (Some(23), 0), "{:?}", pass.told());
+    assert_eq!(told(&pass, "problem"), names(&["part"]), "{:?}", pass.told());
 }
 
 /// The lines that tell of a start: so many processes have written to this log.
