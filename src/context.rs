@@ -1,10 +1,12 @@
 //! What survey and apply share during one pass: the roots, the rights, the counters, and the one place where
 //! everything is reported and counted.
 
+use crate::absence::{Absence, Kept, Reason, Remembered};
 use crate::digest::Digests;
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, Timestamp};
 use crate::filesystem::{Filesystem, Rights};
 use crate::fs::dir::Dir;
+use crate::fs::stamp::Start;
 use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
@@ -14,6 +16,7 @@ use crate::path::RelPath;
 use crate::plan::Watch;
 use crate::problem::{Cause, Problem, Side};
 use crate::report::Counts;
+use crate::vanished::Vanished;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -45,6 +48,13 @@ pub struct Context<'a> {
     pub rights: Rights,
     /// The large files of this pass that are being hashed.
     pub large_files: LargeFiles,
+    /// What the source lacks and the replica keeps for now.
+    pub absence: Absence,
+    /// Names that were listed and denied.
+    pub vanished: Vanished,
+    /// Set in a pass that follows another one at once: files that have not changed since that one began were compared in
+    /// it, and are not read again.
+    pub compared_before: Option<Timestamp>,
     totals: Totals,
     told: AtomicU32,
     lost: AtomicBool,
@@ -95,6 +105,9 @@ impl<'a> Context<'a> {
             protected,
             rights: crate::fs::rights(),
             large_files: LargeFiles::default(),
+            absence: Absence::new(Start::now(), Remembered::default()),
+            vanished: Vanished::default(),
+            compared_before: None,
             totals: Totals::default(),
             told: AtomicU32::new(0),
             lost: AtomicBool::new(false),
@@ -143,6 +156,12 @@ impl<'a> Context<'a> {
                 content_unreadable: false,
             });
         }
+    }
+
+    /// Whether the pass before, which this one follows at once, has compared two files of one size: it has mended what
+    /// differed, or has told why not.
+    pub fn was_compared_before(&self, source: &Entry, replica: &Entry) -> bool {
+        self.compared_before.is_some_and(|start| source.ctime < start) && source.mtime == replica.mtime
     }
 
     /// Looks whether the source path still leads to the folder of this pass.
@@ -215,6 +234,16 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Tells what was kept back.
+    pub fn tell_kept_back(&self) {
+        for reason in Reason::ALL {
+            let Kept { entries, first } = self.absence.kept(reason);
+            if entries > 0 {
+                self.monitor.event(&Event::Notice(Notice::KeptBack { reason, entries, path: &first }));
+            }
+        }
+    }
+
     /// Counts entries that are right already.
     pub fn unchanged(&self, entries: u64) {
         self.totals.unchanged.fetch_add(entries, Ordering::Relaxed);
@@ -267,6 +296,7 @@ impl<'a> Context<'a> {
             deleted: verb(Verb::Delete),
             unchanged: self.totals.unchanged.load(Ordering::Relaxed),
             skipped: self.totals.skipped.load(Ordering::Relaxed),
+            kept_back: self.absence.kept(Reason::Changed).entries,
             problems: self.totals.problems.load(Ordering::Relaxed),
             bytes_read: self.totals.bytes_read.load(Ordering::Relaxed),
             bytes_written: self.bytes_written(),

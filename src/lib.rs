@@ -1,5 +1,6 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
 
+pub mod absence;
 pub mod apply;
 pub mod cli;
 pub mod config;
@@ -27,3 +28,5 @@ pub mod schedule;
 pub mod service;
 pub mod signals;
 pub mod survey;
+mod unreadable;
+pub mod vanished;

@@ -3,11 +3,13 @@
 //! What outlives a pass is kept here: the worker threads, the lock on the replica, what was learned of its
 //! filesystems, and whether something still has to be written to the disk.
 
+use crate::absence::{Absence, Remembered};
 use crate::context::{Context, Filesystems};
 use crate::digest::Digests;
 use crate::entry::{FileId, Kind};
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
+use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_gone, is_unsupported, place, roots, stat};
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Monitor, Notice};
@@ -52,6 +54,10 @@ pub struct Mirror {
     disk_failed: bool,
     /// The device that held the source in the last pass that was done.
     last_device: Option<u64>,
+    /// What the last pass kept back, and is to go in the next.
+    remembered: Remembered,
+    /// When the last pass began.
+    last_start: Option<Start>,
     /// What is told when the first pass begins.
     first_notices: Vec<FirstNotice>,
 }
@@ -117,6 +123,8 @@ impl Mirror {
             unsynced: true,
             disk_failed: false,
             last_device: None,
+            remembered: Remembered::default(),
+            last_start: None,
             first_notices,
         })
     }
@@ -126,7 +134,27 @@ impl Mirror {
     /// # Errors
     /// The source is missing, or the replica cannot be used.
     pub fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        self.pass_after(number, monitor, None)
+    }
+
+    /// Runs one pass right after another one, for what that has kept back: files that have not changed since it began are
+    /// not read again.
+    ///
+    /// # Errors
+    /// As [`Mirror::pass`].
+    pub fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        self.pass_after(number, monitor, self.last_start)
+    }
+
+    fn pass_after(
+        &mut self,
+        number: u64,
+        monitor: &dyn Monitor,
+        compared: Option<Start>,
+    ) -> Result<PassReport, Error> {
         let started = BootTime::now();
+        let start = Start::now();
+        self.last_start = Some(start);
         for notice in self.first_notices.drain(..) {
             monitor.event(&Event::Notice(match &notice {
                 FirstNotice::LogInside(side, path) => Notice::LogInside { side: *side, path },
@@ -151,11 +179,18 @@ impl Mirror {
             (&self.options.replica, replica),
             (&self.filesystems, self.protected.as_ref()),
         );
+        context.absence = Absence::new(start, self.remembered.clone());
+        context.compared_before = compared.map(|start| start.stamp());
         context.last_device = self.last_device;
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
+        start.let_tick();
         let outcome = run(&context, &self.pool, purpose, &mut unsynced);
+        if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {
+            context.tell_kept_back();
+        }
         let counts = context.counts();
+        let to_remember = context.absence.to_remember();
         // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.
         self.disk_failed |= context.has_disk_failed();
         drop(context);
@@ -166,8 +201,11 @@ impl Mirror {
             Outcome::Done => {
                 self.last_device = Some(device);
                 self.disk_failed = unsynced;
+                self.remembered = to_remember;
             }
-            Outcome::Planned | Outcome::Held(_) | Outcome::Interrupted(_) => {}
+            // What an earlier pass has kept back, and this one has not come to, may still go in the next.
+            Outcome::Interrupted(_) => self.remembered.extend(to_remember),
+            Outcome::Planned | Outcome::Held(_) => {}
         }
         Ok(PassReport {
             number,

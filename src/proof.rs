@@ -51,6 +51,7 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
             ctime,
             btime,
             is_mount: false,
+            is_encrypted: false,
         },
     )
 }

@@ -28,11 +28,23 @@ pub trait Engine {
     /// # Errors
     /// What ends a pass before it could report.
     fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error>;
+
+    /// Runs one more pass right after one that has kept something back.
+    ///
+    /// # Errors
+    /// As [`Engine::pass`].
+    fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        self.pass(number, monitor)
+    }
 }
 
 impl Engine for Mirror {
     fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
         Mirror::pass(self, number, monitor)
+    }
+
+    fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        Mirror::second_look(self, number, monitor)
     }
 }
 
@@ -160,6 +172,15 @@ pub fn run(interval: Option<Interval>, parts: Parts<'_>) -> Exit {
     result.unwrap_or(Exit::Error)
 }
 
+/// Which pass is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// One that looks at everything.
+    Whole,
+    /// One that follows at once, for what that has kept back.
+    SecondLook,
+}
+
 struct Runner<'a> {
     parts: Parts<'a>,
     number: u64,
@@ -173,8 +194,17 @@ impl Runner<'_> {
         if self.should_stop() {
             return Ok(Exit::Done);
         }
-        let started = self.parts.clock.now();
-        self.pass(started).map(|report| Exit::of_pass(&report))
+        let first = self.pass(Pass::Whole)?;
+        let has_kept_back = first.outcome == Outcome::Done && first.counts.kept_back > 0;
+        if !has_kept_back || self.should_stop() {
+            return Ok(Exit::of_pass(&first));
+        }
+        // A process of one pass remembers nothing for the next, and where a folder changes during each of them what went
+        // from it would never go from the replica.
+        let second = self.pass(Pass::SecondLook)?;
+        // The second does not read again what the first could not read.
+        let is_clean = second.outcome == Outcome::Done && second.counts.problems == 0;
+        Ok(Exit::of_pass(if is_clean { &first } else { &second }))
     }
 
     fn repeat(&mut self, interval: Interval) -> Result<Exit, Error> {
@@ -189,9 +219,8 @@ impl Runner<'_> {
                 return Ok(Exit::Done);
             }
             self.parts.requests.starts_pass();
-            let started = self.parts.clock.now();
-            grid.start(started);
-            let result = self.pass(started);
+            grid.start(self.parts.clock.now());
+            let result = self.pass(Pass::Whole);
             let lost_now = match &result {
                 Ok(report) => report.outcome == Outcome::ReplicaLost,
                 Err(error) if self.number == 1 || !may_pass(error) => return result.map(|_| Exit::Error),
@@ -221,13 +250,18 @@ impl Runner<'_> {
     }
 
     /// One pass, from its first event to its last.
-    fn pass(&mut self, started: BootTime) -> Result<PassReport, Error> {
+    fn pass(&mut self, which: Pass) -> Result<PassReport, Error> {
         self.number += 1;
         let Parts { engine, clock, monitor, .. } = &mut self.parts;
+        let started = clock.now();
         monitor.event(&Event::PassStarted { number: self.number });
         // A panic in a worker thread comes out here as well: rayon carries it to whoever waits for the work. The
         // engine is not used again afterwards, so that it cannot matter in which state the panic has left it.
-        let result = catch_unwind(AssertUnwindSafe(|| engine.pass(self.number, *monitor)))
+        let work = || match which {
+            Pass::Whole => engine.pass(self.number, *monitor),
+            Pass::SecondLook => engine.second_look(self.number, *monitor),
+        };
+        let result = catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(Error::Panicked { message: words_of(panic.as_ref()) }));
         let now = clock.now();
         self.should_stop();

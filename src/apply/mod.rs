@@ -10,6 +10,7 @@ mod delta;
 pub mod failed;
 pub mod finish;
 mod folders;
+pub mod licence;
 mod linked;
 pub mod made;
 mod make;
@@ -27,8 +28,9 @@ mod unnamed;
 mod waiting;
 
 use crate::apply::finish::make_writable;
+use crate::apply::licence::Licence;
 use crate::apply::publish::Destination;
-use crate::apply::remove::{Licence, Target, remove};
+use crate::apply::remove::{Target, remove};
 use crate::apply::sync::Disks;
 use crate::apply::waiting::Waiting;
 use crate::context::{Context, SourceState};
@@ -90,6 +92,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
     // A source that is gone by now is no model for anything.
     if context.source_state() == SourceState::Same {
         apply.finish_folders(plan);
+        context.vanished.settle(context, pool);
     }
 }
 
@@ -116,6 +119,8 @@ struct Job {
     reason: &'static str,
     /// True when the content under the name is right and only the link, or the owner, is not.
     content_is_right: bool,
+    /// What the survey saw in the source; none for what lies in a new folder.
+    planned: Option<(Kind, u64)>,
 }
 
 impl Job {
@@ -128,6 +133,7 @@ impl Job {
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
             content_is_right: matches!(change.action, Action::Link { same: true } | Action::Adopt),
+            planned: Some((change.kind, change.size)),
         }
     }
 
@@ -232,6 +238,7 @@ impl Apply<'_> {
             return;
         }
         match change.action {
+            Action::Replace(Verb::Retype) if self.is_too_early(change) => {}
             Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
             Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
             Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
@@ -304,5 +311,14 @@ impl Apply<'_> {
         if self.may_remove(false) {
             self.remove_leftovers();
         }
+    }
+
+    /// Whether the source's folder has changed since the pass began, so that what an entry of another kind is to replace
+    /// may have moved to where the survey had already been.
+    fn is_too_early(&self, change: &Change) -> bool {
+        let Some(dir) = &change.pair.source else { return false };
+        // A folder that cannot be looked at fails in the usual way.
+        dir.entry().is_ok_and(|facts| self.context.absence.has_changed(&facts))
+            && self.context.absence.keep_changed(&change.pair.path().join(&change.name))
     }
 }

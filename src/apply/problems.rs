@@ -3,23 +3,28 @@
 use crate::apply::failed::Failed;
 use crate::apply::refusal::NotSet;
 use crate::apply::{Apply, Job, lock};
-use crate::fs::is_gone;
+use crate::fs::{Errno, is_full, is_gone, stat};
 use crate::path::RelPath;
 use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 impl Apply<'_> {
     pub(super) fn failed(&self, job: &Job, failed: Failed) {
+        let has_gone = match failed {
+            Failed::Vanished => true,
+            Failed::Gone(_, errno) => self.has_lost(&job.pair, Some(&job.name), errno),
+            Failed::Halted | Failed::NotHeld | Failed::Taken | Failed::Because(..) => false,
+        };
+        self.note_absence(job, failed, has_gone);
         match failed {
             Failed::Vanished | Failed::Halted => {
                 self.context.check_replica();
             }
             Failed::NotHeld => self.context.left_out(),
-            Failed::Gone(_, errno)
-                if job.pair.source.as_ref().is_none_or(|dir| dir.has_lost(Some(&job.name), errno)) =>
-            {
+            Failed::Gone(..) if has_gone => {
                 self.context.check_replica();
             }
             // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the
@@ -41,6 +46,7 @@ impl Apply<'_> {
             Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
                 self.context.replica_disturbed(&job.pair.path());
             }
+            Failed::Because(_, Cause::System(errno), in_source) if self.is_locked(job, errno, in_source) => {}
             Failed::Because(action, cause, content_unreadable) => self.context.problem(&Problem {
                 path: job.path(),
                 action,
@@ -51,14 +57,52 @@ impl Apply<'_> {
         }
     }
 
+    /// Notes what was to be made and was not: what is to go may be its old name.
+    fn note_absence(&self, job: &Job, failed: Failed, has_gone: bool) {
+        let absence = &self.context.absence;
+        match failed {
+            Failed::Halted | Failed::NotHeld => {}
+            // The deletions may be what it waits for: another name that counts as the same, room on the disk.
+            Failed::Taken => {}
+            Failed::Because(_, Cause::System(errno), _) if is_full(errno) => {}
+            Failed::Vanished | Failed::Gone(..) if has_gone => {
+                if let Some((kind, size)) = job.planned {
+                    absence.moved_on(kind, size);
+                }
+            }
+            Failed::Vanished | Failed::Gone(..) | Failed::Because(..) => {
+                let seen = job
+                    .pair
+                    .source
+                    .as_ref()
+                    .and_then(|dir| dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)).ok());
+                let like = seen.map(|entry| (entry.kind, entry.size)).or(job.planned);
+                if let Some(like) = like {
+                    absence.not_made(&job.pair.path(), like, seen.map(|entry| entry.mtime));
+                }
+            }
+        }
+    }
+
+    fn has_lost(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
+        let lost = |dir| self.context.has_lost(Side::Source, dir, name, errno);
+        pair.source.as_ref().is_none_or(lost)
+    }
+
+    /// Whether it failed because a folder is locked, in the source or in the replica, which is told once.
+    fn is_locked(&self, job: &Job, errno: Errno, in_source: bool) -> bool {
+        let (side, dir) =
+            if in_source { (Side::Source, &job.pair.source) } else { (Side::Replica, &job.pair.replica) };
+        dir.as_ref().is_some_and(|dir| self.context.is_locked_file(side, dir, errno))
+    }
+
     /// Tells what metadata of a name, or of the folder itself, could not be set, if any. What vanished from the source
     /// meanwhile is for the next pass.
     pub(super) fn not_set(&self, pair: &Pair, name: Option<&CStr>, not_set: Option<NotSet>) {
         let Some(NotSet { side, action, errno }) = not_set else { return };
         let path = name.map_or_else(|| pair.path(), |name| pair.path().join(name));
-        let has_lost = || pair.source.as_ref().is_none_or(|dir| dir.has_lost(name, errno));
         match side {
-            Side::Source if is_gone(errno) && has_lost() => {}
+            Side::Source if is_gone(errno) && self.has_lost(pair, name, errno) => {}
             Side::Replica if is_gone(errno) => self.context.replica_disturbed(&path),
             Side::Source | Side::Replica => {
                 let consequence = match name {

@@ -1,162 +1,21 @@
 //! Removing what the source no longer has, deepest first.
 //!
-//! Absence is checked again right before each destruction: the source root is still the same folder, the source's
-//! folder is still where it was, and it still lacks the name.
+//! Absence is checked again right before each destruction, see [`licence`](crate::apply::licence).
 
 use crate::apply::finish::make_writable;
-use crate::context::{Context, SourceState};
+use crate::apply::licence::{Licence, Look, Permit, Standing};
+use crate::context::Context;
 use crate::entry::{Entry, FileId, Kind};
-use crate::fs::dir::{Dir, open_again};
+use crate::fs::dir::Dir;
+use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::listing::Listing;
 use crate::fs::{Errno, is_gone, place, stat};
 use crate::monitor::{Operation, Verb};
 use crate::path::RelPath;
-use crate::plan::Pair;
-use crate::problem::{Cause, Problem};
-use crate::survey::reconcile::is_left_out;
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::problem::{Cause, Problem, Side};
+use std::ffi::CStr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// The reason why something may be removed, checked again as often as needed.
-#[derive(Clone, Copy)]
-pub enum Licence<'a> {
-    /// The source lacks this name in this folder, or has something there that is left out by design.
-    Absent(&'a Pair, &'a CStr),
-    /// It was replaced by an entry of another kind and lies under a temporary name now.
-    Replaced,
-}
-
-/// Whether something may be removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It may.
-    Valid,
-    /// It may not: the source has it again, or is not what it was. The next pass decides anew.
-    Void,
-    /// It could not be found out.
-    Unknown(Errno),
-}
-
-impl Licence<'_> {
-    /// Whether the reason holds now.
-    fn standing(self, context: &Context<'_>, look: Look) -> Standing {
-        if context.source_state() != SourceState::Same {
-            return Standing::Void;
-        }
-        let Licence::Absent(pair, name) = self else { return Standing::Valid };
-        let found = match &pair.source {
-            Some(dir) => match look {
-                Look::Near => Ok(true),
-                Look::Thorough => dir.is_in_place(),
-            }
-            .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
-            None => look_down(context, &pair.path().join(name)).map(Some),
-        };
-        match found {
-            Ok(Some(None)) => Standing::Valid,
-            Ok(Some(Some(entry))) if is_left_out(entry.kind, &pair.filesystem) => Standing::Valid,
-            Ok(Some(Some(_)) | None) => Standing::Void,
-            Err(errno) if is_gone(errno) => Standing::Void,
-            Err(errno) => Standing::Unknown(errno),
-        }
-    }
-}
-
-/// How closely the source is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// The root and the one name.
-    Near,
-    /// Also whether every folder above the name is still where it was: one look at each.
-    Thorough,
-}
-
-/// How long a thorough look is good for while a tree is being removed.
-const FRESH: Duration = Duration::from_millis(10);
-
-/// A licence, and when it was last looked at thoroughly. It is looked at for every folder that is entered or goes, and while
-/// the files of a folder are removed as often as [`FRESH`] says: a look for every file would double the work.
-///
-/// RACE: the source may get the name back between the look and the removal; the next pass copies again what was removed.
-struct Permit<'a> {
-    licence: Licence<'a>,
-    checked: Instant,
-}
-
-impl Permit<'_> {
-    /// Whether an entry of this kind may be removed now.
-    fn standing(&mut self, context: &Context<'_>, kind: Kind) -> Standing {
-        if self.checked.elapsed() < FRESH {
-            return if kind == Kind::Folder {
-                self.licence.standing(context, Look::Near)
-            } else {
-                Standing::Valid
-            };
-        }
-        let now = Instant::now();
-        let standing = self.licence.standing(context, Look::Thorough);
-        if standing == Standing::Valid {
-            self.checked = now;
-        }
-        standing
-    }
-}
-
-/// What a folder of the source has under a name; none when it has been proven to have nothing. Another spelling of the
-/// name is nothing: where upper and lower case count as the same, a folder answers to the old spelling of a name whose
-/// case has changed, which would stay in the replica for ever.
-fn find(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
-    let folder = dir.open()?;
-    match stat::entry_at(folder.as_fd(), name) {
-        Ok(entry) => Ok((!is_another_spelling(folder.as_fd(), name, &entry)?).then_some(entry)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Whether a folder does not list this name, under which it has shown an entry, but another spelling of the same
-/// entry. A name that is merely not listed is no proof of anything: some filesystems show more than they list.
-fn is_another_spelling(folder: BorrowedFd<'_>, name: &CStr, found: &Entry) -> Result<bool, Errno> {
-    let listing = Listing::read(open_again(folder)?.as_fd())?;
-    let names = || (0..listing.len()).filter_map(|at| listing.get(at));
-    if names().any(|listed| listed == name) {
-        return Ok(false);
-    }
-    let spelled = lower_case(name);
-    // Not the inode number: FUSE has one for each spelling.
-    let facts = |entry: &Entry| (entry.kind, entry.size, entry.mtime);
-    for listed in names().filter(|listed| lower_case(listed) == spelled) {
-        match stat::entry_at(folder, listed) {
-            Ok(entry) if facts(&entry) == facts(found) => return Ok(true),
-            Ok(_) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(false)
-}
-
-fn lower_case(name: &CStr) -> String {
-    name.to_string_lossy().to_lowercase()
-}
-
-/// What the source has at a path, seen from its root downwards.
-fn look_down(context: &Context<'_>, path: &RelPath) -> Result<Option<Entry>, Errno> {
-    let mut dir = Arc::clone(&context.source.1);
-    let mut names = path.names().peekable();
-    while let Some(name) = names.next() {
-        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
-        match find(&dir, &name)? {
-            found if names.peek().is_none() => return Ok(found),
-            Some(entry) if entry.kind == Kind::Folder => dir = dir.child(&name, entry.id),
-            // Nothing, or something that is no folder: nothing can be below it.
-            Some(_) | None => return Ok(None),
-        }
-    }
-    // The root itself is never absent.
-    Err(Errno::INVAL)
-}
 
 /// What is to be removed.
 #[derive(Clone, Copy)]
@@ -190,7 +49,9 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
     let entry = match looked {
         Ok(entry) => entry,
         Err(errno) if is_gone(errno) => {
-            context.check_replica();
+            if context.check_replica() {
+                context.vanished.note(Side::Replica, target.folder, target.name);
+            }
             return;
         }
         Err(errno) => return problem(context, target.path, Cause::System(errno)),
@@ -198,7 +59,11 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
     if target.expected.is_some_and(|expected| expected != entry.id) {
         return context.replica_disturbed(target.path);
     }
-    let mut permit = Permit { licence, checked: Instant::now() };
+    let home = context.absence.has_unmade().then(|| target.folder.path());
+    if context.absence.keep_unmade(target.path, home.as_ref(), &entry, licence.filesystem()) {
+        return;
+    }
+    let mut permit = Permit::new(licence);
     match licence.standing(context, Look::Thorough) {
         Standing::Valid => {}
         Standing::Void => return,
@@ -279,6 +144,9 @@ fn remove_inner(
         Err(errno) if is_gone(errno) => return Ok(None),
         Err(errno) => return Err(told(Cause::System(errno))),
     };
+    if context.absence.keep_unmade(path, None, &entry, permit.licence().filesystem()) {
+        return Err(Stays);
+    }
     match permit.standing(context, entry.kind) {
         Standing::Valid => {}
         Standing::Void => return Err(Stays),
@@ -306,7 +174,11 @@ fn enter(
     }
     let dir = parent.child(name, entry.id);
     make_writable(context, &dir);
-    let listing = dir.open().and_then(|fd| Listing::read(fd.as_fd())).map_err(Cause::System)?;
+    let listing = match dir.open().and_then(|fd| Listing::read(fd.as_fd())) {
+        // The kernel would remove what it has no names for.
+        Err(LOCKED) => return Err(Cause::Refused(WORDS)),
+        listed => listed.map_err(Cause::System)?,
+    };
     Ok(Level { dir, path: path.as_bytes().len(), listing, next: 0, stays: false })
 }
 
@@ -353,29 +225,4 @@ fn problem(context: &Context<'_>, path: &RelPath, cause: Cause) {
         consequence: "it stays",
         content_unreadable: false,
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::{self, File};
-
-    #[test]
-    fn a_name_is_another_spelling_only_of_a_listed_one_that_is_the_same_entry() {
-        let scratch = tempfile::tempdir().unwrap();
-        let folder = File::open(scratch.path()).unwrap();
-        let find = |name: &CStr| stat::entry_at(folder.as_fd(), name).unwrap();
-        let is_another =
-            |name: &CStr, found: &Entry| is_another_spelling(folder.as_fd(), name, found).unwrap();
-        for name in ["ONE", "other", "\u{c4}"] {
-            fs::write(scratch.path().join(name), name).unwrap();
-        }
-        assert!(is_another(c"one", &find(c"ONE")));
-        assert!(is_another(c"\u{e4}", &find(c"\u{c4}")));
-        assert!(!is_another(c"ONE", &find(c"ONE")), "the listed name itself");
-        assert!(!is_another(c"one", &find(c"other")), "another entry");
-        assert!(!is_another(c"hidden", &find(c"ONE")), "a name that is found and not listed");
-        fs::hard_link(scratch.path().join("ONE"), scratch.path().join("one")).unwrap();
-        assert!(!is_another(c"one", &find(c"ONE")), "both are listed");
-    }
 }

@@ -1,7 +1,9 @@
 //! The names in one folder, sorted by raw bytes, packed so that a folder of a million entries stays small.
 
 use crate::fs::confirmed;
-use rustix::fs::{RawDir, SeekFrom, seek};
+use crate::fs::dir::open_again;
+use crate::fs::encryption::real_names;
+use rustix::fs::RawDir;
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -17,19 +19,24 @@ pub struct Listing {
 
 impl Listing {
     /// Reads the whole folder. A listing that breaks off is an error, never a short listing: names that are missing
-    /// from it would be taken for deleted.
+    /// from it would be taken for deleted. So are those that a locked folder does not show.
+    ///
+    /// The folder is opened anew: descriptors are shared between threads, and two that read on from one position would
+    /// each get a part of the names.
     ///
     /// # Errors
-    /// As `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB.
+    /// As `open(2)` and `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB; `ENOKEY` for one that is
+    /// encrypted and locked.
     pub fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
-        confirmed(|| Listing::read_once(folder))
+        real_names(folder, confirmed(|| Listing::read_once(folder))?)
     }
 
-    fn read_once(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
-        seek(folder, SeekFrom::Start(0))?;
+    /// As [`Listing::read`], whether the names are real or not.
+    pub(super) fn read_once(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
+        let folder = open_again(folder)?;
         let mut buffer: Vec<u8> = Vec::with_capacity(64 << 10);
         let mut listing = Listing::default();
-        let mut folder = RawDir::new(folder, buffer.spare_capacity_mut());
+        let mut folder = RawDir::new(&folder, buffer.spare_capacity_mut());
         while let Some(found) = folder.next() {
             let found = found?;
             let name = found.file_name();
@@ -72,6 +79,21 @@ impl Listing {
     /// True for an empty folder.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
+    }
+
+    /// The names in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+        (0..self.len()).filter_map(|at| self.get(at))
+    }
+
+    /// Where a name is, if it is there.
+    pub fn position(&self, name: &CStr) -> Option<usize> {
+        let found = |(start, length): &(u32, u16)| {
+            let start = *start as usize;
+            let listed = self.bytes.get(start..start + usize::from(*length)).unwrap_or_default();
+            listed.cmp(name.to_bytes())
+        };
+        self.names.binary_search_by(found).ok()
     }
 
     /// The name at a position, if there are that many.

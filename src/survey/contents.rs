@@ -145,6 +145,10 @@ impl Survey<'_> {
         name: &CStr,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
+        if self.context.was_compared_before(source, replica) {
+            let compared = self.compare_metadata(pair, (source, replica), None);
+            return compared.map_or(Verdict::Unknown, Verdict::Same);
+        }
         let source_file = match open_to_read(source_folder, name, self.context.owns(source.uid)) {
             Ok(file) => file,
             Err(errno) => return self.unreadable_source(pair, name, errno),

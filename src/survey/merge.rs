@@ -10,6 +10,8 @@ pub(super) struct Merge {
     pub(super) pair: Arc<Pair>,
     pub(super) source: Listing,
     pub(super) replica: Listing,
+    /// Whether the source's folder shows a change that is later than the start of the pass.
+    pub(super) has_changed: bool,
 }
 
 /// A position in both listings.

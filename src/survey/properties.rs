@@ -144,7 +144,7 @@ proptest! {
         let expected: Vec<_> = expected.into_iter().map(|(name, (ours, theirs))| (name, ours, theirs)).collect();
 
         let listing = |names: &[CString]| Listing::of(names.iter().map(CString::as_c_str));
-        let merge = Merge { pair: pair(Filesystem::default()), source: listing(&source), replica: listing(&replica) };
+        let merge = Merge { pair: pair(Filesystem::default()), source: listing(&source), replica: listing(&replica), has_changed: false };
         let rest = |mut at: Position| -> Vec<_> { std::iter::from_fn(|| merge.next(&mut at)).collect() };
         let mut at = Position::default();
         for done in 0..=expected.len() {

@@ -153,6 +153,7 @@ pub(crate) mod tests {
             ctime: epoch,
             btime: None,
             is_mount: false,
+            is_encrypted: false,
         }
     }
 

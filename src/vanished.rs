@@ -1,0 +1,178 @@
+//! Names that their folder has listed and denies when they are looked at.
+//!
+//! Nearly always they have vanished in between, and the next pass sees what has become of them. But some filesystems list
+//! names that they cannot find, at every pass: a damaged folder, a name that a server has and its client cannot ask for,
+//! an automount whose server is dead. Nothing is absent that is listed, so that is a problem.
+//!
+//! Which of the two it is only a listing tells that begins after the look. One for each name would take forever in a large
+//! folder that is being emptied; so the names are collected, and each folder is listed once more when the survey, or the
+//! apply, is through. A file that comes and goes all the time may be missed by a look and seen by the listing after it:
+//! what is still denied then is looked for a few times more.
+
+use crate::context::Context;
+use crate::fs::dir::{Dir, Found};
+use crate::fs::listing::Listing;
+use crate::fs::{Errno, is_denial, is_gone, stat};
+use crate::problem::{Cause, Problem, Side};
+use rayon::ThreadPool;
+use rayon::prelude::*;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
+
+/// So often a folder has to list a name and deny it.
+const ROUNDS: usize = 5;
+
+/// The time between two of them: longer than a tick, and than most files live that are made and removed again and again.
+const PAUSE: Duration = Duration::from_millis(12);
+
+/// A folder that is denied itself leads to the folder above it; more often than that nothing is followed up.
+const FOLLOWED: usize = 4;
+
+/// Denied names, by folder.
+#[derive(Debug, Default)]
+pub struct Vanished(Mutex<HashMap<(Side, usize), Suspects>>);
+
+/// The denied names of one folder.
+#[derive(Debug)]
+struct Suspects {
+    dir: Arc<Dir>,
+    /// One after the other, each with its NUL: there may be a million.
+    names: Vec<u8>,
+}
+
+impl Suspects {
+    fn names(&self) -> Vec<&CStr> {
+        let names = self.names.split_inclusive(|byte| *byte == 0);
+        names.filter_map(|name| CStr::from_bytes_with_nul(name).ok()).collect()
+    }
+}
+
+impl Vanished {
+    /// Notes a name that was denied after it had been listed.
+    pub fn note(&self, side: Side, dir: &Arc<Dir>, name: &CStr) {
+        let mut folders = self.folders();
+        // By its address, which nobody else has while it is in the map: numbers of folders may be the same on FUSE.
+        let suspects = folders
+            .entry((side, Arc::as_ptr(dir).addr()))
+            .or_insert_with(|| Suspects { dir: Arc::clone(dir), names: Vec::new() });
+        suspects.names.extend_from_slice(name.to_bytes_with_nul());
+    }
+
+    /// Finds out what has become of the names noted so far, and tells those that have not vanished.
+    pub fn settle(&self, context: &Context<'_>, pool: &ThreadPool) {
+        for _ in 0..FOLLOWED {
+            let folders = std::mem::take(&mut *self.folders());
+            if folders.is_empty() || context.is_halted() {
+                return;
+            }
+            pool.install(|| {
+                folders.into_par_iter().for_each(|((side, _), suspects)| {
+                    self.settle_folder(context, side, &suspects);
+                });
+            });
+        }
+    }
+
+    fn settle_folder(&self, context: &Context<'_>, side: Side, suspects: &Suspects) {
+        let dir = &suspects.dir;
+        match sort_out(dir, suspects.names(), |name| *name) {
+            // What is there again is for the next pass.
+            Ok(Sorted { gone: _, there: _, unreadable, ghosts }) => {
+                for (name, errno) in unreadable {
+                    tell(context, side, (dir, name), Cause::System(errno));
+                }
+                for name in ghosts {
+                    tell_ghost(context, side, dir, name);
+                }
+            }
+            // The folder itself has gone, or is denied.
+            Err(errno) if is_gone(errno) => match dir.find(None) {
+                Ok(Found::Denied(above, name)) => self.note(side, &above, &name),
+                Ok(Found::There(_) | Found::Replaced) => {}
+                Err(errno) => context.unreadable_folder(side, &dir.path(), errno),
+            },
+            Err(errno) => context.unreadable_folder(side, &dir.path(), errno),
+        }
+    }
+
+    fn folders(&self) -> MutexGuard<'_, HashMap<(Side, usize), Suspects>> {
+        // What is noted is whole at every moment.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What has become of names that were listed and denied.
+#[derive(Debug)]
+pub struct Sorted<T> {
+    /// Not listed any more.
+    pub gone: Vec<T>,
+    /// Seen again.
+    pub there: Vec<T>,
+    /// Listed, and not to be looked at for another reason.
+    pub unreadable: Vec<(T, Errno)>,
+    /// Listed and denied, again and again.
+    pub ghosts: Vec<T>,
+}
+
+/// Finds out what has become of names that were listed and then denied.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn sort_out<T>(
+    dir: &Arc<Dir>,
+    mut suspects: Vec<T>,
+    name_of: impl Fn(&T) -> &CStr,
+) -> Result<Sorted<T>, Errno> {
+    let mut sorted =
+        Sorted { gone: Vec::new(), there: Vec::new(), unreadable: Vec::new(), ghosts: Vec::new() };
+    for round in 0..ROUNDS {
+        if round > 0 {
+            sleep(PAUSE);
+        }
+        let fd = dir.open()?;
+        // It begins after every look so far.
+        let listing = Listing::read(fd.as_fd())?;
+        for suspect in std::mem::take(&mut suspects) {
+            if listing.position(name_of(&suspect)).is_none() {
+                sorted.gone.push(suspect);
+                continue;
+            }
+            match stat::entry_at(fd.as_fd(), name_of(&suspect)) {
+                Err(errno) if is_denial(errno) => suspects.push(suspect),
+                Ok(_) => sorted.there.push(suspect),
+                Err(errno) => sorted.unreadable.push((suspect, errno)),
+            }
+        }
+        if suspects.is_empty() {
+            return Ok(sorted);
+        }
+    }
+    sorted.ghosts = suspects;
+    Ok(sorted)
+}
+
+/// Tells a name that is listed and denied.
+pub fn tell_ghost(context: &Context<'_>, side: Side, dir: &Dir, name: &CStr) {
+    let cause = Cause::Refused("its folder lists it and says at every look that it is not there");
+    tell(context, side, (dir, name), cause);
+}
+
+fn tell(context: &Context<'_>, side: Side, (dir, name): (&Dir, &CStr), cause: Cause) {
+    context.problem(&Problem {
+        path: dir.path().join(name),
+        action: match side {
+            Side::Source => "look at it in the source",
+            Side::Replica => "look at it in the replica",
+        },
+        cause,
+        consequence: match side {
+            Side::Source => "what the replica has of it is kept",
+            Side::Replica => "nothing at or below it is changed in this pass",
+        },
+        content_unreadable: false,
+    });
+}
