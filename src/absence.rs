@@ -17,7 +17,7 @@
 
 use crate::entry::{Entry, Kind, Timestamp};
 use crate::filesystem::Filesystem;
-use crate::fs::stamp::Start;
+use crate::fs::stamp::{self, Start};
 use crate::monitor::Feature;
 use crate::path::RelPath;
 use crate::problem::Side;
@@ -113,9 +113,11 @@ impl Absence {
         Absence { start, remembered, notes: Mutex::default(), has_unmade: AtomicBool::new(false) }
     }
 
-    /// Whether a folder of the source shows a change that is strictly later than the start of the pass.
+    /// Whether a folder of the source shows a change that is strictly later than the start of the pass. A modification
+    /// time that lies ahead, alone, was set and is no change: whoever unpacked the folder may have had another clock.
     pub fn has_changed(&self, folder: &Entry) -> bool {
-        folder.mtime.max(folder.ctime) > self.start.stamp()
+        let start = self.start.stamp();
+        folder.ctime > start || (folder.mtime > start && folder.mtime <= stamp::now())
     }
 
     /// Keeps what is missing in a folder that has changed. False when the last pass kept it already and it is still
@@ -284,4 +286,155 @@ fn hash(what: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::encryption;
+    use crate::survey::reconcile::tests::file;
+
+    fn path(text: &str) -> RelPath {
+        RelPath::from_bytes(text.as_bytes().to_vec())
+    }
+
+    fn of(kind: Kind, size: u64, seconds: i64) -> Entry {
+        Entry { kind, size, mtime: at(seconds), ..file(1) }
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp { seconds, nanoseconds: 5 }
+    }
+
+    #[test]
+    fn a_folder_has_changed_when_one_of_its_times_is_later_than_the_start() {
+        let start = Start::now();
+        let stamp = start.stamp();
+        let absence = Absence::new(start, Remembered::default());
+        let earlier = Timestamp { seconds: stamp.seconds - 1, ..stamp };
+        let later = Timestamp { seconds: stamp.seconds, nanoseconds: stamp.nanoseconds + 1 };
+        let ahead = Timestamp { seconds: stamp.seconds + 3600, ..stamp };
+        for (mtime, ctime, expected) in [
+            (earlier, earlier, false),
+            (stamp, stamp, false),
+            (later, stamp, true),
+            (stamp, later, true),
+            // Set back by whoever changed it: the other time cannot be set.
+            (earlier, later, true),
+            (ahead, stamp, false),
+            // By the clock of a server that is ahead.
+            (ahead, ahead, true),
+        ] {
+            let folder = Entry { mtime, ctime, ..of(Kind::Folder, 0, 0) };
+            assert_eq!(absence.has_changed(&folder), expected, "{mtime:?} {ctime:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_pass_kept_the_next_one_lets_go_and_the_one_after_that_keeps_again() {
+        let pass = |remembered| Absence::new(Start::now(), remembered);
+        let first = pass(Remembered::default());
+        assert!(first.keep_changed(&path("a/b")) && first.keep_changed(&path("a/c")));
+        assert!(first.keep_changed(&path("a/b")), "judged twice");
+        assert_eq!(first.kept(Reason::Changed), Kept { entries: 2, first: path("a/b") });
+        assert_eq!(first.kept(Reason::Unmade), Kept::default());
+        let second = pass(first.to_remember());
+        assert!(!second.keep_changed(&path("a/b")) && second.keep_changed(&path("a/d")));
+        assert_eq!(second.kept(Reason::Changed), Kept { entries: 1, first: path("a/d") });
+        let third = pass(second.to_remember());
+        assert!(third.keep_changed(&path("a/b")) && !third.keep_changed(&path("a/d")));
+    }
+
+    #[test]
+    fn memory_has_an_end_and_what_is_beyond_it_is_judged_afresh() {
+        let first = Absence::new(Start::now(), Remembered::default());
+        let all = MOST_REMEMBERED + 10;
+        for number in 0..all {
+            assert!(first.keep_changed(&path(&number.to_string())));
+        }
+        assert_eq!(first.kept(Reason::Changed).entries, all as u64);
+        let remembered = first.to_remember();
+        assert_eq!(remembered.0.len(), MOST_REMEMBERED);
+        let mut more = Remembered([1, 2].into());
+        more.extend(remembered);
+        assert_eq!(more.0.len(), MOST_REMEMBERED);
+        let second = Absence::new(Start::now(), more);
+        let kept = (0..all).filter(|number| second.keep_changed(&path(&number.to_string()))).count();
+        assert_eq!(kept, 12);
+    }
+
+    #[test]
+    fn what_may_be_the_old_name_of_something_that_was_not_made_stays() {
+        let vfat = Filesystem::of_type(0x4d44);
+        let exact = Filesystem::default();
+        let unmade = |(kind, size): (Kind, u64), mtime: Option<i64>| {
+            let absence = Absence::new(Start::now(), Remembered::default());
+            absence.not_made(&path("a"), (kind, size), mtime.map(at));
+            absence
+        };
+        let (here, elsewhere) = (path("a"), path("b"));
+        let file = |size, seconds| of(Kind::File, size, seconds);
+        type Case<'a> = ((Kind, u64), Option<i64>, Option<&'a RelPath>, Entry, bool);
+        let cases: [Case<'_>; 12] = [
+            // What was not made in a, its time; where the other is, and what; whether it stays.
+            ((Kind::File, 7), None, Some(&here), file(7, 1), true),
+            ((Kind::File, 7), None, Some(&here), file(8, 1), false),
+            ((Kind::File, 7), None, Some(&here), of(Kind::Symlink, 7, 1), false),
+            ((Kind::Symlink, 7), None, Some(&here), of(Kind::Symlink, 9, 1), true),
+            ((Kind::Folder, 4096), None, Some(&here), of(Kind::Folder, 60, 1), true),
+            ((Kind::File, 7), None, Some(&elsewhere), file(7, 1), false),
+            ((Kind::File, 7), Some(1), Some(&elsewhere), file(7, 1), true),
+            ((Kind::File, 7), Some(1), Some(&elsewhere), file(7, 2), false),
+            ((Kind::File, 7), Some(1), Some(&elsewhere), file(8, 1), false),
+            // In a folder that goes.
+            ((Kind::File, 7), Some(1), None, file(7, 1), true),
+            ((Kind::File, 7), Some(2), None, file(7, 1), false),
+            ((Kind::Folder, 0), Some(1), None, of(Kind::Folder, 60, 1), true),
+        ];
+        for (made, mtime, folder, entry, expected) in cases {
+            let absence = unmade(made, mtime);
+            let keeps = absence.keep_unmade(&path("x"), folder, &entry, Some(&exact));
+            assert_eq!(keeps, expected, "{made:?} {mtime:?} {folder:?} {entry:?}");
+            assert_eq!(absence.kept(Reason::Unmade).entries, u64::from(expected));
+        }
+        let coarse = Entry { mtime: Timestamp { seconds: 2, nanoseconds: 0 }, ..file(7, 0) };
+        let absence = unmade((Kind::File, 7), Some(3));
+        assert!(absence.keep_unmade(&path("x"), None, &coarse, Some(&vfat)));
+        assert!(!absence.keep_unmade(&path("x"), None, &coarse, Some(&exact)));
+        assert!(!absence.keep_unmade(&path("x"), None, &coarse, None));
+    }
+
+    #[test]
+    fn what_was_gone_when_it_was_to_be_made_keeps_others_like_it_for_one_pass() {
+        let first = Absence::new(Start::now(), Remembered::default());
+        first.moved_on(Kind::File, 7);
+        let keep = |absence: &Absence, name: &str, size| {
+            absence.keep_unmade(&path(name), None, &of(Kind::File, size, 1), None)
+        };
+        assert!(keep(&first, "a", 7) && !keep(&first, "b", 8));
+        assert_eq!((first.kept(Reason::Changed).entries, first.kept(Reason::Unmade).entries), (1, 0));
+        let second = Absence::new(Start::now(), first.to_remember());
+        second.moved_on(Kind::File, 7);
+        assert!(!keep(&second, "a", 7) && keep(&second, "c", 7));
+    }
+
+    #[test]
+    fn where_very_much_was_not_made_nothing_goes() {
+        let absence = Absence::new(Start::now(), Remembered::default());
+        for size in 0..MOST_UNMADE as u64 {
+            absence.not_made(&path("a"), (Kind::File, size), None);
+        }
+        assert!(absence.keep_unmade(&path("b/x"), Some(&path("b")), &of(Kind::Fifo, 0, 9), None));
+    }
+
+    #[test]
+    fn a_locked_folder_is_told_once_on_each_side() {
+        let absence = Absence::new(Start::now(), Remembered::default());
+        assert!(!absence.is_known_as_locked(Side::Source, &path("a")));
+        assert!(absence.is_news_that_locked(Side::Source, &path("a")));
+        assert!(!absence.is_news_that_locked(Side::Source, &path("a")));
+        assert!(absence.is_news_that_locked(Side::Replica, &path("a")));
+        assert!(absence.is_known_as_locked(Side::Source, &path("a")));
+        assert!(encryption::WORDS.contains("unlock"));
+    }
 }

@@ -682,6 +682,80 @@ mod tests {
         }
     }
 
+    /// Passes that keep so much back and have so many problems, each in turn.
+    struct Keeping {
+        passes: VecDeque<(u64, u64, Outcome)>,
+        looks: Vec<&'static str>,
+    }
+
+    impl Keeping {
+        fn next(&mut self, number: u64, look: &'static str) -> PassReport {
+            self.looks.push(look);
+            let (kept_back, problems, outcome) = self.passes.pop_front().expect("no more passes");
+            PassReport {
+                counts: Counts { kept_back, problems, ..Counts::default() },
+                ..report(number, outcome)
+            }
+        }
+    }
+
+    impl Engine for Keeping {
+        fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+            Ok(self.next(number, "whole"))
+        }
+
+        fn second_look(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+            Ok(self.next(number, "second"))
+        }
+    }
+
+    #[test]
+    fn a_single_pass_that_kept_something_back_is_followed_by_a_second_look_and_no_third() {
+        let done = Outcome::Done;
+        type Case<'a> = (&'a [(u64, u64, Outcome)], &'a [&'a str], Exit);
+        let cases: [Case<'_>; 7] = [
+            (&[(0, 0, done)], &["whole"], Exit::Done),
+            (&[(2, 0, done), (0, 0, done)], &["whole", "second"], Exit::Done),
+            (&[(2, 0, done), (1, 0, done)], &["whole", "second"], Exit::Done),
+            // Whichever of the two had problems.
+            (&[(2, 1, done), (0, 0, done)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, done), (0, 1, done)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, done), (0, 0, Outcome::ReplicaLost)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, Outcome::Planned)], &["whole"], Exit::Done),
+        ];
+        for (passes, looks, exit) in cases {
+            let world = World::new(&[]);
+            let mut engine = Keeping { passes: passes.iter().copied().collect(), looks: Vec::new() };
+            let parts = Parts {
+                engine: &mut engine,
+                clock: &world,
+                requests: &world.requests,
+                interrupt: &world.interrupt,
+                monitor: &world,
+            };
+            assert_eq!(run(None, parts), exit, "{passes:?}");
+            assert_eq!(engine.looks, looks, "{passes:?}");
+            let heard = world.heard.lock().expect("no panic").join("\n");
+            assert_eq!(heard.matches("start").count(), looks.len(), "{heard}");
+        }
+    }
+
+    #[test]
+    fn passes_on_a_schedule_are_whole_ones_whatever_they_keep_back() {
+        let passes = [(2, 0, Outcome::Done), (0, 0, Outcome::Interrupted(Signal::Terminate))];
+        let world = World::new(&[(15.0, Poke::Stop)]);
+        let mut engine = Keeping { passes: passes.into(), looks: Vec::new() };
+        let parts = Parts {
+            engine: &mut engine,
+            clock: &world,
+            requests: &world.requests,
+            interrupt: &world.interrupt,
+            monitor: &world,
+        };
+        assert_eq!(run(Some(interval(10)), parts), Exit::Done);
+        assert_eq!(engine.looks, ["whole", "whole"]);
+    }
+
     #[test]
     fn a_signal_during_a_single_pass_is_an_orderly_end() {
         let (exit, heard) = play(None, &[(0.5, Poke::Stop)], vec![]);

@@ -176,3 +176,63 @@ fn tell(context: &Context<'_>, side: Side, (dir, name): (&Dir, &CStr), cause: Ca
         content_unreadable: false,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
+    #[test]
+    fn what_is_not_listed_any_more_has_gone_and_what_is_seen_again_has_not() {
+        let scratch = tempfile::tempdir().unwrap();
+        std::fs::write(scratch.path().join("there"), b"").unwrap();
+        let dir = Dir::root(scratch.path(), 4).unwrap();
+        let sorted = sort_out(&dir, vec![c"gone", c"there"], |name| *name).unwrap();
+        assert_eq!((sorted.gone, sorted.there), (vec![c"gone"], vec![c"there"]));
+        assert!(sorted.unreadable.is_empty() && sorted.ghosts.is_empty());
+    }
+
+    /// A lock file, say: missed by a look, it may be there again when its folder is listed, and gone once more then.
+    #[test]
+    fn a_file_that_comes_and_goes_all_the_time_is_no_ghost() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = Dir::root(scratch.path(), 4).unwrap();
+        let (path, is_over) = (scratch.path().join("lock"), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::fs::write(&path, b"").unwrap();
+                    std::fs::remove_file(&path).unwrap();
+                }
+            });
+            let ghosts: usize =
+                (0..100).map(|_| sort_out(&dir, vec![c"lock"], |name| *name).unwrap().ghosts.len()).sum();
+            is_over.store(true, Ordering::Relaxed);
+            assert!(ghosts <= 2, "{ghosts} of 100");
+        });
+    }
+
+    #[test]
+    fn a_folder_that_loses_a_hundred_thousand_names_is_listed_once_for_all_of_them() {
+        let scratch = tempfile::tempdir().unwrap();
+        for name in 0..1000 {
+            std::fs::write(scratch.path().join(format!("kept {name}")), b"").unwrap();
+        }
+        let dir = Dir::root(scratch.path(), 4).unwrap();
+        let vanished = Vanished::default();
+        for name in 0..100_000 {
+            let name = std::ffi::CString::new(format!("gone {name}")).unwrap();
+            vanished.note(Side::Source, &dir, &name);
+        }
+        let begin = Instant::now();
+        let folders = vanished.folders();
+        assert_eq!(folders.len(), 1);
+        for suspects in folders.values() {
+            let sorted = sort_out(&suspects.dir, suspects.names(), |name| *name).unwrap();
+            assert_eq!(sorted.gone.len(), 100_000);
+        }
+        // A listing for each of them would take minutes.
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    }
+}

@@ -59,15 +59,15 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
     if target.expected.is_some_and(|expected| expected != entry.id) {
         return context.replica_disturbed(target.path);
     }
-    let home = context.absence.has_unmade().then(|| target.folder.path());
-    if context.absence.keep_unmade(target.path, home.as_ref(), &entry, licence.filesystem()) {
-        return;
-    }
     let mut permit = Permit::new(licence);
     match licence.standing(context, Look::Thorough) {
         Standing::Valid => {}
         Standing::Void => return,
         Standing::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
+    }
+    let home = context.absence.has_unmade().then(|| target.folder.path());
+    if context.absence.keep_unmade(target.path, home.as_ref(), &entry, licence.filesystem()) {
+        return;
     }
     if entry.kind == Kind::Folder {
         remove_tree(context, target, &entry, &mut permit);
@@ -144,13 +144,13 @@ fn remove_inner(
         Err(errno) if is_gone(errno) => return Ok(None),
         Err(errno) => return Err(told(Cause::System(errno))),
     };
-    if context.absence.keep_unmade(path, None, &entry, permit.licence().filesystem()) {
-        return Err(Stays);
-    }
     match permit.standing(context, entry.kind) {
         Standing::Valid => {}
         Standing::Void => return Err(Stays),
         Standing::Unknown(errno) => return Err(told(Cause::System(errno))),
+    }
+    if context.absence.keep_unmade(path, None, &entry, permit.licence().filesystem()) {
+        return Err(Stays);
     }
     if entry.kind != Kind::Folder {
         let removed = place::remove_file(fd.as_fd(), name);

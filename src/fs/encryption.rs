@@ -138,3 +138,68 @@ fn open_below(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     openat(folder, name, flags, Mode::empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_makes_up_are_known_by_their_letters_and_their_length() {
+        let cases: [(&[u8], bool); 16] = [
+            // As Linux 6.18 shows them on ext4: of 16, 32 and more bytes, and of a name that is too long to be shown whole.
+            (b"AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oqv", true),
+            (b"KiXpA-2dvvrOIyXACcVzrKAx1yIaXrhLjqQBwVZAVxTBGlg3Oz3TTw", true),
+            (&[b'a'; 252], true),
+            // Before 5.14.
+            (b"AAAAAAAAAACRZr7Wk2gqmZE+o5hv9O,v", true),
+            // CephFS: 16 bytes without a hash before them.
+            (b"CRZr7Wk2gqmZE+o5hv9O,w", true),
+            (b"d41d8cd98f00b204e9800998ecf8427e", true),
+            (b"", false),
+            (b"photo", false),
+            (b"photo.jpg", false),
+            (b"a name that is long enough, with spaces", false),
+            (b"1732700000.M20046P2137V00000001.host,S=2,W=3:2,S", false),
+            (b"aaaaaaaaaaaaaaaaaaaaa", false),
+            (&[b'a'; 253], false),
+            (&[b'a'; 25], false),
+            (b"AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oq/", false),
+            ("AAAAAAAAAACRZr7Wk2gqmZE-o5hv9\u{e9}".as_bytes(), false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(may_be_made_up(name), expected, "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_not_encrypted_is_not_locked_whatever_its_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        for number in 0..20 {
+            std::fs::write(scratch.path().join(format!("{number:032x}")), b"").unwrap();
+        }
+        assert_eq!(Listing::read(folder.as_fd()).unwrap().len(), 20);
+        assert_eq!(is_locked(folder.as_fd()), Ok(false));
+    }
+
+    #[test]
+    fn a_file_that_can_be_read_says_that_its_folder_has_its_key() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        let folder = folder.as_fd();
+        let is_readable = |name: &CStr| super::is_readable(folder, [name].into_iter(), Depth::Here);
+        std::fs::write(path("file"), b"").unwrap();
+        assert!(is_readable(c"file"));
+        assert!(!is_readable(c"missing"));
+        std::fs::hard_link(path("file"), path("other")).unwrap();
+        assert!(!is_readable(c"file"), "it may be in use under its other name");
+        std::os::unix::fs::symlink("target", path("link")).unwrap();
+        std::os::unix::fs::symlink("AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oqv", path("made up")).unwrap();
+        assert!(is_readable(c"link") && !is_readable(c"made up"));
+        std::fs::create_dir_all(path("folder/AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oqv")).unwrap();
+        assert!(!is_readable(c"folder"));
+        std::fs::write(path("folder/name"), b"").unwrap();
+        assert!(is_readable(c"folder"), "a name below it is real");
+    }
+}

@@ -138,6 +138,25 @@ mod tests {
             let found: Vec<&[u8]> = (0..listing.len()).map(|i| listing.get(i).unwrap().to_bytes()).collect();
             assert_eq!(found, [&b"-n"[..], b"a\n", b"b", &longest, b"\xc3\xa4", b"\xff\xfe"]);
             assert!(listing.get(6).is_none());
+            let found = [c"-n", c"b", c"\xff\xfe", c"", c"c"].map(|name| listing.position(name));
+            assert_eq!(found, [Some(0), Some(2), Some(5), None, None]);
         }
+    }
+
+    #[test]
+    fn threads_that_list_one_descriptor_at_once_see_all_names_each() {
+        const NAMES: usize = 5000;
+        let scratch = tempfile::tempdir().unwrap();
+        for name in 0..NAMES {
+            std::fs::write(scratch.path().join(format!("a name of some length {name}")), b"").unwrap();
+        }
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        std::thread::scope(|scope| {
+            let read = || (0..20).map(|_| Listing::read(folder.as_fd()).unwrap().len());
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(move || read().collect::<Vec<_>>())).collect();
+            for thread in threads {
+                assert_eq!(thread.join().unwrap(), [NAMES; 20]);
+            }
+        });
     }
 }

@@ -27,7 +27,7 @@ pub struct Start {
 impl Start {
     /// Now.
     pub fn now() -> Start {
-        Start { stamp: read(ClockId::Realtime), boot: BootTime::now() }
+        Start { stamp: now(), boot: BootTime::now() }
     }
 
     /// Waits until whatever changes from here on gets a later stamp: for a tick of the clock, most of which has passed
@@ -47,13 +47,18 @@ impl Start {
     pub fn stamp(&self) -> Timestamp {
         // In this order: whatever comes between the two makes the result later, and then it does not count.
         let elapsed = BootTime::now().since(self.boot);
-        on_clock(self.stamp, read(ClockId::Realtime), elapsed)
+        on_clock(self.stamp, now(), elapsed)
     }
 }
 
 /// The earlier one of a start and of what a clock that shows `now` would have shown then.
 fn on_clock(start: Timestamp, now: Timestamp, elapsed: Duration) -> Timestamp {
     start.min(back(now, elapsed))
+}
+
+/// The moment that the clock shows.
+pub fn now() -> Timestamp {
+    read(ClockId::Realtime)
 }
 
 fn back(from: Timestamp, by: Duration) -> Timestamp {
