@@ -8,6 +8,9 @@
 //! - its names are base64 of at least 16 bytes, all of them, and
 //! - no regular file in it can be opened (`ENOKEY`), and no symbolic link has a target that is no such text.
 //!
+//! A folder that somebody has open keeps its names, and what is in it is locked one by one: a file cannot be opened, a link
+//! has a target that is made up.
+//!
 //! Where neither a file nor a link says so, an encrypted folder with such names counts as locked: a folder full of hashes
 //! that nobody may read is then left alone, which harms nobody.
 //!
@@ -45,6 +48,12 @@ pub fn may_be_made_up(name: &[u8]) -> bool {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b',');
     // Of four letters that make three bytes the first alone makes none.
     LETTERS.contains(&name.len()) && name.len() % 4 != 1 && name.iter().all(is_letter)
+}
+
+/// Whether the target of a symbolic link may be one that the kernel made up, as it does like a name, with zeros for the
+/// hash (`fscrypt_get_symlink` in fs/crypto/hooks.c).
+pub fn is_made_up_target(target: &CStr) -> bool {
+    may_be_made_up(target.to_bytes()) && target.to_bytes().starts_with(b"AAAAAAAAAA")
 }
 
 /// The names of a folder that have just been listed, if they are its own; else those that it really has.
@@ -108,7 +117,7 @@ enum Depth {
 fn is_readable<'a>(folder: BorrowedFd<'_>, names: impl Iterator<Item = &'a CStr>, depth: Depth) -> bool {
     names.take(LOOKS).any(|name| match entry_at(folder, name).map(|entry| entry.kind) {
         Ok(Kind::File) => can_open(folder, name),
-        // A target is encrypted like a name; without the key it is shown like one.
+        // A target is encrypted like a name; without the key it is like one that is made up, or that is said.
         Ok(Kind::Symlink) => {
             read_symlink(folder, name).is_ok_and(|target| !may_be_made_up(target.to_bytes()))
         }
@@ -169,6 +178,13 @@ mod tests {
         for (name, expected) in cases {
             assert_eq!(may_be_made_up(name), expected, "{}", name.escape_ascii());
         }
+    }
+
+    #[test]
+    fn targets_that_the_kernel_makes_up_begin_with_zeros() {
+        assert!(is_made_up_target(c"AAAAAAAAAABcTK_p1_NmBtZxn8iP7TsT"));
+        assert!(!is_made_up_target(c"KiXpA-2dvvrOIyXACcVzrKAx1yIaXrhL"));
+        assert!(!is_made_up_target(c"AAAAAAAAAA"));
     }
 
     #[test]

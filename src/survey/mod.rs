@@ -123,7 +123,11 @@ impl Survey<'_> {
         };
         // Without a folder in the source apply finds out, when it looks for the name.
         let has_changed = facts.is_some_and(|(_, facts)| self.context.absence.has_changed(&facts));
-        self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
+        let locked =
+            replica.is_none() && self.context.absence.is_known_as_locked(Side::Replica, &pair.path());
+        if !locked {
+            self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
+        }
         if let (Some((source, _)), Some((replica, _))) = (source, replica) {
             self.chunk(scope, Arc::new(Merge { pair, source, replica, has_changed }), Position::default());
         }

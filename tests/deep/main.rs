@@ -12,6 +12,7 @@
     reason = "a suite is one large test, and a test may fail"
 )]
 
+mod absence;
 mod aim;
 mod cases;
 mod deltas;
@@ -20,10 +21,12 @@ mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
+mod fuse;
 mod hostile;
 mod kills;
 mod kills_periodic;
 mod kit;
+mod locked;
 mod lost_mounts;
 mod memory;
 mod moments;
@@ -90,6 +93,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "power_loss", run: power_loss::run },
     Suite { name: "real_tree", run: real_tree::run },
+    Suite { name: "absence", run: absence::run },
     Suite { name: "races", run: races::run },
     Suite { name: "hostile", run: hostile::run },
     Suite { name: "memory", run: memory::run },
