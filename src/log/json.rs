@@ -228,9 +228,7 @@ fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(
     map.serialize_entry("deleted", &counts.deleted)?;
     map.serialize_entry("unchanged", &counts.unchanged)?;
     map.serialize_entry("skipped", &counts.skipped)?;
-    if counts.kept_back > 0 {
-        map.serialize_entry("kept_back", &counts.kept_back)?;
-    }
+    map.serialize_entry("kept_back", &counts.kept_back)?;
     map.serialize_entry("problems", &counts.problems)?;
     map.serialize_entry("bytes_read", &counts.bytes_read)?;
     map.serialize_entry("bytes_written", &counts.bytes_written)?;

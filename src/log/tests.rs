@@ -395,7 +395,7 @@ fn problems_and_notices_as_json() {
 
 #[test]
 fn the_end_of_a_pass_as_json() {
-    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
+    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
     let reason = Hold::SourceReplaced.reason();
     let cases = [
         (Outcome::Done, "INFO", "\"pass_done\",\"pass\":7,".to_owned()),
