@@ -17,7 +17,6 @@ use rayon::Scope;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The open folders of a pair.
 type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
@@ -100,7 +99,7 @@ impl Apply<'_> {
             // Learned since the plan was made: linking is impossible here, and its own content is right.
             self.set_metadata(job, "");
         } else {
-            let is_last_try = self.is_last_try.load(Ordering::Relaxed);
+            let is_last_try = self.again.is_last_try();
             self.make_alone(job, entry, if is_last_try { Sync::Now } else { Sync::Later });
         }
     }
@@ -164,9 +163,7 @@ impl Apply<'_> {
     /// There was no room for the metadata. There may be once nothing waits any more, and after the deletions.
     pub(super) fn has_room_for(&self, made: &Made) -> Result<(), Failed> {
         match made.not_set {
-            Some(NotSet { action, errno, .. })
-                if is_full(errno) && !self.is_last_try.load(Ordering::Relaxed) =>
-            {
+            Some(NotSet { action, errno, .. }) if is_full(errno) && !self.again.is_last_try() => {
                 Err(Failed::replica(action)(errno))
             }
             Some(_) | None => Ok(()),

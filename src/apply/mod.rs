@@ -1,9 +1,10 @@
 //! Carrying the plan out: the only part that writes.
 //!
-//! In this order: creates and updates, in parallel; hard links to what is there now; all of that to the disk, if
-//! anything is to go; deletions, deepest first; once more what found no room before the deletions; the metadata of the
-//! folders that were worked in, deepest first.
+//! In this order: creates and updates, in parallel; hard links to what is there now; once more what failed for a reason of
+//! the moment; all of that to the disk, if anything is to go; deletions, deepest first; once more what found no room before
+//! the deletions; the metadata of the folders that were worked in, deepest first.
 
+mod again;
 mod attributes;
 pub mod copy;
 mod delta;
@@ -27,6 +28,7 @@ pub mod sync;
 mod unnamed;
 mod waiting;
 
+use crate::apply::again::Again;
 use crate::apply::finish::make_writable;
 use crate::apply::licence::Licence;
 use crate::apply::publish::Destination;
@@ -43,7 +45,7 @@ use rayon::{Scope, ThreadPool};
 use std::collections::HashMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many changes, or names of a new folder, are one task.
@@ -63,8 +65,7 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
         disks,
         anchors: Mutex::new(HashMap::new()),
         deferred: Mutex::default(),
-        again: Mutex::default(),
-        is_last_try: AtomicBool::new(false),
+        again: Again::default(),
         leftovers: Mutex::default(),
         touched: Mutex::default(),
         waiting: Mutex::default(),
@@ -84,11 +85,13 @@ pub fn apply(context: &Context<'_>, pool: &ThreadPool, plan: &Plan, disks: &Disk
     disks.write_during(context, plan, copy);
     apply.publish_waiting();
     apply.link_deferred();
+    // Before anything goes: what is to go may be the old name of what was not made.
+    apply.try_again_now(pool);
     if apply.may_remove(!removals.is_empty()) {
         pool.scope(|scope| apply.remove_all(scope, &removals));
         apply.remove_leftovers();
     }
-    apply.try_again(pool);
+    apply.try_for_the_last_time(pool);
     // A source that is gone by now is no model for anything.
     if context.source_state() == SourceState::Same {
         apply.finish_folders(plan);
@@ -174,10 +177,8 @@ struct Apply<'a> {
     anchors: Mutex<Anchors>,
     /// Names that wait for their inode to be copied.
     deferred: Mutex<Vec<Job>>,
-    /// What found no room, or its name taken, and is tried again after the deletions.
-    again: Mutex<Vec<Job>>,
-    /// Set once nothing is tried again any more.
-    is_last_try: AtomicBool,
+    /// What is tried again.
+    again: Again,
     /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
     leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
     /// Folders that have to be finished at the end, though no planned change names them.
@@ -290,26 +291,6 @@ impl Apply<'_> {
             let target =
                 Target { folder: &folder, name: &name, expected: None, path: &path, tell_top: false };
             remove(self.context, target, Licence::Replaced);
-        }
-    }
-
-    /// What found no room before the deletions is tried once more.
-    fn try_again(&self, pool: &ThreadPool) {
-        let jobs = std::mem::take(&mut *lock(&self.again));
-        if jobs.is_empty() {
-            return;
-        }
-        self.is_last_try.store(true, Ordering::Relaxed);
-        // One after the other: what does not fit must not take the room, while it tries, from what does.
-        for job in jobs {
-            if !self.context.is_halted() {
-                self.touch(&job.pair);
-                pool.scope(|scope| self.start(scope, job, None));
-            }
-        }
-        self.link_deferred();
-        if self.may_remove(false) {
-            self.remove_leftovers();
         }
     }
 

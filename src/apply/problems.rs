@@ -2,14 +2,13 @@
 
 use crate::apply::failed::Failed;
 use crate::apply::refusal::NotSet;
-use crate::apply::{Apply, Job, lock};
-use crate::fs::{Errno, is_full, is_gone, stat};
+use crate::apply::{Apply, Job};
+use crate::fs::{Errno, is_gone, stat};
 use crate::path::RelPath;
 use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
-use std::sync::atomic::Ordering;
 
 impl Apply<'_> {
     pub(super) fn failed(&self, job: &Job, failed: Failed) {
@@ -18,7 +17,6 @@ impl Apply<'_> {
             Failed::Gone(_, errno) => self.has_lost(&job.pair, Some(&job.name), errno),
             Failed::Halted | Failed::NotHeld | Failed::Taken | Failed::Because(..) => false,
         };
-        self.note_absence(job, failed, has_gone);
         match failed {
             Failed::Vanished | Failed::Halted => {
                 self.context.check_replica();
@@ -27,11 +25,7 @@ impl Apply<'_> {
             Failed::Gone(..) if has_gone => {
                 self.context.check_replica();
             }
-            // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the
-            // old spelling is in the way of the new one.
-            failed if failed.may_pass() && !self.is_last_try.load(Ordering::Relaxed) => {
-                lock(&self.again).push(job.clone());
-            }
+            failed if self.again.keep(job, &failed) => return,
             Failed::Gone(action, errno) => self.context.problem(&Problem {
                 path: job.path(),
                 action,
@@ -55,6 +49,7 @@ impl Apply<'_> {
                 content_unreadable,
             }),
         }
+        self.note_absence(job, failed, has_gone);
     }
 
     /// Notes what was to be made and was not: what is to go may be its old name.
@@ -62,15 +57,12 @@ impl Apply<'_> {
         let absence = &self.context.absence;
         match failed {
             Failed::Halted | Failed::NotHeld => {}
-            // The deletions may be what it waits for: another name that counts as the same, room on the disk.
-            Failed::Taken => {}
-            Failed::Because(_, Cause::System(errno), _) if is_full(errno) => {}
             Failed::Vanished | Failed::Gone(..) if has_gone => {
                 if let Some((kind, size)) = job.planned {
                     absence.moved_on(kind, size);
                 }
             }
-            Failed::Vanished | Failed::Gone(..) | Failed::Because(..) => {
+            Failed::Vanished | Failed::Gone(..) | Failed::Taken | Failed::Because(..) => {
                 let seen = job
                     .pair
                     .source
