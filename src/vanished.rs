@@ -69,33 +69,38 @@ impl Vanished {
             if folders.is_empty() || context.is_halted() {
                 return;
             }
-            pool.install(|| {
-                folders.into_par_iter().for_each(|((side, _), suspects)| {
-                    self.settle_folder(context, side, &suspects);
-                });
-            });
+            let mut sides = Vec::with_capacity(folders.len());
+            let mut doubts = Vec::with_capacity(folders.len());
+            for ((side, _), suspects) in &folders {
+                sides.push(*side);
+                doubts.push(Doubt::new(Arc::clone(&suspects.dir), suspects.names()));
+            }
+            sort_out(pool, &mut doubts, |name| *name);
+            for (side, doubt) in sides.into_iter().zip(doubts) {
+                self.tell(context, side, doubt);
+            }
         }
     }
 
-    fn settle_folder(&self, context: &Context<'_>, side: Side, suspects: &Suspects) {
-        let dir = &suspects.dir;
-        match sort_out(dir, suspects.names(), |name| *name) {
-            // What is there again is for the next pass.
-            Ok(Sorted { gone: _, there: _, unreadable, ghosts }) => {
-                for (name, errno) in unreadable {
-                    tell(context, side, (dir, name), Cause::System(errno));
-                }
-                for name in ghosts {
+    fn tell(&self, context: &Context<'_>, side: Side, doubt: Doubt<&CStr>) {
+        let dir = &doubt.dir;
+        // What is there again is for the next pass.
+        for (name, errno) in doubt.unreadable {
+            tell(context, side, (dir, name), Cause::System(errno));
+        }
+        match doubt.failed {
+            None => {
+                for name in doubt.suspects {
                     tell_ghost(context, side, dir, name);
                 }
             }
             // The folder itself has gone, or is denied.
-            Err(errno) if is_gone(errno) => match dir.find(None) {
+            Some(errno) if is_gone(errno) => match dir.find(None) {
                 Ok(Found::Denied(above, name)) => self.note(side, &above, &name),
                 Ok(Found::There(_) | Found::Replaced) => {}
                 Err(errno) => context.unreadable_folder(side, &dir.path(), errno),
             },
-            Err(errno) => context.unreadable_folder(side, &dir.path(), errno),
+            Some(errno) => context.unreadable_folder(side, &dir.path(), errno),
         }
     }
 
@@ -105,54 +110,70 @@ impl Vanished {
     }
 }
 
-/// What has become of names that were listed and denied.
+/// Names of one folder that were listed and denied, and what has become of them.
 #[derive(Debug)]
-pub struct Sorted<T> {
-    /// Not listed any more.
+pub struct Doubt<T> {
+    /// The folder.
+    pub dir: Arc<Dir>,
+    /// Those that are listed and denied; in the end again and again.
+    pub suspects: Vec<T>,
+    /// Those that are not listed any more.
     pub gone: Vec<T>,
-    /// Seen again.
+    /// Those that were seen again.
     pub there: Vec<T>,
-    /// Listed, and not to be looked at for another reason.
+    /// Those that are listed, and not to be looked at for another reason.
     pub unreadable: Vec<(T, Errno)>,
-    /// Listed and denied, again and again.
-    pub ghosts: Vec<T>,
+    /// Why the folder could not be listed.
+    pub failed: Option<Errno>,
 }
 
-/// Finds out what has become of names that were listed and then denied.
-///
-/// # Errors
-/// The folder cannot be listed.
-pub fn sort_out<T>(
-    dir: &Arc<Dir>,
-    mut suspects: Vec<T>,
-    name_of: impl Fn(&T) -> &CStr,
-) -> Result<Sorted<T>, Errno> {
-    let mut sorted =
-        Sorted { gone: Vec::new(), there: Vec::new(), unreadable: Vec::new(), ghosts: Vec::new() };
-    for round in 0..ROUNDS {
-        if round > 0 {
-            sleep(PAUSE);
-        }
-        let fd = dir.open()?;
+impl<T> Doubt<T> {
+    /// Nothing is known of these names yet.
+    pub fn new(dir: Arc<Dir>, suspects: Vec<T>) -> Doubt<T> {
+        let (gone, there, unreadable) = Default::default();
+        Doubt { dir, suspects, gone, there, unreadable, failed: None }
+    }
+
+    fn is_open(&self) -> bool {
+        !self.suspects.is_empty() && self.failed.is_none()
+    }
+
+    /// Lists the folder, and looks at what is still in it.
+    fn look(&mut self, name_of: impl Fn(&T) -> &CStr) -> Result<(), Errno> {
+        let fd = self.dir.open()?;
         // It begins after every look so far.
         let listing = Listing::read(fd.as_fd())?;
-        for suspect in std::mem::take(&mut suspects) {
-            if listing.position(name_of(&suspect)).is_none() {
-                sorted.gone.push(suspect);
+        for suspect in std::mem::take(&mut self.suspects) {
+            let name = name_of(&suspect);
+            if listing.position(name).is_none() {
+                self.gone.push(suspect);
                 continue;
             }
-            match stat::entry_at(fd.as_fd(), name_of(&suspect)) {
-                Err(errno) if is_denial(errno) => suspects.push(suspect),
-                Ok(_) => sorted.there.push(suspect),
-                Err(errno) => sorted.unreadable.push((suspect, errno)),
+            match stat::entry_at(fd.as_fd(), name) {
+                Err(errno) if is_denial(errno) => self.suspects.push(suspect),
+                Ok(_) => self.there.push(suspect),
+                Err(errno) => self.unreadable.push((suspect, errno)),
             }
         }
-        if suspects.is_empty() {
-            return Ok(sorted);
-        }
+        Ok(())
     }
-    sorted.ghosts = suspects;
-    Ok(sorted)
+}
+
+/// Finds out what has become of names that were listed and then denied, in many folders at once.
+pub fn sort_out<T: Send>(pool: &ThreadPool, doubts: &mut [Doubt<T>], name_of: impl Fn(&T) -> &CStr + Sync) {
+    for round in 0..ROUNDS {
+        if round > 0 {
+            if !doubts.iter().any(Doubt::is_open) {
+                return;
+            }
+            sleep(PAUSE);
+        }
+        pool.install(|| {
+            doubts.par_iter_mut().filter(|doubt| doubt.is_open()).for_each(|doubt| {
+                doubt.failed = doubt.look(&name_of).err();
+            });
+        });
+    }
 }
 
 /// Tells a name that is listed and denied.
@@ -180,17 +201,27 @@ fn tell(context: &Context<'_>, side: Side, (dir, name): (&Dir, &CStr), cause: Ca
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rayon::ThreadPoolBuilder;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
+
+    fn sorted<'a>(dir: &Arc<Dir>, names: Vec<&'a CStr>) -> Doubt<&'a CStr> {
+        let pool = ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let mut doubts = [Doubt::new(Arc::clone(dir), names)];
+        sort_out(&pool, &mut doubts, |name| *name);
+        let [doubt] = doubts;
+        assert_eq!((doubt.failed, doubt.unreadable.len()), (None, 0));
+        doubt
+    }
 
     #[test]
     fn what_is_not_listed_any_more_has_gone_and_what_is_seen_again_has_not() {
         let scratch = tempfile::tempdir().unwrap();
         std::fs::write(scratch.path().join("there"), b"").unwrap();
         let dir = Dir::root(scratch.path(), 4).unwrap();
-        let sorted = sort_out(&dir, vec![c"gone", c"there"], |name| *name).unwrap();
-        assert_eq!((sorted.gone, sorted.there), (vec![c"gone"], vec![c"there"]));
-        assert!(sorted.unreadable.is_empty() && sorted.ghosts.is_empty());
+        let doubt = sorted(&dir, vec![c"gone", c"there"]);
+        assert_eq!((doubt.gone, doubt.there), (vec![c"gone"], vec![c"there"]));
+        assert!(doubt.suspects.is_empty());
     }
 
     /// A lock file, say: missed by a look, it may be there again when its folder is listed, and gone once more then.
@@ -206,8 +237,7 @@ mod tests {
                     std::fs::remove_file(&path).unwrap();
                 }
             });
-            let ghosts: usize =
-                (0..100).map(|_| sort_out(&dir, vec![c"lock"], |name| *name).unwrap().ghosts.len()).sum();
+            let ghosts: usize = (0..100).map(|_| sorted(&dir, vec![c"lock"]).suspects.len()).sum();
             is_over.store(true, Ordering::Relaxed);
             assert!(ghosts <= 2, "{ghosts} of 100");
         });
@@ -229,8 +259,7 @@ mod tests {
         let folders = vanished.folders();
         assert_eq!(folders.len(), 1);
         for suspects in folders.values() {
-            let sorted = sort_out(&suspects.dir, suspects.names(), |name| *name).unwrap();
-            assert_eq!(sorted.gone.len(), 100_000);
+            assert_eq!(sorted(&suspects.dir, suspects.names()).gone.len(), 100_000);
         }
         // A listing for each of them would take minutes.
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());

@@ -8,7 +8,7 @@ use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
 use crate::survey::Survey;
 use crate::survey::merge::Merge;
-use crate::vanished::{sort_out, tell_ghost};
+use crate::vanished::{Doubt, sort_out, tell_ghost};
 use rayon::{Scope, ThreadPool};
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -79,9 +79,18 @@ impl Survey<'_> {
         for denied in std::mem::take(&mut *self.denied()) {
             folders.entry(Arc::as_ptr(&denied.pair).addr()).or_default().push(denied);
         }
+        let with_folder = |denied: Vec<Denied>| {
+            let dir = denied.first()?.pair.replica.clone()?;
+            Some(Doubt::new(dir, denied))
+        };
+        let mut doubts: Vec<Doubt<Denied>> = folders.into_values().filter_map(with_folder).collect();
+        if doubts.is_empty() || self.context.is_halted() {
+            return;
+        }
+        sort_out(pool, &mut doubts, |denied| &denied.name);
         pool.scope(|scope| {
-            for denied in folders.into_values() {
-                scope.spawn(move |scope| self.settle_folder(scope, denied));
+            for doubt in doubts {
+                scope.spawn(move |scope| self.look_again(scope, doubt));
             }
         });
         // Who removes things from the replica all the while is told of once.
@@ -91,25 +100,27 @@ impl Survey<'_> {
         }
     }
 
-    /// As [`Survey::settle_denied`], for one folder.
-    fn settle_folder<'s>(&'s self, scope: &Scope<'s>, denied: Vec<Denied>) {
-        let Some(Denied { pair, has_changed, .. }) = denied.first() else { return };
+    /// Looks again at names of one folder of which more is known by now.
+    fn look_again<'s>(&'s self, scope: &Scope<'s>, doubt: Doubt<Denied>) {
+        let Doubt { dir, suspects, gone, there, unreadable, failed } = doubt;
+        let any =
+            suspects.iter().chain(&gone).chain(&there).chain(unreadable.iter().map(|(denied, _)| denied));
+        let Some(Denied { pair, has_changed, .. }) = any.into_iter().next() else { return };
         let (pair, has_changed) = (Arc::clone(pair), *has_changed);
-        let Some(dir) = &pair.replica else { return };
-        let sorted = match sort_out(dir, denied, |denied| &denied.name) {
-            Ok(sorted) => sorted,
-            Err(errno) if is_gone(errno) => return self.gone(&pair, Side::Replica, errno),
-            Err(errno) => return self.unreadable_folder(&pair, Side::Replica, errno),
-        };
-        for denied in sorted.ghosts {
-            tell_ghost(self.context, Side::Replica, dir, &denied.name);
+        match failed {
+            Some(errno) if is_gone(errno) => return self.gone(&pair, Side::Replica, errno),
+            Some(errno) => return self.unreadable_folder(&pair, Side::Replica, errno),
+            None => {}
+        }
+        for denied in suspects {
+            tell_ghost(self.context, Side::Replica, &dir, &denied.name);
         }
         let Some(open) = self.open_both(&pair) else { return };
         let (source, replica) = Default::default();
-        let merge = Arc::new(Merge { pair: Arc::clone(&pair), source, replica, has_changed });
-        let again = sorted.there.into_iter().chain(sorted.unreadable.into_iter().map(|(denied, _)| denied));
-        let again = again.map(|denied| (denied, true));
-        for (denied, in_replica) in again.chain(sorted.gone.into_iter().map(|denied| (denied, false))) {
+        let merge = Arc::new(Merge { pair, source, replica, has_changed });
+        let listed = there.into_iter().chain(unreadable.into_iter().map(|(denied, _)| denied));
+        let listed = listed.map(|denied| (denied, true));
+        for (denied, in_replica) in listed.chain(gone.into_iter().map(|denied| (denied, false))) {
             let name = (&*denied.name, denied.in_source, in_replica);
             let unchanged = self.name(scope, &merge, open.doors(), name);
             self.context.unchanged(unchanged);
