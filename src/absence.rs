@@ -16,9 +16,7 @@
 //! there, is not noticed.
 
 use crate::entry::{Entry, Kind, Timestamp};
-use crate::filesystem::Filesystem;
 use crate::fs::stamp::{self, Start};
-use crate::monitor::Feature;
 use crate::path::RelPath;
 use crate::problem::Side;
 use std::collections::{HashMap, HashSet};
@@ -87,7 +85,7 @@ struct Notes {
 struct Failures {
     /// By folder.
     nearby: HashMap<u64, HashSet<Like>>,
-    /// The times of what could be looked at.
+    /// The times of what could be looked at, as the replica may show them.
     anywhere: HashMap<Like, HashSet<Timestamp>>,
     /// What had gone by then.
     gone: HashSet<Like>,
@@ -141,7 +139,9 @@ impl Absence {
         }
         failures.count += usize::from(failures.nearby.entry(hash(folder)).or_default().insert(like));
         if let Some(mtime) = mtime {
-            failures.count += usize::from(failures.anywhere.entry(like).or_default().insert(mtime));
+            let times = failures.anywhere.entry(like).or_default();
+            failures.count += usize::from(times.insert(mtime));
+            times.extend(as_held(mtime));
         }
         self.has_unmade.store(true, Ordering::Relaxed);
     }
@@ -157,19 +157,13 @@ impl Absence {
     }
 
     /// Keeps an entry of the replica that may be the old name of something that was not made. `folder` is the one it is
-    /// in, where something in that very folder counts; `filesystem` is the one that holds it, if that is known.
-    pub fn keep_unmade(
-        &self,
-        path: &RelPath,
-        folder: Option<&RelPath>,
-        entry: &Entry,
-        filesystem: Option<&Filesystem>,
-    ) -> bool {
+    /// in, where something in that very folder counts.
+    pub fn keep_unmade(&self, path: &RelPath, folder: Option<&RelPath>, entry: &Entry) -> bool {
         if !self.has_unmade() {
             return false;
         }
         let mut notes = self.notes();
-        let reason = notes.failures.reason_to_keep(folder, entry, filesystem);
+        let reason = notes.failures.reason_to_keep(folder, entry);
         let reason = match reason {
             Some(Reason::Changed) if self.remembered.0.contains(&hash(path)) => None,
             reason => reason,
@@ -183,6 +177,11 @@ impl Absence {
     /// Whether anything was to be made that was not.
     pub fn has_unmade(&self) -> bool {
         self.has_unmade.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much was not made that nothing goes.
+    pub fn has_too_many_unmade(&self) -> bool {
+        self.has_unmade() && self.notes().failures.is_full()
     }
 
     /// Notes that a folder is locked; true the first time, when it is to be told.
@@ -241,25 +240,14 @@ impl Failures {
         self.count >= MOST_UNMADE
     }
 
-    fn reason_to_keep(
-        &self,
-        folder: Option<&RelPath>,
-        entry: &Entry,
-        filesystem: Option<&Filesystem>,
-    ) -> Option<Reason> {
+    fn reason_to_keep(&self, folder: Option<&RelPath>, entry: &Entry) -> Option<Reason> {
         let like = Like::new(entry.kind, entry.size);
         let is_nearby = || {
             folder
                 .and_then(|folder| self.nearby.get(&hash(folder)))
                 .is_some_and(|there| there.contains(&like))
         };
-        // What the replica cannot hold exactly is not looked up but searched for.
-        let coarse = filesystem.filter(|there| !there.holds(Feature::Mtime));
-        let is_its_time = |times: &HashSet<Timestamp>| {
-            times.contains(&entry.mtime)
-                || coarse.is_some_and(|there| times.iter().any(|mtime| there.holdable(*mtime) == entry.mtime))
-        };
-        let is_same = || self.anywhere.get(&like).is_some_and(is_its_time);
+        let is_same = || self.anywhere.get(&like).is_some_and(|times| times.contains(&entry.mtime));
         if self.is_full() || is_nearby() || is_same() {
             Some(Reason::Unmade)
         } else if self.gone.contains(&like) {
@@ -268,6 +256,17 @@ impl Failures {
             None
         }
     }
+}
+
+/// A time as filesystems hold it that cannot hold it exactly. Not what is known of the replica's: that is learned from what
+/// is set, and in this pass nothing need have been set yet.
+fn as_held(time: Timestamp) -> impl Iterator<Item = Timestamp> {
+    const STEPS: [u32; 6] = [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+    let below_a_second = STEPS
+        .into_iter()
+        .map(move |step| Timestamp { nanoseconds: time.nanoseconds - time.nanoseconds % step, ..time });
+    let two_seconds = Timestamp { seconds: time.seconds - time.seconds.rem_euclid(2), nanoseconds: 0 };
+    below_a_second.chain([two_seconds])
 }
 
 impl Remembered {
@@ -365,8 +364,6 @@ mod tests {
 
     #[test]
     fn what_may_be_the_old_name_of_something_that_was_not_made_stays() {
-        let vfat = Filesystem::of_type(0x4d44);
-        let exact = Filesystem::default();
         let unmade = |(kind, size): (Kind, u64), mtime: Option<i64>| {
             let absence = Absence::new(Start::now(), Remembered::default());
             absence.not_made(&path("a"), (kind, size), mtime.map(at));
@@ -393,15 +390,27 @@ mod tests {
         ];
         for (made, mtime, folder, entry, expected) in cases {
             let absence = unmade(made, mtime);
-            let keeps = absence.keep_unmade(&path("x"), folder, &entry, Some(&exact));
+            let keeps = absence.keep_unmade(&path("x"), folder, &entry);
             assert_eq!(keeps, expected, "{made:?} {mtime:?} {folder:?} {entry:?}");
             assert_eq!(absence.kept(Reason::Unmade).entries, u64::from(expected));
         }
-        let coarse = Entry { mtime: Timestamp { seconds: 2, nanoseconds: 0 }, ..file(7, 0) };
-        let absence = unmade((Kind::File, 7), Some(3));
-        assert!(absence.keep_unmade(&path("x"), None, &coarse, Some(&vfat)));
-        assert!(!absence.keep_unmade(&path("x"), None, &coarse, Some(&exact)));
-        assert!(!absence.keep_unmade(&path("x"), None, &coarse, None));
+        // What the replica holds of 3.000000005 s, or of 3.123456789 s.
+        for (mtime, held, expected) in [
+            ((3, 5), (3, 0), true),
+            ((3, 5), (2, 0), true),
+            ((3, 5), (1, 0), false),
+            ((3, 5), (3, 4), false),
+            ((3, 123_456_789), (3, 123_456_700), true),
+            ((3, 123_456_789), (3, 120_000_000), true),
+            ((3, 123_456_789), (3, 123_456_800), false),
+            ((-3, 5), (-4, 0), true),
+        ] {
+            let time = |(seconds, nanoseconds)| Timestamp { seconds, nanoseconds };
+            let absence = Absence::new(Start::now(), Remembered::default());
+            absence.not_made(&path("a"), (Kind::File, 7), Some(time(mtime)));
+            let entry = Entry { mtime: time(held), ..file(7, 0) };
+            assert_eq!(absence.keep_unmade(&path("x"), None, &entry), expected, "{mtime:?} {held:?}");
+        }
     }
 
     #[test]
@@ -409,7 +418,7 @@ mod tests {
         let first = Absence::new(Start::now(), Remembered::default());
         first.moved_on(Kind::File, 7);
         let keep = |absence: &Absence, name: &str, size| {
-            absence.keep_unmade(&path(name), None, &of(Kind::File, size, 1), None)
+            absence.keep_unmade(&path(name), None, &of(Kind::File, size, 1))
         };
         assert!(keep(&first, "a", 7) && !keep(&first, "b", 8));
         assert_eq!((first.kept(Reason::Changed).entries, first.kept(Reason::Unmade).entries), (1, 0));
@@ -424,7 +433,8 @@ mod tests {
         for size in 0..MOST_UNMADE as u64 {
             absence.not_made(&path("a"), (Kind::File, size), None);
         }
-        assert!(absence.keep_unmade(&path("b/x"), Some(&path("b")), &of(Kind::Fifo, 0, 9), None));
+        assert!(absence.keep_unmade(&path("b/x"), Some(&path("b")), &of(Kind::Fifo, 0, 9)));
+        assert!(absence.has_too_many_unmade());
     }
 
     #[test]

@@ -4,7 +4,6 @@
 
 use crate::context::{Context, SourceState};
 use crate::entry::{Entry, Kind};
-use crate::filesystem::Filesystem;
 use crate::fs::dir::{Dir, Found};
 use crate::fs::encryption::is_locked;
 use crate::fs::listing::Listing;
@@ -51,7 +50,7 @@ enum Seen {
     Locked,
 }
 
-impl<'a> Licence<'a> {
+impl Licence<'_> {
     /// Whether the reason holds now.
     pub fn standing(self, context: &Context<'_>, look: Look) -> Standing {
         if context.source_state() != SourceState::Same {
@@ -85,14 +84,6 @@ impl<'a> Licence<'a> {
             Err(errno) => Standing::Unknown(errno),
         }
     }
-
-    /// What holds the folder that has it, where that is known.
-    pub fn filesystem(self) -> Option<&'a Filesystem> {
-        match self {
-            Licence::Absent(pair, _) => Some(&pair.filesystem),
-            Licence::Replaced => None,
-        }
-    }
 }
 
 /// How closely the source is looked at.
@@ -120,11 +111,6 @@ impl<'a> Permit<'a> {
     /// A licence that has just been looked at thoroughly.
     pub fn new(licence: Licence<'a>) -> Permit<'a> {
         Permit { licence, checked: Instant::now() }
-    }
-
-    /// The licence.
-    pub fn licence(&self) -> Licence<'a> {
-        self.licence
     }
 
     /// Whether an entry of this kind may be removed now.

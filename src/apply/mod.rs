@@ -25,6 +25,7 @@ pub mod refusal;
 pub mod remove;
 mod show_folder;
 pub mod sync;
+mod unmade;
 mod unnamed;
 mod waiting;
 

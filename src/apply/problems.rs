@@ -3,12 +3,11 @@
 use crate::apply::failed::Failed;
 use crate::apply::refusal::NotSet;
 use crate::apply::{Apply, Job};
-use crate::fs::{Errno, is_gone, stat};
+use crate::fs::{Errno, is_gone};
 use crate::path::RelPath;
 use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
 use std::ffi::CStr;
-use std::os::fd::AsFd;
 
 impl Apply<'_> {
     pub(super) fn failed(&self, job: &Job, failed: Failed) {
@@ -49,31 +48,7 @@ impl Apply<'_> {
                 content_unreadable,
             }),
         }
-        self.note_absence(job, failed, has_gone);
-    }
-
-    /// Notes what was to be made and was not: what is to go may be its old name.
-    fn note_absence(&self, job: &Job, failed: Failed, has_gone: bool) {
-        let absence = &self.context.absence;
-        match failed {
-            Failed::Halted | Failed::NotHeld => {}
-            Failed::Vanished | Failed::Gone(..) if has_gone => {
-                if let Some((kind, size)) = job.planned {
-                    absence.moved_on(kind, size);
-                }
-            }
-            Failed::Vanished | Failed::Gone(..) | Failed::Taken | Failed::Because(..) => {
-                let seen = job
-                    .pair
-                    .source
-                    .as_ref()
-                    .and_then(|dir| dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)).ok());
-                let like = seen.map(|entry| (entry.kind, entry.size)).or(job.planned);
-                if let Some(like) = like {
-                    absence.not_made(&job.pair.path(), like, seen.map(|entry| entry.mtime));
-                }
-            }
-        }
+        self.note_unmade(job, failed, has_gone);
     }
 
     fn has_lost(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {

@@ -66,7 +66,7 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
         Standing::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
     }
     let home = context.absence.has_unmade().then(|| target.folder.path());
-    if context.absence.keep_unmade(target.path, home.as_ref(), &entry, licence.filesystem()) {
+    if context.absence.keep_unmade(target.path, home.as_ref(), &entry) {
         return;
     }
     if entry.kind == Kind::Folder {
@@ -149,7 +149,7 @@ fn remove_inner(
         Standing::Void => return Err(Stays),
         Standing::Unknown(errno) => return Err(told(Cause::System(errno))),
     }
-    if context.absence.keep_unmade(path, None, &entry, permit.licence().filesystem()) {
+    if context.absence.keep_unmade(path, None, &entry) {
         return Err(Stays);
     }
     if entry.kind != Kind::Folder {

@@ -324,6 +324,19 @@ fn many_ghosts() {
 
 // Refused by the replica.
 
+/// Files, each of which has its own name in it.
+const TEXTS: [&str; 9] = [
+    "report",
+    "folder/report",
+    "folder/other",
+    "goes/report",
+    "goes/below/report",
+    "moves/report",
+    "deep/down/report",
+    "deep/moves/report",
+    "deep/down/other",
+];
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Refusing {
     Fuse,
@@ -346,9 +359,7 @@ fn refused(by: Refusing) {
         }
     }
     let at = |name: &str| place.source.join(name);
-    for name in
-        ["report", "folder/report", "folder/other", "goes/report", "goes/below/report", "moves/report"]
-    {
+    for name in TEXTS {
         write(&at(name), &format!("the only text of {name}"));
     }
     write(&at("an extra"), "of another size");
@@ -362,11 +373,15 @@ fn refused(by: Refusing) {
     fs::remove_dir_all(at("goes")).expect("removed");
     fs::rename(at("moves"), at("moves: away")).expect("renamed");
     fs::rename(at("link"), at("link: moved")).expect("renamed");
+    fs::create_dir_all(at("new: folder/below")).expect("created");
+    fs::rename(at("deep/down/report"), at("new: folder/below/report")).expect("renamed");
+    fs::rename(at("deep/moves"), at("new: folder/moves")).expect("renamed");
     fs::remove_file(at("an extra")).expect("removed");
     let told = [
         "folder/report: of goes",
         "link: moved",
         "moves: away",
+        "new: folder",
         "report: final",
         "report: of below",
         "report: of folder",
@@ -376,11 +391,9 @@ fn refused(by: Refusing) {
         assert_eq!((pass.code, problems(&pass)), (Some(23), told.to_vec()), "{:?}", pass.told());
         let kept: Vec<_> = pass.of("notice").filter(|notice| notice["notice"] == "kept_back").collect();
         assert_eq!(kept.len(), 1, "{kept:?}");
-        assert_eq!((kept[0]["reason"].as_str(), kept[0]["entries"].as_u64()), (Some("not_made"), Some(5)));
+        assert_eq!((kept[0]["reason"].as_str(), kept[0]["entries"].as_u64()), (Some("not_made"), Some(7)));
         let found = contents(&place.replica);
-        for name in
-            ["report", "folder/report", "folder/other", "goes/report", "goes/below/report", "moves/report"]
-        {
+        for name in TEXTS {
             assert!(found.contains(&format!("the only text of {name}")), "{name} is nowhere: {found:?}");
         }
         assert!(fs::symlink_metadata(place.replica.join("link")).is_ok(), "the link is nowhere");
@@ -394,6 +407,7 @@ fn refused(by: Refusing) {
         ("report: of below", "of below"),
         ("moves: away", "away"),
         ("link: moved", "moved"),
+        ("new: folder", "new"),
     ] {
         fs::rename(at(old), at(new)).expect("renamed");
     }
