@@ -1,13 +1,15 @@
 //! What survey and apply share during one pass: the roots, the rights, the counters, and the one place where
 //! everything is reported and counted.
 
+use crate::absence::{Absence, Kept, Reason, Remembered};
 use crate::digest::Digests;
-use crate::entry::{Entry, Kind};
+use crate::entry::{Entry, Kind, Timestamp};
 use crate::filesystems::Filesystems;
 use crate::fs::content::open_to_read;
 use crate::fs::dir::Dir;
 use crate::fs::lease::Leases;
 use crate::fs::read_only::ReadOnlyFolders;
+use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
 use crate::inner_mounts::InnerMounts;
@@ -19,6 +21,7 @@ use crate::problem::{Cause, Problem, Side};
 use crate::report::Counts;
 use crate::rights::Rights;
 use crate::unread::{Telling, Unread};
+use crate::vanished::Vanished;
 use crate::watched::LogFile;
 use crate::workers::Workers;
 use std::ffi::CStr;
@@ -62,6 +65,13 @@ pub struct Context<'a> {
     /// Where nothing can be changed.
     pub read_only: ReadOnlyFolders,
     leases: Leases,
+    /// What the source lacks and the replica keeps for now.
+    pub absence: Absence,
+    /// Names that were listed and denied.
+    pub vanished: Vanished,
+    /// Set in a pass that follows another one at once: files that have not changed since that one began were compared in
+    /// it, and are not read again.
+    pub compared_before: Option<Timestamp>,
     totals: Totals,
     told: AtomicU32,
     told_unread: AtomicU32,
@@ -132,6 +142,9 @@ impl<'a> Context<'a> {
             large_files: LargeFiles::new(workers.computing()),
             read_only: ReadOnlyFolders::default(),
             leases: Leases::default(),
+            absence: Absence::new(Start::now(), Remembered::default()),
+            vanished: Vanished::default(),
+            compared_before: None,
             totals: Totals::default(),
             told: AtomicU32::new(0),
             told_unread: AtomicU32::new(0),
@@ -182,6 +195,12 @@ impl<'a> Context<'a> {
                 content_unreadable: false,
             });
         }
+    }
+
+    /// Whether the pass before, which this one follows at once, has compared two files of one size: it has mended what
+    /// differed, or has told why not.
+    pub fn was_compared_before(&self, source: &Entry, replica: &Entry) -> bool {
+        self.compared_before.is_some_and(|start| source.ctime < start) && source.mtime == replica.mtime
     }
 
     /// Looks whether the folder of this pass is still the source.
@@ -298,6 +317,16 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Tells what was kept back.
+    pub fn tell_kept_back(&self) {
+        for reason in Reason::ALL {
+            let Kept { entries, first } = self.absence.kept(reason);
+            if entries > 0 {
+                self.monitor.event(&Event::Notice(Notice::KeptBack { reason, entries, path: &first }));
+            }
+        }
+    }
+
     /// Counts entries that are right already.
     pub fn unchanged(&self, entries: u64) {
         self.totals.unchanged.fetch_add(entries, Ordering::Relaxed);
@@ -352,6 +381,7 @@ impl<'a> Context<'a> {
             deleted: verb(Verb::Delete),
             unchanged: self.totals.unchanged.load(Ordering::Relaxed),
             skipped: self.totals.skipped.load(Ordering::Relaxed),
+            kept_back: self.absence.kept(Reason::Changed).entries,
             problems: self.totals.problems.load(Ordering::Relaxed),
             bytes_read: self.totals.bytes_read.load(Ordering::Relaxed),
             bytes_written: self.bytes_written(),

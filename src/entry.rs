@@ -89,6 +89,8 @@ pub struct Entry {
     pub btime: Option<Timestamp>,
     /// True where another filesystem (or a bind mount) is mounted at this name.
     pub is_mount: bool,
+    /// True where the filesystem encrypts it, whether or not its key is there.
+    pub is_encrypted: bool,
 }
 
 impl Entry {

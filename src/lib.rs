@@ -1,5 +1,6 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
 
+pub mod absence;
 pub mod access_list;
 pub mod apply;
 pub mod cli;
@@ -38,6 +39,8 @@ pub mod signals;
 pub mod spelling;
 pub mod survey;
 pub mod unread;
+mod unreadable;
+pub mod vanished;
 pub mod watched;
 pub mod whereabouts;
 pub mod workers;

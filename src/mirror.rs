@@ -3,12 +3,14 @@
 //! What outlives a pass is kept here: the worker threads, the lock on the replica, what was learned of its
 //! filesystems, and whether something still has to be written to the disk.
 
+use crate::absence::{Absence, Remembered};
 use crate::context::Context;
 use crate::digest::Digests;
 use crate::entry::Kind;
 use crate::filesystems::Filesystems;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
+use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_gone, is_passing, roots, stat};
 use crate::guard::examine_ways;
 use crate::interrupt::Interrupt;
@@ -58,8 +60,20 @@ pub struct Mirror {
     carried: Carried,
     /// Whether the disk failed to take something in the last pass.
     disk_failed: bool,
+    /// What the last pass kept back, and is to go in the next.
+    remembered: Remembered,
+    /// When the last pass began.
+    last_start: Option<Start>,
     /// What is told when the first pass begins.
     first_notices: Vec<FirstNotice>,
+}
+
+/// When a pass begins.
+#[derive(Clone, Copy)]
+struct Moment {
+    start: Start,
+    /// When the pass before began, whose comparisons still hold.
+    compared: Option<Start>,
 }
 
 enum FirstNotice {
@@ -119,6 +133,8 @@ impl Mirror {
             lock: ReplicaLock::default(),
             carried: Carried { unsynced: true, memory: None },
             disk_failed: false,
+            remembered: Remembered::default(),
+            last_start: None,
             first_notices,
         })
     }
@@ -128,7 +144,27 @@ impl Mirror {
     /// # Errors
     /// The source is missing, or the replica cannot be used.
     pub fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        self.pass_after(number, monitor, None)
+    }
+
+    /// Runs one pass right after another one, for what that has kept back: files that have not changed since it began are
+    /// not read again.
+    ///
+    /// # Errors
+    /// As [`Mirror::pass`].
+    pub fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        self.pass_after(number, monitor, self.last_start)
+    }
+
+    fn pass_after(
+        &mut self,
+        number: u64,
+        monitor: &dyn Monitor,
+        compared: Option<Start>,
+    ) -> Result<PassReport, Error> {
         let started = BootTime::now();
+        let start = Start::now();
+        self.last_start = Some(start);
         for notice in self.first_notices.drain(..) {
             monitor.event(&Event::Notice(match &notice {
                 FirstNotice::LogInside(side, path) => Notice::LogInside { side: *side, path },
@@ -137,13 +173,13 @@ impl Mirror {
                 }
             }));
         }
-        let (outcome, counts) = self.visit(monitor)?;
+        let (outcome, counts) = self.visit(monitor, Moment { start, compared })?;
         let duration = BootTime::now().since(started);
         Ok(PassReport { number, outcome, counts, duration, replica_age: None })
     }
 
     /// Finds the two roots, and works there unless the guard holds the pass.
-    fn visit(&mut self, monitor: &dyn Monitor) -> Result<(Outcome, Counts), Error> {
+    fn visit(&mut self, monitor: &dyn Monitor, moment: Moment) -> Result<(Outcome, Counts), Error> {
         check_source(&self.options)?;
         let capacity = self.handle_capacity();
         let (source_way, source) =
@@ -174,7 +210,7 @@ impl Mirror {
         if let (Some(replica), false) = (&replica, self.options.dry_run) {
             self.lock.take(replica, &self.options.replica, monitor)?;
         }
-        self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped })
+        self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped }, moment)
     }
 
     /// Makes the replica match, both roots being open.
@@ -183,6 +219,7 @@ impl Mirror {
         monitor: &dyn Monitor,
         (source_path, source, replica): (PathBuf, Arc<Dir>, Option<Arc<Dir>>),
         arrival: &Arrival,
+        moment: Moment,
     ) -> Result<(Outcome, Counts), Error> {
         let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
@@ -194,11 +231,18 @@ impl Mirror {
         );
         self.filesystems.begin_pass();
         context.real_source = source_path;
+        context.absence = Absence::new(moment.start, self.remembered.clone());
+        context.compared_before = moment.compared.map(|start| start.stamp());
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
         context.log = LogFile::at(self.options.log.as_deref());
+        moment.start.let_tick();
         let outcome = run(&context, purpose, arrival, &mut self.carried);
+        if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {
+            context.tell_kept_back();
+        }
         let counts = context.counts();
+        let to_remember = context.absence.to_remember();
         // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.
         self.disk_failed |= context.has_disk_failed();
         drop(context);
@@ -209,9 +253,14 @@ impl Mirror {
                 // The next pass has to know where it was, though this one has not come to its plan.
                 self.carried.memory.get_or_insert_with(|| arrival.ways.remembered());
             }
-            Outcome::Done => self.disk_failed = self.carried.unsynced,
+            Outcome::Done => {
+                self.disk_failed = self.carried.unsynced;
+                self.remembered = to_remember;
+            }
             Outcome::Held(hold) => self.let_go(hold),
-            Outcome::Planned | Outcome::Interrupted(_) => {}
+            // What an earlier pass has kept back, and this one has not come to, may still go in the next.
+            Outcome::Interrupted(_) => self.remembered.extend(to_remember),
+            Outcome::Planned => {}
         }
         Ok((outcome, counts))
     }

@@ -2,6 +2,7 @@
 //!
 //! The log, the console, the summary, the exit code and the tests read the same events, so they cannot disagree.
 
+use crate::absence::Reason;
 use crate::digest::Digest;
 use crate::entry::Kind;
 use crate::path::RelPath;
@@ -253,6 +254,15 @@ pub enum Notice<'a> {
         name: &'a CStr,
         /// What the kernel said.
         cause: Cause,
+    },
+    /// Entries of the replica that the source lacks were kept for now.
+    KeptBack {
+        /// Why.
+        reason: Reason,
+        /// How many.
+        entries: u64,
+        /// The first of them.
+        path: &'a RelPath,
     },
 }
 

@@ -55,6 +55,7 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
             ctime,
             btime,
             is_mount: false,
+            is_encrypted: false,
         },
     )
 }

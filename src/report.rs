@@ -120,6 +120,9 @@ pub struct Counts {
     pub unchanged: u64,
     /// Entries left out by design (sockets, what the replica cannot hold, the log itself).
     pub skipped: u64,
+    /// Entries of the replica that the source lacks and that stay until the next pass, because what they are missing in has
+    /// changed during this one.
+    pub kept_back: u64,
     /// Problems.
     pub problems: u64,
     /// Bytes of content read, both sides together.

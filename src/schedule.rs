@@ -29,11 +29,23 @@ pub trait Engine {
     /// # Errors
     /// What ends a pass before it could report.
     fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error>;
+
+    /// Runs one more pass right after one that has kept something back.
+    ///
+    /// # Errors
+    /// As [`Engine::pass`].
+    fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        self.pass(number, monitor)
+    }
 }
 
 impl Engine for Mirror {
     fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
         Mirror::pass(self, number, monitor)
+    }
+
+    fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        Mirror::second_look(self, number, monitor)
     }
 }
 
@@ -161,6 +173,15 @@ pub fn run(interval: Option<Interval>, parts: Parts<'_>) -> Exit {
     result.unwrap_or(Exit::Error)
 }
 
+/// Which pass is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// One that looks at everything.
+    Whole,
+    /// One that follows at once, for what that has kept back.
+    SecondLook,
+}
+
 struct Runner<'a> {
     parts: Parts<'a>,
     number: u64,
@@ -174,8 +195,17 @@ impl Runner<'_> {
         if self.should_stop() {
             return Ok(Exit::Stopped);
         }
-        let started = self.parts.clock.now();
-        self.pass(started).map(|report| Exit::of_pass(&report))
+        let first = self.pass(Pass::Whole)?;
+        let has_kept_back = first.outcome == Outcome::Done && first.counts.kept_back > 0;
+        if !has_kept_back || self.should_stop() {
+            return Ok(Exit::of_pass(&first));
+        }
+        // A process of one pass remembers nothing for the next, and where a folder changes during each of them what went
+        // from it would never go from the replica.
+        let second = self.pass(Pass::SecondLook)?;
+        // The second does not read again what the first could not read.
+        let is_clean = second.outcome == Outcome::Done && second.counts.problems == 0;
+        Ok(Exit::of_pass(if is_clean { &first } else { &second }))
     }
 
     fn repeat(&mut self, interval: Interval) -> Result<Exit, Error> {
@@ -190,9 +220,8 @@ impl Runner<'_> {
                 return Ok(Exit::Done);
             }
             self.parts.requests.starts_pass();
-            let started = self.parts.clock.now();
-            grid.start(started);
-            let result = self.pass(started);
+            grid.start(self.parts.clock.now());
+            let result = self.pass(Pass::Whole);
             let lost_now = match &result {
                 Ok(report) => report.outcome == Outcome::ReplicaLost,
                 Err(error) if reach(error).ends_program(self.number) => return result.map(|_| Exit::Error),
@@ -222,13 +251,18 @@ impl Runner<'_> {
     }
 
     /// One pass, from its first event to its last.
-    fn pass(&mut self, started: BootTime) -> Result<PassReport, Error> {
+    fn pass(&mut self, which: Pass) -> Result<PassReport, Error> {
         self.number += 1;
         let Parts { engine, clock, monitor, .. } = &mut self.parts;
+        let started = clock.now();
         monitor.event(&Event::PassStarted { number: self.number });
         // A panic in a worker thread comes out here as well: rayon carries it to whoever waits for the work. The
         // engine is not used again afterwards, so that it cannot matter in which state the panic has left it.
-        let result = catch_unwind(AssertUnwindSafe(|| engine.pass(self.number, *monitor)))
+        let work = || match which {
+            Pass::Whole => engine.pass(self.number, *monitor),
+            Pass::SecondLook => engine.second_look(self.number, *monitor),
+        };
+        let result = catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(Error::Panicked { message: words_of(panic.as_ref()) }));
         let now = clock.now();
         self.should_stop();
@@ -723,6 +757,80 @@ mod tests {
             assert_eq!(heard.matches("start").count(), 1, "{result:?}");
             assert!(!heard.contains("overran"), "{result:?}");
         }
+    }
+
+    /// Passes that keep so much back and have so many problems, each in turn.
+    struct Keeping {
+        passes: VecDeque<(u64, u64, Outcome)>,
+        looks: Vec<&'static str>,
+    }
+
+    impl Keeping {
+        fn next(&mut self, number: u64, look: &'static str) -> PassReport {
+            self.looks.push(look);
+            let (kept_back, problems, outcome) = self.passes.pop_front().expect("no more passes");
+            PassReport {
+                counts: Counts { kept_back, problems, ..Counts::default() },
+                ..report(number, outcome)
+            }
+        }
+    }
+
+    impl Engine for Keeping {
+        fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+            Ok(self.next(number, "whole"))
+        }
+
+        fn second_look(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+            Ok(self.next(number, "second"))
+        }
+    }
+
+    #[test]
+    fn a_single_pass_that_kept_something_back_is_followed_by_a_second_look_and_no_third() {
+        const DONE: Outcome = Outcome::Done;
+        type Case<'a> = (&'a [(u64, u64, Outcome)], &'a [&'a str], Exit);
+        let cases: [Case<'_>; 7] = [
+            (&[(0, 0, DONE)], &["whole"], Exit::Done),
+            (&[(2, 0, DONE), (0, 0, DONE)], &["whole", "second"], Exit::Done),
+            (&[(2, 0, DONE), (1, 0, DONE)], &["whole", "second"], Exit::Done),
+            // Whichever of the two had problems.
+            (&[(2, 1, DONE), (0, 0, DONE)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, DONE), (0, 1, DONE)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, DONE), (0, 0, Outcome::ReplicaLost)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, Outcome::Planned)], &["whole"], Exit::Done),
+        ];
+        for (passes, looks, exit) in cases {
+            let world = World::new(&[]);
+            let mut engine = Keeping { passes: passes.iter().cloned().collect(), looks: Vec::new() };
+            let parts = Parts {
+                engine: &mut engine,
+                clock: &world,
+                requests: &world.requests,
+                interrupt: &world.interrupt,
+                monitor: &world,
+            };
+            assert_eq!(run(None, parts), exit, "{passes:?}");
+            assert_eq!(engine.looks, looks, "{passes:?}");
+            let heard = world.heard.lock().expect("no panic").join("\n");
+            assert_eq!(heard.matches("start").count(), looks.len(), "{heard}");
+        }
+    }
+
+    #[test]
+    fn passes_on_a_schedule_are_whole_ones_whatever_they_keep_back() {
+        let passes = [(2, 0, Outcome::Done), (0, 0, Outcome::Interrupted(Signal::Terminate))];
+        let world = World::new(&[(15.0, Poke::Stop)]);
+        let mut engine = Keeping { passes: passes.into(), looks: Vec::new() };
+        let parts = Parts {
+            engine: &mut engine,
+            clock: &world,
+            requests: &world.requests,
+            interrupt: &world.interrupt,
+            monitor: &world,
+        };
+        assert_eq!(run(Some(interval(10)), parts), Exit::Done);
+        assert_eq!(engine.looks, ["whole", "whole"]);
     }
 
     #[test]

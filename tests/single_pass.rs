@@ -9,6 +9,7 @@ use program::{Ended, Place, count, lines_with, noise, picture, skip, start, trac
 use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 fn some_tree(place: &Place) {
     place.write("source/file", "content");
@@ -104,6 +105,49 @@ fn comparing_bytes_finds_the_same_damage_and_leaves_out_only_the_digests_of_what
 fn an_interval_does_no_harm_beside_once() {
     let place = Place::new();
     assert_eq!(place.run("--once --interval 1h").code, Some(0));
+}
+
+/// As a mail folder does: something comes and goes all the time.
+fn while_it_changes<R>(place: &Place, folder: &str, work: impl FnOnce() -> R) -> R {
+    let (folder, is_over) = (place.at(folder), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 0_u64.. {
+                let path = folder.join(format!("comes and goes {number}"));
+                fs::write(&path, "").expect("written");
+                fs::remove_file(&path).expect("removed");
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        let result = work();
+        is_over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// Under cron each run is a process of its own, which knows nothing of the last one.
+#[test]
+fn what_went_from_a_folder_that_always_changes_goes_in_one_run_too() {
+    let place = Place::new();
+    place.write("source/large", noise(3 << 20));
+    place.write("source/busy/file", "content");
+    place.write("source/busy/gone", "content");
+    place.sync();
+    place.remove("source/busy/gone");
+    // One worker comes to the folder when it has read the large file.
+    let ended = while_it_changes(&place, "source/busy", || place.run("--once --threads 1"));
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(!place.has("replica/busy/gone"), "{ended:?}");
+    // The first pass cannot know whether it has moved.
+    let passes = lines_with(&ended.stdout, " done: ");
+    assert_eq!(passes.len(), 2, "{ended:?}");
+    assert!(passes[0].contains("0 deleted") && passes[0].contains(" kept back, "), "{ended:?}");
+    assert!(passes[0].contains(" MiB read"), "{ended:?}");
+    // The second one looks only, and does not read what has not changed since.
+    assert!(!passes[1].contains("0 deleted") && passes[1].contains(" B read"), "{ended:?}");
+    assert!(lines_with(&ended.stdout, "notice ")[0].contains("may have moved"), "{ended:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use file_sync::monitor::Verb;
 use file_sync::report::Outcome;
 use std::fs;
 use std::path::Path;
-use support::{Passed, Scratch, Tree, assert_same, chmod, is_root, plant};
+use support::{Passed, Scratch, Tree, assert_same, chmod, is_root, plant, set_mtime};
 
 /// Equal roots with these names.
 fn mirrored(names: &[&str]) -> Option<Scratch> {
@@ -108,6 +108,50 @@ fn a_new_source_folder_that_cannot_be_read_is_a_problem_and_the_next_pass_fills_
         }
     });
     scratch.converge_in(2);
+}
+
+#[test]
+fn what_may_be_the_old_name_of_something_that_cannot_be_copied_stays_until_it_can() {
+    // Moved within a folder, to another one, and out of a folder that goes.
+    for (old, new) in [("a", "b"), ("a", "kept/b"), ("goes/a", "b"), ("goes/below/a", "kept/b")] {
+        let Some(scratch) = mirrored(&["file", "kept/file"]) else { return };
+        plant(&scratch.source, &[old]);
+        scratch.converge();
+        let at = |name: &str| scratch.source.join(name);
+        fs::rename(at(old), at(new)).unwrap();
+        let _ = fs::remove_dir_all(at("goes"));
+        // Of another size, it cannot be the same file.
+        plant(&scratch.replica, &["an extra of another size"]);
+        with_mode(&at(new), 0o000, || {
+            for pass in 0..2 {
+                let passed = scratch.pass();
+                assert_eq!(problems(&passed), [new], "{old} to {new}");
+                assert_eq!(fs::read(scratch.replica.join(old)).unwrap(), old.as_bytes(), "{old} to {new}");
+                let kept = passed.seen.notices.iter().filter(|notice| notice.contains("reason: Unmade"));
+                assert_eq!(kept.count(), 1, "{:?}", passed.seen.notices);
+                let did = passed.seen.did(Verb::Delete, "an extra of another size");
+                assert_eq!(did, pass == 0, "{old} to {new}");
+            }
+        });
+        scratch.converge_in(2);
+        assert!(!scratch.replica.join(old).exists(), "{old} to {new}");
+    }
+}
+
+#[test]
+fn what_differs_in_size_or_time_from_what_cannot_be_copied_goes() {
+    let Some(scratch) = mirrored(&["file", "folder/file"]) else { return };
+    plant(&scratch.source, &["closed"]);
+    plant(&scratch.replica, &["x", "folder/closed"]);
+    fs::write(scratch.replica.join("folder/closed"), b"CLOSED").unwrap();
+    set_mtime(&scratch.replica.join("folder/closed"), 1_000_000_000, 1).unwrap();
+    with_mode(&scratch.source.join("closed"), 0o000, || {
+        let passed = scratch.pass();
+        assert_eq!(problems(&passed), ["closed"]);
+        // One of another size in its folder, and one of its size elsewhere, made at another time.
+        assert!(passed.seen.did(Verb::Delete, "x") && passed.seen.did(Verb::Delete, "folder/closed"));
+    });
+    scratch.converge();
 }
 
 #[test]

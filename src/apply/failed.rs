@@ -3,6 +3,17 @@
 use crate::fs::{Errno, is_full, is_gone, is_passing};
 use crate::problem::Cause;
 
+/// Whether something that failed may succeed later in the same pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hope {
+    /// At once: the reason was one of the moment.
+    Soon,
+    /// When something has gone: there was no room, or the name was taken.
+    AfterDeletions,
+    /// Not.
+    None,
+}
+
 /// Why an entry was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
@@ -45,13 +56,16 @@ impl Failed {
         matches!(self, Failed::Because(_, Cause::System(errno), _) if is_full(*errno))
     }
 
-    /// True when it may succeed after the deletions: there was no room, the name was taken, or the reason was one of
-    /// the moment.
-    pub fn may_pass(&self) -> bool {
+    /// Whether it may succeed later in the same pass.
+    pub fn hope(&self) -> Hope {
         match self {
-            Failed::Taken | Failed::Gone(..) => true,
-            Failed::Because(_, Cause::System(errno), _) => is_full(*errno) || is_passing(*errno),
-            Failed::Vanished | Failed::Halted | Failed::NotHeld | Failed::Because(..) => false,
+            // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the old
+            // spelling is in the way of the new one.
+            Failed::Taken => Hope::AfterDeletions,
+            Failed::Because(_, Cause::System(errno), _) if is_full(*errno) => Hope::AfterDeletions,
+            Failed::Gone(..) => Hope::Soon,
+            Failed::Because(_, Cause::System(errno), _) if is_passing(*errno) => Hope::Soon,
+            Failed::Vanished | Failed::Halted | Failed::NotHeld | Failed::Because(..) => Hope::None,
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::apply::finish::make_writable;
 use crate::apply::link::Unlinked;
 use crate::apply::make::Outcome;
 use crate::apply::new_folder::NewFolder;
-use crate::apply::{Apply, CHUNK, Job, lock};
+use crate::apply::{Apply, CHUNK, Job};
 use crate::entry::{Entry, Kind};
 use crate::identity::Identity;
 use crate::monitor::Verb;
@@ -56,7 +56,7 @@ impl Apply<'_> {
                     self.finish_parked(parked)
                 }
                 Turn::PutOff => {
-                    lock(&self.again).push(parked.job.clone());
+                    self.again.keep_until_deletions(&parked.job);
                     self.finish_parked(parked)
                 }
                 Turn::Link(anchor) => match self.link(&parked.job, entry, (key, &anchor)) {

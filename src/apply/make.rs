@@ -19,7 +19,6 @@ use rayon::Scope;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// The open folders of a pair.
 type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
@@ -132,12 +131,12 @@ impl Apply<'_> {
 
     /// Whether what there was no room for is tried again later.
     pub(super) fn is_to_be_put_off(&self, failed: Failed) -> bool {
-        failed.is_full() && !self.is_last_try.load(Ordering::Relaxed)
+        failed.is_full() && !self.again.is_last_try()
     }
 
     /// When what replaces something is written to the disk.
     pub(super) fn sync_of_copies(&self) -> Sync {
-        if self.is_last_try.load(Ordering::Relaxed) { Sync::Now } else { Sync::Later }
+        if self.again.is_last_try() { Sync::Now } else { Sync::Later }
     }
 
     /// Makes an entry by copying it. `key` is what further names are linked to it by.
@@ -205,9 +204,7 @@ impl Apply<'_> {
     /// There was no room for the metadata. There may be once nothing waits any more, and after the deletions.
     pub(super) fn has_room_for(&self, made: &Made) -> Result<(), Failed> {
         match made.not_set {
-            Some(NotSet { action, errno, .. })
-                if is_full(errno) && !self.is_last_try.load(Ordering::Relaxed) =>
-            {
+            Some(NotSet { action, errno, .. }) if is_full(errno) && !self.again.is_last_try() => {
                 Err(Failed::replica(action)(errno))
             }
             Some(_) | None => Ok(()),

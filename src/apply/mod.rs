@@ -1,9 +1,11 @@
 //! Carrying the plan out: the only part that writes.
 //!
-//! In this order: creates and updates, in parallel; hard links to what is there now; all of that to the disk, if
-//! anything is to go; deletions, deepest first; once more what found no room before the deletions; right names for what the
-//! replica lists under other spellings, and the metadata of the folders that were worked in, deepest first.
+//! In this order: creates and updates, in parallel; hard links to what is there now; once more what failed for a reason of
+//! the moment; all of that to the disk, if anything is to go; deletions, deepest first; once more what found no room before
+//! the deletions; right names for what the replica lists under other spellings, and the metadata of the folders that were
+//! worked in, deepest first.
 
+mod again;
 mod anchors;
 mod attributes;
 pub mod copy;
@@ -13,6 +15,7 @@ pub mod failed;
 pub mod finish;
 mod first_links;
 mod folders;
+pub mod licence;
 mod link;
 mod linked;
 pub mod made;
@@ -32,13 +35,16 @@ mod setters;
 mod show_folder;
 pub mod sync;
 mod taken;
+mod unmade;
 mod unnamed;
 mod waiting;
 
+use crate::apply::again::Again;
 use crate::apply::anchors::Anchors;
 use crate::apply::finish::make_writable;
+use crate::apply::licence::Licence;
 use crate::apply::publish::Destination;
-use crate::apply::remove::{Licence, Target, remove};
+use crate::apply::remove::{Target, remove};
 use crate::apply::sync::Disks;
 use crate::apply::taken::Taken;
 use crate::apply::waiting::Waiting;
@@ -54,7 +60,7 @@ use rayon::Scope;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many changes, or names of a new folder, are one task.
@@ -75,9 +81,8 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
         anchors: Anchors::default(),
         devices: Devices::default(),
         links_work: Mutex::default(),
-        again: Mutex::default(),
+        again: Again::default(),
         taken: Taken::default(),
-        is_last_try: AtomicBool::new(false),
         leftovers: Mutex::default(),
         touched: Mutex::default(),
         waiting: Mutex::default(),
@@ -97,14 +102,17 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
     apply.write_before_links(&links);
     workers.scope(|scope| apply.link_all(scope, &links));
     apply.finish_waiting();
+    // Before anything goes: what is to go may be the old name of what was not made.
+    apply.try_again_now();
     if apply.may_remove(!removals.is_empty()) {
         workers.scope(|scope| apply.remove_all(scope, &removals));
         apply.remove_leftovers();
     }
-    apply.try_again();
+    apply.try_for_the_last_time();
     // A source that is gone by now is no model for anything.
     if context.source_state().is_whole() {
         apply.finish_folders(plan);
+        context.vanished.settle(context);
     }
 }
 
@@ -123,6 +131,8 @@ struct Job {
     reason: &'static str,
     /// True when the content under the name is right and only the link, or the owner, is not.
     content_is_right: bool,
+    /// What the survey saw in the source; none for what lies in a new folder.
+    planned: Option<(Kind, u64)>,
 }
 
 impl Job {
@@ -135,6 +145,7 @@ impl Job {
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
             content_is_right: matches!(change.action, Action::Link { same: true } | Action::Adopt),
+            planned: Some((change.kind, change.size)),
         }
     }
 
@@ -178,12 +189,10 @@ struct Apply<'a> {
     devices: Devices,
     /// The devices of the replica on which files were found to get second names.
     links_work: Mutex<BTreeSet<u64>>,
-    /// What found no room, or its name taken, and is tried again after the deletions.
-    again: Mutex<Vec<Job>>,
+    /// What is tried again.
+    again: Again,
     /// Names that were taken.
     taken: Taken,
-    /// Set once nothing is tried again any more.
-    is_last_try: AtomicBool,
     /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
     leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
     /// Folders that have to be finished at the end, though no planned change names them.
@@ -247,6 +256,7 @@ impl Apply<'_> {
             return;
         }
         match change.action {
+            Action::Replace(Verb::Retype) if self.is_too_early(change) => {}
             Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
             Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
             Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
@@ -307,23 +317,12 @@ impl Apply<'_> {
         }
     }
 
-    /// What found no room before the deletions is tried once more.
-    fn try_again(&self) {
-        let jobs = std::mem::take(&mut *lock(&self.again));
-        if jobs.is_empty() {
-            return;
-        }
-        self.is_last_try.store(true, Ordering::Relaxed);
-        self.anchors.try_again();
-        // One after the other: what does not fit must not take the room, while it tries, from what does.
-        for job in jobs {
-            if !self.context.is_halted() {
-                self.touch(&job.pair);
-                self.context.workers.scope(|scope| self.start(scope, job, None));
-            }
-        }
-        if self.may_remove(false) {
-            self.remove_leftovers();
-        }
+    /// Whether the source's folder has changed since the pass began, so that what an entry of another kind is to replace
+    /// may have moved to where the survey had already been.
+    fn is_too_early(&self, change: &Change) -> bool {
+        let Some(dir) = &change.pair.source else { return false };
+        // A folder that cannot be looked at fails in the usual way.
+        dir.entry().is_ok_and(|facts| self.context.absence.has_changed(&facts))
+            && self.context.absence.keep_changed(&change.pair.path().join(&change.name))
     }
 }

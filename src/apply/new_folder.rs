@@ -162,5 +162,6 @@ pub(super) fn new_entry(pair: &Arc<Pair>, name: &CStr) -> Job {
         replica_unreadable: false,
         reason: "",
         content_is_right: false,
+        planned: None,
     }
 }

@@ -3,33 +3,32 @@
 use crate::apply::failed::Failed;
 use crate::apply::read_only::is_told;
 use crate::apply::refusal::NotSet;
-use crate::apply::{Apply, Job, lock};
-use crate::fs::is_gone;
+use crate::apply::{Apply, Job};
+use crate::fs::{Errno, is_gone};
 use crate::path::RelPath;
 use crate::plan::Pair;
 use crate::problem::{Cause, Problem, Side};
 use std::ffi::CStr;
-use std::sync::atomic::Ordering;
 
 impl Apply<'_> {
     pub(super) fn failed(&self, job: &Job, failed: Failed) {
         if failed == Failed::Taken {
             self.taken.add(&job.pair, &job.name);
         }
+        let has_gone = match failed {
+            Failed::Vanished => true,
+            Failed::Gone(_, errno) => self.has_lost(&job.pair, Some(&job.name), errno),
+            Failed::Halted | Failed::NotHeld | Failed::Taken | Failed::Because(..) => false,
+        };
         match failed {
             Failed::Vanished | Failed::Halted => {
                 self.context.check_replica();
             }
             Failed::NotHeld => self.context.left_out(),
-            Failed::Gone(_, errno)
-                if job.pair.source.as_ref().is_none_or(|dir| dir.has_lost(Some(&job.name), errno)) =>
-            {
+            Failed::Gone(..) if has_gone => {
                 self.context.check_replica();
             }
-            // Deletions may make room, on the disk or for the name.
-            failed if failed.may_pass() && !self.is_last_try.load(Ordering::Relaxed) => {
-                lock(&self.again).push(job.clone());
-            }
+            failed if self.again.keep(job, &failed) => return,
             Failed::Gone(action, errno) => self.context.problem(&Problem {
                 path: job.path(),
                 action,
@@ -46,6 +45,7 @@ impl Apply<'_> {
             Failed::Because(_, Cause::System(errno), false) if is_gone(errno) => {
                 self.context.replica_disturbed(&job.pair.path());
             }
+            Failed::Because(_, Cause::System(errno), in_source) if self.is_locked(job, errno, in_source) => {}
             Failed::Because(action, cause, content_unreadable) => self.context.problem(&Problem {
                 path: job.path(),
                 action,
@@ -54,6 +54,19 @@ impl Apply<'_> {
                 content_unreadable,
             }),
         }
+        self.note_unmade(job, failed, has_gone);
+    }
+
+    fn has_lost(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
+        let lost = |dir| self.context.has_lost(Side::Source, dir, name, errno);
+        pair.source.as_ref().is_none_or(lost)
+    }
+
+    /// Whether it failed because a folder is locked, in the source or in the replica, which is told once.
+    fn is_locked(&self, job: &Job, errno: Errno, in_source: bool) -> bool {
+        let (side, dir) =
+            if in_source { (Side::Source, &job.pair.source) } else { (Side::Replica, &job.pair.replica) };
+        dir.as_ref().is_some_and(|dir| self.context.is_locked_file(side, dir, errno))
     }
 
     /// Tells what metadata of a name, or of the folder itself, could not be set, if any. What vanished from the source
@@ -61,9 +74,8 @@ impl Apply<'_> {
     pub(super) fn not_set(&self, pair: &Pair, name: Option<&CStr>, not_set: Option<NotSet>) {
         let Some(NotSet { side, action, errno }) = not_set else { return };
         let path = name.map_or_else(|| pair.path(), |name| pair.path().join(name));
-        let has_lost = || pair.source.as_ref().is_none_or(|dir| dir.has_lost(name, errno));
         match side {
-            Side::Source if is_gone(errno) && has_lost() => {}
+            Side::Source if is_gone(errno) && self.has_lost(pair, name, errno) => {}
             Side::Replica if is_gone(errno) => self.context.replica_disturbed(&path),
             Side::Replica
                 if pair.replica.as_ref().is_some_and(|folder| is_told(self.context, folder, errno)) => {}

@@ -1,166 +1,22 @@
 //! Removing what the source no longer has, deepest first.
 //!
-//! Absence is checked again right before each destruction: the source root is still the same folder, the source's
-//! folder is still where it was, and it still lacks the name.
+//! Absence is checked again right before each destruction, see [`licence`](crate::apply::licence).
 
 use crate::apply::finish::make_writable;
+use crate::apply::licence::{Licence, Look, Permit, Standing};
 use crate::apply::read_only::is_told;
-use crate::context::{Context, SourceState};
+use crate::context::Context;
 use crate::entry::{Entry, FileId, Kind};
-use crate::fs::dir::{Dir, open_again};
+use crate::fs::dir::Dir;
+use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::listing::Listing;
-use crate::fs::spelled::{Listed, Spellings};
 use crate::fs::{Errno, is_gone, place, stat};
 use crate::monitor::{Operation, Verb};
 use crate::path::RelPath;
-use crate::plan::Pair;
-use crate::problem::{Cause, Problem};
-use crate::survey::reconcile::is_left_out;
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd};
+use crate::problem::{Cause, Problem, Side};
+use std::ffi::CStr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// The reason why something may be removed, checked again as often as needed.
-#[derive(Clone, Copy)]
-pub enum Licence<'a> {
-    /// The source lacks this name in this folder, or has something there that is left out by design.
-    Absent(&'a Pair, &'a CStr),
-    /// It was replaced by an entry of another kind and lies under a temporary name now.
-    Replaced,
-}
-
-/// Whether something may be removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// It may.
-    Valid,
-    /// It may not: the source has it again, or is not what it was. The next pass decides anew.
-    Void,
-    /// It could not be found out.
-    Unknown(Errno),
-}
-
-impl Licence<'_> {
-    /// Whether the reason holds now.
-    fn standing(self, context: &Context<'_>, look: Look) -> Standing {
-        let state = context.source_state();
-        if !state.is_whole() {
-            return Standing::Void;
-        }
-        let Licence::Absent(pair, name) = self else { return Standing::Valid };
-        let found = match &pair.source {
-            Some(dir) => match look {
-                Look::Near => Ok(true),
-                Look::Thorough => dir.is_in_place(),
-            }
-            .and_then(|in_place| if in_place { find(dir, name).map(Some) } else { Ok(None) }),
-            None => look_down(&context.source.1, &pair.path().join(name)).map(Some),
-        };
-        let is_absent =
-            |entry: &Option<Entry>| entry.as_ref().is_none_or(|entry| is_left_out(entry, &pair.filesystem));
-        match found {
-            Ok(Some(entry)) if !is_absent(&entry) => Standing::Void,
-            Ok(Some(_)) if state == SourceState::LeftBehind && look == Look::Thorough => {
-                // Who moves a link on may remove the old version, a piece at a time. So the new one has to lack it, too.
-                let root = Dir::root(context.source.0, FEW);
-                let there = root.and_then(|root| look_down(&root, &pair.path().join(name)));
-                if there.is_ok_and(|entry| is_absent(&entry)) {
-                    Standing::Valid
-                } else {
-                    context.keep_back();
-                    Standing::Void
-                }
-            }
-            Ok(Some(_)) => Standing::Valid,
-            Ok(None) => Standing::Void,
-            Err(errno) if is_gone(errno) => Standing::Void,
-            Err(errno) => Standing::Unknown(errno),
-        }
-    }
-}
-
-/// So many descriptors are enough to go down to one name.
-const FEW: usize = 2;
-
-/// How closely the source is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// The root and the one name.
-    Near,
-    /// Also whether every folder above the name is still where it was: one look at each.
-    Thorough,
-}
-
-/// How long a thorough look is good for while a tree is being removed.
-const FRESH: Duration = Duration::from_millis(10);
-
-/// A licence, and when it was last looked at thoroughly. It is looked at for every folder that is entered or goes, and while
-/// the files of a folder are removed as often as [`FRESH`] says: a look for every file would double the work.
-///
-/// RACE: the source may get the name back between the look and the removal; the next pass copies again what was removed.
-struct Permit<'a> {
-    licence: Licence<'a>,
-    checked: Instant,
-}
-
-impl Permit<'_> {
-    /// Whether an entry of this kind may be removed now.
-    fn standing(&mut self, context: &Context<'_>, kind: Kind) -> Standing {
-        if self.checked.elapsed() < FRESH {
-            return if kind == Kind::Folder {
-                self.licence.standing(context, Look::Near)
-            } else {
-                Standing::Valid
-            };
-        }
-        let now = Instant::now();
-        let standing = self.licence.standing(context, Look::Thorough);
-        if standing == Standing::Valid {
-            self.checked = now;
-        }
-        standing
-    }
-}
-
-/// What a folder of the source has under a name; none when it has been proven to have nothing. Another spelling of the
-/// name is nothing: where several spellings are one name, a folder answers to the old spelling of a name that is spelled
-/// otherwise by now, which would stay in the replica for ever.
-fn find(dir: &Arc<Dir>, name: &CStr) -> Result<Option<Entry>, Errno> {
-    let folder = dir.open()?;
-    match stat::entry_at(folder.as_fd(), name) {
-        Ok(entry) => Ok((!is_another_spelling(folder.as_fd(), name, &entry)?).then_some(entry)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
-/// Whether a folder does not list this name, under which it has shown an entry, but another spelling of the same
-/// entry. A name that is merely not listed is no proof of anything: some filesystems show more than they list.
-fn is_another_spelling(folder: BorrowedFd<'_>, name: &CStr, found: &Entry) -> Result<bool, Errno> {
-    let listing = Listing::read(open_again(folder)?.as_fd())?;
-    match Spellings::of(folder, &listing).find(name, found)? {
-        Listed::As(_) => Ok(true),
-        Listed::Exactly | Listed::Alike(_) | Listed::Perhaps(_) | Listed::Nowhere => Ok(false),
-    }
-}
-
-/// What a source has at a path, seen from its root downwards.
-fn look_down(root: &Arc<Dir>, path: &RelPath) -> Result<Option<Entry>, Errno> {
-    let mut dir = Arc::clone(root);
-    let mut names = path.names().peekable();
-    while let Some(name) = names.next() {
-        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
-        match find(&dir, &name)? {
-            found if names.peek().is_none() => return Ok(found),
-            Some(entry) if entry.kind == Kind::Folder => dir = dir.child(&name, entry.id),
-            // Nothing, or something that is no folder: nothing can be below it.
-            Some(_) | None => return Ok(None),
-        }
-    }
-    // The root itself is never absent.
-    Err(Errno::INVAL)
-}
 
 /// What is to be removed.
 #[derive(Clone, Copy)]
@@ -197,7 +53,9 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
     let entry = match looked {
         Ok(entry) => entry,
         Err(errno) if is_gone(errno) => {
-            context.check_replica();
+            if context.check_replica() {
+                context.vanished.note(Side::Replica, target.folder, target.name);
+            }
             return;
         }
         Err(errno) => return problem(context, target.path, Cause::System(errno)),
@@ -208,11 +66,15 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
     if context.log.is(&entry) {
         return;
     }
-    let mut permit = Permit { licence, checked: Instant::now() };
+    let mut permit = Permit::new(licence);
     match licence.standing(context, Look::Thorough) {
         Standing::Valid => {}
         Standing::Void => return,
         Standing::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
+    }
+    let home = context.absence.has_unmade().then(|| target.folder.path());
+    if context.absence.keep_unmade(target.path, home.as_ref(), &entry) {
+        return;
     }
     if entry.kind == Kind::Folder {
         remove_tree(context, target, &entry, &mut permit);
@@ -307,6 +169,9 @@ fn remove_inner(
         Standing::Void => return Err(Stays),
         Standing::Unknown(errno) => return Err(told(Cause::System(errno))),
     }
+    if context.absence.keep_unmade(path, None, &entry) {
+        return Err(Stays);
+    }
     if entry.kind != Kind::Folder {
         let removed = place::remove_file(fd.as_fd(), name);
         if removed.is_err_and(|errno| is_told(context, &level.dir, errno)) {
@@ -336,7 +201,11 @@ fn enter(
     }
     let dir = parent.child(name, entry.id);
     make_writable(context, &dir);
-    let listing = dir.open().and_then(|fd| Listing::read(fd.as_fd())).map_err(Cause::System)?;
+    let listing = match dir.open().and_then(|fd| Listing::read(fd.as_fd())) {
+        // The kernel would remove what it has no names for.
+        Err(LOCKED) => return Err(Cause::Refused(WORDS)),
+        listed => listed.map_err(Cause::System)?,
+    };
     Ok(Level { dir, path: path.as_bytes().len(), listing, next: 0, stays: false })
 }
 
@@ -393,37 +262,4 @@ fn problem(context: &Context<'_>, path: &RelPath, cause: Cause) {
         consequence: "it stays",
         content_unreadable: false,
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::{self, File};
-
-    #[test]
-    fn a_name_is_another_spelling_only_of_a_listed_one_that_is_the_same_entry() {
-        let scratch = tempfile::tempdir().unwrap();
-        let folder = File::open(scratch.path()).unwrap();
-        let find = |name: &CStr| stat::entry_at(folder.as_fd(), name).unwrap();
-        let is_another =
-            |name: &CStr, found: &Entry| is_another_spelling(folder.as_fd(), name, found).unwrap();
-        for name in ["ONE", "other", "\u{c4}", "many"] {
-            fs::write(scratch.path().join(name), name).unwrap();
-        }
-        fs::hard_link(scratch.path().join("many"), scratch.path().join("names")).unwrap();
-        assert!(is_another(c"one", &find(c"ONE")));
-        assert!(is_another(c"one. ", &find(c"ONE")));
-        assert!(is_another(c"\u{e4}", &find(c"\u{c4}")));
-        assert!(is_another(c"A\u{308}", &find(c"\u{c4}")));
-        assert!(is_another(c"SHORT~1", &find(c"other")), "another name of the same inode");
-        assert!(!is_another(c"ONE", &find(c"ONE")), "the listed name itself");
-        // As FUSE shows it, where each name has an inode number of its own.
-        let hidden = |found: Entry| Entry { id: FileId { device: 1, inode: 77 }, ..found };
-        assert!(is_another(c"one", &hidden(find(c"ONE"))));
-        assert!(!is_another(c"one", &hidden(find(c"other"))), "another entry");
-        assert!(!is_another(c"hidden", &hidden(find(c"ONE"))), "a name that is found and not listed");
-        assert!(!is_another(c"hidden", &find(c"many")), "a hard link that is not listed");
-        fs::hard_link(scratch.path().join("ONE"), scratch.path().join("one")).unwrap();
-        assert!(!is_another(c"one", &find(c"ONE")), "both are listed");
-    }
 }

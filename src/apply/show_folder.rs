@@ -15,6 +15,7 @@ use crate::apply::{Apply, Job, LARGE, lock};
 use crate::entry::{Entry, Kind};
 use crate::fs::content::{announce, open_to_read};
 use crate::fs::dir::Dir;
+use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::listing::Listing;
 use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
 use crate::monitor::Feature;
@@ -100,6 +101,10 @@ impl Apply<'_> {
             }
             Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
             Err(errno) if is_gone(errno) => return Err(Failed::Gone("read the source folder", errno)),
+            // None of its names is known.
+            Err(LOCKED) => {
+                return Err(Failed::Because("read the source folder", Cause::Refused(WORDS), false));
+            }
             Err(errno) => (Err(errno), None, Vec::new()),
         };
         if let Some(from) = &from {

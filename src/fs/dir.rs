@@ -5,16 +5,16 @@
 //! wide the tree is. Opening again goes down from the nearest ancestor that is still open, one name at a time with
 //! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only arrive at the folder it was.
 
-use crate::entry::{Entry, FileId, Kind};
+use crate::entry::{Entry, FileId};
 use crate::fs::stat::{entry_at, entry_of, is_append_only};
-use crate::fs::{confirmed, is_gone};
+use crate::fs::{confirmed, is_denial};
 use crate::path::RelPath;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -27,6 +27,17 @@ pub struct Dir {
     handle: Mutex<Option<Arc<OwnedFd>>>,
     handles: Arc<Handles>,
     append_only: OnceLock<bool>,
+}
+
+/// What a look from the root down found.
+#[derive(Debug)]
+pub enum Found {
+    /// It is there, with these facts.
+    There(Entry),
+    /// The folder itself, or one above it, is another one by now.
+    Replaced,
+    /// The folder that still is where it was says that it does not have this name, which leads to what was looked for.
+    Denied(Arc<Dir>, Box<CStr>),
 }
 
 /// The descriptors of one tree that are kept open, oldest first.
@@ -181,34 +192,39 @@ impl Dir {
     /// # Errors
     /// As [`Dir::open`] and `statx(2)`.
     pub fn is_in_place(self: &Arc<Dir>) -> Result<bool, Errno> {
-        let mut at = self;
-        while let Some(parent) = at.parent() {
-            match parent.open().and_then(|fd| entry_at(fd.as_fd(), at.name())) {
-                Ok(entry) if entry.id == at.id() => at = parent,
-                Ok(_) => return Ok(false),
-                Err(errno) if is_gone(errno) => return Ok(false),
+        self.find(None).map(|found| match found {
+            Found::There(_) => true,
+            Found::Replaced | Found::Denied(..) => false,
+        })
+    }
+
+    /// Looks for this folder, or for a name in it, from the root down.
+    ///
+    /// # Errors
+    /// As [`Dir::open`] and `statx(2)`, other than that something is not there.
+    pub fn find(self: &Arc<Dir>, name: Option<&CStr>) -> Result<Found, Errno> {
+        let mut chain: Vec<&Arc<Dir>> = std::iter::successors(Some(self), |dir| dir.parent()).collect();
+        chain.reverse();
+        let mut above: Option<&Arc<Dir>> = None;
+        let mut last = None;
+        for dir in chain {
+            let Some(parent) = above.replace(dir) else { continue };
+            match parent.open().and_then(|fd| entry_at(fd.as_fd(), dir.name())) {
+                Ok(entry) if entry.id == dir.id() => last = Some(entry),
+                Ok(_) => return Ok(Found::Replaced),
+                Err(errno) if is_denial(errno) => {
+                    return Ok(Found::Denied(Arc::clone(parent), dir.name().into()));
+                }
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(true)
-    }
-
-    /// Whether it is true that something is not in this folder any more, as an error said about `name`, or, without a
-    /// name, about the folder itself. What is still there has not gone, whatever the error said; and what cannot be
-    /// seen is not known to have gone.
-    pub fn has_lost(self: &Arc<Dir>, name: Option<&CStr>, errno: Errno) -> bool {
-        match (self.is_in_place(), name) {
-            (Ok(false), _) => true,
-            (Err(_), _) | (Ok(true), None) => false,
-            (Ok(true), Some(name)) => match self.open().and_then(|fd| entry_at(fd.as_fd(), name)) {
-                // ELOOP and ENOTDIR: another kind of entry has the name.
-                Ok(entry) => match errno {
-                    Errno::LOOP => entry.kind == Kind::Symlink,
-                    Errno::NOTDIR => entry.kind != Kind::Folder,
-                    _ => false,
-                },
-                Err(errno) => is_gone(errno),
-            },
+        let Some(name) = name else {
+            return last.map_or_else(|| self.entry(), Ok).map(Found::There);
+        };
+        match self.open().and_then(|fd| entry_at(fd.as_fd(), name)) {
+            Ok(entry) => Ok(Found::There(entry)),
+            Err(errno) if is_denial(errno) => Ok(Found::Denied(Arc::clone(self), name.into())),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -257,7 +273,11 @@ impl Drop for Dir {
 /// # Errors
 /// As `open(2)`.
 pub fn open_again(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
-    open_folder(folder, c".", FOLDER)
+    match open_folder(folder, c".", FOLDER) {
+        // To look up even this name takes the right to look up names, which a folder may lack that may be listed.
+        Err(Errno::ACCESS) => open_folder(CWD, &*format!("/proc/self/fd/{}", folder.as_raw_fd()), FOLDER),
+        opened => opened,
+    }
 }
 
 /// Opens a folder without touching its access time where the kernel allows that (owner or root).

@@ -1,7 +1,9 @@
 //! The names in one folder, sorted by raw bytes, packed so that a folder of a million entries stays small.
 
 use crate::fs::confirmed;
-use rustix::fs::{RawDir, SeekFrom, seek};
+use crate::fs::dir::open_again;
+use crate::fs::encryption::real_names;
+use rustix::fs::RawDir;
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -17,20 +19,25 @@ pub struct Listing {
 
 impl Listing {
     /// Reads the whole folder. A listing that breaks off is an error, never a short listing: names that are missing
-    /// from it would be taken for deleted.
+    /// from it would be taken for deleted. So are those that a locked folder does not show.
+    ///
+    /// The folder is opened anew: descriptors are shared between threads, and two that read on from one position would
+    /// each get a part of the names.
     ///
     /// # Errors
-    /// As `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB.
+    /// As `open(2)` and `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB; `ENOKEY` for one that is
+    /// encrypted and locked.
     pub fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
-        confirmed(|| Listing::read_once(folder))
+        real_names(folder, confirmed(|| Listing::read_once(folder))?)
     }
 
-    fn read_once(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
-        seek(folder, SeekFrom::Start(0))?;
+    /// As [`Listing::read`], whether the names are real or not.
+    pub(super) fn read_once(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
+        let folder = open_again(folder)?;
         let mut buffer: Vec<u8> = Vec::with_capacity(64 << 10);
         let mut listing = Listing::default();
         let mut inodes = Vec::new();
-        let mut folder = RawDir::new(folder, buffer.spare_capacity_mut());
+        let mut folder = RawDir::new(&folder, buffer.spare_capacity_mut());
         while let Some(found) = folder.next() {
             let found = found?;
             let name = found.file_name();
@@ -92,6 +99,11 @@ impl Listing {
         self.names.get(position).map(|(.., place)| *place)
     }
 
+    /// The names in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+        (0..self.len()).filter_map(|at| self.get(at))
+    }
+
     /// The name at a position, if there are that many.
     pub fn get(&self, position: usize) -> Option<&CStr> {
         let (start, length, _) = *self.names.get(position)?;
@@ -151,5 +163,22 @@ mod tests {
                 [Some(0), Some(2), Some(5), None, None]
             );
         }
+    }
+
+    #[test]
+    fn threads_that_list_one_descriptor_at_once_see_all_names_each() {
+        const NAMES: usize = 5000;
+        let scratch = tempfile::tempdir().unwrap();
+        for name in 0..NAMES {
+            std::fs::write(scratch.path().join(format!("a name of some length {name}")), b"").unwrap();
+        }
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        std::thread::scope(|scope| {
+            let read = || (0..20).map(|_| Listing::read(folder.as_fd()).unwrap().len());
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(move || read().collect::<Vec<_>>())).collect();
+            for thread in threads {
+                assert_eq!(thread.join().unwrap(), [NAMES; 20]);
+            }
+        });
     }
 }

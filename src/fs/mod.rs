@@ -9,6 +9,7 @@ pub mod clock;
 pub mod console;
 pub mod content;
 pub mod dir;
+pub mod encryption;
 pub mod lease;
 pub mod listing;
 mod mounts;
@@ -18,6 +19,7 @@ pub mod resolve;
 pub mod rights;
 pub mod roots;
 pub mod spelled;
+pub mod stamp;
 pub mod stat;
 pub mod subject;
 pub mod superblock;
@@ -29,6 +31,12 @@ pub use rustix::io::Errno;
 /// True when the error says that the path is no longer what the listing said: gone, or of another kind.
 pub fn is_gone(errno: Errno) -> bool {
     errno == Errno::NOENT || errno == Errno::NOTDIR || errno == Errno::LOOP
+}
+
+/// True when a look at a name in an open folder says that there is no such name. `ENOTDIR` and `ELOOP` are nonsense there,
+/// and a name that is lost on the server (`ESTALE`) is none: they prove no more and no less.
+pub fn is_denial(errno: Errno) -> bool {
+    is_gone(errno) || errno == Errno::STALE
 }
 
 /// True when the error says that there is no room left (on the disk, or in the quota).

@@ -1,6 +1,7 @@
 //! Making, moving and removing names in an open folder.
 
 use crate::entry::Kind;
+use crate::fs::encryption::{LOCKED, is_made_up_target};
 use crate::fs::stat::entry_at;
 use crate::fs::{confirmed, insist};
 use rustix::fs::{
@@ -61,9 +62,12 @@ pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Resul
 /// The target of a symbolic link.
 ///
 /// # Errors
-/// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that.
+/// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that, `ENOKEY` when it
+/// is encrypted and locked.
 pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
     match confirmed(|| insist(|| rustix::fs::readlinkat(folder, name, Vec::new()))) {
+        // No target, though the kernel says so.
+        Ok(target) if is_made_up_target(&target) && entry_at(folder, name)?.is_encrypted => Err(LOCKED),
         // The kernel says both: then it cannot be read, which is not the same as being something else.
         Err(Errno::INVAL) if entry_at(folder, name).is_ok_and(|entry| entry.kind == Kind::Symlink) => {
             Err(Errno::IO)

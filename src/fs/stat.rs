@@ -102,6 +102,7 @@ fn entry(facts: Statx) -> Result<Entry, Errno> {
         ctime: timestamp(facts.stx_ctime),
         btime: has_btime.then(|| timestamp(facts.stx_btime)),
         is_mount: facts.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
+        is_encrypted: facts.stx_attributes.contains(StatxAttributes::ENCRYPTED),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The JSON form of the log: one object per line, stable names in a stable order. `docs/log-format.md` documents it;
 //! a test compares.
 
+use crate::absence::Reason;
 use crate::digest::Digest;
 use crate::monitor::{Event, Notice, Operation};
 use crate::path::{RelPath, shown};
@@ -213,6 +214,16 @@ fn write_notice<M: SerializeMap>(map: &mut M, notice: &Notice<'_>) -> Result<(),
             bytes(map, "attribute", "attribute_bytes", name.to_bytes())?;
             write_cause(map, *cause)?;
         }
+        Notice::KeptBack { reason, entries, path } => {
+            map.serialize_entry("notice", "kept_back")?;
+            let reason = match reason {
+                Reason::Changed => "changed",
+                Reason::Unmade => "not_made",
+            };
+            map.serialize_entry("reason", reason)?;
+            map.serialize_entry("entries", entries)?;
+            below(map, path)?;
+        }
     }
     map.serialize_entry("message", &words::notice(notice))
 }
@@ -249,6 +260,7 @@ fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(
     map.serialize_entry("deleted", &counts.deleted)?;
     map.serialize_entry("unchanged", &counts.unchanged)?;
     map.serialize_entry("skipped", &counts.skipped)?;
+    map.serialize_entry("kept_back", &counts.kept_back)?;
     map.serialize_entry("problems", &counts.problems)?;
     map.serialize_entry("bytes_read", &counts.bytes_read)?;
     map.serialize_entry("bytes_written", &counts.bytes_written)?;

@@ -1,5 +1,6 @@
 //! What becomes a line, how much it matters, and the line itself.
 
+use crate::absence::Reason;
 use crate::monitor::{Event, Notice};
 use crate::report::Outcome;
 use std::path::Path;
@@ -65,6 +66,10 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
         | Event::Stopped => Level::Info,
         Event::Notice(notice) => match notice {
             Notice::LogInside { .. } | Notice::ReplicaCreated(_) => Level::Info,
+            Notice::KeptBack { reason, .. } => match reason {
+                Reason::Changed => Level::Info,
+                Reason::Unmade => Level::Warn,
+            },
             Notice::NotHeld(_)
             | Notice::NoLock
             | Notice::FewerThreads { .. }

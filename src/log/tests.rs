@@ -1,5 +1,6 @@
 //! What every event looks like in both forms, and that `docs/log-format.md` shows the same.
 
+use crate::absence::Reason;
 use crate::digest::{Digest, Hasher};
 use crate::entry::{FileId, Kind};
 use crate::fs::Errno;
@@ -279,6 +280,18 @@ fn notices_as_text() {
             },
             "WARN  notice The extended attribute \"user.my note\" of logs/file-sync.log is listed in the source and cannot be read: Operation not supported (os error 95); in the replica it stays as it is. No more like it are told in this pass",
         ),
+        (
+            Notice::KeptBack { reason: Reason::Changed, entries: 1, path: &log },
+            "INFO  notice 1 entry that the source lacks stays until the next pass, because the folder that it went from has changed during this one and it may have moved (the first: logs/file-sync.log)",
+        ),
+        (
+            Notice::KeptBack { reason: Reason::Unmade, entries: 1, path: &log },
+            "WARN  notice 1 entry that the source lacks stays, because something like it could not be made in the replica and it may be that under its old name (the first: logs/file-sync.log)",
+        ),
+        (
+            Notice::KeptBack { reason: Reason::Unmade, entries: 2000, path: &log },
+            "WARN  notice 2,000 entries that the source lacks stay, because others like them could not be made in the replica and they may be those under their old names (the first: logs/file-sync.log)",
+        ),
     ];
     for (notice, expected) in cases {
         assert_eq!(text(Event::Notice(notice)), expected);
@@ -423,6 +436,10 @@ fn problems_and_notices_as_json() {
             },
             r#""attribute_unread","side":"source","path":"l","attribute":"user.a","cause":"Operation not supported (os error 95)","errno":95,"#,
         ),
+        (
+            Notice::KeptBack { reason: Reason::Unmade, entries: 3, path: &log },
+            r#""kept_back","reason":"not_made","entries":3,"path":"l","#,
+        ),
     ];
     for (notice, expected) in cases {
         let line = json(Event::Notice(notice));
@@ -432,7 +449,7 @@ fn problems_and_notices_as_json() {
 
 #[test]
 fn the_end_of_a_pass_as_json() {
-    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
+    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
     let place = r#""side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"#;
     let fields = [
         r#""hold":"source_replaced","#.to_owned(),
@@ -468,6 +485,9 @@ fn the_end_of_a_pass_as_json() {
     let mut first = report(Outcome::ReplicaLost);
     first.replica_age = None;
     assert!(json(Event::PassEnded(&first)).ends_with(r#""replica_age_seconds":null}"#));
+    first.counts.kept_back = 3;
+    assert!(json(Event::PassEnded(&first)).contains(r#""skipped":0,"kept_back":3,"problems":0"#));
+    assert!(text(Event::PassEnded(&first)).contains("12,345 unchanged, 3 kept back, 0 problems"));
 }
 
 #[test]
@@ -537,6 +557,7 @@ fn examples(format: Format) -> Vec<String> {
         Event::Verified { path: &same, size: 12, digest: Some(abc()) },
         Event::Skipped { path: &socket, kind: Kind::Socket, reason: "sockets are not mirrored" },
         Event::Problem(&unreadable),
+        Event::Notice(Notice::KeptBack { reason: Reason::Changed, entries: 3, path: &a }),
         Event::PassEnded(&done),
         Event::PassEnded(&planned),
         Event::PassEnded(&replaced),

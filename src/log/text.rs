@@ -255,6 +255,7 @@ fn numbers(counts: &Counts, tense: Tense) -> String {
     }
     list.always(counts.unchanged, "unchanged");
     list.unless_zero(counts.skipped, "skipped");
+    list.unless_zero(counts.kept_back, "kept back");
     list.always(counts.problems, if counts.problems == 1 { "problem" } else { "problems" });
     list.item(format!("{} read", words::size(counts.bytes_read)));
     match tense {

@@ -1,5 +1,6 @@
 //! Numbers, sizes, times and messages as people read them; nothing here knows a line or a sink.
 
+use crate::absence::Reason;
 use crate::entry::Kind;
 use crate::monitor::Notice;
 use crate::path::{RelPath, is_deceptive, shown};
@@ -131,6 +132,24 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
              stays as it is. No more like it are told in this pass",
             shown(name.to_bytes()),
         ),
+        Notice::KeptBack { reason, entries, path } => {
+            let (is_one, entries) = (*entries == 1, counted(*entries, "entry", "entries"));
+            let why = match (reason, is_one) {
+                (Reason::Changed, true) => {
+                    "stays until the next pass, because the folder that it went from has changed during this one and it may have moved"
+                }
+                (Reason::Changed, false) => {
+                    "stay until the next pass, because the folders that they went from have changed during this one and they may have moved"
+                }
+                (Reason::Unmade, true) => {
+                    "stays, because something like it could not be made in the replica and it may be that under its old name"
+                }
+                (Reason::Unmade, false) => {
+                    "stay, because others like them could not be made in the replica and they may be those under their old names"
+                }
+            };
+            format!("{entries} that the source lacks {why} (the first: {path})")
+        }
     }
 }
 

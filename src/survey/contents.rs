@@ -136,6 +136,10 @@ impl Survey<'_> {
         name: &CStr,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
+        if self.context.was_compared_before(source, replica) {
+            let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
+            return self.same_but_metadata(pair, name, (source, replica), named);
+        }
         let source_file = match self.context.open_to_read(source_folder, name, source.uid) {
             Ok(file) => file,
             Err(_) if self.context.is_halted() => return Verdict::Unknown,

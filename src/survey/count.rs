@@ -7,17 +7,16 @@ use crate::fs::listing::Listing;
 use crate::fs::stat;
 use crate::plan::{Counted, Pair};
 use crate::problem::Side;
-use crate::survey::links::LinkTable;
 use crate::survey::{CHUNK, Survey};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 
 /// How many entries lie below a folder of the source.
 pub fn total(context: &Context<'_>, dir: Arc<Dir>) -> u64 {
-    let survey = Survey { context, plan: Mutex::default(), links: LinkTable::default() };
+    let survey = Survey::new(context);
     let counted = Arc::new(Counted::default());
     let task = Arc::clone(&counted);
     context.workers.scope(|scope| survey.count(scope, Side::Source, dir, task));

@@ -17,16 +17,12 @@ impl Survey<'_> {
     pub(super) fn compare_folders(
         &self,
         pair: &Arc<Pair>,
-        source_fd: Option<&Arc<OwnedFd>>,
+        source: Option<(&Arc<OwnedFd>, Entry)>,
         replica_fd: Option<&Arc<OwnedFd>>,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
         // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
-        let Some(source_fd) = source_fd else { return };
-        let source = match stat::entry_of(source_fd.as_fd()) {
-            Ok(source) => source,
-            Err(errno) => return self.unreadable_folder(pair, Side::Source, errno),
-        };
+        let Some((source_fd, source)) = source else { return };
         let replica = match facts_of(replica_dir, replica_fd) {
             Ok(replica) => replica,
             Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica, errno),

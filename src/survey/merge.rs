@@ -19,6 +19,8 @@ pub(super) struct Merge {
     pub(super) pair: Arc<Pair>,
     pub(super) source: Listing,
     pub(super) replica: Listing,
+    /// Whether the source's folder shows a change that is later than the start of the pass.
+    pub(super) has_changed: bool,
     /// How the names lie to the log file.
     pub(super) watched: Watched,
     /// The names of the source that the replica has under others, once that has been asked for.
@@ -52,7 +54,12 @@ impl Merge {
             });
         }
         let order = order.into_boxed_slice();
-        Merge { pair, source, replica, watched, aliases: OnceLock::new(), order }
+        Merge { pair, source, replica, has_changed: false, watched, aliases: OnceLock::new(), order }
+    }
+
+    /// The same, of a folder whose source has changed since the pass began, or has not.
+    pub(super) fn of_folder_that_changed(self, has_changed: bool) -> Merge {
+        Merge { has_changed, ..self }
     }
 
     /// How many names there are.

@@ -5,6 +5,7 @@
 //! stack stays flat however deep the tree is. What is kept in memory is the changes, the folders in flight, and the
 //! files with several names that are not yet settled.
 
+mod absent;
 mod aliases;
 mod announce;
 mod ask;
@@ -25,10 +26,11 @@ use crate::context::Context;
 use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
-use crate::fs::{is_gone, stat};
+use crate::fs::{is_denial, is_gone, stat};
 use crate::monitor::{Feature, Verb};
 use crate::plan::{Action, Change, Pair, Plan, Watch};
 use crate::problem::{Cause, Problem, Side};
+use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
 use crate::survey::links::LinkTable;
 use crate::survey::merge::Merge;
@@ -47,8 +49,10 @@ const LARGE: u64 = 1 << 20;
 
 /// Makes the plan for a pair of roots.
 pub fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
-    let survey = Survey { context, plan: Mutex::default(), links: LinkTable::default() };
+    let survey = Survey::new(context);
     context.workers.scope(|scope| survey.visit(scope, root));
+    survey.settle_denied();
+    context.vanished.settle(context);
     let resolution = survey.resolve_links();
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
     if resolution.not_held {
@@ -65,6 +69,8 @@ struct Survey<'a> {
     context: &'a Context<'a>,
     plan: Mutex<Plan>,
     links: LinkTable,
+    /// Names that the replica listed and denied.
+    denied: Mutex<Vec<Denied>>,
 }
 
 /// The open folders of a pair.
@@ -86,6 +92,13 @@ impl OpenPair {
             source: self.source.as_ref().map(|fd| fd.as_fd()),
             replica: self.replica.as_ref().map(|fd| fd.as_fd()),
         }
+    }
+}
+
+impl<'a> Survey<'a> {
+    /// Nothing has been seen yet.
+    fn new(context: &'a Context<'a>) -> Survey<'a> {
+        Survey { context, plan: Mutex::default(), links: LinkTable::default(), denied: Mutex::default() }
     }
 }
 
@@ -114,11 +127,20 @@ impl Survey<'_> {
         };
         // Both are tried, so that both are told; either one blocks everything below.
         let (source, replica) = (listing(Side::Source, &pair.source), listing(Side::Replica, &pair.replica));
-        self.compare_folders(
-            &pair,
-            source.as_ref().and_then(|(_, fd)| fd.as_ref()),
-            replica.as_ref().and_then(|(_, fd)| fd.as_ref()),
-        );
+        // After it was listed: what left it before that shows in its times.
+        let source_fd = source.as_ref().and_then(|(_, fd)| fd.as_ref());
+        let facts = match source_fd.map(|fd| stat::entry_of(fd.as_fd()).map(|facts| (fd, facts))).transpose()
+        {
+            Ok(facts) => facts,
+            Err(errno) => return self.unreadable_folder(&pair, Side::Source, errno),
+        };
+        // Without a folder in the source apply finds out, when it looks for the name.
+        let has_changed = facts.is_some_and(|(_, facts)| self.context.absence.has_changed(&facts));
+        let locked =
+            replica.is_none() && self.context.absence.is_known_as_locked(Side::Replica, &pair.path());
+        if !locked {
+            self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
+        }
         if let (Some((source, ours)), Some((replica, theirs))) = (source, replica) {
             let watched = Watched::in_folder(
                 self.context,
@@ -127,7 +149,7 @@ impl Survey<'_> {
                     .into_iter()
                     .filter_map(|(fd, listing)| Some((fd.as_ref()?.as_fd(), listing))),
             );
-            self.merge(scope, Merge::new(pair, source, replica, watched));
+            self.merge(scope, Merge::new(pair, source, replica, watched).of_folder_that_changed(has_changed));
         }
     }
 
@@ -186,7 +208,14 @@ impl Survey<'_> {
         let source = self.look(pair, Side::Source, doors.source.filter(|_| in_source), name);
         let replica = self.look(pair, Side::Replica, doors.replica.filter(|_| in_replica), name);
         if in_source && source == Sighting::Absent {
-            // It vanished since the listing: neither a problem nor a deletion in this pass.
+            // It vanished since the listing, as it seems: neither a problem nor a deletion in this pass.
+            if let Some(dir) = &pair.source {
+                self.context.vanished.note(Side::Source, dir, name);
+            }
+            return 0;
+        }
+        if in_replica && replica == Sighting::Absent {
+            self.deny(merge, name, in_source);
             return 0;
         }
         if let Some(entry) = [&source, &replica].into_iter().find_map(|seen| self.log_in(seen)) {
@@ -209,6 +238,7 @@ impl Survey<'_> {
         }
         match reconcile(&source, &replica, &pair.filesystem) {
             Decision::Nothing | Decision::Blocked(_) => 0,
+            Decision::Delete(_) if watch != Watch::Off && self.stays(merge, name) => 0,
             Decision::Descend => {
                 if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
                     self.descend(scope, pair, name, (source, replica), watch);
@@ -234,7 +264,7 @@ impl Survey<'_> {
             }
             Decision::Delete(reason) => {
                 if let Sighting::Present(replica) = &replica {
-                    self.delete(scope, pair, name, replica, reason);
+                    self.delete(scope, merge, name, replica, reason);
                 }
                 0
             }
@@ -245,7 +275,7 @@ impl Survey<'_> {
                 if let (true, Sighting::Present(replica)) = (delete, &replica) {
                     self.delete(
                         scope,
-                        pair,
+                        merge,
                         name,
                         replica,
                         "the source has something there that is left out",
@@ -254,7 +284,9 @@ impl Survey<'_> {
                 0
             }
             Decision::Create => {
-                if let Sighting::Present(source) = &source {
+                if let Sighting::Present(source) = &source
+                    && !self.is_locked_source(pair, name, source)
+                {
                     self.links.want(source);
                     let subtree = self.count_below(scope, Side::Source, pair, name, source);
                     self.push(Change { subtree, ..change(pair, name, source, Action::Create) });
@@ -262,7 +294,10 @@ impl Survey<'_> {
                 0
             }
             Decision::Replace(Verb::Retype, reason) => {
-                if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
+                if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica)
+                    && !self.is_locked_source(pair, name, source)
+                    && !self.is_locked_replica(pair, name, replica)
+                {
                     self.links.count_name(pair.replica.as_ref(), replica);
                     self.links.want(source);
                     // What comes, or else what goes: one of the two may be a folder.
@@ -271,7 +306,10 @@ impl Survey<'_> {
                         .or_else(|| self.count_below(scope, Side::Replica, pair, name, replica));
                     let action = Action::Replace(Verb::Retype);
                     let expected = Some(replica.id);
-                    self.push(Change { subtree, expected, reason, ..change(pair, name, source, action) });
+                    // What was there before may have moved.
+                    if !self.stays(merge, name) {
+                        self.push(Change { subtree, expected, reason, ..change(pair, name, source, action) });
+                    }
                 }
                 0
             }
@@ -318,7 +356,7 @@ impl Survey<'_> {
                 }
                 Sighting::Present(entry)
             }
-            Err(errno) if is_gone(errno) => Sighting::Absent,
+            Err(errno) if is_denial(errno) => Sighting::Absent,
             Err(errno) => {
                 self.context.problem(&Problem {
                     path: pair.path().join(name),
@@ -384,15 +422,22 @@ impl Survey<'_> {
     fn delete<'s>(
         &'s self,
         scope: &Scope<'s>,
-        pair: &Arc<Pair>,
+        merge: &Merge,
         name: &CStr,
         replica: &Entry,
         reason: &'static str,
     ) {
+        let pair = &merge.pair;
+        if self.is_locked_replica(pair, name, replica) {
+            return;
+        }
+        // Its names count also where it stays: it goes in the next pass, and they are no names outside.
         self.links.count_name(pair.replica.as_ref(), replica);
         let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
-        let expected = Some(replica.id);
-        self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
+        if !self.stays(merge, name) {
+            let expected = Some(replica.id);
+            self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
+        }
     }
 
     fn leave_out(&self, pair: &Pair, name: &CStr, kind: Kind, missing: Option<Feature>) {

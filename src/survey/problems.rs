@@ -13,20 +13,25 @@ impl Survey<'_> {
     /// pass sees what has become of it, provided that it is true; in the replica nobody else should be at work.
     pub(super) fn gone(&self, pair: &Pair, side: Side, errno: Errno) {
         match side {
-            Side::Source if pair.source.as_ref().is_none_or(|dir| dir.has_lost(None, errno)) => {}
+            Side::Source if self.has_lost(pair, None, errno) => {}
             Side::Source => self.unreadable_folder(pair, side, errno),
             Side::Replica => self.context.replica_disturbed(&pair.path()),
         }
     }
 
     /// Whether a name of the source is gone, or of another kind by now, as an error says: the next pass sees it.
-    fn has_lost(pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
-        is_gone(errno) && pair.source.as_ref().is_none_or(|dir| dir.has_lost(name, errno))
+    fn has_lost(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
+        let lost = |dir| self.context.has_lost(Side::Source, dir, name, errno);
+        is_gone(errno) && pair.source.as_ref().is_none_or(lost)
     }
 
-    /// A replica that cannot be read is replaced, unless it is not what it was any more, or the reason is none of its own: too
-    /// many open files, or a lease, say nothing of what is in it.
+    /// A replica that cannot be read is replaced, unless it is not what it was any more, or is locked, or the reason is none
+    /// of its own: too many open files, or a lease, say nothing of what is in it.
     pub(super) fn unreadable_replica(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
+        let is_locked = |dir| self.context.is_locked_file(Side::Replica, dir, errno);
+        if pair.replica.as_ref().is_some_and(is_locked) {
+            return Verdict::Unknown;
+        }
         if is_gone(errno) {
             self.gone(pair, Side::Replica, errno);
             return Verdict::Unknown;
@@ -49,7 +54,11 @@ impl Survey<'_> {
     }
 
     pub(super) fn unreadable_source(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
-        if !Survey::has_lost(pair, Some(name), errno) {
+        let is_locked = |dir| self.context.is_locked_file(Side::Source, dir, errno);
+        if pair.source.as_ref().is_some_and(is_locked) {
+            return Verdict::Unknown;
+        }
+        if !self.has_lost(pair, Some(name), errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
                 action: "read the source file",
@@ -68,7 +77,7 @@ impl Survey<'_> {
         (side, errno): (Side, Errno),
     ) {
         match side {
-            Side::Source if Survey::has_lost(pair, name, errno) => return,
+            Side::Source if self.has_lost(pair, name, errno) => return,
             Side::Replica if is_gone(errno) => return self.gone(pair, side, errno),
             Side::Source | Side::Replica => {}
         }
@@ -85,19 +94,7 @@ impl Survey<'_> {
     }
 
     pub(super) fn unreadable_folder(&self, pair: &Pair, side: Side, errno: Errno) {
-        self.context.problem(&Problem {
-            path: pair.path(),
-            action: match side {
-                Side::Source => "read the source folder",
-                Side::Replica => "read the replica folder",
-            },
-            cause: Cause::System(errno),
-            consequence: match side {
-                Side::Source => "its replica is kept with everything below",
-                Side::Replica => "nothing below it is changed in this pass",
-            },
-            content_unreadable: false,
-        });
+        self.context.unreadable_folder(side, &pair.path(), errno);
     }
 
     /// A folder of one tree that belongs to the other as well: whatever is done to it there is done to it here.

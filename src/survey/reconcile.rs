@@ -155,6 +155,7 @@ pub(crate) mod tests {
             ctime: epoch,
             btime: None,
             is_mount: false,
+            is_encrypted: false,
         }
     }
 

@@ -13,6 +13,7 @@
 )]
 
 mod abilities;
+mod absence;
 mod aim;
 mod cases;
 mod deltas;
@@ -27,6 +28,7 @@ mod hostile;
 mod kills;
 mod kills_periodic;
 mod kit;
+mod locked;
 mod lost_mounts;
 mod memory;
 mod moments;
@@ -98,6 +100,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "power_loss", run: power_loss::run },
     Suite { name: "real_tree", run: real_tree::run },
+    Suite { name: "absence", run: absence::run },
     Suite { name: "races", run: races::run },
     Suite { name: "hostile", run: hostile::run },
     Suite { name: "memory", run: memory::run },

@@ -2,5 +2,6 @@
 
 pub(crate) mod names;
 pub(crate) mod no_sizes;
+pub(crate) mod odd;
 pub(crate) mod refusing;
 pub(crate) mod sealed;

@@ -1,0 +1,221 @@
+//! Folders that their filesystem encrypts (fscrypt: ext4, f2fs, ubifs, CephFS) and whose key is not there.
+//!
+//! Such a folder is *locked*, and can be listed all the same: the kernel makes up a name for each entry, from the bytes
+//! of the encrypted one (`fscrypt_fname_disk_to_usr` in fs/crypto/fname.c). Those names lead to their entries, but none
+//! of the real names is known, so nothing is known to be absent. To ask for the key takes an `ioctl(2)` that is not safe
+//! code, so a locked folder is known by what it shows:
+//!
+//! - its names are base64 of at least 16 bytes, all of them, and
+//! - no regular file in it can be opened (`ENOKEY`), and no symbolic link has a target that is no such text.
+//!
+//! A folder that somebody has open keeps its names, and what is in it is locked one by one: a file cannot be opened, a link
+//! has a target that is made up.
+//!
+//! Where neither a file nor a link says so, an encrypted folder with such names counts as locked: a folder full of hashes
+//! that nobody may read is then left alone, which harms nobody.
+//!
+//! The kernel does not take the key away from a folder that is open; but it gives one as soon as it has it. So a listing
+//! may begin with names that are made up and end with real ones. A second one is right then.
+
+use crate::entry::Kind;
+use crate::fs::confirmed;
+use crate::fs::content::open_to_read;
+use crate::fs::dir::open_again;
+use crate::fs::listing::Listing;
+use crate::fs::place::read_symlink;
+use crate::fs::stat::{entry_at, entry_of};
+use rustix::fs::{Mode, OFlags, RawDir, openat};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// The error that says so, also where the kernel itself does (open(2) of a file that is locked).
+pub const LOCKED: Errno = Errno::NOKEY;
+
+/// The words for it, to be read after "Cannot ...: ".
+pub const WORDS: &str = "it is encrypted and locked; unlock it first";
+
+/// So many entries are looked at, at most, to find out whether a folder is locked.
+const LOOKS: usize = 16;
+
+/// The least and the most letters of a name that the kernel makes up: base64 of 16 bytes (CephFS; the others put a hash
+/// of 8 bytes before them), and of a hash, 149 bytes and a digest.
+const LETTERS: std::ops::RangeInclusive<usize> = 22..=252;
+
+/// Whether a name may be one that the kernel made up. The letters are those of base64url, and of the form of base64 that
+/// kernels before 5.14, and CephFS, have.
+pub fn may_be_made_up(name: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b',');
+    // Of four letters that make three bytes the first alone makes none.
+    LETTERS.contains(&name.len()) && name.len() % 4 != 1 && name.iter().all(is_letter)
+}
+
+/// Whether the target of a symbolic link may be one that the kernel made up, as it does like a name, with zeros for the
+/// hash (`fscrypt_get_symlink` in fs/crypto/hooks.c).
+pub fn is_made_up_target(target: &CStr) -> bool {
+    may_be_made_up(target.to_bytes()) && target.to_bytes().starts_with(b"AAAAAAAAAA")
+}
+
+/// The names of a folder that have just been listed, if they are its own; else those that it really has.
+///
+/// # Errors
+/// `ENOKEY` when the folder is locked; as [`Listing::read`].
+pub(super) fn real_names(folder: BorrowedFd<'_>, listing: Listing) -> Result<Listing, Errno> {
+    let made_up = listing.iter().filter(|name| may_be_made_up(name.to_bytes())).count();
+    // Asked only where a name looks like it: in nearly all folders none does.
+    if made_up == 0 || !entry_of(folder)?.is_encrypted {
+        return Ok(listing);
+    }
+    if made_up == listing.len() && !is_readable(folder, listing.iter(), Depth::Here) {
+        return Err(LOCKED);
+    }
+    // The key is there by now, and stays as long as the folder is open; perhaps it was not when the listing began.
+    confirmed(|| Listing::read_once(folder))
+}
+
+/// Whether an open folder that is encrypted is locked now. If it is not, it stays so as long as it is open. Ends at the
+/// first name that tells.
+///
+/// # Errors
+/// As `getdents(2)`.
+pub fn is_locked(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let listed = open_again(folder)?;
+    let mut buffer: Vec<u8> = Vec::with_capacity(8 << 10);
+    let mut entries = RawDir::new(&listed, buffer.spare_capacity_mut());
+    let mut first: Vec<CString> = Vec::new();
+    while let Some(found) = entries.next() {
+        let found = found?;
+        let name = found.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if !may_be_made_up(name.to_bytes()) {
+            return Ok(false);
+        }
+        if first.len() < LOOKS {
+            first.push(name.to_owned());
+            if first.len() == LOOKS && is_readable(folder, first.iter().map(|name| &**name), Depth::Here) {
+                return Ok(false);
+            }
+        }
+    }
+    // Nothing is hidden in an empty folder.
+    let is_all = first.len() < LOOKS;
+    Ok(!first.is_empty() && !(is_all && is_readable(folder, first.iter().map(|name| &**name), Depth::Here)))
+}
+
+/// How far down is looked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// Also into the folders that are in this one.
+    Here,
+    /// No further.
+    Below,
+}
+
+/// Whether one of the first of these entries can be read as only somebody with the key can.
+fn is_readable<'a>(folder: BorrowedFd<'_>, names: impl Iterator<Item = &'a CStr>, depth: Depth) -> bool {
+    names.take(LOOKS).any(|name| match entry_at(folder, name).map(|entry| entry.kind) {
+        Ok(Kind::File) => can_open(folder, name),
+        // A target is encrypted like a name; without the key it is like one that is made up, or that is said.
+        Ok(Kind::Symlink) => {
+            read_symlink(folder, name).is_ok_and(|target| !may_be_made_up(target.to_bytes()))
+        }
+        // It has the key that this one has: the kernel does not take it away from a folder below which one is in use.
+        Ok(Kind::Folder) if depth == Depth::Here => {
+            open_below(folder, name).and_then(|below| shows_names(below.as_fd())).unwrap_or(false)
+        }
+        Ok(Kind::Folder | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice) | Err(_) => false,
+    })
+}
+
+/// Whether a file can be opened. Not one with several names: it may be in use under another one, and then has its key
+/// although this folder has not.
+fn can_open(folder: BorrowedFd<'_>, name: &CStr) -> bool {
+    open_to_read(folder, name, false)
+        .and_then(|file| entry_of(file.as_fd()))
+        .is_ok_and(|entry| entry.kind == Kind::File && entry.links <= 1)
+}
+
+fn shows_names(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let listing = Listing::read_once(folder)?;
+    Ok(listing.iter().any(|name| !may_be_made_up(name.to_bytes()))
+        || is_readable(folder, listing.iter(), Depth::Below))
+}
+
+fn open_below(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    openat(folder, name, flags, Mode::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_makes_up_are_known_by_their_letters_and_their_length() {
+        let cases: [(&[u8], bool); 16] = [
+            // As Linux 6.18 shows them on ext4: of 16, 32 and more bytes, and of a name that is too long to be shown whole.
+            (b"AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oqv", true),
+            (b"KiXpA-2dvvrOIyXACcVzrKAx1yIaXrhLjqQBwVZAVxTBGlg3Oz3TTw", true),
+            (&[b'a'; 252], true),
+            // Before 5.14.
+            (b"AAAAAAAAAACRZr7Wk2gqmZE+o5hv9O,v", true),
+            // CephFS: 16 bytes without a hash before them.
+            (b"CRZr7Wk2gqmZE+o5hv9O,w", true),
+            (b"d41d8cd98f00b204e9800998ecf8427e", true),
+            (b"", false),
+            (b"photo", false),
+            (b"photo.jpg", false),
+            (b"a name that is long enough, with spaces", false),
+            (b"1732700000.M20046P2137V00000001.host,S=2,W=3:2,S", false),
+            (b"aaaaaaaaaaaaaaaaaaaaa", false),
+            (&[b'a'; 253], false),
+            (&[b'a'; 25], false),
+            (b"AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oq/", false),
+            ("AAAAAAAAAACRZr7Wk2gqmZE-o5hv9\u{e9}".as_bytes(), false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(may_be_made_up(name), expected, "{}", name.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn targets_that_the_kernel_makes_up_begin_with_zeros() {
+        assert!(is_made_up_target(c"AAAAAAAAAABcTK_p1_NmBtZxn8iP7TsT"));
+        assert!(!is_made_up_target(c"KiXpA-2dvvrOIyXACcVzrKAx1yIaXrhL"));
+        assert!(!is_made_up_target(c"AAAAAAAAAA"));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_encrypted_is_not_locked_whatever_its_names() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        for number in 0..20 {
+            std::fs::write(scratch.path().join(format!("{number:032x}")), b"").unwrap();
+        }
+        assert_eq!(Listing::read(folder.as_fd()).unwrap().len(), 20);
+        assert_eq!(is_locked(folder.as_fd()), Ok(false));
+    }
+
+    #[test]
+    fn a_file_that_can_be_read_says_that_its_folder_has_its_key() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = |name: &str| scratch.path().join(name);
+        let folder = std::fs::File::open(scratch.path()).unwrap();
+        let folder = folder.as_fd();
+        let is_readable = |name: &CStr| super::is_readable(folder, [name].into_iter(), Depth::Here);
+        std::fs::write(path("file"), b"").unwrap();
+        assert!(is_readable(c"file"));
+        assert!(!is_readable(c"missing"));
+        std::fs::hard_link(path("file"), path("other")).unwrap();
+        assert!(!is_readable(c"file"), "it may be in use under its other name");
+        std::os::unix::fs::symlink("target", path("link")).unwrap();
+        std::os::unix::fs::symlink("AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oqv", path("made up")).unwrap();
+        assert!(is_readable(c"link") && !is_readable(c"made up"));
+        std::fs::create_dir_all(path("folder/AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oqv")).unwrap();
+        assert!(!is_readable(c"folder"));
+        std::fs::write(path("folder/name"), b"").unwrap();
+        assert!(is_readable(c"folder"), "a name below it is real");
+    }
+}

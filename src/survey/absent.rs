@@ -1,0 +1,145 @@
+//! What the source lacks, and what a look denies: whether anything follows from it in this pass.
+
+use crate::entry::{Entry, Kind};
+use crate::fs::encryption::{LOCKED, WORDS};
+use crate::fs::is_gone;
+use crate::fs::listing::Listing;
+use crate::plan::Pair;
+use crate::problem::{Cause, Problem, Side};
+use crate::survey::Survey;
+use crate::survey::merge::Merge;
+use crate::vanished::{Doubt, sort_out, tell_ghost};
+use crate::watched::Watched;
+use rayon::Scope;
+use std::collections::HashMap;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+/// A name that the replica listed and denied.
+pub(super) struct Denied {
+    pair: Arc<Pair>,
+    name: Box<CStr>,
+    in_source: bool,
+    has_changed: bool,
+}
+
+impl Survey<'_> {
+    /// Whether what the source lacks under a name stays for now: its folder has changed since the pass began, so that it
+    /// may have moved to where the survey had already been.
+    pub(super) fn stays(&self, merge: &Merge, name: &CStr) -> bool {
+        merge.has_changed && self.context.absence.keep_changed(&merge.pair.path().join(name))
+    }
+
+    /// Whether an entry that the source alone has is a folder that is locked, which is told: no name in it is known, and
+    /// another folder of the replica may be what it was called before.
+    pub(super) fn is_locked_source(&self, pair: &Pair, name: &CStr, entry: &Entry) -> bool {
+        let is_locked = is_locked(pair, Side::Source, name, entry);
+        if is_locked {
+            self.context.problem(&Problem {
+                path: pair.path().join(name),
+                action: "read the source folder",
+                cause: Cause::Refused(WORDS),
+                consequence: "what the replica has under its name is kept",
+                content_unreadable: false,
+            });
+            self.context.absence.not_made(&pair.path(), (entry.kind, 0), Some(entry.mtime));
+        }
+        is_locked
+    }
+
+    /// Whether an entry that is to go from the replica is a folder that is locked, which is told.
+    pub(super) fn is_locked_replica(&self, pair: &Pair, name: &CStr, entry: &Entry) -> bool {
+        let is_locked = is_locked(pair, Side::Replica, name, entry);
+        if is_locked {
+            self.context.problem(&Problem {
+                path: pair.path().join(name),
+                action: "delete it from the replica",
+                cause: Cause::Refused(WORDS),
+                consequence: "it stays",
+                content_unreadable: false,
+            });
+        }
+        is_locked
+    }
+
+    /// Notes a name that the replica listed and denied.
+    pub(super) fn deny(&self, merge: &Merge, name: &CStr, in_source: bool) {
+        let (pair, has_changed) = (Arc::clone(&merge.pair), merge.has_changed);
+        self.denied().push(Denied { pair, name: name.into(), in_source, has_changed });
+    }
+
+    fn denied(&self) -> MutexGuard<'_, Vec<Denied>> {
+        self.denied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides about the names that the replica listed and denied, when each of their folders has been listed once more:
+    /// what is there, or is not any more, is looked at again; what is listed and denied again and again is a problem.
+    pub(super) fn settle_denied(&self) {
+        let mut folders: HashMap<usize, Vec<Denied>> = HashMap::new();
+        for denied in std::mem::take(&mut *self.denied()) {
+            folders.entry(Arc::as_ptr(&denied.pair).addr()).or_default().push(denied);
+        }
+        let with_folder = |denied: Vec<Denied>| {
+            let dir = denied.first()?.pair.replica.clone()?;
+            Some(Doubt::new(dir, denied))
+        };
+        let mut doubts: Vec<Doubt<Denied>> = folders.into_values().filter_map(with_folder).collect();
+        if doubts.is_empty() || self.context.is_halted() {
+            return;
+        }
+        sort_out(self.context.workers, &mut doubts, |denied| &denied.name);
+        self.context.workers.scope(|scope| {
+            for doubt in doubts {
+                self.context.workers.spawn(scope, move |scope| self.look_again(scope, doubt));
+            }
+        });
+        // Who removes things from the replica all the while is told of once.
+        let again = std::mem::take(&mut *self.denied());
+        if let Some(denied) = again.first() {
+            self.context.replica_disturbed(&denied.pair.path().join(&denied.name));
+        }
+    }
+
+    /// Looks again at names of one folder of which more is known by now.
+    fn look_again<'s>(&'s self, scope: &Scope<'s>, doubt: Doubt<Denied>) {
+        let Doubt { dir, suspects, gone, there, unreadable, failed } = doubt;
+        let any =
+            suspects.iter().chain(&gone).chain(&there).chain(unreadable.iter().map(|(denied, _)| denied));
+        let Some(Denied { pair, has_changed, .. }) = any.into_iter().next() else { return };
+        let (pair, has_changed) = (Arc::clone(pair), *has_changed);
+        match failed {
+            Some(errno) if is_gone(errno) => return self.gone(&pair, Side::Replica, errno),
+            Some(errno) => return self.unreadable_folder(&pair, Side::Replica, errno),
+            None => {}
+        }
+        for denied in suspects {
+            tell_ghost(self.context, Side::Replica, &dir, &denied.name);
+        }
+        let Some(open) = self.open_both(&pair) else { return };
+        let watched = Watched::in_folder(self.context, pair.watch, []);
+        let merge = Merge::new(Arc::clone(&pair), Listing::default(), Listing::default(), watched);
+        let merge = Arc::new(merge.of_folder_that_changed(has_changed));
+        let listed = there.into_iter().chain(unreadable.into_iter().map(|(denied, _)| denied));
+        let listed = listed.map(|denied| (denied, true));
+        for (denied, in_replica) in listed.chain(gone.into_iter().map(|denied| (denied, false))) {
+            let name = (&*denied.name, denied.in_source, in_replica);
+            let unchanged = self.name(scope, &merge, open.doors(), name);
+            self.context.unchanged(unchanged);
+        }
+    }
+}
+
+/// Whether a folder below one side of a pair is encrypted and locked. What else keeps it from being read is found out by
+/// whoever reads it.
+fn is_locked(pair: &Pair, side: Side, name: &CStr, entry: &Entry) -> bool {
+    let dir = match side {
+        Side::Source => &pair.source,
+        Side::Replica => &pair.replica,
+    };
+    let Some(dir) = dir.as_ref().filter(|_| entry.kind == Kind::Folder && entry.is_encrypted) else {
+        return false;
+    };
+    let listed = dir.child(name, entry.id).open().and_then(|fd| Listing::read(fd.as_fd()));
+    listed.is_err_and(|errno| errno == LOCKED)
+}

@@ -1,0 +1,301 @@
+//! Names of the source that move while a pass is under way: what was in both trees is never nowhere in the replica, and
+//! what has really gone goes one pass later at most.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
+
+mod support;
+
+use file_sync::apply::apply;
+use file_sync::apply::sync::Disks;
+use file_sync::context::Context;
+use file_sync::filesystems::Filesystems;
+use file_sync::fs::dir::Dir;
+use file_sync::interrupt::Interrupt;
+use file_sync::monitor::{Event, Verb};
+use file_sync::plan::{Pair, Watch};
+use file_sync::report::Outcome;
+use file_sync::survey::survey;
+use file_sync::workers::Workers;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use support::{Collector, Passed, Scratch, Seen, link, pass, pass_with, plant};
+
+/// Two folders, of which a pass with one worker reads one before the other, with the same names in each.
+const FOLDERS: [&str; 2] = ["one", "two"];
+
+fn mirrored(names: &[&str]) -> Scratch {
+    let scratch = Scratch::new();
+    for folder in FOLDERS {
+        let names: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
+        plant(&scratch.source, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    scratch.converge();
+    scratch
+}
+
+/// A pass with one worker; as soon as it has read one of the two folders, `act` is called with that one and the other.
+fn during(mirror: &mut file_sync::mirror::Mirror, act: impl Fn(&str, &str) + Sync) -> Passed {
+    let done = AtomicBool::new(false);
+    let (report, seen) = pass_with(mirror, |event| {
+        let Event::Verified { path, .. } = event else { return };
+        if !done.swap(true, Ordering::SeqCst) {
+            let at = FOLDERS.iter().position(|folder| path.as_bytes().starts_with(folder.as_bytes()));
+            let read = at.unwrap_or_else(|| panic!("{path} is in neither folder"));
+            act(FOLDERS[read], FOLDERS[1 - read]);
+        }
+    });
+    assert!(done.into_inner(), "nothing was read");
+    Passed { report: report.unwrap(), seen }
+}
+
+fn deleted(seen: &Seen) -> Vec<&str> {
+    let deletions = seen.done.iter().filter(|line| line.0 == Verb::Delete);
+    deletions.map(|line| line.1.as_str()).collect()
+}
+
+/// Whether a file with this content is anywhere in a tree.
+fn has(root: &Path, content: &str) -> bool {
+    fs::read_dir(root).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() { has(&path, content) } else { fs::read(&path).unwrap() == content.as_bytes() }
+    })
+}
+
+fn kept_back(passed: &Passed) -> u64 {
+    assert_eq!((passed.report.outcome.clone(), passed.report.counts.problems), (Outcome::Done, 0));
+    let count = passed.report.counts.kept_back;
+    let told = passed.seen.notices.iter().filter(|notice| notice.contains("reason: Changed")).count();
+    assert_eq!(told, usize::from(count > 0), "{:?}", passed.seen.notices);
+    count
+}
+
+#[test]
+fn a_file_that_moves_to_a_folder_that_has_been_read_stays_where_it_was_for_one_pass() {
+    let scratch = mirrored(&["file", "item"]);
+    let mut mirror = scratch.mirror(1);
+    let at = |folder: &str, name: &str| scratch.source.join(folder).join(name);
+    let first = during(&mut mirror, |read, unread| {
+        fs::rename(at(unread, "item"), at(read, "moved")).unwrap();
+    });
+    assert_eq!((kept_back(&first), deleted(&first.seen)), (1, vec![]));
+    for folder in FOLDERS {
+        assert!(has(&scratch.replica, &format!("{folder}/item")), "{folder}/item is nowhere");
+    }
+    // The folder changes in this pass too, and in each one after it: that must not keep everything for ever.
+    let second = during(&mut mirror, |_, _| {
+        for folder in FOLDERS {
+            fs::write(at(folder, "more"), b"").unwrap();
+        }
+    });
+    assert_eq!((kept_back(&second), deleted(&second.seen).len()), (0, 1));
+    drop(mirror);
+    scratch.converge();
+}
+
+#[test]
+fn what_has_gone_from_a_folder_before_a_pass_goes_at_once_whatever_changes_elsewhere() {
+    let scratch = mirrored(&["file", "item", "third/item"]);
+    let at = |folder: &str, name: &str| scratch.source.join(folder).join(name);
+    fs::remove_file(at("one", "third/item")).unwrap();
+    fs::remove_file(at("two", "third/item")).unwrap();
+    let passed = during(&mut scratch.mirror(1), |_, unread| fs::remove_file(at(unread, "item")).unwrap());
+    assert_eq!(kept_back(&passed), 1);
+    let mut gone = deleted(&passed.seen);
+    gone.sort_unstable();
+    assert_eq!(gone, ["one/third/item", "two/third/item"]);
+    let passed = scratch.converge();
+    assert_eq!(deleted(&passed.seen).len(), 1, "the next pass, of another process");
+}
+
+#[test]
+fn a_pass_right_after_an_edit_deletes_at_once() {
+    let scratch = mirrored(&["file"]);
+    let mut mirror = scratch.mirror(2);
+    for round in 0..100 {
+        plant(&scratch.source, &["one/comes and goes"]);
+        assert_eq!(kept_back(&pass(&mut mirror)), 0, "{round}");
+        fs::remove_file(scratch.source.join("one/comes and goes")).unwrap();
+        let passed = pass(&mut mirror);
+        assert_eq!((kept_back(&passed), deleted(&passed.seen)), (0, vec!["one/comes and goes"]), "{round}");
+    }
+}
+
+#[test]
+fn a_folder_that_moves_stays_where_it_was_with_everything_in_it_for_one_pass() {
+    let scratch = mirrored(&["file", "item/a", "item/below/b"]);
+    let mut mirror = scratch.mirror(1);
+    let first = during(&mut mirror, |read, unread| {
+        let at = |folder: &str, name: &str| scratch.source.join(folder).join(name);
+        fs::rename(at(unread, "item"), at(read, "moved")).unwrap();
+    });
+    assert_eq!((kept_back(&first), deleted(&first.seen)), (1, vec![]));
+    for name in ["item/a", "item/below/b"] {
+        for folder in FOLDERS {
+            assert!(has(&scratch.replica, &format!("{folder}/{name}")), "{folder}/{name} is nowhere");
+        }
+    }
+    assert_eq!(kept_back(&pass(&mut mirror)), 0);
+    drop(mirror);
+    scratch.converge();
+}
+
+#[test]
+fn what_is_replaced_by_another_kind_of_entry_stays_for_one_pass_when_it_may_have_moved() {
+    let scratch = mirrored(&["file", "was a file", "was a folder/inside"]);
+    let mut mirror = scratch.mirror(1);
+    let first = during(&mut mirror, |read, unread| {
+        let at = |folder: &str, name: &str| scratch.source.join(folder).join(name);
+        for name in ["was a file", "was a folder"] {
+            fs::rename(at(unread, name), at(read, &format!("moved {name}"))).unwrap();
+        }
+        plant(&scratch.source.join(unread), &["was a file/inside", "was a folder"]);
+    });
+    assert_eq!(kept_back(&first), 2);
+    for folder in FOLDERS {
+        for name in ["was a file", "was a folder/inside"] {
+            assert!(has(&scratch.replica, &format!("{folder}/{name}")), "{folder}/{name} is nowhere");
+        }
+    }
+    let second = pass(&mut mirror);
+    assert_eq!((kept_back(&second), second.report.counts.retyped), (0, 2));
+    drop(mirror);
+    scratch.converge();
+}
+
+/// The names of an inode that go are names all the same: the others need not be copied anew.
+#[test]
+fn what_is_kept_does_not_make_its_other_names_be_copied() {
+    let scratch = mirrored(&["file"]);
+    for folder in FOLDERS {
+        let file = scratch.source.join(folder).join("file");
+        link(&file, &scratch.source.join(folder).join("name")).unwrap();
+        fs::create_dir(scratch.source.join(folder).join("below")).unwrap();
+        link(&file, &scratch.source.join(folder).join("below/name")).unwrap();
+    }
+    scratch.converge();
+    let mut mirror = scratch.mirror(1);
+    let first = during(&mut mirror, |_, unread| {
+        fs::remove_file(scratch.source.join(unread).join("name")).unwrap();
+        fs::remove_dir_all(scratch.source.join(unread).join("below")).unwrap();
+    });
+    assert_eq!((kept_back(&first), first.report.counts.bytes_written), (2, 0));
+    assert_eq!(kept_back(&pass(&mut mirror)), 0);
+    drop(mirror);
+    scratch.converge();
+}
+
+#[test]
+fn a_dry_run_does_not_announce_a_deletion_that_would_not_be_made() {
+    let scratch = mirrored(&["file", "item"]);
+    let passed = during(&mut scratch.mirror_with(1, true), |_, unread| {
+        fs::remove_file(scratch.source.join(unread).join("item")).unwrap();
+    });
+    assert_eq!(passed.report.outcome, Outcome::Planned);
+    assert_eq!(passed.report.counts.kept_back, 1);
+    assert!(passed.seen.planned.iter().all(|line| line.0 != Verb::Delete), "{:?}", passed.seen.planned);
+    scratch.converge();
+}
+
+/// A survey, then `edits`, then the apply of what the survey planned.
+fn between(scratch: &Scratch, edits: impl FnOnce()) -> (Seen, u64) {
+    let collector = Collector::default();
+    let (interrupt, filesystems) = (Interrupt::new(), Filesystems::default());
+    let open = |path: &Path| Dir::root(path, 16).unwrap();
+    let workers = Workers::new(2, 2).unwrap();
+    let context = Context::new(
+        &collector,
+        (&interrupt, &workers),
+        (&scratch.source, open(&scratch.source)),
+        (&scratch.replica, Some(open(&scratch.replica))),
+        (&filesystems, None),
+    );
+    // As a pass does: what changes from here on is stamped later.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let root = Pair {
+        source: Some(Arc::clone(&context.source.1)),
+        replica: context.replica.1.clone(),
+        filesystem: filesystems.of(context.replica.1.as_ref().unwrap(), &context.rights).unwrap(),
+        watch: Watch::Off,
+    };
+    let plan = survey(&context, Arc::new(root));
+    assert_eq!(context.counts().kept_back, 0, "nothing has changed yet");
+    edits();
+    apply(&context, &plan, &Disks::new(&context, &plan));
+    let kept = context.counts().kept_back;
+    drop(context);
+    (collector.seen(), kept)
+}
+
+#[test]
+fn what_moves_back_between_survey_and_deletion_is_not_nowhere() {
+    for (back, kept_back) in [
+        // To the folder that it came from, under another name.
+        ("one/back", 1),
+        // To a third one: the plan knows it in the second only.
+        ("three/back", 1),
+        ("back", 1),
+        // To its old name, which is no reason to keep it back: it is not absent.
+        ("one/item", 0),
+    ] {
+        let scratch = mirrored(&["file"]);
+        plant(&scratch.source, &["one/item", "three/file"]);
+        scratch.converge();
+        let at = |name: &str| scratch.source.join(name);
+        fs::rename(at("one/item"), at("two/item")).unwrap();
+        let (seen, kept) = between(&scratch, || fs::rename(at("two/item"), at(back)).unwrap());
+        assert_eq!((seen.problems, kept), (vec![], kept_back), "{back}");
+        assert!(has(&scratch.replica, "one/item"), "{back}: it is nowhere");
+        scratch.converge();
+    }
+}
+
+#[test]
+fn a_folder_that_moves_back_between_survey_and_deletion_is_not_nowhere() {
+    for back in ["one/back", "three/back"] {
+        let scratch = mirrored(&["file"]);
+        plant(&scratch.source, &["one/item/a", "one/item/below/b", "three/file"]);
+        scratch.converge();
+        let at = |name: &str| scratch.source.join(name);
+        fs::rename(at("one/item"), at("two/item")).unwrap();
+        let (seen, kept) = between(&scratch, || fs::rename(at("two/item"), at(back)).unwrap());
+        assert_eq!((seen.problems, kept), (vec![], 1), "{back}");
+        for content in ["one/item/a", "one/item/below/b"] {
+            assert!(has(&scratch.replica, content), "{back}: {content} is nowhere");
+        }
+        scratch.converge();
+    }
+}
+
+#[test]
+fn a_kind_that_changed_before_a_pass_is_not_replaced_when_its_folder_changes_before_that() {
+    let scratch = mirrored(&["file", "item"]);
+    let at = |name: &str| scratch.source.join(name);
+    fs::rename(at("one/item"), at("two/moved")).unwrap();
+    plant(&scratch.source, &["one/item/inside"]);
+    let (_, kept) = between(&scratch, || fs::rename(at("two/moved"), at("one/back")).unwrap());
+    assert_eq!(kept, 1);
+    assert_eq!(fs::read(scratch.replica.join("one/item")).unwrap(), b"one/item", "it is not where it was");
+    scratch.converge();
+}
+
+#[test]
+fn a_subtree_that_is_being_deleted_stays_from_the_moment_on_at_which_its_folder_changes() {
+    let scratch = mirrored(&["file"]);
+    plant(&scratch.source, &["one/file"]);
+    scratch.converge();
+    let names: Vec<String> = (0..50).map(|number| format!("one/item/{number}/file")).collect();
+    plant(&scratch.replica, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    let begun = AtomicBool::new(false);
+    let (report, seen) = pass_with(&mut scratch.mirror(1), |event| {
+        let is_deletion = matches!(event, Event::Done(operation) if operation.verb == Verb::Delete);
+        if is_deletion && !begun.swap(true, Ordering::SeqCst) {
+            plant(&scratch.source, &["one/new"]);
+        }
+    });
+    let passed = Passed { report: report.unwrap(), seen };
+    assert_eq!(kept_back(&passed), 1);
+    assert!(deleted(&passed.seen).len() <= 2, "{:?}", deleted(&passed.seen));
+    scratch.converge();
+}
