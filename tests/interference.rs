@@ -27,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 use support::{
     Collector, Scratch, Seen, Tree, assert_same, chmod, differences, link, make_node, pass, pass_with, plant,
 };
@@ -50,6 +51,8 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
         filesystem: filesystems.of(context.replica.1.as_ref().unwrap(), &context.rights).unwrap(),
         watch: Watch::Off,
     };
+    // Whatever changes from here on gets a later stamp than the start of the pass, however coarse the clock ticks.
+    thread::sleep(Duration::from_millis(12));
     let plan = survey(&context, Arc::new(root));
     assert_eq!(collector.seen().problems, [], "problems of the survey");
     edits();
@@ -342,15 +345,9 @@ fn what_is_removed_from_an_old_version_stays_where_the_new_one_has_it() {
     for kept in ["a", "folder/b", "tree/d/e"] {
         assert!(left.iter().any(|path| path == kept), "{kept} is in the new version: {left:?}");
     }
-    for gone in ["extra", "folder/extra"] {
-        assert!(!left.iter().any(|path| path == gone), "{gone} is in neither: {left:?}");
-    }
-    assert_eq!(seen.problems.len(), 1, "{:?}", seen.problems);
-    assert!(
-        seen.problems[0].1.contains("a symbolic link in the source path leads elsewhere by now"),
-        "{:?}",
-        seen.problems
-    );
+    // What is missing where something has changed during the pass goes one pass later.
+    assert!(left.iter().any(|path| path == "extra"), "{left:?}");
+    assert_eq!(seen.problems, []);
     pass(&mut mirror).assert_clean();
     let next = Tree::of(&scratch.outside.join("next"));
     assert_same("the next pass takes the next folder", &next, &Tree::of(&scratch.replica));

@@ -362,7 +362,7 @@ fn check_json(text: &str, seen: &mut BTreeSet<String>) {
             }
             "problem" => BTreeSet::from(["errno", "sha256", "path"]),
             "pass_stopped" | "pass_done" | "pass_planned" | "pass_held" | "pass_ended_early" => {
-                BTreeSet::from(["signal", "reason"])
+                BTreeSet::from(["signal", "reason", "hold"])
             }
             _ => BTreeSet::new(),
         };

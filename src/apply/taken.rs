@@ -2,12 +2,12 @@
 //! one name, what the replica lists under another one may be what has it.
 
 use crate::apply::{Apply, lock};
-use crate::fs::stat;
+use crate::fs::{Errno, stat};
 use crate::plan::{Change, Pair};
 use crate::spelling::folded;
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 /// The names in one folder, which is held for as long as its address stands for it.
@@ -46,6 +46,13 @@ impl Apply<'_> {
             return false;
         }
         let folder = change.pair.replica.as_ref().and_then(|dir| dir.open().ok());
+        let is_gone = |folder: &Arc<OwnedFd>| {
+            stat::entry_at(folder.as_fd(), &change.name).is_err_and(|errno| errno == Errno::NOENT)
+        };
+        // It may have become what has the name, and then there is nothing to remove.
+        if folder.as_ref().is_some_and(is_gone) {
+            return false;
+        }
         let spelling = folded(&change.name);
         names.iter().any(|name| {
             let found = folder.as_ref().and_then(|folder| stat::entry_at(folder.as_fd(), name).ok());
