@@ -200,28 +200,14 @@ fn step_aside(folder: BorrowedFd<'_>, listed: &CStr, name: &CStr) -> Result<(), 
     let stays = NotRenamed::Stays;
     let aside = place::temporary_name().map_err(stays)?;
     place::rename_to_free(folder, listed, &aside).map_err(stays)?;
-    let renamed = match place::rename_to_free(folder, &aside, name) {
-        Err(Errno::EXIST) => forget(folder, name).and_then(|()| place::rename_to_free(folder, &aside, name)),
-        renamed => renamed,
-    };
-    renamed.map_err(|errno| match place::rename_to_free(folder, &aside, listed) {
-        Ok(()) => NotRenamed::Stays(errno),
-        Err(_) => NotRenamed::IsAside(errno),
+    // Before Linux 6.4 the kernel may believe for a second of a filesystem in user space that the new name leads somewhere
+    // still: then the entry keeps the old one in this pass.
+    place::rename_to_free(folder, &aside, name).map_err(|errno| {
+        match place::rename_to_free(folder, &aside, listed) {
+            Ok(()) => NotRenamed::Stays(errno),
+            Err(_) => NotRenamed::IsAside(errno),
+        }
     })
-}
-
-/// Lets the kernel find out that a name leads nowhere any more. Of a filesystem in user space it remembers for a second
-/// that it does, and asks nobody; a rename it passes on, and believes the answer.
-///
-/// # Errors
-/// `EEXIST` when the name does lead somewhere.
-fn forget(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    let other = place::temporary_name()?;
-    match place::rename_to_free(folder, name, &other) {
-        Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno),
-        Ok(()) => place::rename_to_free(folder, &other, name).and(Err(Errno::EXIST)),
-    }
 }
 
 /// Whether the filesystem of a folder shows a name as it is given.

@@ -27,7 +27,7 @@ pub(crate) enum Rule {
     /// Upper and lower case are one, and what was given is shown, as by exfat.
     AnyCase,
     /// The same, and each spelling that is asked for gets an inode number of its own, as by FUSE programs without
-    /// numbers of their own (exfat-fuse, sshfs).
+    /// numbers of their own (exfat-fuse, sshfs); nor does a rename know that it must not replace anything.
     AnyCaseNumbered,
 }
 
@@ -252,7 +252,8 @@ impl Tree {
         (new_parent, new_name): (INodeNo, &OsStr),
         flags: RenameFlags,
     ) -> Answer<()> {
-        if flags.contains(RenameFlags::RENAME_EXCHANGE) {
+        let knows_flags = self.rule != Rule::AnyCaseNumbered;
+        if flags.contains(RenameFlags::RENAME_EXCHANGE) || !(flags.is_empty() || knows_flags) {
             return Err(Errno::EINVAL);
         }
         let (old, new) = (text(name)?, text(new_name)?);
