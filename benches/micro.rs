@@ -126,8 +126,7 @@ impl Trees {
         let [source, replica] = paths.each_ref().map(|path| Dir::root(path, OPEN_FOLDERS).expect("opened"));
         let (interrupt, filesystems) = (Interrupt::new(), Filesystems::default());
         let workers = Workers::new(threads, threads).expect("threads");
-        let rights = file_sync::fs::rights::rights();
-        let filesystem = filesystems.of(&replica, &rights).expect("a filesystem");
+        let filesystem = filesystems.of(&replica).expect("a filesystem");
         let pair = Pair {
             source: Some(Arc::clone(&source)),
             replica: Some(Arc::clone(&replica)),

@@ -82,6 +82,9 @@ pub struct Context<'a> {
     disk_failed: AtomicBool,
 }
 
+/// The bit of links that cannot be read, among those of attributes: one for each side and way of telling.
+const LINK: u32 = 1 << 4;
+
 #[derive(Default)]
 struct Totals {
     verbs: [AtomicU64; Verb::ALL.len()],
@@ -286,6 +289,14 @@ impl<'a> Context<'a> {
         let bit = 1 << feature as u32;
         if self.told.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             self.monitor.event(&Event::Notice(Notice::NotHeld(feature)));
+        }
+    }
+
+    /// Tells, once per pass, that a symbolic link of the replica does not show where it leads.
+    pub fn link_unread(&self, path: &RelPath, errno: Errno) {
+        if self.told_unread.fetch_or(LINK, Ordering::Relaxed) & LINK == 0 {
+            let cause = Cause::System(errno);
+            self.monitor.event(&Event::Notice(Notice::LinkUnread { path, cause }));
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::filesystem::Filesystem;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
+use crate::fs::rights::rights;
 use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, stat};
 use crate::monitor::Feature;
@@ -57,7 +58,7 @@ impl Filesystems {
     ///
     /// # Errors
     /// As opening the folder, `statx(2)` and `fstatfs(2)`.
-    pub fn of(&self, dir: &Arc<Dir>, rights: &Rights) -> Result<Arc<Filesystem>, Errno> {
+    pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
         let folder = dir.open()?;
         let magic = stat::filesystem_type(&*folder)?;
         let place = (dir.id().device, stat::mount_of(folder.as_fd())?);
@@ -69,14 +70,21 @@ impl Filesystems {
         Ok(filesystem)
     }
 
-    fn known(&self, place: (u64, u64), magic: u64, now: BootTime, rights: &Rights) -> Arc<Filesystem> {
+    fn known(
+        &self,
+        place: (u64, u64),
+        magic: u64,
+        now: BootTime,
+        rights: impl FnOnce() -> Rights,
+    ) -> Arc<Filesystem> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = all.entry(place).or_insert_with(|| Known::new(magic, now, rights));
-        if !known.is_believed(magic, now) {
-            *known = Known::new(magic, now, rights);
-        }
-        known.is_used = true;
-        Arc::clone(&known.filesystem)
+        let known = match all.remove(&place).filter(|known| known.is_believed(magic, now)) {
+            Some(known) => Known { is_used: true, ..known },
+            None => Known::new(magic, now, &rights()),
+        };
+        let filesystem = Arc::clone(&known.filesystem);
+        all.insert(place, known);
+        filesystem
     }
 }
 
@@ -88,11 +96,11 @@ mod tests {
     const FUSE: u64 = 0x6573_5546;
 
     fn taught(filesystems: &Filesystems, place: (u64, u64), now: BootTime) {
-        filesystems.known(place, FUSE, now, &root()).learn_missing(Feature::Owner);
+        filesystems.known(place, FUSE, now, root).learn_missing(Feature::Owner);
     }
 
     fn remembers(filesystems: &Filesystems, place: (u64, u64), magic: u64, now: BootTime) -> bool {
-        !filesystems.known(place, magic, now, &root()).holds(Feature::Owner)
+        !filesystems.known(place, magic, now, root).holds(Feature::Owner)
     }
 
     #[test]
@@ -129,7 +137,7 @@ mod tests {
     fn without_the_capability_device_nodes_are_known_to_be_left_out() {
         let filesystems = Filesystems::default();
         for (place, rights, expected) in [(1, root(), true), (2, user_in(1), false)] {
-            let known = filesystems.known((place, 1), EXT, BootTime::now(), &rights);
+            let known = filesystems.known((place, 1), EXT, BootTime::now(), || rights);
             assert_eq!(known.holds(Feature::Devices), expected);
             assert!(known.holds(Feature::Whiteouts), "that anybody may make");
         }

@@ -244,6 +244,13 @@ pub enum Notice<'a> {
     },
     /// The replica folder was missing and has been made.
     ReplicaCreated(&'a Path),
+    /// A symbolic link of the replica does not tell where it leads: told once per pass.
+    LinkUnread {
+        /// Where.
+        path: &'a RelPath,
+        /// What the kernel said.
+        cause: Cause,
+    },
     /// An extended attribute is listed, and its filesystem has no value for it: told once per pass for each side.
     AttributeUnread {
         /// Which root.

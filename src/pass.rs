@@ -134,10 +134,7 @@ pub fn run(
 
 fn root_pair(context: &Context<'_>) -> Pair {
     let replica = context.replica.1.clone();
-    let filesystem = replica
-        .as_ref()
-        .and_then(|dir| context.filesystems.of(dir, &context.rights).ok())
-        .unwrap_or_default();
+    let filesystem = replica.as_ref().and_then(|dir| context.filesystems.of(dir).ok()).unwrap_or_default();
     Pair {
         source: Some(Arc::clone(&context.source.1)),
         replica,

@@ -48,7 +48,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
     let root = Pair {
         source: Some(Arc::clone(&context.source.1)),
         replica: context.replica.1.clone(),
-        filesystem: filesystems.of(context.replica.1.as_ref().unwrap(), &context.rights).unwrap(),
+        filesystem: filesystems.of(context.replica.1.as_ref().unwrap()).unwrap(),
         watch: Watch::Off,
     };
     // Whatever changes from here on gets a later stamp than the start of the pass, however coarse the clock ticks.

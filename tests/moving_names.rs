@@ -216,7 +216,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> (Seen, u64) {
     let root = Pair {
         source: Some(Arc::clone(&context.source.1)),
         replica: context.replica.1.clone(),
-        filesystem: filesystems.of(context.replica.1.as_ref().unwrap(), &context.rights).unwrap(),
+        filesystem: filesystems.of(context.replica.1.as_ref().unwrap()).unwrap(),
         watch: Watch::Off,
     };
     let plan = survey(&context, Arc::new(root));

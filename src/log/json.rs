@@ -207,6 +207,11 @@ fn write_notice<M: SerializeMap>(map: &mut M, notice: &Notice<'_>) -> Result<(),
             map.serialize_entry("notice", "replica_created")?;
             path(map, "replica", "replica_bytes", replica)?;
         }
+        Notice::LinkUnread { path, cause } => {
+            map.serialize_entry("notice", "link_unread")?;
+            below(map, path)?;
+            write_cause(map, *cause)?;
+        }
         Notice::AttributeUnread { side, path, name, cause } => {
             map.serialize_entry("notice", "attribute_unread")?;
             map.serialize_entry("side", &side.to_string())?;

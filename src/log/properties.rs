@@ -195,6 +195,7 @@ proptest! {
             Event::Notice(Notice::LogInside { side: Side::Source, path: &below }),
             Event::Notice(Notice::NotHeld(Feature::Owner)),
             Event::Notice(Notice::ReplicaCreated(path)),
+            Event::Notice(Notice::LinkUnread { path: &below, cause: Cause::System(Errno::PERM) }),
             Event::Notice(Notice::AttributeUnread {
                 side: Side::Source,
                 path: &below,

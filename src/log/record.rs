@@ -73,6 +73,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             Notice::NotHeld(_)
             | Notice::NoLock
             | Notice::FewerThreads { .. }
+            | Notice::LinkUnread { .. }
             | Notice::AttributeUnread { .. } => Level::Warn,
         },
         Event::PassEnded(report) => match report.outcome {

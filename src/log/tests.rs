@@ -272,6 +272,10 @@ fn notices_as_text() {
             "INFO  notice The replica folder \"/mnt/my replica\" was missing and has been created",
         ),
         (
+            Notice::LinkUnread { path: &log, cause: Cause::System(Errno::PERM) },
+            "WARN  notice The symbolic link logs/file-sync.log of the replica does not tell where it leads: Operation not permitted (os error 1); it is compared by its length and age. No more like it are told in this pass",
+        ),
+        (
             Notice::AttributeUnread {
                 side: Side::Source,
                 path: &log,
@@ -427,6 +431,10 @@ fn problems_and_notices_as_json() {
             r#""fewer_threads","threads":2,"open_files":64,"#,
         ),
         (Notice::ReplicaCreated(Path::new("/r")), r#""replica_created","replica":"/r","#),
+        (
+            Notice::LinkUnread { path: &log, cause: Cause::System(Errno::PERM) },
+            r#""link_unread","path":"l","cause":"Operation not permitted (os error 1)","errno":1,"#,
+        ),
         (
             Notice::AttributeUnread {
                 side: Side::Source,

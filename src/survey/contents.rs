@@ -115,6 +115,10 @@ impl Survey<'_> {
                         self.gone(pair, Side::Replica, Errno::INVAL);
                         return Verdict::Unknown;
                     }
+                    (Ok(ours), Err(errno)) if is_as_made(ours.count_bytes(), errno, (source, replica)) => {
+                        self.context.link_unread(&pair.path().join(name), errno);
+                        named
+                    }
                     (Ok(_), Err(errno)) => return self.unreadable_replica(pair, name, errno),
                 }
             }
@@ -216,4 +220,37 @@ fn shows_same_time(source: &Entry, replica: &Entry, filesystem: &Filesystem) -> 
     filesystem.holdable(source.mtime) == replica.mtime
         || replica.mtime.nanoseconds == 0
             && (source.mtime.seconds.saturating_sub(replica.mtime.seconds)).abs() <= COARSEST
+}
+
+/// Whether a symbolic link of the replica that does not tell where it leads is the one that was made there: sshfs shows no
+/// link that leads out of it, and a new one would show no more. It has the right length, and the source's has not changed
+/// since.
+fn is_as_made(length: usize, errno: Errno, (source, replica): (&Entry, &Entry)) -> bool {
+    matches!(errno, Errno::PERM | Errno::ACCESS)
+        && replica.size == length as u64
+        && source.ctime <= replica.ctime.max(replica.mtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::Timestamp;
+    use crate::survey::reconcile::tests::file;
+
+    #[test]
+    fn a_link_that_cannot_be_read_is_right_if_it_is_younger_and_as_long_and_only_the_reading_is_refused() {
+        let at = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        let source = Entry { ctime: at(5), ..file(1) };
+        let replica = |size, mtime, ctime| Entry { size, mtime: at(mtime), ctime: at(ctime), ..file(2) };
+        for (errno, copy, expected) in [
+            (Errno::PERM, replica(8, 9, 0), true),
+            (Errno::ACCESS, replica(8, 0, 9), true),
+            (Errno::PERM, replica(8, 5, 5), true),
+            (Errno::PERM, replica(8, 4, 4), false),
+            (Errno::PERM, replica(9, 9, 9), false),
+            (Errno::IO, replica(8, 9, 9), false),
+        ] {
+            assert_eq!(is_as_made(8, errno, (&source, &copy)), expected, "{errno:?} {copy:?}");
+        }
+    }
 }

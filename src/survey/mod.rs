@@ -409,7 +409,7 @@ impl Survey<'_> {
         let filesystem = if replica.id.device == replica_dir.id().device {
             Arc::clone(&pair.filesystem)
         } else {
-            match self.context.filesystems.of(&replica_child, &self.context.rights) {
+            match self.context.filesystems.of(&replica_child) {
                 Ok(filesystem) => filesystem,
                 Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica, errno),
                 Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),

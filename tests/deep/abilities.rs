@@ -40,6 +40,7 @@ pub(crate) fn run() {
         let name = if follows { "their targets" } else { "themselves" };
         cases.run(&format!("what is set of links is set of {name}"), || links(&memory, follows));
     }
+    cases.run("links do not tell where they lead", || hidden_targets(&memory));
     cases.run("one time alone is dropped", || single_times(&memory));
     cases.run("one device is refused", || one_device(&memory));
     cases.run("every device is refused", || every_device(&memory));
@@ -48,8 +49,8 @@ pub(crate) fn run() {
     for lacking in ["chown", "fowner", "dac_override", "mknod", "setfcap", "sys_admin", "fsetid", "all"] {
         cases.run(&format!("root without the capability {lacking}"), || root_without(&memory, lacking));
     }
-    for (name, held, keeps) in USERS {
-        cases.run(&format!("an ordinary user with {name}"), || user_with(&memory, held, keeps));
+    for user in &USERS {
+        cases.run(&format!("an ordinary user with {}", user.name), || user_with(&memory, user));
     }
     cases.run("root in a user namespace", || user_namespace(&memory));
     cases.run("each mount of one filesystem is known by itself", || mounts_apart(&memory));
@@ -467,6 +468,32 @@ fn links(memory: &Path, follows: bool) {
     quiet(&place, 0);
 }
 
+fn hidden_targets(memory: &Path) {
+    let mut place = Place::below(memory);
+    let odd = mounted(&place.path("mnt"), Oddities { hides_targets: true, ..Oddities::default() });
+    place.replica = place.path("mnt").join("replica");
+    symlink("/etc/one", place.source.join("link")).expect("a link");
+    assert_eq!(place.pass(&[]).code, Some(0));
+    for arguments in [&[][..], &["--dry-run"]] {
+        let pass = place.pass(arguments);
+        assert_eq!((pass.code, pass.operations()), (Some(0), 0), "{:?}", pass.told());
+        assert_eq!(
+            pass.of("notice").filter(|it| it["notice"] == "link_unread").count(),
+            1,
+            "{:?}",
+            pass.told()
+        );
+    }
+    // As long as before: it is younger than its copy.
+    fs::remove_file(place.source.join("link")).expect("removed");
+    symlink("/etc/two", place.source.join("link")).expect("a link");
+    let pass = place.pass(&[]);
+    assert_eq!((pass.code, pass.count("repaired")), (Some(0), 1), "{:?}", pass.told());
+    odd.set(Oddities::default());
+    assert_eq!(fs::read_link(place.replica.join("link")).expect("a link"), Path::new("/etc/two"));
+    quiet(&place, 0);
+}
+
 fn single_times(memory: &Path) {
     let mut place = Place::below(memory);
     let _odd = mounted(&place.path("mnt"), Oddities { drops_single_times: true, ..Oddities::default() });
@@ -689,23 +716,40 @@ fn root_without(memory: &Path, lacking: &str) {
     }
 }
 
-/// Groups and capabilities of a user, and whether owners, groups (or only one of the user's own), are kept.
-const USERS: [(&str, (&str, &str), (bool, bool)); 6] = [
-    ("a group of the files", ("65534,50", ""), (false, true)),
-    ("no group of the files", ("65534", ""), (false, false)),
-    ("the right to read everything", ("65534", "+dac_read_search"), (false, false)),
-    ("the right to give groups", ("65534", "+chown,+dac_read_search"), (false, true)),
-    ("a group, and the right to read everything", ("65534,50", "+dac_read_search"), (false, true)),
-    ("all that it takes to give owners", ("65534", "+chown,+fowner,+dac_override"), (true, true)),
+/// An ordinary user: what makes him different, his groups, his capabilities, and whether copies keep owners and groups.
+struct User {
+    name: &'static str,
+    groups: &'static str,
+    capabilities: &'static str,
+    keeps_owners: bool,
+    keeps_group: bool,
+}
+
+const fn user(
+    name: &'static str,
+    (groups, capabilities): (&'static str, &'static str),
+    (keeps_owners, keeps_group): (bool, bool),
+) -> User {
+    User { name, groups, capabilities, keeps_owners, keeps_group }
+}
+
+const USERS: [User; 6] = [
+    user("a group of the files", ("65534,50", ""), (false, true)),
+    user("no group of the files", ("65534", ""), (false, false)),
+    user("the right to read everything", ("65534", "+dac_read_search"), (false, false)),
+    user("the right to give groups", ("65534", "+chown,+dac_read_search"), (false, true)),
+    user("a group, and the right to read everything", ("65534,50", "+dac_read_search"), (false, true)),
+    user("all that it takes to give owners", ("65534", "+chown,+fowner,+dac_override"), (true, true)),
 ];
 
-fn user_with(memory: &Path, (groups, capabilities): (&str, &str), (owners, is_group_kept): (bool, bool)) {
+fn user_with(memory: &Path, user: &User) {
+    let User { groups, capabilities, keeps_owners, keeps_group, .. } = *user;
     let place = place_of_user(memory);
     let of_files = if capabilities.is_empty() { USER } else { 1000 };
     modes(&place.source, (of_files, 50));
     let pass = as_user(&place, groups, capabilities);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
-    if is_group_kept {
+    if keeps_group {
         for (source, _) in NARROWED {
             let path = place.replica.join(format!("{source:o}"));
             assert_eq!((owner(&path).1, mode(&path) & 0o777), (50, source & 0o777), "{source:o}");
@@ -715,7 +759,7 @@ fn user_with(memory: &Path, (groups, capabilities): (&str, &str), (owners, is_gr
         are_narrowed(&place.replica);
         assert_eq!(pass.not_held(), ["owners and groups"], "what is lost is told: {:?}", pass.told());
     }
-    assert_eq!(owner(&place.replica.join("644")).0, if owners { 1000 } else { USER });
+    assert_eq!(owner(&place.replica.join("644")).0, if keeps_owners { 1000 } else { USER });
     let again = as_user(&place, groups, capabilities);
     assert_eq!((again.code, again.operations()), (Some(0), 0), "{:?}", again.told());
     // With another group they are right again, or narrowed, at once.

@@ -29,6 +29,8 @@ pub(crate) struct Oddities {
     pub(crate) drops_single_times: bool,
     /// What is set of a link is set of its target in the same folder (sshfs).
     pub(crate) follows_links: bool,
+    /// No link tells where it leads (sshfs, for those that lead out of it).
+    pub(crate) hides_targets: bool,
     /// A number of requests for another owner that are refused, of whatever entry.
     pub(crate) refused_owners: usize,
     /// Attributes that every file lists, and the error for whoever wants to read them.
@@ -397,7 +399,11 @@ impl Filesystem for Refusing {
     }
 
     fn readlink(&self, _: &Request, number: INodeNo, reply: ReplyData) {
-        match self.tree().node(number) {
+        let mut tree = self.tree();
+        if tree.oddities().hides_targets {
+            return reply.error(Errno::EPERM);
+        }
+        match tree.node(number) {
             Ok(node) => reply.data(&node.content),
             Err(errno) => reply.error(errno),
         }
