@@ -112,7 +112,7 @@ pub enum Look {
 const FRESH: Duration = Duration::from_millis(10);
 
 /// A licence, and when it was last looked at thoroughly. It is looked at for every folder that is entered or goes, and while
-/// the files of a folder are removed as often as [`FRESH`] says: a look for every file would double the work.
+/// the files of a folder are removed every 10 ms: a look for every file would double the work.
 ///
 /// RACE: the source may get the name back between the look and the removal; the next pass copies again what was removed.
 pub struct Permit<'a> {

@@ -101,7 +101,8 @@ pub fn is_locked(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
     // Nothing is hidden in an empty folder.
     let is_all = first.len() < LOOKS;
-    Ok(!first.is_empty() && !(is_all && is_readable(folder, first.iter().map(|name| &**name), Depth::Here)))
+    let names = || first.iter().map(|name| &**name);
+    Ok(!(first.is_empty() || is_all && is_readable(folder, names(), Depth::Here)))
 }
 
 /// How far down is looked.

@@ -137,7 +137,7 @@ impl Rest {
             let anchor = resolve_group(
                 (key.0, is_wanted),
                 names,
-                |number| is_bound(number),
+                is_bound,
                 |number| is_free(number, &taken),
                 &mut out,
             );
