@@ -31,6 +31,10 @@ pub(crate) enum Workload {
     W4,
     /// 1,000,000 files of 100 B in one folder
     Flat,
+    /// 60,000 names of one file
+    Links,
+    /// 300,000 files of 100 B with two names each
+    Pairs,
     /// One file of 512 MiB, to be edited
     Edit,
 }
@@ -43,6 +47,8 @@ impl Workload {
             Workload::W3 => "W3",
             Workload::W4 => "W4",
             Workload::Flat => "flat",
+            Workload::Links => "links",
+            Workload::Pairs => "pairs",
             Workload::Edit => "edit",
         }
     }
@@ -54,6 +60,8 @@ impl Workload {
             Workload::W3 => "a real tree",
             Workload::W4 => "tiny files in many folders",
             Workload::Flat => "tiny files in one folder",
+            Workload::Links => "many names of one file",
+            Workload::Pairs => "tiny files of two names",
             Workload::Edit => "one large file",
         }
     }
@@ -69,6 +77,7 @@ impl Workload {
                 Work::Changed,
                 Work::ChangedQuick,
             ],
+            Workload::Links | Workload::Pairs => &[Work::FirstCopy, Work::NoChange],
             Workload::W2 => &[Work::FirstCopy, Work::NoChange, Work::ColdCopy, Work::ColdNoChange],
             Workload::Edit => &[Work::Edit],
         }
@@ -78,6 +87,7 @@ impl Workload {
     pub(crate) fn formats(self) -> &'static [Format] {
         match self {
             Workload::W1 | Workload::W2 | Workload::W3 | Workload::W4 | Workload::Flat => &[Format::Ext4],
+            Workload::Links | Workload::Pairs => &[Format::Ext4, Format::Xfs],
             Workload::Edit => &[Format::Ext4, Format::Xfs, Format::Btrfs],
         }
     }
@@ -111,6 +121,24 @@ impl Workload {
             Workload::Flat => {
                 let leaves = if full { 10_000 } else { 500 };
                 small_files(leaves, 100, |_| 100, |_| root.to_owned());
+            }
+            Workload::Links => {
+                let folders = 10;
+                for folder in 0..folders {
+                    fs::create_dir(root.join(folder.to_string())).expect("a folder");
+                }
+                let name = |number: usize| root.join(format!("{}/name {number:05}", number % folders));
+                fs::write(name(0), "one content").expect("written");
+                File::open(name(0)).and_then(|file| file.set_modified(moment(0))).expect("a time");
+                for number in 1..if full { 60_000 } else { 10_000 } {
+                    fs::hard_link(name(0), name(number)).expect("linked");
+                }
+            }
+            Workload::Pairs => {
+                let leaves = if full { 3_000 } else { 300 };
+                let folder = |tree: &str, leaf| root.join(format!("{tree}/{:02}/{leaf:06}", leaf % 30));
+                small_files(leaves, 100, |_| 100, |leaf| folder("first", leaf));
+                second_names(leaves, |leaf| folder("first", leaf), |leaf| folder("second", leaf));
             }
             Workload::Edit => {
                 large_file(&root.join("large"), 0, if full { 512 * MIB } else { 128 * MIB });
@@ -155,6 +183,18 @@ fn small_files(
                 file.set_permissions(fs::Permissions::from_mode(0o755)).expect("a mode");
             }
             file.set_modified(moment(0)).expect("a time");
+        }
+    });
+}
+
+/// Gives every file a second name, in the other half of the tree.
+fn second_names(leaves: u64, first: impl Fn(u64) -> PathBuf + Sync, second: impl Fn(u64) -> PathBuf + Sync) {
+    (0..leaves).into_par_iter().for_each(|leaf| {
+        let (first, second) = (first(leaf), second(leaves - 1 - leaf));
+        fs::create_dir_all(&second).expect("a folder");
+        for file in fs::read_dir(first).expect("readable") {
+            let file = file.expect("readable");
+            fs::hard_link(file.path(), second.join(file.file_name())).expect("linked");
         }
     });
 }

@@ -23,11 +23,6 @@ impl Again {
         self.is_last_try.load(Ordering::Relaxed)
     }
 
-    /// Keeps what waits for something that found no room.
-    pub(super) fn keep_until_deletions(&self, job: &Job) {
-        lock(&self.after_deletions).push(job.clone());
-    }
-
     /// Keeps a job for another try, if there is to be one.
     pub(super) fn keep(&self, job: &Job, failed: &Failed) -> bool {
         let (jobs, is_over) = match failed.hope() {

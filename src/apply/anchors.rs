@@ -3,6 +3,7 @@
 //! An inode is forgotten when all its names are made. Until then it takes 36 bytes and its name: of 300,000 files the first
 //! names may all be made before the first of their second ones.
 
+use crate::apply::failed::Failed;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::{Job, lock};
 use crate::compact::inodes::{Inodes, Wide};
@@ -11,7 +12,7 @@ use crate::compact::names::Names;
 use crate::entry::FileId;
 use crate::fs::dir::Dir;
 use crate::identity::Identity;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 
@@ -48,8 +49,8 @@ pub(super) enum Turn {
     Copy,
     /// It is linked.
     Link(Place),
-    /// There was no room for its inode: it is tried again with that.
-    PutOff,
+    /// There was no room for its inode: it fares like that.
+    PutOff(Failed),
 }
 
 /// See [`Place`]; the number of names has [`ON_DISK`] set where the content is.
@@ -76,7 +77,7 @@ struct Table {
     /// What is being copied, and the names that wait for it.
     busy: HashMap<Key, Vec<Parked>>,
     /// Of what there was no room.
-    put_off: HashSet<Key>,
+    put_off: HashMap<Key, Failed>,
     /// Names that have waited long enough.
     ready: Vec<Parked>,
 }
@@ -107,8 +108,8 @@ impl Table {
     }
 
     fn turn_of_free(&mut self, key: Key) -> Turn {
-        if self.put_off.contains(&key) {
-            return Turn::PutOff;
+        if let Some(failed) = self.put_off.get(&key) {
+            return Turn::PutOff(*failed);
         }
         let known = self.known(key).and_then(|known| {
             let content = if known.names & ON_DISK == 0 { Content::Written } else { Content::OnDisk };
@@ -177,11 +178,11 @@ impl Anchors {
         table.let_go(key);
     }
 
-    /// Notes that an inode could not be copied. `put_off` says that none of its names needs to be tried for now.
-    pub(super) fn not_made(&self, key: Key, put_off: bool) {
+    /// Notes that an inode could not be copied. Where there was no room none of its names needs to be tried for now.
+    pub(super) fn not_made(&self, key: Key, failed: Option<Failed>) {
         let mut table = lock(&self.0);
-        if put_off {
-            table.put_off.insert(key);
+        if let Some(failed) = failed.filter(Failed::is_full) {
+            table.put_off.insert(key, failed);
         }
         table.let_go(key);
     }

@@ -60,7 +60,7 @@ impl Apply<'_> {
             return if is_linked { linked(Other::Here(name.clone(), *id)) } else { None };
         }
         match self.anchors.turn_at_once(key)? {
-            Turn::PutOff => None,
+            Turn::PutOff(_) => None,
             Turn::Link(anchor) => {
                 let folder = anchor.folder.open().ok()?;
                 let is_linked = link_quietly((folder.as_fd(), &anchor.name), (to, &job.name), anchor.id);
@@ -73,7 +73,7 @@ impl Apply<'_> {
                     Ok(ready) => {
                         here.insert(key, (job.name.clone(), ready.made.entry.id));
                     }
-                    Err(unmade) => self.anchors.not_made(key, self.is_to_be_put_off(unmade.failed)),
+                    Err(unmade) => self.anchors.not_made(key, Some(unmade.failed)),
                 }
                 Some(made.map(|ready| FirstMade::Copied(ready.made, Some(key))))
             }
@@ -114,7 +114,7 @@ impl Apply<'_> {
             Ok(FirstMade::Copied(_, key)) => {
                 discard(folder, &job.name);
                 if let Some(key) = key {
-                    self.anchors.not_made(*key, false);
+                    self.anchors.not_made(*key, None);
                 }
             }
             Ok(FirstMade::Linked(..)) => {

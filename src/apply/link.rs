@@ -62,8 +62,8 @@ impl Apply<'_> {
                 return Err(Unlinked::OtherContent);
             }
         }
-        if job.expected == Some(anchor.id) {
-            // rename(2) does nothing when both names are the same file already.
+        let looks_linked = job.expected == Some(anchor.id);
+        if looks_linked && self.devices.numbers(replica) == Numbers::Proof {
             self.context.unchanged(1);
             return Ok(());
         }
@@ -83,6 +83,10 @@ impl Apply<'_> {
         self.try_link(job, (from, anchor), (folder, &temporary))?;
         match publish(job.destination(folder, folder), &temporary, false) {
             Ok(leftover) => {
+                if looks_linked {
+                    // rename(2) does nothing when both names are the same file already.
+                    discard(folder, &temporary);
+                }
                 self.told_link(job, entry, anchor);
                 if let Some(leftover) = leftover {
                     lock(&self.leftovers).push((replica.clone(), leftover, job.path()));

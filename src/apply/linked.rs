@@ -55,8 +55,12 @@ impl Apply<'_> {
                     self.copy_first(&parked.job, entry, key);
                     self.finish_parked(parked)
                 }
-                Turn::PutOff => {
-                    self.again.keep_until_deletions(&parked.job);
+                Turn::PutOff(failed) => {
+                    if parked.job.content_is_right && self.again.is_last_try() {
+                        self.set_metadata(&parked.job, "");
+                    } else {
+                        self.failed(&parked.job, failed);
+                    }
                     self.finish_parked(parked)
                 }
                 Turn::Link(anchor) => match self.link(&parked.job, entry, (key, &anchor)) {
@@ -94,14 +98,14 @@ impl Apply<'_> {
     fn copy_first(&self, job: &Job, entry: &Entry, key: Key) {
         if job.content_is_right {
             // What it was to be linked to has not been made.
-            self.anchors.not_made(key, false);
+            self.anchors.not_made(key, None);
             return self.set_metadata(job, "");
         }
         match self.make_alone(job, entry, self.sync_of_copies(), Some(key)) {
             Outcome::Made(place) => self.anchors.made(key, &place),
             // Whoever gives it its name goes on with the others.
             Outcome::Waits => {}
-            Outcome::Failed { is_full } => self.anchors.not_made(key, is_full),
+            Outcome::Failed(failed) => self.anchors.not_made(key, failed),
         }
     }
 

@@ -30,10 +30,7 @@ pub(super) enum Outcome {
     /// It waits for its way to the disk, without its name.
     Waits,
     /// It was not made, which has been told, or will be tried again.
-    Failed {
-        /// There was no room, for now.
-        is_full: bool,
-    },
+    Failed(Option<Failed>),
 }
 
 impl Apply<'_> {
@@ -129,11 +126,6 @@ impl Apply<'_> {
         true
     }
 
-    /// Whether what there was no room for is tried again later.
-    pub(super) fn is_to_be_put_off(&self, failed: Failed) -> bool {
-        failed.is_full() && !self.again.is_last_try()
-    }
-
     /// When what replaces something is written to the disk.
     pub(super) fn sync_of_copies(&self) -> Sync {
         if self.again.is_last_try() { Sync::Now } else { Sync::Later }
@@ -142,7 +134,7 @@ impl Apply<'_> {
     /// Makes an entry by copying it. `key` is what further names are linked to it by.
     pub(super) fn make_alone(&self, job: &Job, entry: &Entry, sync: Sync, key: Option<Key>) -> Outcome {
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
-            return Outcome::Failed { is_full: false };
+            return Outcome::Failed(None);
         };
         // Where one call does not write a whole filesystem, each file is written by its own.
         let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
@@ -178,9 +170,8 @@ impl Apply<'_> {
                 Outcome::Waits
             }
             Err(failed) => {
-                let is_full = self.is_to_be_put_off(failed);
                 self.failed(job, failed);
-                Outcome::Failed { is_full }
+                Outcome::Failed(Some(failed))
             }
         }
     }

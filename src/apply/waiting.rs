@@ -140,7 +140,7 @@ impl Apply<'_> {
             }
             Err(failed) => {
                 if let Some(key) = key {
-                    self.anchors.not_made(key, self.is_to_be_put_off(failed));
+                    self.anchors.not_made(key, Some(failed));
                 }
                 self.failed(&job, failed);
             }

@@ -589,6 +589,23 @@ fn examples(format: Format) -> Vec<String> {
 }
 
 #[test]
+fn the_document_names_every_field_of_a_held_pass() {
+    let general =
+        DOCUMENT.lines().find(|line| line.contains("`pass_held`") && line.starts_with("| `pass_done`"));
+    let general = general.unwrap();
+    for hold in holds() {
+        let row = format!("| `{}` | ", hold.word());
+        let own = DOCUMENT.lines().find(|line| line.starts_with(&row)).unwrap();
+        let line = line(Format::Json, Record::Event(&Event::PassEnded(&report(Outcome::Held(hold)))));
+        let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
+        for name in object.keys().filter(|name| !["time", "level", "event"].contains(&name.as_str())) {
+            let name = format!("`{name}`");
+            assert!(general.contains(&name) || own.contains(&name), "{name} is not documented: {line}");
+        }
+    }
+}
+
+#[test]
 fn the_document_shows_every_line_as_it_is() {
     for format in [Format::Text, Format::Json] {
         let expected = examples(format);

@@ -9,8 +9,6 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::Path;
-use std::thread::{sleep, spawn};
-use std::time::Duration;
 
 pub(crate) fn run() {
     let cases = Cases::new("absence");
@@ -121,11 +119,15 @@ fn contents(folder: &Path) -> Vec<String> {
 // Listed and denied.
 
 fn ghosts(cases: &Cases) {
-    for errno in [Errno::NOENT, Errno::STALE, Errno::LOOP, Errno::NOTDIR] {
+    for (errno, code) in [
+        (Errno::NOENT, "ENOENT"),
+        (Errno::STALE, "ESTALE"),
+        (Errno::LOOP, "ELOOP"),
+        (Errno::NOTDIR, "ENOTDIR"),
+    ] {
         // From the first look on, or from a later one: when it is opened, copied, or looked at by apply.
         for after in 0..6 {
-            let name =
-                format!("a file of the source is listed and denied with {errno:?} after {after} looks");
+            let name = format!("a file of the source is listed and denied with {code} after {after} looks");
             cases.run(&name, || ghost_in_the_source(errno, after));
         }
     }
@@ -287,23 +289,19 @@ fn a_real_disappearance() {
     }
 }
 
+/// Between the listing of the replica and the look: it was there, so it is made again at once.
 fn a_disappearance_in_the_replica() {
-    let (place, odd) = with_odd_replica();
-    for name in ["file", "other", "folder/file"] {
+    let place = Place::new();
+    for name in ["file", "other"] {
         write(&place.source.join(name), name);
     }
     assert_eq!(place.pass(&[]).code, Some(0));
-    odd.deny("file", Errno::NOENT.raw_os_error(), 0);
-    // It is denied for a moment only: at the first looks, and not any more when its folder is listed once more.
-    let healer = spawn(move || {
-        sleep(Duration::from_millis(25));
-        odd.deny_nothing();
-        odd
-    });
-    let pass = place.pass(&[]);
-    let _odd = healer.join().expect("no panic");
+    // Each of the two folders is listed by two calls.
+    let paused = Paused::after(&place, "getdents64", 4);
+    fs::remove_file(place.replica.join("file")).expect("removed");
+    let pass = paused.resume();
     assert_eq!((pass.code, problems(&pass)), (Some(0), vec![]), "{:?}", pass.told());
-    place.assert_in_step("after it was denied for a moment");
+    assert_eq!(fs::read(place.replica.join("file")).expect("made again"), b"file");
 }
 
 /// Each listing of a large folder takes its time.

@@ -6,6 +6,7 @@ use crate::filesystems::{Image, mounted};
 use crate::kit::{Mount, Pass, Place, has, may_mount, sh, skip};
 use crate::paused::Paused;
 use crate::support::{Tree, assert_same};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -57,6 +58,7 @@ pub(crate) fn run(cases: &Cases) {
         let goes = || in_the_middle(call, nth, Key::Goes);
         cases.run(&format!("a folder is locked after {call} {nth}"), goes);
     }
+    cases.run("a folder is locked before something in it is deleted", before_a_deletion);
     // Of a pass over folders that are locked at first there is less to see.
     for (call, nth) in
         [("getdents64", 1), ("getdents64", 2), ("getdents64", 5), ("statx", 20), ("unlinkat", 1)]
@@ -431,6 +433,36 @@ fn in_the_middle(call: &'static str, nth: usize, key: Key) {
         let may_go = path.ends_with(b"gone");
         let is_there = now.nodes.get(path).is_some_and(|now| now.0.what == node.0.what);
         assert!(is_there || may_go, "lost {}: {:?}", path.escape_ascii(), pass.told());
+    }
+    vault.unlock_and_heal();
+}
+
+/// What a folder that is locked by now does not have may be there all the same. A folder that the program has open keeps its
+/// names; so it may have few open.
+fn before_a_deletion() {
+    let vault = Vault::new(Side::Source);
+    let Place { source, replica, .. } = &vault.place;
+    vault.encrypt(&source.join("private"));
+    write(source.join("private/kept"), "content");
+    write(source.join("private/gone"), "gone");
+    for number in 0..30 {
+        write(source.join(format!("folder {number}/kept")), "content");
+        write(source.join(format!("folder {number}/gone")), "gone");
+    }
+    vault.pass_with_problems(&[]);
+    for number in 0..30 {
+        fs::remove_file(source.join(format!("folder {number}/gone"))).expect("removed");
+    }
+    fs::remove_file(source.join("private/gone")).expect("removed");
+    let paused = Paused::after_with_few_files(&vault.place, "syncfs", 1);
+    vault.lock();
+    let pass = paused.resume();
+    assert_eq!(pass.code, Some(23), "{:?}", pass.told());
+    let problems: Vec<&Value> = pass.of("problem").collect();
+    assert!(problems.len() == 1 && problems[0]["path"] == "private", "{problems:?}");
+    assert!(replica.join("private/gone").exists(), "it was not seen to be absent");
+    for number in 0..30 {
+        assert!(!replica.join(format!("folder {number}/gone")).exists(), "what is beside it goes its way");
     }
     vault.unlock_and_heal();
 }

@@ -28,6 +28,7 @@ mod hostile;
 mod kills;
 mod kills_periodic;
 mod kit;
+mod links;
 mod locked;
 mod lost_mounts;
 mod memory;
@@ -102,6 +103,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "real_tree", run: real_tree::run },
     Suite { name: "absence", run: absence::run },
     Suite { name: "races", run: races::run },
+    Suite { name: "links", run: links::run },
     Suite { name: "hostile", run: hostile::run },
     Suite { name: "memory", run: memory::run },
 ];

@@ -1,4 +1,5 @@
-//! Memory: the most that a pass ever has resident, for a million files in many folders and in one.
+//! Memory: the most that a pass ever has resident, for a million files in many folders and in one, and for files of two
+//! names.
 
 use crate::cases::Cases;
 use crate::kit::{Mount, Pass, Place, may_mount, tell, try_sh};
@@ -7,6 +8,7 @@ use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::thread::{scope, sleep};
@@ -26,6 +28,12 @@ pub(crate) fn run() {
     cases.run(&format!("{FILES} files in {folders} folders"), || many_folders(&place));
     new_roots(&mut place, "flat");
     cases.run(&format!("{FILES} files in one folder"), || one_folder(&place));
+    // The second names come late: behind all first ones where one thread works, and in another order.
+    for (order, threads) in [("the same", "1"), ("another", "2"), ("another", "16")] {
+        new_roots(&mut place, &format!("two names in {order} order, {threads}"));
+        let what = format!("{TWO_NAMES} files of two names in {order} order, --threads {threads}");
+        cases.run(&what, || two_names(&place, order, threads));
+    }
     cases.finish();
 }
 
@@ -64,7 +72,8 @@ fn many_folders(place: &Place) {
             small_file(&path.join(format!("file {file:03}.txt")), folder * PER_FOLDER + file);
         }
     });
-    measure(place, &format!("{FILES} files in {folders} folders"), FILES + folders + UPPER_FOLDERS, [96, 64]);
+    let entries = FILES + folders + UPPER_FOLDERS;
+    measure(place, &format!("{FILES} files in {folders} folders"), (entries, 0), [96, 64], &[]);
 }
 
 fn one_folder(place: &Place) {
@@ -75,7 +84,45 @@ fn one_folder(place: &Place) {
             small_file(&place.source.join(format!("a file with number {number:07}")), number);
         }
     });
-    measure(place, &format!("{FILES} files in one folder"), FILES, [256, 256]);
+    measure(place, &format!("{FILES} files in one folder"), (FILES, 0), [256, 256], &[]);
+}
+
+/// So many files have two names.
+const TWO_NAMES: usize = 300_000;
+
+fn two_names(place: &Place, order: &str, threads: &str) {
+    // Prime to their number: it visits all of them.
+    const STRIDE: usize = 7_654_321;
+    let path = |tree: &str, number: usize| {
+        let folder =
+            place.source.join(format!("{tree}/{:03}/{:06}", number / PER_FOLDER % 30, number / PER_FOLDER));
+        (folder.join(format!("file {number:07}.txt")), folder)
+    };
+    let folders = TWO_NAMES / PER_FOLDER;
+    make(folders, |folder| {
+        for number in folder * PER_FOLDER..(folder + 1) * PER_FOLDER {
+            let (file, folder) = path("first", number);
+            fs::create_dir_all(folder).expect("created");
+            small_file(&file, number);
+        }
+    });
+    make(folders, |folder| {
+        for number in folder * PER_FOLDER..(folder + 1) * PER_FOLDER {
+            let other = if order == "the same" { number } else { number * STRIDE % TWO_NAMES };
+            let (link, folder) = path("second", other);
+            fs::create_dir_all(folder).expect("created");
+            fs::hard_link(path("first", number).0, link).expect("linked");
+        }
+    });
+    let entries = 2 * (TWO_NAMES + folders + 30 + 1);
+    let what = format!("{TWO_NAMES} files of two names in {order} order, --threads {threads}");
+    measure(place, &what, (entries, TWO_NAMES), [24, 24], &["--threads", threads]);
+    // Not only are the contents right.
+    for number in (0..TWO_NAMES).step_by(1000) {
+        let (file, _) = path("first", number);
+        let file = place.replica.join(file.strip_prefix(&place.source).expect("below"));
+        assert_eq!(fs::metadata(&file).expect("there").nlink(), 2, "{}", file.display());
+    }
 }
 
 fn make(tasks: usize, task: impl Fn(usize) + Sync) {
@@ -92,25 +139,33 @@ fn small_file(path: &Path, number: usize) {
     File::create(path).and_then(|mut file| file.write_all(content.as_bytes())).expect("written");
 }
 
-/// The first copy, which creates so many entries, and a pass without changes, which does nothing: both in so many MiB.
-fn measure(place: &Place, what: &str, entries: usize, limits_mib: [u64; 2]) {
+/// The first copy, which makes so many entries, some of them links, and a pass without changes, which does nothing: both in so
+/// many MiB.
+fn measure(
+    place: &Place,
+    what: &str,
+    (entries, links): (usize, usize),
+    limits_mib: [u64; 2],
+    arguments: &[&str],
+) {
     let mut too_much = Vec::new();
-    for (pass, expected, limit_mib) in
-        [("first copy", entries, limits_mib[0]), ("no change", 0, limits_mib[1])]
+    for (pass, (expected, linked), limit_mib) in
+        [("first copy", (entries, links), limits_mib[0]), ("no change", (0, 0), limits_mib[1])]
     {
         // A log of its own, as it is read from its end.
         let _ = fs::remove_file(&place.log);
         let begin = Instant::now();
-        let (peak, code) = peak_resident(place.file_sync(&["--once"]));
+        let (peak, code) = peak_resident(place.file_sync(&[&["--once"], arguments].concat()));
         let seconds = begin.elapsed().as_secs_f64();
         let done = Pass { code, events: end_of_log(&place.log) };
         assert_eq!(code, Some(0), "{what}, {pass}: {:?}", done.told());
         // The metadata of the root, which is not created as an entry.
-        let of_root = u64::from(expected > 0);
-        let did = [done.count("created"), done.operations(), done.count("problems")];
-        assert_eq!(did, [expected as u64, expected as u64 + of_root, 0], "{what}, {pass}: {:?}", done.told());
+        let of_root = usize::from(expected > 0);
+        let did = [done.count("created"), done.count("linked"), done.operations(), done.count("problems")];
+        let expected_counts = [expected - linked, linked, expected + of_root, 0].map(|count| count as u64);
+        assert_eq!(did, expected_counts, "{what}, {pass}: {:?}", done.told());
         let mib = peak as f64 / KIB_PER_MIB as f64;
-        let line = format!("{what}, {pass}: {expected} created, {mib:.1} MiB of {limit_mib}, {seconds:.1} s");
+        let line = format!("{what}, {pass}: {expected} made, {mib:.1} MiB of {limit_mib}, {seconds:.1} s");
         tell(&line);
         assert!(peak > 0, "the kernel tells no peak");
         if peak > limit_mib * KIB_PER_MIB {
@@ -120,7 +175,7 @@ fn measure(place: &Place, what: &str, entries: usize, limits_mib: [u64; 2]) {
     let mut dice = Dice(9);
     let compared = assert_same(&place.source, &place.replica, &mut dice);
     assert_eq!(compared.names, entries, "{what}: names in the replica");
-    assert!(compared.contents > FILES / SAMPLE / 2, "{what}: {} contents compared", compared.contents);
+    assert!(compared.contents > entries / SAMPLE / 2, "{what}: {} contents compared", compared.contents);
     tell(&format!(
         "{what}: {} names and a sample of {} contents are right",
         compared.names, compared.contents

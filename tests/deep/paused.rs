@@ -22,6 +22,15 @@ impl<'a> Paused<'a> {
     /// A pass that is stopped right after a thread has made its `nth` call of this name. One thread does the work, so
     /// that nothing else is under way. In the long form the check is left out when the pass ends without that many calls.
     pub(crate) fn after(place: &'a Place, call: &str, nth: usize) -> Paused<'a> {
+        Paused::started(place, (call, nth), &[])
+    }
+
+    /// The same, by a program that may have no more than 64 files open.
+    pub(crate) fn after_with_few_files(place: &'a Place, call: &str, nth: usize) -> Paused<'a> {
+        Paused::started(place, (call, nth), &["prlimit", "--nofile=64"])
+    }
+
+    fn started(place: &'a Place, (call, nth): (&str, usize), under: &[&str]) -> Paused<'a> {
         if !has("strace") {
             leave_out("strace, which stops a pass, is not installed");
         }
@@ -30,6 +39,7 @@ impl<'a> Paused<'a> {
         let noted = place.path("strace");
         strace.args(["-D", "-f", "-o"]).arg(&noted).args(["-e", &format!("trace={call}")]);
         strace.arg("-e").arg(format!("inject={call}:signal=STOP:when={nth}"));
+        strace.args(under);
         let child = place.file_sync_under(strace, &["--once", "--threads", "1"]).spawn().expect("it starts");
         let mut process = Running(child);
         let begin = Instant::now();

@@ -150,7 +150,7 @@ impl Chains {
 /// The packed groups of two filesystems.
 #[derive(Debug)]
 pub(super) struct PackedGroups {
-    numbers: Numbers,
+    pub(super) numbers: Numbers,
     pub(super) groups: Inodes<Packed>,
 }
 

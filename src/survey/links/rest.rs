@@ -2,7 +2,7 @@
 //! outside of the tree. Of the others the names are needed, and are read once more.
 
 use crate::entry::{Entry, FileId};
-use crate::identity::Identity;
+use crate::identity::{Identity, Numbers};
 use crate::plan::{Anchor, Pair};
 use crate::survey::links::groups::{Group, Groups, Member};
 use crate::survey::links::resolve::{Name, resolve_group};
@@ -42,6 +42,7 @@ struct Use {
     /// Names of more than one file of the source.
     is_shared: bool,
     owner: Key,
+    numbers: Numbers,
 }
 
 /// What is not settled.
@@ -52,7 +53,7 @@ pub(in crate::survey) struct Rest {
     groups: Vec<(Key, Group, bool)>,
     /// One name each of groups that are right and get further ones, and how many they have.
     anchors: Vec<(Key, Member, u32)>,
-    /// Inodes that have names outside of the tree.
+    /// Inodes that have names outside of the tree, or may have such of other files.
     bound: HashSet<Number>,
     unchanged: u64,
 }
@@ -64,7 +65,8 @@ impl Rest {
         let uses = uses(&groups);
         let is_bound = |number: &Number, used: &Use| {
             let others = others.get(&number.0).map_or(0, |others| count(others, number.1));
-            used.seen + others < u64::from(used.links)
+            let is_shared = used.numbers == Numbers::Claim && used.is_shared;
+            is_shared || used.seen + others < u64::from(used.links)
         };
         rest.bound =
             uses.iter().filter(|(number, used)| is_bound(number, used)).map(|(number, _)| *number).collect();
@@ -75,12 +77,14 @@ impl Rest {
                 let id = FileId { device: *source_device, inode };
                 let key = (Identity { id, check }, *device);
                 let number = (*device, packed.replica());
-                if rest.bound.contains(&number) || uses.get(&number).is_some_and(|used| used.is_shared) {
+                let is_bound = rest.bound.contains(&number);
+                let is_shared = uses.get(&number).is_some_and(|used| used.is_shared);
+                if table.numbers == Numbers::Proof && (is_bound || is_shared) {
                     to_open.push(key);
                     continue;
                 }
                 rest.unchanged += u64::from(packed.count);
-                if wanted.has(id) {
+                if !is_bound && wanted.has(id) {
                     rest.anchors.push((key, packed.first(), packed.count));
                 }
             }
@@ -158,21 +162,23 @@ impl Rest {
 /// How the inodes are used that may have names elsewhere. The others have all their names in one group.
 fn uses(groups: &Groups) -> HashMap<Number, Use> {
     let mut uses: HashMap<Number, Use> = HashMap::new();
-    let mut note = |key: Key, replica: u64, links: u32, names: u32| {
-        let fresh = Use { links, seen: 0, is_shared: false, owner: key };
+    let mut note = |(key, numbers): (Key, Numbers), replica: u64, links: u32, names: u32| {
+        let fresh = Use { links, seen: 0, is_shared: false, owner: key, numbers };
         let used = uses.entry((key.1, replica)).or_insert(fresh);
         used.links = links;
         used.seen += u64::from(names);
         used.is_shared |= used.owner != key;
     };
     for (key, group) in &groups.open {
-        group.members.iter().for_each(|member| note(*key, member.replica, member.links, 1));
+        let of = (*key, group.numbers);
+        group.members.iter().for_each(|member| note(of, member.replica, member.links, 1));
     }
     for ((source_device, device), table) in &groups.packed {
         for ((inode, check), packed) in table.groups.iter() {
             if packed.count != packed.links() {
                 let id = FileId { device: *source_device, inode };
-                note((Identity { id, check }, *device), packed.replica(), packed.links(), packed.count);
+                let of = ((Identity { id, check }, *device), table.numbers);
+                note(of, packed.replica(), packed.links(), packed.count);
             }
         }
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod names;
 pub(crate) mod no_sizes;
+pub(crate) mod numbers;
 pub(crate) mod odd;
 pub(crate) mod refusing;
 pub(crate) mod sealed;
