@@ -15,11 +15,11 @@
 //! RACE: what is moved before a pass to where the replica lacks it, and once more during the pass before it is looked at
 //! there, is not noticed.
 
+use crate::collections::{HashMap, HashSet};
 use crate::entry::{Entry, Kind, Timestamp};
 use crate::fs::stamp::{self, Start};
 use crate::path::RelPath;
 use crate::problem::Side;
-use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(first.kept(Reason::Changed).entries, all as u64);
         let remembered = first.to_remember();
         assert_eq!(remembered.0.len(), MOST_REMEMBERED);
-        let mut more = Remembered([1, 2].into());
+        let mut more = Remembered([1, 2].into_iter().collect());
         more.extend(remembered);
         assert_eq!(more.0.len(), MOST_REMEMBERED);
         let second = Absence::new(Start::now(), more);

@@ -2,6 +2,7 @@
 //! everything is reported and counted.
 
 use crate::absence::{Absence, Kept, Reason, Remembered};
+use crate::collections::HashSet;
 use crate::digest::Digests;
 use crate::entry::{Entry, Kind, Timestamp};
 use crate::filesystems::Filesystems;
@@ -12,6 +13,7 @@ use crate::fs::read_only::ReadOnlyFolders;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_gone, roots, stat};
 use crate::hashing::LargeFiles;
+use crate::identity::hash_of;
 use crate::inner_mounts::InnerMounts;
 use crate::interrupt::Interrupt;
 use crate::monitor::{Event, Feature, Monitor, Notice, Operation, Verb};
@@ -27,8 +29,8 @@ use crate::workers::Workers;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// What the survey and the apply of one pass need to know.
@@ -75,6 +77,8 @@ pub struct Context<'a> {
     totals: Totals,
     told: AtomicU32,
     told_unread: AtomicU32,
+    /// Hashes of the attributes that have been told, each with its path.
+    unread_by_path: Mutex<HashSet<u64>>,
     lost: AtomicBool,
     disturbed: AtomicBool,
     doubted: AtomicBool,
@@ -151,6 +155,7 @@ impl<'a> Context<'a> {
             totals: Totals::default(),
             told: AtomicU32::new(0),
             told_unread: AtomicU32::new(0),
+            unread_by_path: Mutex::default(),
             lost: AtomicBool::new(false),
             disturbed: AtomicBool::new(false),
             doubted: AtomicBool::new(false),
@@ -308,6 +313,12 @@ impl<'a> Context<'a> {
             let bit =
                 1 << (2 * u32::from(telling == Telling::Notice) + u32::from(unread.side == Side::Source));
             if self.told_unread.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+                return;
+            }
+        } else {
+            // The survey and apply both read it.
+            let what = hash_of(&(path.as_bytes(), unread.name.as_c_str(), unread.side == Side::Source));
+            if !self.unread_by_path.lock().unwrap_or_else(PoisonError::into_inner).insert(what) {
                 return;
             }
         }

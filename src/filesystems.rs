@@ -1,5 +1,6 @@
 //! What has been learned of the filesystems that hold the replica, for as long as it can be trusted.
 
+use crate::collections::HashMap;
 use crate::filesystem::Filesystem;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
@@ -8,7 +9,6 @@ use crate::fs::superblock::{EXT, may_commit_fast};
 use crate::fs::{Errno, stat};
 use crate::monitor::Feature;
 use crate::rights::{Capability, Rights};
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

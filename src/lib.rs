@@ -4,6 +4,7 @@ pub mod absence;
 pub mod access_list;
 pub mod apply;
 pub mod cli;
+pub mod collections;
 pub mod compact;
 pub mod config;
 pub mod context;

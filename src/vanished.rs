@@ -9,6 +9,7 @@
 //! apply, is through. A file that comes and goes all the time may be missed by a look and seen by the listing after it:
 //! what is still denied then is looked for a few times more.
 
+use crate::collections::HashMap;
 use crate::context::Context;
 use crate::fs::dir::{Dir, Found};
 use crate::fs::listing::Listing;
@@ -16,7 +17,6 @@ use crate::fs::{Errno, is_denial, is_gone, stat};
 use crate::problem::{Cause, Problem, Side};
 use crate::workers::Workers;
 use rayon::prelude::*;
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

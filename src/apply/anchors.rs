@@ -6,13 +6,14 @@
 use crate::apply::failed::Failed;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::{Job, lock};
+use crate::collections::HashMap;
 use crate::compact::inodes::{Inodes, Wide};
 use crate::compact::interned::Interned;
 use crate::compact::names::Names;
 use crate::entry::FileId;
 use crate::fs::dir::Dir;
 use crate::identity::Identity;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 

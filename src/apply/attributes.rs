@@ -11,7 +11,7 @@ use crate::fs::{Errno, is_unsupported, stat};
 use crate::monitor::Feature;
 use crate::problem::Side;
 use crate::rights::Capability;
-use crate::unread::Unread;
+use crate::unread::{Telling, Unread};
 use std::ffi::CStr;
 
 /// What came of setting extended attributes.
@@ -138,6 +138,14 @@ pub(super) fn set_attributes(
                 context.not_held(feature);
             }
         }
+    }
+    // What cannot be read back is not known to be there.
+    let is_trouble = |(name, errno): &(&CStr, Errno)| {
+        let unread = Unread { side: Side::Replica, name: (*name).to_owned(), errno: *errno };
+        ours.has(name) && !waits(name) && unread.telling() != Telling::Notice
+    };
+    if let Some((_, errno)) = now.unread().find(is_trouble) {
+        not_set = not_set.or(Some(in_replica("read an extended attribute in the replica")(errno)));
     }
     let effect = match (written, now == theirs) {
         (false, _) => Effect::NotWritten,

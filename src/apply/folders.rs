@@ -2,10 +2,10 @@
 
 use crate::apply::finish::{Extent, Set, finish_folder, make_writable};
 use crate::apply::{Apply, lock};
+use crate::collections::HashMap;
 use crate::entry::Kind;
 use crate::monitor::{Operation, Verb};
 use crate::plan::{Action, FolderChange, Pair, Plan, Rename};
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl Apply<'_> {
             renames: Vec::new(),
             made: Vec::new(),
         };
-        let mut all: HashMap<*const Pair, Finish<'_>> = HashMap::new();
+        let mut all: HashMap<*const Pair, Finish<'_>> = HashMap::default();
         for pair in lock(&self.touched).iter() {
             all.entry(Arc::as_ptr(pair)).or_insert_with(|| finish(pair));
         }

@@ -13,6 +13,7 @@ use crate::fs::content::{create_private, open_to_read};
 use crate::fs::{Errno, is_full, is_passing, place, stat};
 use crate::identity::Numbers;
 use crate::monitor::{Feature, Operation, Verb};
+use crate::problem::Cause;
 use crate::survey::compare::{Comparison, compare_contents};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -143,10 +144,10 @@ impl Apply<'_> {
         match answer {
             Answer::Works => {
                 lock(&self.links_work).insert(device);
-                // Too many links, another mount or project, another file under the name: all that is told elsewhere, or in
-                // the documents. The rest (immutable, somebody else's, an error of the disk) is told here.
-                if !matches!(errno, Errno::MLINK | Errno::XDEV | Errno::NOENT) {
-                    self.context.not_held(Feature::HardLinks);
+                // Too many links, another mount or project: that is in the documents. The rest (immutable, somebody else's,
+                // an error of the disk) is told, since the next pass may do better.
+                if !matches!(errno, Errno::MLINK | Errno::XDEV) {
+                    self.problem(&job.path(), ACTION, Cause::System(errno), "it is a file of its own");
                 }
             }
             Answer::Refuses => {

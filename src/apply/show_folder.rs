@@ -242,7 +242,7 @@ impl Apply<'_> {
         let mut first = First { names: names.len(), ..First::default() };
         let mut room = MOST_FIRST_BYTES;
         let begin = Instant::now();
-        let mut here = Here::new();
+        let mut here = Here::default();
         for (name, seen) in names {
             let job = new_entry(pair, name);
             let entry = match seen {

@@ -2,10 +2,10 @@
 //! one name, what the replica lists under another one may be what has it.
 
 use crate::apply::{Apply, lock};
+use crate::collections::HashMap;
 use crate::fs::{Errno, stat};
 use crate::plan::{Change, Pair};
 use crate::spelling::folded;
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};

@@ -1,6 +1,6 @@
 //! Values that many records have in common, each under a small number.
 
-use std::collections::HashMap;
+use crate::collections::HashMap;
 use std::sync::Arc;
 
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub struct Interned<T> {
 
 impl<T> Default for Interned<T> {
     fn default() -> Interned<T> {
-        Interned { numbers: HashMap::new(), values: Vec::new(), free: Vec::new() }
+        Interned { numbers: HashMap::default(), values: Vec::new(), free: Vec::new() }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is mounted where, as `/proc/self/mountinfo` has it (proc(5)).
 
+use crate::collections::HashSet;
 use rustix::io::Errno;
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};

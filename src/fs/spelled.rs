@@ -3,12 +3,12 @@
 //! Device and inode say it where a filesystem has one inode number for an entry. FUSE may have one for each spelling; there
 //! the facts say it of names that are spellings of each other, and of other names only that they may be it.
 
+use crate::collections::HashMap;
 use crate::entry::{Entry, FileId, Kind};
 use crate::fs::listing::Listing;
 use crate::fs::stat::entry_at;
 use crate::spelling::folded;
 use rustix::io::Errno;
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
@@ -40,7 +40,7 @@ pub struct Spellings<'a> {
 impl<'a> Spellings<'a> {
     /// Of an open folder and its listing.
     pub fn of(folder: BorrowedFd<'a>, listing: &'a Listing) -> Spellings<'a> {
-        Spellings { folder, listing, entries: HashMap::new(), folded: None, by_id: None }
+        Spellings { folder, listing, entries: HashMap::default(), folded: None, by_id: None }
     }
 
     /// Finds the name under which `found`, which the folder has just shown under `name`, is listed. The other entries of
@@ -91,7 +91,7 @@ impl<'a> Spellings<'a> {
     pub fn alike(&mut self, name: &CStr) -> Vec<usize> {
         let listing = self.listing;
         let all = self.folded.get_or_insert_with(|| {
-            let mut all: HashMap<String, Vec<usize>> = HashMap::new();
+            let mut all: HashMap<String, Vec<usize>> = HashMap::default();
             for (at, listed) in (0..listing.len()).filter_map(|at| Some((at, listing.get(at)?))) {
                 all.entry(folded(listed)).or_default().push(at);
             }
@@ -120,7 +120,7 @@ impl<'a> Spellings<'a> {
     /// The positions of the listed names that lead to an inode.
     fn of_id(&mut self, id: FileId) -> Result<Vec<usize>, Errno> {
         if self.by_id.is_none() {
-            let mut all: HashMap<FileId, Vec<usize>> = HashMap::new();
+            let mut all: HashMap<FileId, Vec<usize>> = HashMap::default();
             for at in 0..self.listing.len() {
                 if let Some(entry) = self.entry(at)? {
                     all.entry(entry.id).or_default().push(at);

@@ -1,5 +1,6 @@
 //! What the source lacks, and what a look denies: whether anything follows from it in this pass.
 
+use crate::collections::HashMap;
 use crate::entry::{Entry, Kind};
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::is_gone;
@@ -11,7 +12,6 @@ use crate::survey::merge::Merge;
 use crate::vanished::{Doubt, sort_out, tell_ghost};
 use crate::watched::Watched;
 use rayon::Scope;
-use std::collections::HashMap;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -76,7 +76,7 @@ impl Survey<'_> {
     /// Decides about the names that the replica listed and denied, when each of their folders has been listed once more:
     /// what is there, or is not any more, is looked at again; what is listed and denied again and again is a problem.
     pub(super) fn settle_denied(&self) {
-        let mut folders: HashMap<usize, Vec<Denied>> = HashMap::new();
+        let mut folders: HashMap<usize, Vec<Denied>> = HashMap::default();
         for denied in std::mem::take(&mut *self.denied()) {
             folders.entry(Arc::as_ptr(&denied.pair).addr()).or_default().push(denied);
         }

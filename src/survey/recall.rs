@@ -1,5 +1,6 @@
 //! Reading names of files with several names once more, which were not kept while all that was known of them agreed.
 
+use crate::collections::HashMap;
 use crate::fs::listing::Listing;
 use crate::fs::{is_gone, stat};
 use crate::plan::Pair;
@@ -7,7 +8,6 @@ use crate::problem::Side;
 use crate::survey::Survey;
 use crate::survey::links::{Asked, Found, Resolution, name_number};
 use rayon::Scope;
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -56,7 +56,7 @@ impl Survey<'_> {
 
     /// Finds names in one folder, as far as they are still what they were.
     fn recall(&self, pair: &Pair, asked: &[Asked]) -> Vec<FoundAt> {
-        let mut by_number: HashMap<u32, Vec<&Asked>> = HashMap::new();
+        let mut by_number: HashMap<u32, Vec<&Asked>> = HashMap::default();
         for asked in asked {
             by_number.entry(asked.name).or_default().push(asked);
         }

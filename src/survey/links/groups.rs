@@ -3,13 +3,14 @@
 //! A group is open while a name of it is being compared, or when not all of its names agree. All others are packed: a
 //! source may have a million files whose other names are elsewhere, or come late.
 
+use crate::collections::HashMap;
 use crate::compact::inodes::{Inodes, Wide};
 use crate::compact::interned::Interned;
 use crate::identity::{Identity, Numbers, hash_of};
 use crate::plan::Pair;
 use crate::survey::links::{Key, Verdict};
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// One name of a group, by the numbers of its folder and of its name.
@@ -50,7 +51,7 @@ impl Group {
             members: Vec::new(),
             numbers,
             source_links: 0,
-            verdicts: HashMap::new(),
+            verdicts: HashMap::default(),
             clean: 0,
             is_odd: false,
         }

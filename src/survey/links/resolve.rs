@@ -1,12 +1,12 @@
 //! What has to be done about the names of one file. Pure.
 
+use crate::collections::HashMap;
 use crate::identity::{Identity, Numbers};
 use crate::monitor::{Feature, Verb};
 use crate::plan::{Action, Anchor, Change, Pair};
 use crate::survey::links::rest::Found;
 use crate::survey::links::{Resolution, Verdict};
 use std::cmp::Reverse;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// A name of a group.
@@ -55,7 +55,7 @@ pub(super) fn resolve_group(
     out.not_held |= !can_link && names.len() > 1;
 
     let is_same = |name: &Name| matches!(name.verdict, Some(Verdict::Same(_)));
-    let mut candidates: HashMap<u64, u32> = HashMap::new();
+    let mut candidates: HashMap<u64, u32> = HashMap::default();
     for name in names.iter().filter(|name| is_same(name) && !is_bound(name.number) && is_free(name.number)) {
         *candidates.entry(name.number).or_default() += 1;
     }

@@ -1,13 +1,14 @@
 //! The groups that are not settled when all names have been seen: most of them are right, since their other names are
 //! outside of the tree. Of the others the names are needed, and are read once more.
 
+use crate::collections::{HashMap, HashSet};
 use crate::entry::{Entry, FileId};
 use crate::identity::{Identity, Numbers};
 use crate::plan::{Anchor, Pair};
 use crate::survey::links::groups::{Group, Groups, Member};
 use crate::survey::links::resolve::{Name, resolve_group};
 use crate::survey::links::{Key, Resolution, Wanted};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -126,7 +127,7 @@ impl Rest {
     /// What has to be linked, replaced or set. What was not found again has gone since, and is for the next pass.
     pub(in crate::survey) fn resolve(self, found: Vec<Option<Found>>) -> Resolution {
         let mut out = Resolution { unchanged: self.unchanged, ..Resolution::default() };
-        let mut taken: HashSet<Number> = HashSet::new();
+        let mut taken: HashSet<Number> = HashSet::default();
         let mut found = found.into_iter();
         for (key, group, is_wanted) in self.groups {
             let names = group.members.iter().filter_map(|member| {
@@ -161,7 +162,7 @@ impl Rest {
 
 /// How the inodes are used that may have names elsewhere. The others have all their names in one group.
 fn uses(groups: &Groups) -> HashMap<Number, Use> {
-    let mut uses: HashMap<Number, Use> = HashMap::new();
+    let mut uses: HashMap<Number, Use> = HashMap::default();
     let mut note = |(key, numbers): (Key, Numbers), replica: u64, links: u32, names: u32| {
         let fresh = Use { links, seen: 0, is_shared: false, owner: key, numbers };
         let used = uses.entry((key.1, replica)).or_insert(fresh);
