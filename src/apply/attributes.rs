@@ -139,12 +139,12 @@ pub(super) fn set_attributes(
             }
         }
     }
-    // What cannot be read back is not known to be there.
+    // What could not be read has been left as it was, and what cannot be read back is not known to be there.
     let is_trouble = |(name, errno): &(&CStr, Errno)| {
         let unread = Unread { side: Side::Replica, name: (*name).to_owned(), errno: *errno };
-        ours.has(name) && !waits(name) && unread.telling() != Telling::Notice
+        (ours.has(name) || is_extra(name)) && !waits(name) && unread.telling() != Telling::Notice
     };
-    if let Some((_, errno)) = now.unread().find(is_trouble) {
+    if let Some((_, errno)) = theirs.unread().chain(now.unread()).find(is_trouble) {
         not_set = not_set.or(Some(in_replica("read an extended attribute in the replica")(errno)));
     }
     let effect = match (written, now == theirs) {

@@ -65,7 +65,13 @@ pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Resul
 /// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that, `ENOKEY` when it
 /// is encrypted and locked.
 pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
-    match confirmed(|| insist(|| rustix::fs::readlinkat(folder, name, Vec::new()))) {
+    let read = || confirmed(|| insist(|| rustix::fs::readlinkat(folder, name, Vec::new())));
+    // One refusal is no proof of a filesystem that does not tell where its links lead.
+    let first = match read() {
+        Err(Errno::ACCESS | Errno::PERM) => read(),
+        answered => answered,
+    };
+    match first {
         // No target, though the kernel says so.
         Ok(target) if is_made_up_target(&target) && entry_at(folder, name)?.is_encrypted => Err(LOCKED),
         // The kernel says both: then it cannot be read, which is not the same as being something else.

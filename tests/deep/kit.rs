@@ -88,6 +88,8 @@ pub(crate) struct Place {
     pub(crate) as_user: bool,
     /// That user's groups; only his own one when there are none.
     pub(crate) groups: &'static [u32],
+    /// The program chooses the number of its workers; else there are two of them, where nothing else is asked for.
+    pub(crate) chooses_workers: bool,
 }
 
 /// An ordinary user, and his group.
@@ -104,7 +106,7 @@ impl Place {
         let (source, replica) = (folder.path().join("source"), folder.path().join("replica"));
         fs::create_dir(&source).expect("created");
         let log = folder.path().join("log");
-        Place { folder, source, replica, log, as_user: false, groups: &[] }
+        Place { folder, source, replica, log, as_user: false, groups: &[], chooses_workers: false }
     }
 
     /// A path in the folder around the roots; the folder itself for an empty name.
@@ -145,6 +147,10 @@ impl Place {
         command.arg("--log_file").arg(&self.log).arg("--quiet");
         if !arguments.contains(&"--log-format") {
             command.args(["--log-format", "json"]);
+        }
+        // Thirty more threads cost more than most of these passes, above all under strace.
+        if !self.chooses_workers && !arguments.iter().any(|word| ["--threads", "-j"].contains(word)) {
+            command.args(["--threads", "2"]);
         }
         command.args(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

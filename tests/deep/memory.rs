@@ -21,7 +21,7 @@ const KIB_PER_MIB: u64 = 1 << 10;
 
 pub(crate) fn run() {
     let cases = Cases::new("memory");
-    let mut place = Place::new();
+    let mut place = Place { chooses_workers: true, ..Place::new() };
     let _mount = room(&place);
     new_roots(&mut place, "tree");
     let folders = FILES / PER_FOLDER;

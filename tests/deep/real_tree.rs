@@ -27,7 +27,7 @@ fn mirrored_while_edited() {
     if !has("rsync") {
         leave_out("rsync, which is the judge, is not installed");
     }
-    let place = Place::new();
+    let place = Place { chooses_workers: true, ..Place::new() };
     let mut files = gather(&place.source);
     let count = files.len();
     assert!(count >= FILES, "this machine has {count} files to copy");

@@ -58,7 +58,7 @@ impl Storm<'_> {
 
 /// The storm, in an empty folder that this user may write to.
 pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
-    let place = Place::below(below);
+    let place = Place { chooses_workers: true, ..Place::below(below) };
     let outside = Outside::new(&place, &BAIT);
     let mut dice = Dice(seed);
     fs::create_dir_all(place.path("staging")).expect("created");
