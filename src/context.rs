@@ -30,7 +30,7 @@ use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// What the survey and the apply of one pass need to know.
@@ -74,6 +74,7 @@ pub struct Context<'a> {
     /// Set in a pass that follows another one at once: files that have not changed since that one began were compared in
     /// it, and are not read again.
     pub compared_before: Option<Timestamp>,
+    moved: Mutex<HashSet<usize>>,
     totals: Totals,
     told: AtomicU32,
     told_unread: AtomicU32,
@@ -152,6 +153,7 @@ impl<'a> Context<'a> {
             absence: Absence::new(Start::now(), Remembered::default()),
             vanished: Vanished::default(),
             compared_before: None,
+            moved: Mutex::default(),
             totals: Totals::default(),
             told: AtomicU32::new(0),
             told_unread: AtomicU32::new(0),
@@ -207,8 +209,27 @@ impl<'a> Context<'a> {
 
     /// Whether the pass before, which this one follows at once, has compared two files of one size: it has mended what
     /// differed, or has told why not.
-    pub fn was_compared_before(&self, source: &Entry, replica: &Entry) -> bool {
-        self.compared_before.is_some_and(|start| source.ctime < start) && source.mtime == replica.mtime
+    pub fn was_compared_before(&self, folder: Option<&Arc<Dir>>, source: &Entry, replica: &Entry) -> bool {
+        let has_moved = |dir: &Arc<Dir>| self.moved().contains(&Arc::as_ptr(dir).addr());
+        self.compared_before.is_some_and(|start| source.ctime < start)
+            && source.mtime == replica.mtime
+            && !folder.is_some_and(has_moved)
+    }
+
+    /// Notes, in a pass that follows another one at once, that a folder or one above it has changed since that one began:
+    /// another folder may have its name by now, with files that are older.
+    pub fn note_moved(&self, dir: &Arc<Dir>, facts: &Entry) {
+        let Some(start) = self.compared_before else { return };
+        let mut moved = self.moved();
+        let is_below = dir.parent().is_some_and(|above| moved.contains(&Arc::as_ptr(above).addr()));
+        if facts.ctime >= start || is_below {
+            // By address: it may be another folder's later, which is read again for nothing then.
+            moved.insert(Arc::as_ptr(dir).addr());
+        }
+    }
+
+    fn moved(&self) -> MutexGuard<'_, HashSet<usize>> {
+        self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Looks whether the folder of this pass is still the source.

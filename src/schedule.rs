@@ -197,8 +197,11 @@ impl Runner<'_> {
         }
         let first = self.pass(Pass::Whole)?;
         let has_kept_back = first.outcome == Outcome::Done && first.counts.kept_back > 0;
-        if !has_kept_back || self.should_stop() {
+        if !has_kept_back {
             return Ok(Exit::of_pass(&first));
+        }
+        if self.should_stop() {
+            return Ok(Exit::Stopped);
         }
         // A process of one pass remembers nothing for the next, and where a folder changes during each of them what went
         // from it would never go from the replica.

@@ -3,6 +3,7 @@
 
 use crate::apply::failed::{Failed, Hope};
 use crate::apply::{Apply, Job, lock};
+use crate::monitor::Verb;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -48,8 +49,10 @@ impl Apply<'_> {
         }
         self.context.workers.scope(|scope| {
             for job in jobs {
-                self.touch(&job.pair);
-                self.start(scope, job, None);
+                if job.verb != Verb::Retype || !self.is_too_early(&job.pair, &job.name) {
+                    self.touch(&job.pair);
+                    self.start(scope, job, None);
+                }
             }
         });
         self.finish_waiting();
@@ -65,7 +68,8 @@ impl Apply<'_> {
         self.anchors.try_again();
         // One after the other: what does not fit must not take the room, while it tries, from what does.
         for job in jobs {
-            if !self.context.is_halted() {
+            let is_too_early = || job.verb == Verb::Retype && self.is_too_early(&job.pair, &job.name);
+            if !self.context.is_halted() && !is_too_early() {
                 self.touch(&job.pair);
                 self.context.workers.scope(|scope| self.start(scope, job, None));
             }

@@ -187,7 +187,7 @@ fn find(
     }
     // No name of a locked folder is known. It is not locked any more while it is open; so the second look can be believed.
     let is_locked = context.absence.is_known_as_locked(Side::Source, &dir.path()) || is_locked(folder)?;
-    if false && is_locked {
+    if is_locked {
         context.locked(Side::Source, &dir.path());
         return Ok(Seen::Locked);
     }

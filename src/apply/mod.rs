@@ -250,13 +250,22 @@ impl Apply<'_> {
     }
 
     fn change<'s>(&'s self, scope: &Scope<'s>, change: &Change) {
-        let is_hopeless =
-            || change.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
-        if self.context.is_halted() || is_hopeless() {
+        if self.context.is_halted() {
+            return;
+        }
+        let is_hopeless = match change.action {
+            Action::Create | Action::Replace(_) | Action::Adopt | Action::Link { .. } => {
+                self.is_hopeless(&Job::of(change, Verb::Create))
+            }
+            Action::SetMetadata(_) | Action::Delete => {
+                change.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder))
+            }
+        };
+        if is_hopeless {
             return;
         }
         match change.action {
-            Action::Replace(Verb::Retype) if self.is_too_early(change) => {}
+            Action::Replace(Verb::Retype) if self.is_too_early(&change.pair, &change.name) => {}
             Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
             Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
             Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
@@ -319,10 +328,10 @@ impl Apply<'_> {
 
     /// Whether the source's folder has changed since the pass began, so that what an entry of another kind is to replace
     /// may have moved to where the survey had already been.
-    fn is_too_early(&self, change: &Change) -> bool {
-        let Some(dir) = &change.pair.source else { return false };
+    fn is_too_early(&self, pair: &Pair, name: &CStr) -> bool {
+        let Some(dir) = &pair.source else { return false };
         // A folder that cannot be looked at fails in the usual way.
         dir.entry().is_ok_and(|facts| self.context.absence.has_changed(&facts))
-            && self.context.absence.keep_changed(&change.pair.path().join(&change.name))
+            && self.context.absence.keep_changed(&pair.path().join(name))
     }
 }

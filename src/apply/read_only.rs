@@ -1,5 +1,6 @@
 //! What lies in a read-only part of the replica is left alone, after that was told once.
 
+use crate::apply::failed::Failed;
 use crate::apply::{Apply, Job};
 use crate::context::Context;
 use crate::fs::Errno;
@@ -33,6 +34,16 @@ pub(super) fn is_told(context: &Context<'_>, folder: &Arc<Dir>, errno: Errno) ->
 impl Apply<'_> {
     /// Whether a job lies where nothing can be changed, as is known and told.
     pub(super) fn is_hopeless(&self, job: &Job) -> bool {
-        job.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder))
+        let is_hopeless = job.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
+        if is_hopeless {
+            // What is to go elsewhere may be its old name.
+            let refused = Cause::System(Errno::ROFS);
+            self.note_unmade(
+                job,
+                Failed::Because("change this folder of the replica", refused, false),
+                false,
+            );
+        }
+        is_hopeless
     }
 }

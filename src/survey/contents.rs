@@ -140,7 +140,7 @@ impl Survey<'_> {
         name: &CStr,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
-        if self.context.was_compared_before(source, replica) {
+        if self.context.was_compared_before(pair.source.as_ref(), source, replica) {
             let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
             return self.same_but_metadata(pair, name, (source, replica), named);
         }

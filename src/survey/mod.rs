@@ -52,8 +52,8 @@ pub fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     let survey = Survey::new(context);
     context.workers.scope(|scope| survey.visit(scope, root));
     survey.settle_denied();
-    context.vanished.settle(context);
     let resolution = survey.resolve_links();
+    context.vanished.settle(context);
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
     if resolution.not_held {
         context.not_held(Feature::HardLinks);
@@ -134,6 +134,9 @@ impl Survey<'_> {
             Ok(facts) => facts,
             Err(errno) => return self.unreadable_folder(&pair, Side::Source, errno),
         };
+        if let (Some(dir), Some((_, facts))) = (&pair.source, &facts) {
+            self.context.note_moved(dir, facts);
+        }
         // Without a folder in the source apply finds out, when it looks for the name.
         let has_changed = facts.is_some_and(|(_, facts)| self.context.absence.has_changed(&facts));
         let locked =

@@ -82,7 +82,8 @@ pub(super) fn resolve_group(
             // What has the anchor's number and another content is another file, whatever the filesystem says.
             Some(_) if can_link && !leader_needed && Some(name.number) != anchor => {
                 is_linked_to = true;
-                Some(name.change(Action::Link { same: is_same(name) }))
+                // Where it cannot be linked, an inode with names outside is replaced and never written through.
+                Some(name.change(Action::Link { same: is_same(name) && !is_bound(name.number) }))
             }
             Some(Verdict::Same(_)) => {
                 leader_needed = false;
