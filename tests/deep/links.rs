@@ -41,7 +41,8 @@ pub(crate) fn run() {
         ("a number for each name", Oddity::NumberOfName),
     ] {
         cases.run(&format!("a source with {what}"), || source_with(oddity));
-        if oddity != Oddity::NewNumbers {
+        // A replica whose files seem to have names outside of it has them copied again at each pass: nothing is quiet there.
+        if !matches!(oddity, Oddity::NewNumbers | Oddity::OneNumber | Oddity::Links(9999)) {
             cases.run(&format!("a replica with {what}"), || replica_with(oddity));
         }
     }

@@ -48,10 +48,6 @@ pub(super) fn resolve_group(
     names.sort_by_cached_key(|name| name.pair.path().join(&name.found.name));
     let first = names.first()?;
     let can_link = first.pair.filesystem.holds(Feature::HardLinks);
-    if is_bound(first.number) && names.iter().all(|name| is_claimed_right(name, first.number)) {
-        out.unchanged += names.len() as u64;
-        return None;
-    }
     out.not_held |= !can_link && names.len() > 1;
 
     let is_same = |name: &Name| matches!(name.verdict, Some(Verdict::Same(_)));
@@ -112,11 +108,4 @@ pub(super) fn resolve_group(
         });
     }
     anchor
-}
-
-/// Whether a name is right and claims to be the inode of this number. Where links and numbers are claims, and nothing is
-/// to be written to a file, nobody has to know whether it has names outside: a filesystem that shows more links than there
-/// are, or one number for many files, would have them copied again at every pass.
-fn is_claimed_right(name: &Name, number: u64) -> bool {
-    name.numbers == Numbers::Claim && name.verdict.is_some_and(Verdict::is_clean) && name.number == number
 }
