@@ -139,12 +139,15 @@ pub(super) fn set_attributes(
             }
         }
     }
-    // What could not be read has been left as it was, and what cannot be read back is not known to be there.
+    // What cannot be read back is not known to be there. What could not be read has been left as it was: the survey has told
+    // that, unless it could read it.
     let is_trouble = |(name, errno): &(&CStr, Errno)| {
         let unread = Unread { side: Side::Replica, name: (*name).to_owned(), errno: *errno };
-        (ours.has(name) || is_extra(name)) && !waits(name) && unread.telling() != Telling::Notice
+        !waits(name) && unread.telling() != Telling::Notice
     };
-    if let Some((_, errno)) = theirs.unread().chain(now.unread()).find(is_trouble) {
+    let left = theirs.unread().filter(|(name, _)| is_extra(name) && (!written || !now.is_unread(name)));
+    let not_known = now.unread().filter(|(name, _)| ours.has(name));
+    if let Some((_, errno)) = left.chain(not_known).find(is_trouble) {
         not_set = not_set.or(Some(in_replica("read an extended attribute in the replica")(errno)));
     }
     let effect = match (written, now == theirs) {

@@ -1,7 +1,7 @@
 //! A map from inodes to small records. Sixteen bytes for each besides the record and about six for finding it; what grows is
 //! never moved as a whole.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// A number of 64 bits that may lie at any multiple of four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +51,18 @@ pub struct Inodes<T> {
     pieces: Vec<Vec<Slot<T>>>,
     free: u32,
     length: usize,
-    state: RandomState,
+    state: BuildHasherDefault<DefaultHasher>,
 }
 
 impl<T> Default for Inodes<T> {
     fn default() -> Inodes<T> {
-        Inodes { heads: Vec::new(), pieces: Vec::new(), free: NONE, length: 0, state: RandomState::new() }
+        Inodes {
+            heads: Vec::new(),
+            pieces: Vec::new(),
+            free: NONE,
+            length: 0,
+            state: BuildHasherDefault::default(),
+        }
     }
 }
 
