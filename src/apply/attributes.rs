@@ -84,7 +84,12 @@ pub(super) fn set_attributes(
 ) -> AttributesSet {
     let failed = |not_set| AttributesSet { not_set: Some(not_set), ..AttributesSet::unknown(which) };
     let waits = |name: &CStr| which == Which::AllButRights && gives_rights(name);
+    // What the survey could read is not left as it is for an error of the moment.
     let theirs = match read_replica(context, target) {
+        Ok(theirs) if theirs.unread().next().is_some() => read_replica(context, target),
+        theirs => theirs,
+    };
+    let theirs = match theirs {
         Ok(theirs) => theirs,
         Err(not_set) => return failed(not_set),
     };
@@ -139,15 +144,13 @@ pub(super) fn set_attributes(
             }
         }
     }
-    // What cannot be read back is not known to be there. What could not be read has been left as it was: the survey has told
-    // that, unless it could read it.
+    // What cannot be read back is not known to be there. What could not be read at first has been left as it was, and the
+    // survey has told that.
     let is_trouble = |(name, errno): &(&CStr, Errno)| {
         let unread = Unread { side: Side::Replica, name: (*name).to_owned(), errno: *errno };
-        !waits(name) && unread.telling() != Telling::Notice
+        ours.has(name) && !theirs.is_unread(name) && !waits(name) && unread.telling() != Telling::Notice
     };
-    let left = theirs.unread().filter(|(name, _)| is_extra(name) && (!written || !now.is_unread(name)));
-    let not_known = now.unread().filter(|(name, _)| ours.has(name));
-    if let Some((_, errno)) = left.chain(not_known).find(is_trouble) {
+    if let Some((_, errno)) = now.unread().find(is_trouble) {
         not_set = not_set.or(Some(in_replica("read an extended attribute in the replica")(errno)));
     }
     let effect = match (written, now == theirs) {
