@@ -440,6 +440,9 @@ fn in_the_middle(call: &'static str, nth: usize, key: Key) {
 /// What a folder that is locked by now does not have may be there all the same. A folder that the program has open keeps its
 /// names; so it may have few open.
 fn before_a_deletion() {
+    if !has("prlimit") {
+        leave_out("prlimit, which limits open files, is not installed");
+    }
     let vault = Vault::new(Side::Source);
     let Place { source, replica, .. } = &vault.place;
     vault.encrypt(&source.join("private"));
