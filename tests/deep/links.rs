@@ -218,7 +218,10 @@ fn fails_once(error: &str) {
     }
     // New files of one name would be linked as well.
     let pass = with_faults(&place, &[&format!("linkat:error={error}:when={calls}")], None);
-    is_right(&place, &pass, "first pass");
+    assert_same(&place, "first pass");
+    // A limit is in the documents. Anything else is told: links work here, and the next pass may do better.
+    let told = if ["EMLINK", "EXDEV"].contains(&error) { (Some(0), 0) } else { (Some(23), 1) };
+    assert_eq!((pass.code, pass.count("problems")), told, "{:?}", pass.told());
     assert_eq!((pass.count("created"), pass.count("linked")), (2, 1), "{:?}", pass.told());
     assert_eq!(place.pass(&[]).code, Some(0));
     place.assert_in_step("one quiet pass later");
