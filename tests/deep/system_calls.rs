@@ -181,7 +181,7 @@ fn interrupted_after_failure() {
     // Some six seconds for all of it, of which it gets four.
     strace.args(["-e", "inject=pwrite64:delay_exit=5000", "-o"]).arg(place.path("trace"));
     strace.args(["timeout", "--preserve-status", "--signal=TERM", "4"]);
-    let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "2"]));
+    let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "8"]));
     assert_eq!(pass.of("pass_done").count(), 0, "it was to be interrupted: {:?}", pass.told());
     let problems: Vec<String> = pass.of("problem").map(ToString::to_string).collect();
     assert!(problems.len() == 1 && problems[0].contains("to its disk"), "{problems:?}: {:?}", pass.told());
