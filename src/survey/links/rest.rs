@@ -80,7 +80,7 @@ impl Rest {
                 let number = (*device, packed.replica());
                 let is_bound = rest.bound.contains(&number);
                 let is_shared = uses.get(&number).is_some_and(|used| used.is_shared);
-                if table.numbers == Numbers::Proof && (is_bound || is_shared) {
+                if is_bound || is_shared {
                     to_open.push(key);
                     continue;
                 }
