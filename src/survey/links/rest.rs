@@ -80,7 +80,8 @@ impl Rest {
                 let number = (*device, packed.replica());
                 let is_bound = rest.bound.contains(&number);
                 let is_shared = uses.get(&number).is_some_and(|used| used.is_shared);
-                if is_bound || is_shared {
+                // Numbers that are claims may be one for many files: that alone is no reason to write again what is right.
+                if is_bound != is_shared || (is_shared && table.numbers == Numbers::Proof) {
                     to_open.push(key);
                     continue;
                 }
