@@ -86,12 +86,14 @@ impl Identity {
     ///
     /// Where the number is proof, the birth time tells the inode from another one that gets its number while a pass runs; it
     /// stays the same while a file is written to. Where there is none, or the number is a claim, size and modification time
-    /// have to agree: names of a file that changes meanwhile become files of their own until the next pass.
+    /// have to agree, and where it is a claim also the rights: names of a file that changes meanwhile become files of their
+    /// own until the next pass.
     pub fn of(entry: &Entry, numbers: Numbers) -> Identity {
-        let Entry { id, kind, size, rdev, mtime, btime, .. } = *entry;
+        let Entry { id, kind, size, rdev, mtime, btime, mode, uid, gid, .. } = *entry;
         let check = match (numbers, btime) {
             (Numbers::Proof, Some(btime)) => hash_of(&(kind, btime)),
-            (Numbers::Proof | Numbers::Claim, btime) => hash_of(&(kind, size, rdev, mtime, btime)),
+            (Numbers::Proof, None) => hash_of(&(kind, size, rdev, mtime)),
+            (Numbers::Claim, btime) => hash_of(&(kind, size, rdev, mtime, btime, mode, (uid, gid))),
         };
         Identity { id, check: fold(check) }
     }
@@ -165,7 +167,10 @@ mod tests {
         let claimed =
             |entry: &Entry| (Identity::of(entry, Numbers::Claim), replica_number(entry, Numbers::Claim));
         let entry = file(1);
-        assert_eq!(claimed(&entry), claimed(&Entry { mode: 0, links: 9999, uid: 5, ..entry }));
+        assert_eq!(claimed(&entry), claimed(&Entry { links: 9999, ..entry }));
+        let private = claimed(&Entry { mode: 0, uid: 5, ..entry });
+        assert_ne!(claimed(&entry).0, private.0);
+        assert_eq!(claimed(&entry).1, private.1, "the replica may not hold them");
         for other in [
             Entry { size: 11, ..entry },
             Entry { mtime: Timestamp { seconds: 0, nanoseconds: 1 }, ..entry },

@@ -8,8 +8,8 @@ use crate::new_folders::with_faults;
 use fuser::BackgroundSession;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -79,6 +79,8 @@ fn fill(root: &Path) {
             File::open(&path).and_then(|file| file.set_modified(same)).expect("a time");
         }
     }
+    // Like another one in everything but its rights.
+    fs::set_permissions(root.join("other/2"), Permissions::from_mode(0o640)).expect("a mode");
     // They fail where there are no links.
     let _ = fs::hard_link(root.join("alike"), root.join("other/another name of alike"));
     let _ = fs::hard_link(root.join("folder/longer"), root.join("folder/below/another name of longer"));

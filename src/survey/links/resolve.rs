@@ -49,6 +49,7 @@ pub(super) fn resolve_group(
     let first = names.first()?;
     let can_link = first.pair.filesystem.holds(Feature::HardLinks);
     out.not_held |= !can_link && names.len() > 1;
+    let is_refuted = first.numbers == Numbers::Claim && names.len() > first.found.source.links as usize;
 
     let is_same = |name: &Name| matches!(name.verdict, Some(Verdict::Same(_)));
     let mut candidates: HashMap<u64, u32> = HashMap::default();
@@ -70,6 +71,10 @@ pub(super) fn resolve_group(
                 let is_due = anchored.is_none() || name.numbers == Numbers::Claim;
                 anchored = anchored.or(Some(name));
                 (is_due && differences.any()).then(|| name.change(Action::SetMetadata(differences)))
+            }
+            // There are more names than the file is said to have, so they are not one, and what is right stays as it is.
+            Some(Verdict::Same(differences)) if is_refuted && !is_bound(name.number) => {
+                differences.any().then(|| name.change(Action::SetMetadata(differences)))
             }
             // What can make no links may still have them, of before or made by others: never write through one.
             Some(Verdict::Same(differences)) if !can_link && !is_bound(name.number) => {
