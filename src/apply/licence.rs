@@ -87,12 +87,10 @@ impl Licence<'_> {
             }
             Ok(Seen::Nothing(_)) => Standing::Valid,
             Ok(Seen::Something(_) | Seen::Nowhere | Seen::Locked) => Standing::Void,
+            // What is denied and listed is told in the end. What has not gone at all must not pass for it.
             Err(errno) if is_gone(errno) => {
-                if let Some(dir) = &pair.source {
-                    // What is denied and listed is told in the end.
-                    context.has_lost(Side::Source, dir, None, errno);
-                }
-                Standing::Void
+                let lost = |dir| context.has_lost(Side::Source, dir, None, errno);
+                if pair.source.as_ref().is_none_or(lost) { Standing::Void } else { Standing::Unknown(errno) }
             }
             Err(errno) => Standing::Unknown(errno),
         }
