@@ -1,19 +1,20 @@
 //! The workers: a pool of threads of which only as many are at work as help.
 //!
 //! Reading what is not in the page cache is waiting for a disk. One worker per processor leaves the disk idle most of the
-//! time, so there are more threads than processors, and a limit (limit.rs) that follows what was seen: how much of its time a
-//! worker waits, and what is done in that time. The other threads rest. They rest without a task in their hands, so that
-//! whoever is at work finds all that there is to do.
+//! time, so there may be more threads than processors, and a limit (limit.rs) that follows what was seen: how much of its
+//! time a worker waits, and what is done in that time. A thread is started when the limit rises to it for the first time: a
+//! pass over what is in memory never needs more than one for each processor. When the limit falls some threads rest. They
+//! rest without a task in their hands, so that whoever is at work finds all that there is to do.
 //!
-//! Rejected: io_uring, which has neither `flistxattr` nor `getdents` and is switched off on many servers; a pool that
-//! grows, which rayon has not.
+//! Rejected: io_uring, which has neither `flistxattr` nor `getdents` and is switched off on many servers.
 
 mod limit;
 
 use crate::fs::clock::{busy_time, processor_time};
 use crate::workers::limit::{Limit, NAME, Sample};
-use rayon::{Scope, ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::{Scope, ThreadBuilder, ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::cell::Cell;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -35,6 +36,9 @@ pub struct Workers {
     most: usize,
     /// How many may be at work; a copy of what `control` says.
     limit: AtomicUsize,
+    /// Threads of the pool that have not been needed so far; the first comes last.
+    unstarted: Mutex<Vec<ThreadBuilder>>,
+    started: AtomicUsize,
     /// Threads that rest; changed under `is_over`.
     resting: AtomicUsize,
     /// There is no work.
@@ -92,17 +96,27 @@ impl Workers {
     /// A thread could not be started.
     pub fn new(processors: usize, most: usize) -> Result<Workers, ThreadPoolBuildError> {
         let (processors, most) = (processors.max(1), most.max(1));
+        let limit = Limit::new(processors, most);
+        let mut unstarted = Vec::new();
         let pool = ThreadPoolBuilder::new()
             .num_threads(most)
-            .thread_name(|number| format!("worker {number}"))
+            .spawn_handler(|thread| {
+                if thread.index() < limit.now() {
+                    return start(thread);
+                }
+                unstarted.push(thread);
+                Ok(())
+            })
             .build()?;
-        let limit = Limit::new(processors, most);
+        unstarted.reverse();
         let epoch = Instant::now();
         Ok(Workers {
             pool,
             processors,
             most,
             limit: AtomicUsize::new(limit.now()),
+            started: AtomicUsize::new(most - unstarted.len()),
+            unstarted: Mutex::new(unstarted),
             resting: AtomicUsize::new(0),
             is_over: Mutex::new(true),
             end_of_rest: Condvar::new(),
@@ -138,7 +152,7 @@ impl Workers {
         self.has_spare_time.load(Ordering::Relaxed)
     }
 
-    /// Does some work with all threads, whatever the limit: what only computes.
+    /// Does some work with all threads that were started, whatever the limit: what only computes.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
@@ -149,7 +163,7 @@ impl Workers {
         *lock(&self.is_over) = false;
         lock(&self.control).begin(Instant::now(), self.effort.load(Ordering::Relaxed));
         self.pool.scope(|scope| {
-            for _ in self.limit.load(Ordering::Relaxed)..self.most {
+            for _ in self.limit.load(Ordering::Relaxed)..self.started.load(Ordering::Relaxed) {
                 scope.spawn(|_| self.rest());
             }
             self.work(|| task(scope));
@@ -186,7 +200,7 @@ impl Workers {
 
     /// Rests while more threads than the limit would be at work, and there is work.
     fn rest(&self) {
-        let at_work = || self.most - self.resting.load(Ordering::Relaxed);
+        let at_work = || self.started.load(Ordering::Relaxed) - self.resting.load(Ordering::Relaxed);
         let limit = || self.limit.load(Ordering::Relaxed);
         if at_work() <= limit() {
             return;
@@ -248,6 +262,7 @@ impl Workers {
         control.begin(now, done);
         drop(control);
         self.has_spare_time.store(has_spare_time, Ordering::Relaxed);
+        let after = after.min(self.start_up_to(after));
         self.limit.store(after, Ordering::Relaxed);
         for _ in before..after {
             // Under the lock, else a thread that is about to rest may miss it.
@@ -255,6 +270,34 @@ impl Workers {
             self.end_of_rest.notify_one();
         }
     }
+}
+
+impl Workers {
+    /// Starts threads until there are so many, and tells how many there are. Where the system gives no more of them, the
+    /// others do the work.
+    fn start_up_to(&self, wanted: usize) -> usize {
+        let mut started = self.started.load(Ordering::Acquire);
+        if started < wanted {
+            let mut unstarted = lock(&self.unstarted);
+            started = self.started.load(Ordering::Acquire);
+            while started < wanted
+                && let Some(thread) = unstarted.pop()
+            {
+                if start(thread).is_err() {
+                    unstarted.clear();
+                    break;
+                }
+                started = self.started.fetch_add(1, Ordering::AcqRel) + 1;
+            }
+        }
+        started
+    }
+}
+
+/// Starts a thread of the pool.
+fn start(thread: ThreadBuilder) -> io::Result<()> {
+    let named = std::thread::Builder::new().name(format!("worker {}", thread.index()));
+    named.spawn(|| thread.run()).map(drop)
 }
 
 impl Control {
@@ -324,8 +367,11 @@ mod tests {
     #[test]
     fn where_tasks_wait_more_of_them_are_at_work_than_there_are_processors() {
         let workers = Workers::new(2, 16).unwrap();
+        let started = || workers.started.load(Ordering::SeqCst);
+        assert_eq!(started(), 2);
         let gauge = Gauge::default();
         workers.scope(|scope| chain(&workers, scope, &gauge, 400, || sleep(Duration::from_millis(5))));
+        assert!(started() > 4, "{}", started());
         assert!(gauge.most.load(Ordering::SeqCst) > 4, "{}", gauge.most.load(Ordering::SeqCst));
     }
 
