@@ -8,6 +8,8 @@ mod program;
 
 use program::{Ended, Place, Running, lines_with, start, traces};
 use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 const WORDS: &str = "--source source --replica replica --log_file log --interval 1h";
 
@@ -468,4 +470,22 @@ fn a_pass_that_is_held_for_a_mount_tells_it_in_fields() {
     assert_eq!((&event["was_mount"], &event["now_mount"]), (&true.into(), &false.into()), "{line}");
     assert!(event["was_device"].as_str().expect("text").starts_with("0:"), "{line}");
     assert_ne!(event["was_device"], event["now_device"], "{line}");
+}
+
+#[test]
+fn a_file_that_a_bind_mount_shows_under_more_names_than_it_has_is_one_file() {
+    let place = Place::new();
+    place.write("source/a/x", "content");
+    fs::hard_link(place.at("source/a/x"), place.at("source/a/y")).expect("linked");
+    place.folder("source/b");
+    for linked in [Some("3 linked"), None] {
+        let words = format!("{WORDS} --threads 1").replace("--interval 1h", "--once");
+        let Some(command) = place.behind_mounts("mount --bind source/a source/b", &words) else { return };
+        let ended = start(command).end();
+        assert_eq!(ended.stdout.contains(linked.unwrap_or("linked")), linked.is_some(), "{ended:?}");
+        for name in ["a/x", "a/y", "b/x", "b/y"] {
+            let links = fs::metadata(place.at(&format!("replica/{name}"))).expect("there").nlink();
+            assert_eq!(links, 4, "{name}: {ended:?}");
+        }
+    }
 }

@@ -102,7 +102,7 @@ impl Apply<'_> {
                     Other::There(place) => place,
                 };
                 self.told_link(job, &entry, &anchor);
-                self.anchors.linked(key, anchor.id, entry.links);
+                self.anchors.linked(key, anchor.id, self.names_of(&entry));
             }
             Err(failed) => self.failed(job, failed),
         }

@@ -35,6 +35,11 @@ impl Apply<'_> {
         }
     }
 
+    /// How many names of an inode there may be in the source.
+    pub(super) fn names_of(&self, entry: &Entry) -> u32 {
+        if self.context.inner_mounts.are_in_source() { u32::MAX } else { entry.links }
+    }
+
     /// Makes one name of a file that has several: the first is copied, the others are linked to it. `holder` is the new
     /// folder that waits for it.
     pub(super) fn make_linked<'s>(
@@ -65,7 +70,7 @@ impl Apply<'_> {
                 }
                 Turn::Link(anchor) => match self.link(&parked.job, entry, (key, &anchor)) {
                     Ok(()) => {
-                        self.anchors.linked(key, anchor.id, entry.links);
+                        self.anchors.linked(key, anchor.id, self.names_of(entry));
                         self.finish_parked(parked)
                     }
                     Err(Unlinked::Failed(failed)) => {
