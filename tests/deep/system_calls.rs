@@ -177,10 +177,9 @@ fn interrupted_after_failure() {
         fs::write(place.source.join(format!("{number}")), vec![7; 10 << 20]).expect("written");
     }
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "signal=none", "-e", "inject=syncfs:error=EIO"]);
-    // Some six seconds for all of it, of which it gets four.
+    // The signal comes with the failure.
+    strace.args(["-f", "-qq", "-e", "signal=none", "-e", "inject=syncfs:error=EIO:signal=TERM:when=1"]);
     strace.args(["-e", "inject=pwrite64:delay_exit=5000", "-o"]).arg(place.path("trace"));
-    strace.args(["timeout", "--preserve-status", "--signal=TERM", "4"]);
     let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "8"]));
     assert_eq!(pass.of("pass_done").count(), 0, "it was to be interrupted: {:?}", pass.told());
     let problems: Vec<String> = pass.of("problem").map(ToString::to_string).collect();
