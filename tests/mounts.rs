@@ -484,7 +484,7 @@ fn a_file_that_a_bind_mount_shows_under_more_names_than_it_has_is_one_file() {
         let ended = start(command).end();
         assert_eq!(ended.stdout.contains(linked.unwrap_or("linked")), linked.is_some(), "{ended:?}");
         for name in ["a/x", "a/y", "b/x", "b/y"] {
-            let links = fs::metadata(place.at(&format!("replica/{name}"))).expect("there").nlink();
+            let links = fs::metadata(place.at(format!("replica/{name}"))).expect("there").nlink();
             assert_eq!(links, 4, "{name}: {ended:?}");
         }
     }
