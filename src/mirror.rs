@@ -6,7 +6,7 @@
 use crate::absence::{Absence, Remembered};
 use crate::context::Context;
 use crate::digest::Digests;
-use crate::entry::Kind;
+use crate::entry::{FileId, Kind};
 use crate::filesystems::Filesystems;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
@@ -62,8 +62,8 @@ pub struct Mirror {
     disk_failed: bool,
     /// What the last pass kept back, and is to go in the next.
     remembered: Remembered,
-    /// When the last pass began.
-    last_start: Option<Start>,
+    /// When the last pass began, and with which source.
+    last: Option<Begin>,
     /// What is told when the first pass begins.
     first_notices: Vec<FirstNotice>,
 }
@@ -72,8 +72,15 @@ pub struct Mirror {
 #[derive(Clone, Copy)]
 struct Moment {
     start: Start,
-    /// When the pass before began, whose comparisons still hold.
-    compared: Option<Start>,
+    /// The pass before, whose comparisons still hold.
+    before: Option<Begin>,
+}
+
+/// How a pass began.
+#[derive(Clone, Copy)]
+struct Begin {
+    start: Start,
+    source: FileId,
 }
 
 enum FirstNotice {
@@ -134,7 +141,7 @@ impl Mirror {
             carried: Carried { unsynced: true, memory: None },
             disk_failed: false,
             remembered: Remembered::default(),
-            last_start: None,
+            last: None,
             first_notices,
         })
     }
@@ -148,23 +155,23 @@ impl Mirror {
     }
 
     /// Runs one pass right after another one, for what that has kept back: files that have not changed since it began are
-    /// not read again.
+    /// not read again. Where the source path leads to another folder by now it is held: what was kept back was missing in
+    /// the folder of before.
     ///
     /// # Errors
     /// As [`Mirror::pass`].
     pub fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
-        self.pass_after(number, monitor, self.last_start)
+        self.pass_after(number, monitor, self.last)
     }
 
     fn pass_after(
         &mut self,
         number: u64,
         monitor: &dyn Monitor,
-        compared: Option<Start>,
+        before: Option<Begin>,
     ) -> Result<PassReport, Error> {
         let started = BootTime::now();
         let start = Start::now();
-        self.last_start = Some(start);
         for notice in self.first_notices.drain(..) {
             monitor.event(&Event::Notice(match &notice {
                 FirstNotice::LogInside(side, path) => Notice::LogInside { side: *side, path },
@@ -173,7 +180,7 @@ impl Mirror {
                 }
             }));
         }
-        let (outcome, counts) = self.visit(monitor, Moment { start, compared })?;
+        let (outcome, counts) = self.visit(monitor, Moment { start, before })?;
         let duration = BootTime::now().since(started);
         Ok(PassReport { number, outcome, counts, duration, replica_age: None })
     }
@@ -185,6 +192,10 @@ impl Mirror {
         let (source_way, source) =
             find(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
         let source = source.ok_or_else(|| self.source_error(Errno::NOENT))?;
+        if moment.before.is_some_and(|before| before.source != source.id()) {
+            return Ok((Outcome::Held(Hold::SourceReplaced), Counts::default()));
+        }
+        self.last = Some(Begin { start: moment.start, source: source.id() });
         let (replica_way, mut replica) = self.find_replica(capacity)?;
         let mut ways = Ways { source: source_way, replica: replica_way };
         let mut swapped = match self.judge(&ways) {
@@ -232,7 +243,7 @@ impl Mirror {
         self.filesystems.begin_pass();
         context.real_source = source_path;
         context.absence = Absence::new(moment.start, self.remembered.clone());
-        context.compared_before = moment.compared.map(|start| start.stamp());
+        context.compared_before = moment.before.map(|before| before.start.stamp());
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
         context.log = LogFile::at(self.options.log.as_deref());

@@ -23,7 +23,7 @@ pub enum Outcome {
 /// Why the guard refused a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Hold {
-    /// The source path leads to another folder than at the start of the pass.
+    /// The source path leads to another folder than at the start of the pass, or of the one whose rest this one does.
     SourceReplaced,
     /// Something that was mounted in the last pass is not mounted any more.
     MountGone(Box<Difference>),

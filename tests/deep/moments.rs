@@ -362,7 +362,14 @@ fn check(cases: &Cases, below: &Path, case: &Case) {
     for name in there {
         if now.get(name).is_none() {
             let base = name.rsplit('/').next();
-            assert!(excused.take().as_deref() == base, "{name} came back in the source and was deleted");
+            let calls = String::from_utf8_lossy(&trace);
+            let calls = calls.split_once("--- SIGSTOP").map_or("", |(_, calls)| calls);
+            let calls: Vec<&str> = calls.lines().take(40).collect();
+            assert!(
+                excused.take().as_deref() == base,
+                "{name} came back in the source and was deleted:\n{}",
+                calls.join("\n")
+            );
             cases.cover("came back", "deleted between the last look and the removal");
         }
     }
