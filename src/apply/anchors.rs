@@ -1,6 +1,6 @@
 //! Where each source inode of several names is in the replica: what further names are linked to.
 //!
-//! An inode is forgotten when all its names are made. Until then it takes 36 bytes and its name: of 300,000 files the first
+//! An inode is forgotten when all its names are made. Until then it takes 32 bytes and its name: of 300,000 files the first
 //! names may all be made before the first of their second ones.
 
 use crate::apply::failed::Failed;
@@ -54,16 +54,35 @@ pub(super) enum Turn {
     PutOff(Failed),
 }
 
-/// See [`Place`]; the number of names has [`ON_DISK`] set where the content is.
+/// See [`Place`].
 #[derive(Clone, Copy)]
 struct Known {
     replica: Wide,
-    folder: u32,
     name: u32,
-    names: u32,
+    /// The number of the folder: of more than sixteen million of them at once the names become files of their own.
+    folder: [u8; 3],
+    /// How many names there are, up to [`MANY`]; [`ON_DISK`] is set where the content is.
+    names: u8,
 }
 
-const ON_DISK: u32 = 1 << 31;
+const ON_DISK: u8 = 1 << 7;
+
+/// An inode of so many names or more is not forgotten before the end.
+const MANY: u8 = ON_DISK - 1;
+
+impl Known {
+    fn folder(&self) -> u32 {
+        let [high, middle, low] = self.folder;
+        u32::from_be_bytes([0, high, middle, low])
+    }
+
+    /// One name more. True when there are as many as `links`.
+    fn has_all(&mut self, links: u32) -> bool {
+        let names = (self.names & MANY).saturating_add(1).min(MANY);
+        self.names = self.names & ON_DISK | names;
+        names < MANY && u32::from(names) >= links
+    }
+}
 
 /// What further names are linked to.
 #[derive(Default)]
@@ -95,7 +114,7 @@ impl Table {
     fn forget(&mut self, (identity, device): Key) {
         let Some(known) = self.known.get_mut(&(identity.id.device, device)) else { return };
         if let Some(known) = known.remove((identity.id.inode, identity.check)) {
-            self.folders.release(known.folder);
+            self.folders.release(known.folder());
             self.names.release(known.name);
         }
     }
@@ -115,7 +134,7 @@ impl Table {
         let known = self.known(key).and_then(|known| {
             let content = if known.names & ON_DISK == 0 { Content::Written } else { Content::OnDisk };
             Some(Place {
-                folder: Arc::clone(self.folders.get(known.folder)?),
+                folder: Arc::clone(self.folders.get(known.folder())?),
                 name: self.names.get(known.name)?.into(),
                 id: FileId { device: key.1, inode: known.replica.into() },
                 content,
@@ -132,8 +151,13 @@ impl Table {
         self.forget(key);
         let Some(name) = self.names.keep(&place.name) else { return };
         let folder = self.folders.hold(&place.folder);
+        let [0, high, middle, low] = folder.to_be_bytes() else {
+            self.folders.release(folder);
+            return self.names.release(name);
+        };
         let on_disk = if place.content == Content::OnDisk { ON_DISK } else { 0 };
-        let known = Known { replica: place.id.inode.into(), folder, name, names: names & !ON_DISK | on_disk };
+        let names = u8::try_from(names).map_or(MANY, |names| names.min(MANY)) | on_disk;
+        let known = Known { replica: place.id.inode.into(), folder: [high, middle, low], name, names };
         let (identity, device) = key;
         let table = self.known.entry((identity.id.device, device)).or_default();
         table.insert((identity.id.inode, identity.check), known);
@@ -194,8 +218,7 @@ impl Anchors {
         let Some(known) = table.known_mut(key).filter(|known| u64::from(known.replica) == inode.inode) else {
             return;
         };
-        known.names += 1;
-        if known.names & !ON_DISK >= links {
+        if known.has_all(links) {
             table.forget(key);
         }
     }
@@ -231,5 +254,22 @@ impl Anchors {
     /// Everything may be tried again.
     pub(super) fn try_again(&self) {
         lock(&self.0).put_off.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inode_is_forgotten_with_its_last_name_unless_there_are_very_many() {
+        assert_eq!(size_of::<Known>(), 16);
+        let known = |names| Known { replica: 1.into(), name: 0, folder: [1, 2, 3], names };
+        assert_eq!(known(0).folder(), 0x01_02_03);
+        assert!(known(1).has_all(2) && known(1 | ON_DISK).has_all(2));
+        assert!(!known(1).has_all(3));
+        let mut many = known(MANY - 1 | ON_DISK);
+        assert!(!many.has_all(1) && !many.has_all(1));
+        assert_eq!(many.names, MANY | ON_DISK);
     }
 }

@@ -1,4 +1,4 @@
-//! A map from inodes to small records. Sixteen bytes for each besides the record and about six for finding it; what grows is
+//! A map from inodes to small records. Sixteen bytes for each besides the record and about two for finding it; what grows is
 //! never moved as a whole.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -39,6 +39,9 @@ impl<T> Slot<T> {
 
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
+
+/// So many records have one head in the mean, at most.
+const PER_HEAD: usize = 4;
 
 /// So many records lie together.
 const PIECE: usize = 512;
@@ -94,7 +97,7 @@ impl<T: Copy> Inodes<T> {
             *known = value;
             return;
         }
-        if self.length >= 2 * self.heads.len() {
+        if self.length >= PER_HEAD * self.heads.len() {
             self.grow();
         }
         let head = self.head(key);
