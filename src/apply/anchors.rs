@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(known(0).folder(), 0x01_02_03);
         assert!(known(1).has_all(2) && known(1 | ON_DISK).has_all(2));
         assert!(!known(1).has_all(3));
-        let mut many = known(MANY - 1 | ON_DISK);
+        let mut many = known((MANY - 1) | ON_DISK);
         assert!(!many.has_all(1) && !many.has_all(1));
         assert_eq!(many.names, MANY | ON_DISK);
     }
