@@ -309,12 +309,17 @@ fn rule(set: Timestamp, shown: Timestamp) -> Option<TimeRule> {
 }
 
 fn truncate(time: Timestamp, step: u32) -> Timestamp {
-    const SECOND: i128 = 1_000_000_000;
-    let total = i128::from(time.seconds) * SECOND + i128::from(time.nanoseconds);
-    let kept = total - total.rem_euclid(i128::from(step.max(1)));
+    const SECOND: u32 = 1_000_000_000;
+    let step = step.max(1);
+    if SECOND.is_multiple_of(step) {
+        return Timestamp { nanoseconds: time.nanoseconds - time.nanoseconds % step, ..time };
+    }
+    let (second, step) = (i128::from(SECOND), i128::from(step));
+    let total = i128::from(time.seconds) * second + i128::from(time.nanoseconds);
+    let kept = total - total.rem_euclid(step);
     Timestamp {
-        seconds: i64::try_from(kept.div_euclid(SECOND)).unwrap_or(time.seconds),
-        nanoseconds: u32::try_from(kept.rem_euclid(SECOND)).unwrap_or(0),
+        seconds: i64::try_from(kept.div_euclid(second)).unwrap_or(time.seconds),
+        nanoseconds: u32::try_from(kept.rem_euclid(second)).unwrap_or(0),
     }
 }
 

@@ -152,6 +152,23 @@ pub fn compare_metadata(
     filesystem: &Filesystem,
     rights: &Rights,
 ) -> MetadataComparison {
+    const SPECIAL: u16 = 0o7000;
+    let facts = |entry: &Entry| (entry.uid, entry.gid, entry.mode, entry.mtime);
+    // Nearly always. The same comes out below, at ten times the price.
+    if facts(source) == facts(replica)
+        && *list == AccessList::None
+        && source.mode & SPECIAL == 0
+        && rights.knows_group(source.gid)
+    {
+        let Entry { uid, gid, mode, .. } = *source;
+        return MetadataComparison {
+            due: Due { uid, gid, mode, list: AccessList::None, is_narrowed: false },
+            differences: Differences::default(),
+            owner_not_held: false,
+            mode_not_held: false,
+            mtime_not_held: false,
+        };
+    }
     compare_with(Due::of(source, list, replica, filesystem, rights), source, replica, filesystem, rights)
 }
 

@@ -50,6 +50,24 @@ proptest! {
     }
 
     #[test]
+    fn what_agrees_is_found_by_the_short_way_as_by_the_long_one(
+        (source, replica) in entries(),
+        special in any::<bool>(),
+        filesystem in proof::filesystem(),
+        rights in rights(),
+    ) {
+        let mode = if special { source.mode } else { source.mode & 0o777 };
+        let source = Entry { mode, ..source };
+        let replica = Entry { uid: source.uid, gid: source.gid, mtime: source.mtime, mode, ..replica };
+        let list = AccessList::None;
+        let due = Due::of(&source, &list, &replica, &filesystem, &rights);
+        prop_assert_eq!(
+            compare_metadata(&source, &list, &replica, &filesystem, &rights),
+            compare_with(due, &source, &replica, &filesystem, &rights)
+        );
+    }
+
+    #[test]
     fn a_copy_never_has_more_rights_than_its_source(
         source in proof::entry(),
         list in access_list(),

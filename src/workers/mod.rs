@@ -25,6 +25,9 @@ pub const MOST: usize = 32;
 /// Looks at the clock are at least so far apart.
 const GLANCE: Duration = Duration::from_millis(5);
 
+/// Whoever reads so much at once may be at it for long.
+const MANY_BYTES: u64 = 1 << 16;
+
 /// Processors that are used for less than this share of the time have some to spare for announcing what is read next.
 const SPARE: f64 = 0.4;
 
@@ -195,7 +198,10 @@ impl Workers {
     /// Counts bytes of content.
     pub fn did_bytes(&self, bytes: u64) {
         self.effort.fetch_add(bytes >> 10, Ordering::Relaxed);
-        self.judge(false);
+        // A task of small files is over soon, and then there is a look at the clock.
+        if bytes == 0 || bytes >= MANY_BYTES || WATCHED.get().is_some() {
+            self.judge(false);
+        }
     }
 
     /// Rests while more threads than the limit would be at work, and there is work.
