@@ -9,6 +9,7 @@ mod program;
 
 use program::{Place, Running, count, skip, start, until};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::fs;
 use std::process::Command;
 use std::thread::{panicking, sleep};
 use std::time::Duration;
@@ -32,6 +33,12 @@ impl Started {
     fn in_place(place: Place, script: &str, words: &str) -> Option<Started> {
         if Command::new("script").arg("--version").output().is_err() {
             skip("script(1) is not installed");
+            return None;
+        }
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t"));
+        if ignored.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 1 != 0) {
+            skip("SIGHUP is ignored here (nohup)");
             return None;
         }
         let program = place.bare();
