@@ -6,11 +6,11 @@
 //! in turns. And what could stand in for it between passes, so that the folder need not be open, does not reach as far: a
 //! socket with a name ends at a network namespace, a file somewhere else at a container or at a user's rights.
 
-use crate::entry::FileId;
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_unsupported, place};
-use crate::monitor::{Event, Monitor, Notice};
-use crate::problem::Error;
+use crate::model::entry::FileId;
+use crate::model::error::Error;
+use crate::model::event::{Event, Monitor, Notice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;

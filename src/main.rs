@@ -8,21 +8,22 @@
 //! left is caught here, because Rust's own exit code for a panic, 101, is none of ours.
 
 use clap::Error as ClapError;
-use file_sync::cli::{Compare, LogFormat, parse, usage_error};
-use file_sync::config::{Config, Detail, Surroundings};
-use file_sync::digest::Digests;
-use file_sync::exit::Exit;
+use file_sync::cli::args::{Compare, LogFormat, parse, usage_error};
+use file_sync::cli::config::{Config, Detail, Surroundings};
+use file_sync::control::Interrupt;
+use file_sync::control::Requests;
 use file_sync::fs::clock::Timer;
 use file_sync::fs::resolve::{exists, is_folder, resolve};
 use file_sync::fs::{Errno, raise_open_file_limit};
-use file_sync::interrupt::Interrupt;
 use file_sync::log::{ConsoleOptions, Format, Log, LogOptions};
 use file_sync::mirror::{Mirror, MirrorOptions};
-use file_sync::monitor::{Both, Event, Monitor};
-use file_sync::problem::{Cause, Error};
-use file_sync::schedule::{Parts, Requests, run};
-use file_sync::service::Service;
-use file_sync::signals::{Listener, Reactions, survive_size_limits};
+use file_sync::model::digest::Digests;
+use file_sync::model::error::{Cause, Error};
+use file_sync::model::event::{Both, Event, Monitor};
+use file_sync::run::exit::Exit;
+use file_sync::run::schedule::{Parts, run};
+use file_sync::run::signals::{Listener, Reactions, survive_size_limits};
+use file_sync::run::systemd::Service;
 use std::env::{args_os, current_dir, var_os};
 use std::io::{Error as IoError, IsTerminal, Write, stderr, stdout};
 use std::panic::catch_unwind;

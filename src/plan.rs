@@ -1,12 +1,12 @@
 //! The plan: what would make the replica match. A dry run prints it, apply carries it out.
 
-use crate::entry::{Entry, FileId, Kind};
-use crate::filesystem::Filesystem;
+use crate::capabilities::Filesystem;
 use crate::fs::dir::Dir;
 use crate::identity::Identity;
-use crate::metadata::Differences;
-use crate::monitor::{Operation, Subtree, Verb};
-use crate::path::RelPath;
+use crate::model::change::Differences;
+use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::path::RelPath;
 use rayon::slice::ParallelSliceMut;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -290,8 +290,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::pair;
     use crate::survey::reconcile::tests::file;
+    use crate::test_strategies::pair;
 
     #[test]
     fn a_plan_is_told_in_the_order_of_the_paths_with_all_that_is_known() {

@@ -3,7 +3,7 @@
 
 use crate::apply::failed::{Failed, Hope};
 use crate::apply::{Apply, Job, lock};
-use crate::monitor::Verb;
+use crate::model::change::Verb;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 

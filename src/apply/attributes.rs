@@ -2,16 +2,16 @@
 
 use crate::apply::publish::Destination;
 use crate::apply::refusal::{NotSet, in_replica, is_immutable};
+use crate::capabilities::Filesystem;
 use crate::context::Context;
-use crate::entry::Kind;
-use crate::filesystem::Filesystem;
+use crate::context::unread::{Telling, Unread};
 use crate::fs::attributes::{ACCESS_LIST, Attributes, CAPABILITY, feature_of, gives_rights, is_system_made};
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported, stat};
-use crate::monitor::Feature;
-use crate::problem::Side;
-use crate::rights::Capability;
-use crate::unread::{Telling, Unread};
+use crate::model::entry::Kind;
+use crate::model::error::Side;
+use crate::model::feature::Feature;
+use crate::model::rights::Capability;
 use std::ffi::CStr;
 
 /// What came of setting extended attributes.
@@ -211,7 +211,7 @@ pub(super) fn keep_old_attributes(
     };
     let mut not_set = None;
     for (name, value) in attributes.iter().filter(|(name, _)| is_kept(name)) {
-        let masked = (name == ACCESS_LIST).then(|| crate::access_list::masked(value, mode));
+        let masked = (name == ACCESS_LIST).then(|| crate::model::acl::masked(value, mode));
         let value = masked.as_deref().unwrap_or(value);
         if let Err(errno) = opened(context, new, || new.set_attribute(name, value)) {
             not_set = not_set.or(Some(in_replica("keep an extended attribute of the old version")(errno)));

@@ -8,11 +8,11 @@ use crate::apply::original::Original;
 use crate::apply::probe::{can_make_another, can_make_files};
 use crate::apply::publish::{Destination, discard};
 use crate::context::Context;
-use crate::entry::{Entry, Kind};
 use crate::fs::content::create_private;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported, place, stat};
-use crate::monitor::Feature;
+use crate::model::entry::{Entry, Kind};
+use crate::model::feature::Feature;
 use crate::survey::reconcile::needed;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -135,11 +135,11 @@ fn copy_file(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filesystem::Filesystem;
-    use crate::filesystems::Filesystems;
+    use crate::capabilities::Filesystem;
+    use crate::capabilities::registry::Filesystems;
+    use crate::control::Interrupt;
     use crate::fs::dir::Dir;
-    use crate::interrupt::Interrupt;
-    use crate::monitor::{Event, Monitor};
+    use crate::model::event::{Event, Monitor};
     use crate::workers::Workers;
     use std::fs;
     use std::path::Path;
@@ -221,7 +221,7 @@ mod tests {
         making(|context, at, scratch| {
             fs::write(scratch.join("source/a"), "content").unwrap();
             let seen = stat::entry_at(at.source, at.name).unwrap();
-            context.interrupt.stop(crate::monitor::Signal::Terminate);
+            context.interrupt.stop(crate::model::signal::Signal::Terminate);
             let unmade = make_temporary(context, at, &seen, c"a".to_owned(), Sync::Later).unwrap_err();
             assert_eq!((unmade.failed, unmade.remains), (Failed::Halted, false));
             assert_eq!(fs::read_dir(scratch.join("replica")).unwrap().count(), 0);

@@ -8,9 +8,9 @@
 
 use crate::apply::publish::Destination;
 use crate::context::Context;
-use crate::entry::{Entry, Kind};
 use crate::fs::content::{clone_content, open_to_read, read_at, set_length, write_at};
 use crate::fs::{Errno, is_unsupported, stat};
+use crate::model::entry::{Entry, Kind};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -4,11 +4,11 @@
 
 use crate::apply::failed::Failed;
 use crate::context::Context;
-use crate::digest::{Digest, Hasher};
-use crate::entry::Entry;
 use crate::fs::content::{read_some, with_buffers, write_at};
 use crate::fs::stat::{has_false_sizes, room_left};
-use crate::problem::Cause;
+use crate::model::digest::{Digest, Hasher};
+use crate::model::entry::Entry;
+use crate::model::error::Cause;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 

@@ -1,7 +1,7 @@
 //! Why an entry was not made, and whether it is worth another try.
 
 use crate::fs::{Errno, is_full, is_gone, is_passing};
-use crate::problem::Cause;
+use crate::model::error::Cause;
 
 /// Whether something that failed may succeed later in the same pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,28 +6,28 @@
 //! safe under the one that there is ([`Due`]). What was set is read back: where the filesystem shows something else, it
 //! cannot hold the feature, and that is learned instead of being tried again at every pass.
 
-use crate::access_list::{AccessList, GROUP, mode_without_list};
 use crate::apply::attributes::{AttributesSet, Effect, ListSet, Which, set_attributes, unread_in};
 use crate::apply::old_owner::mode_under_old_owner;
 use crate::apply::probe::learn_links;
 use crate::apply::refusal::{NotSet, in_replica, in_source};
 use crate::apply::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
+use crate::capabilities::Filesystem;
 use crate::context::Context;
-use crate::entry::{Entry, Kind};
-use crate::filesystem::Filesystem;
+use crate::context::unread::Unread;
 use crate::fs::attributes::{Attributes, feature_of, is_of_target};
 use crate::fs::dir::Dir;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, is_unsupported};
-use crate::metadata::{
+use crate::metadata_rules::{
     Due, MetadataComparison, compare_metadata, compare_with, is_left_to_its_owner, mtime_feature,
     owner_feature,
 };
-use crate::monitor::Feature;
+use crate::model::acl::{AccessList, GROUP, mode_without_list};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::feature::Feature;
+use crate::model::rights::Capability;
 use crate::plan::Pair;
-use crate::problem::Side;
-use crate::rights::Capability;
-use crate::unread::Unread;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 use crate::apply::finish::{Extent, Set, finish_folder, make_writable};
 use crate::apply::{Apply, lock};
 use crate::collections::HashMap;
-use crate::entry::Kind;
-use crate::monitor::{Operation, Verb};
+use crate::model::change::{Operation, Verb};
+use crate::model::entry::Kind;
 use crate::plan::{Action, FolderChange, Pair, Plan, Rename};
 use std::ffi::CStr;
 use std::sync::Arc;

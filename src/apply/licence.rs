@@ -3,15 +3,15 @@
 //! since the pass began.
 
 use crate::context::{Context, SourceState};
-use crate::entry::{Entry, Kind};
 use crate::fs::dir::{Dir, Found};
 use crate::fs::encryption::is_locked;
 use crate::fs::listing::Listing;
 use crate::fs::spelled::{Listed, Spellings};
 use crate::fs::{Errno, is_gone, stat};
-use crate::path::RelPath;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::path::RelPath;
 use crate::plan::Pair;
-use crate::problem::Side;
 use crate::survey::reconcile::is_left_out;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -233,7 +233,7 @@ fn look_down(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::FileId;
+    use crate::model::entry::FileId;
     use std::fs::{self, File};
 
     #[test]

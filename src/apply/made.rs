@@ -3,10 +3,10 @@
 use crate::apply::failed::Failed;
 use crate::apply::finish::Set;
 use crate::apply::refusal::NotSet;
-use crate::digest::Digest;
-use crate::entry::Entry;
+use crate::context::unread::Unread;
 use crate::fs::subject::Subject;
-use crate::unread::Unread;
+use crate::model::digest::Digest;
+use crate::model::entry::Entry;
 use std::ffi::CString;
 
 /// An entry that was made.

@@ -3,10 +3,10 @@
 use crate::apply::finish::{Model, Set, Target, extent_of, set_metadata};
 use crate::apply::refusal::{NotSet, in_replica, in_source};
 use crate::apply::{Apply, Job};
-use crate::entry::Kind;
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, stat};
-use crate::monitor::{Operation, Verb};
+use crate::model::change::{Operation, Verb};
+use crate::model::entry::Kind;
 use std::os::fd::AsFd;
 
 impl Apply<'_> {

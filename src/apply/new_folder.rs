@@ -3,13 +3,13 @@
 use crate::apply::finish::Extent;
 use crate::apply::show_folder::Shown;
 use crate::apply::{Apply, CHUNK, Job};
-use crate::entry::{Entry, Kind};
+use crate::context::protected::Watched;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
-use crate::monitor::{Operation, Verb};
+use crate::model::change::{Operation, Verb};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Cause;
 use crate::plan::{Pair, Watch};
-use crate::problem::Cause;
-use crate::watched::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;

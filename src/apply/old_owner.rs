@@ -1,6 +1,6 @@
 //! What an entry may allow while it still has the owner and group that it should not have.
 
-use crate::entry::{Entry, Kind};
+use crate::model::entry::{Entry, Kind};
 
 /// The mode of an entry whose owner could not be set: nobody may do more with it than with what it was, or than with
 /// what it is to become. `before` is its mode as it was, of a new entry that of the private temporary; `has_list` says

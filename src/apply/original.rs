@@ -10,16 +10,16 @@ use crate::apply::made::{Made, Sync};
 use crate::apply::publish::Destination;
 use crate::apply::refusal::{NotSet, in_replica};
 use crate::context::Context;
-use crate::digest::{Digest, Hasher};
-use crate::entry::{Entry, Kind};
 use crate::fs::content::{
     BUFFER, Segment, read_at, segment, set_length, sync_content, with_buffers, write_at,
 };
 use crate::fs::stat;
 use crate::fs::subject::Subject;
-use crate::hashing::Hashing;
-use crate::monitor::Feature;
-use crate::problem::Cause;
+use crate::hasher::Hashing;
+use crate::model::digest::{Digest, Hasher};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Cause;
+use crate::model::feature::Feature;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How often a file that changes while it is read is read.
@@ -181,7 +181,7 @@ fn copy_content(
             match segment(source, at, end, sparse).map_err(Failed::source("read the source file"))? {
                 Segment::Hole(range) => {
                     if let Some(hasher) = &mut hasher
-                        && !hasher.update_zeros(context, range.end - range.start)
+                        && !hasher.update_zeros(context.interrupt, range.end - range.start)
                     {
                         return Err(Failed::Halted);
                     }

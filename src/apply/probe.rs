@@ -1,13 +1,13 @@
 //! Probes: temporaries of our own that show whether a filesystem refuses something to every entry, or only to the one that it
 //! was refused to; and what it makes of a symbolic link.
 
+use crate::capabilities::Filesystem;
 use crate::context::Context;
-use crate::entry::{Entry, Kind, Timestamp};
-use crate::filesystem::Filesystem;
 use crate::fs::content::create_private;
 use crate::fs::subject::{AccessTime, Subject};
 use crate::fs::{Errno, place, stat};
-use crate::monitor::Feature;
+use crate::model::entry::{Entry, Kind, Timestamp};
+use crate::model::feature::Feature;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 

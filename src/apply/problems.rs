@@ -5,9 +5,9 @@ use crate::apply::read_only::is_told;
 use crate::apply::refusal::NotSet;
 use crate::apply::{Apply, Job};
 use crate::fs::{Errno, is_gone};
-use crate::path::RelPath;
+use crate::model::error::{Cause, Problem, Side};
+use crate::model::path::RelPath;
 use crate::plan::Pair;
-use crate::problem::{Cause, Problem, Side};
 use std::ffi::CStr;
 
 impl Apply<'_> {

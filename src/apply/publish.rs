@@ -2,10 +2,10 @@
 
 use crate::apply::failed::Failed;
 use crate::apply::made::{Made, Ready};
-use crate::entry::{FileId, Kind};
-use crate::filesystem::Filesystem;
+use crate::capabilities::Filesystem;
 use crate::fs::{Errno, is_unsupported, place, stat};
-use crate::problem::Cause;
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::Cause;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
 use crate::fs::read_only::Found;
-use crate::problem::{Cause, Problem};
+use crate::model::error::{Cause, Problem};
 use std::sync::Arc;
 
 /// Whether something failed in a folder of the replica because nothing can be changed there: then that is told, once for

@@ -1,9 +1,9 @@
 //! What could not be set of an entry's metadata, and whether that says something of the entry or of its filesystem.
 
-use crate::entry::Kind;
 use crate::fs::Errno;
 use crate::fs::subject::Subject;
-use crate::problem::Side;
+use crate::model::entry::Kind;
+use crate::model::error::Side;
 
 /// What could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

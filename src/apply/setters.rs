@@ -1,16 +1,16 @@
 //! Setting one piece of metadata, and what the filesystem's answer teaches.
 
-use crate::access_list::{GROUP, OTHERS};
 use crate::apply::finish::Target;
 use crate::apply::probe::{takes_mode, takes_mtime, takes_owner};
 use crate::apply::refusal::{NotSet, in_replica, is_immutable};
+use crate::capabilities::Filesystem;
 use crate::context::Context;
-use crate::entry::{Entry, Kind, Timestamp};
-use crate::filesystem::Filesystem;
 use crate::fs::subject::AccessTime;
 use crate::fs::{Errno, is_unsupported};
-use crate::metadata::{Due, MetadataComparison, mtime_feature, owner_feature};
-use crate::monitor::Feature;
+use crate::metadata_rules::{Due, MetadataComparison, mtime_feature, owner_feature};
+use crate::model::acl::{GROUP, OTHERS};
+use crate::model::entry::{Entry, Kind, Timestamp};
+use crate::model::feature::Feature;
 
 const SET_MODE: &str = "set the mode";
 

@@ -10,9 +10,9 @@
 use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, place};
-use crate::path::RelPath;
+use crate::model::error::{Cause, Problem};
+use crate::model::path::RelPath;
 use crate::plan::Plan;
-use crate::problem::{Cause, Problem};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -2,10 +2,10 @@
 
 use crate::apply::failed::Failed;
 use crate::apply::{Apply, Job};
-use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;
+use crate::model::entry::{Entry, Kind};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 

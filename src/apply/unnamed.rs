@@ -2,16 +2,16 @@
 //! the workers wait for in a large folder, and nothing is left behind whatever ends the pass.
 //!
 //! Only for what is new: an unnamed file cannot take the place of another one (`linkat(2)`). Only where it was measured
-//! to be quicker, see [`Filesystem::takes_unnamed_files`](crate::filesystem::Filesystem::takes_unnamed_files).
+//! to be quicker, see [`Filesystem::takes_unnamed_files`](crate::capabilities::Filesystem::takes_unnamed_files).
 
 use crate::apply::Apply;
 use crate::apply::failed::Failed;
 use crate::apply::made::{Made, Sync};
 use crate::apply::original::Original;
 use crate::apply::publish::Destination;
-use crate::entry::{Entry, Kind};
 use crate::fs::content::create_unnamed;
 use crate::fs::{Errno, is_unsupported, place};
+use crate::model::entry::{Entry, Kind};
 use std::os::fd::AsFd;
 
 /// Whether a file is made without a temporary name. Not one that has several names in the source: it may be written to the

@@ -4,10 +4,10 @@
 //! the moved file, or into one that no longer has a name. So the file can be asked whether its path still leads to
 //! it, and opening makes the folders that are missing.
 
-use crate::entry::FileId;
 use crate::fs::Errno;
 use crate::fs::lease::Leases;
 use crate::fs::resolve::resolve as real_path;
+use crate::model::entry::FileId;
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::File;

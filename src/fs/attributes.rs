@@ -1,11 +1,11 @@
 //! Extended attributes as a sorted set, and which of them are mirrored.
 
-use crate::access_list::AccessList;
-use crate::entry::Kind;
 use crate::fs::is_gone;
 use crate::fs::subject::Subject;
-use crate::monitor::Feature;
-use crate::rights::Rights;
+use crate::model::acl::AccessList;
+use crate::model::entry::Kind;
+use crate::model::feature::Feature;
+use crate::model::rights::Rights;
 use rustix::io::Errno;
 use std::borrow::Cow;
 use std::cell::RefCell;

@@ -5,10 +5,10 @@
 //! wide the tree is. Opening again goes down from the nearest ancestor that is still open, one name at a time with
 //! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only arrive at the folder it was.
 
-use crate::entry::{Entry, FileId};
 use crate::fs::stat::{entry_at, entry_of, is_append_only};
 use crate::fs::{confirmed, is_denial};
-use crate::path::RelPath;
+use crate::model::entry::{Entry, FileId};
+use crate::model::path::RelPath;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::cmp::Ordering;

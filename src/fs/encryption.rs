@@ -17,13 +17,13 @@
 //! The kernel does not take the key away from a folder that is open; but it gives one as soon as it has it. So a listing
 //! may begin with names that are made up and end with real ones. A second one is right then.
 
-use crate::entry::Kind;
 use crate::fs::confirmed;
 use crate::fs::content::open_to_read;
 use crate::fs::dir::open_again;
 use crate::fs::listing::Listing;
 use crate::fs::place::read_symlink;
 use crate::fs::stat::{entry_at, entry_of};
+use crate::model::entry::Kind;
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};

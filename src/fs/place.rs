@@ -1,9 +1,9 @@
 //! Making, moving and removing names in an open folder.
 
-use crate::entry::Kind;
 use crate::fs::encryption::{LOCKED, is_made_up_target};
 use crate::fs::stat::entry_at;
 use crate::fs::{confirmed, insist};
+use crate::model::entry::Kind;
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, RenameFlags, flock, makedev, renameat_with, syncfs,
 };

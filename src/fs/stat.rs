@@ -1,9 +1,9 @@
 //! `statx(2)` as [`Entry`].
 
-use crate::entry::{Entry, FileId, Kind, Timestamp};
 use crate::fs::confirmed;
+use crate::model::entry::{Entry, FileId, Kind, Timestamp};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, major, makedev, minor, statx,
+    AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx,
 };
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -114,11 +114,6 @@ fn timestamp(raw: StatxTimestamp) -> Timestamp {
 pub fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
     let facts = rustix::fs::fstatvfs(file).ok()?;
     (facts.f_blocks > 0).then(|| facts.f_bavail.saturating_mul(facts.f_frsize))
-}
-
-/// Major and minor number of a device, as `makedev(3)` has joined them.
-pub fn device_numbers(device: u64) -> (u32, u32) {
-    (major(device), minor(device))
 }
 
 /// The type of the filesystem that holds an open file, as `statfs(2)` gives it.

@@ -1,9 +1,9 @@
 //! One entry whose metadata is read or set: an open file or folder, or a name for what cannot be opened safely
 //! (symbolic links, FIFOs, devices, files without read permission).
 
-use crate::entry::{Entry, Timestamp};
 use crate::fs::insist;
 use crate::fs::stat::{access_time, entry_at, entry_of};
+use crate::model::entry::{Entry, Timestamp};
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
     fchmod, fchown, fgetxattr, flistxattr, fremovexattr, fsetxattr, futimens, lgetxattr, llistxattr,
@@ -74,7 +74,7 @@ impl Subject<'_> {
                 // leads to exactly that inode.
                 let pinned =
                     openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-                if entry_of(pinned.as_fd())?.kind == crate::entry::Kind::Symlink {
+                if entry_of(pinned.as_fd())?.kind == crate::model::entry::Kind::Symlink {
                     return Err(Errno::LOOP);
                 }
                 let path = format!("/proc/self/fd/{}", pinned.as_raw_fd());

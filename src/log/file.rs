@@ -4,12 +4,12 @@
 //! opened anew. What cannot be written is lost and counted. Every later batch tries again, and the first that
 //! succeeds says how many lines are missing. There is no `fsync`: a log line is worth less than the time of one.
 
-use crate::entry::FileId;
+use crate::control::Interrupt;
 use crate::fs::Errno;
 use crate::fs::append::{AppendFile, AppendPath, OpenError};
 use crate::fs::way::look;
-use crate::interrupt::Interrupt;
-use crate::memory::{Way, gone_mount};
+use crate::model::entry::FileId;
+use crate::model::mounts::{Way, gone_mount};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::fs::console::Stream;
     use crate::log::{ConsoleOptions, Log, LogOptions};
-    use crate::monitor::{Event, Monitor};
+    use crate::model::event::{Event, Monitor};
     use std::fs;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;

@@ -1,12 +1,13 @@
 //! The JSON form of the log: one object per line, stable names in a stable order. `docs/log-format.md` documents it;
 //! a test compares.
 
-use crate::absence::Reason;
-use crate::digest::Digest;
-use crate::monitor::{Event, Notice, Operation};
-use crate::path::{RelPath, shown};
-use crate::problem::{Cause, Problem};
-use crate::report::{Hold, Outcome, PassReport};
+use crate::model::change::Operation;
+use crate::model::digest::Digest;
+use crate::model::error::{Cause, Problem};
+use crate::model::event::Reason;
+use crate::model::event::{Event, Notice};
+use crate::model::path::{RelPath, shown};
+use crate::model::report::{Hold, Outcome, PassReport};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::ser::Formatter;

@@ -18,12 +18,12 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+use crate::control::Interrupt;
 use crate::fs::Errno;
 use crate::fs::append::AppendPath;
 use crate::fs::console::Stream;
-use crate::interrupt::Interrupt;
-use crate::monitor::{Event, Monitor};
-use crate::problem::{Cause, Error};
+use crate::model::error::{Cause, Error};
+use crate::model::event::{Event, Monitor};
 use console::Console;
 use file::LogFile;
 use record::{Level, Line, Record, level_of};

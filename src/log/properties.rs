@@ -1,14 +1,16 @@
 //! Whatever bytes a name has, the log stays one line for each event, and the name can be had back from it.
 
-use crate::digest::Hasher;
-use crate::entry::{FileId, Kind};
 use crate::fs::Errno;
-use crate::memory::{Difference, Identity, Place};
-use crate::monitor::{Event, Feature, Notice, Operation, Subtree, Verb};
-use crate::path::{RelPath, shown};
-use crate::problem::{Cause, Error, Problem, Relation, Side};
-use crate::proof::{KINDS, bytes, pure};
-use crate::report::{Counts, Hold, Outcome, PassReport};
+use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::digest::Hasher;
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::{Cause, Error, Problem, Relation, Side};
+use crate::model::event::{Event, Notice};
+use crate::model::feature::Feature;
+use crate::model::mounts::{Difference, Identity, Place};
+use crate::model::path::{RelPath, shown};
+use crate::model::report::{Counts, Hold, Outcome, PassReport};
+use crate::test_strategies::{KINDS, bytes, pure};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;

@@ -5,7 +5,7 @@
 //! producers wait for room, but only as long as [`Patience`] allows: then lines are dropped and counted until the
 //! writer has come round again. A log or a terminal that hangs must not stop a backup.
 
-use crate::interrupt::Interrupt;
+use crate::control::Interrupt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -358,7 +358,7 @@ fn time_left(limits: Limits, progress: Instant, begin: Instant) -> Option<Durati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::Signal;
+    use crate::model::signal::Signal;
 
     const SHORT: Limits = Limits { stall: Some(Duration::from_millis(20)), full: None };
     const ENDLESS: Limits = Limits { stall: None, full: None };

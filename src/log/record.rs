@@ -1,8 +1,8 @@
 //! What becomes a line, how much it matters, and the line itself.
 
-use crate::absence::Reason;
-use crate::monitor::{Event, Notice};
-use crate::report::Outcome;
+use crate::model::event::Reason;
+use crate::model::event::{Event, Notice};
+use crate::model::report::Outcome;
 use std::path::Path;
 
 use super::clock::{self, Stamp};

@@ -1,14 +1,17 @@
 //! What every event looks like in both forms, and that `docs/log-format.md` shows the same.
 
-use crate::absence::Reason;
-use crate::digest::{Digest, Hasher};
-use crate::entry::{FileId, Kind};
 use crate::fs::Errno;
-use crate::memory::{Difference, Identity, Place};
-use crate::monitor::{Event, Feature, Notice, Operation, Signal, Subtree, Verb};
-use crate::path::RelPath;
-use crate::problem::{Cause, Error, Problem, Side};
-use crate::report::{Counts, Hold, Outcome, PassReport, Turnover};
+use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::digest::{Digest, Hasher};
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::{Cause, Error, Problem, Side};
+use crate::model::event::Reason;
+use crate::model::event::{Event, Notice};
+use crate::model::feature::Feature;
+use crate::model::mounts::{Difference, Identity, Place};
+use crate::model::path::RelPath;
+use crate::model::report::{Counts, Hold, Outcome, PassReport, Turnover};
+use crate::model::signal::Signal;
 use jiff::tz::TimeZone;
 use std::path::Path;
 use std::time::Duration;

@@ -1,9 +1,11 @@
 //! The text form of the log: time, level, verb, path, facts. `docs/log-format.md` documents it; a test compares.
 
-use crate::digest::Digest;
-use crate::monitor::{Event, Operation, Signal, Verb};
-use crate::path::shown;
-use crate::report::{Counts, Outcome, PassReport};
+use crate::model::change::{Operation, Verb};
+use crate::model::digest::Digest;
+use crate::model::event::Event;
+use crate::model::path::shown;
+use crate::model::report::{Counts, Outcome, PassReport};
+use crate::model::signal::Signal;
 use std::fmt::{self, Write};
 use std::path::Path;
 use std::time::Duration;

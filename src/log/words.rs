@@ -1,9 +1,9 @@
 //! Numbers, sizes, times and messages as people read them; nothing here knows a line or a sink.
 
-use crate::absence::Reason;
-use crate::entry::Kind;
-use crate::monitor::Notice;
-use crate::path::{RelPath, is_deceptive, shown};
+use crate::model::entry::Kind;
+use crate::model::event::Notice;
+use crate::model::event::Reason;
+use crate::model::path::{RelPath, is_deceptive, shown};
 use std::borrow::Cow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

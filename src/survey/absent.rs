@@ -1,16 +1,16 @@
 //! What the source lacks, and what a look denies: whether anything follows from it in this pass.
 
 use crate::collections::HashMap;
-use crate::entry::{Entry, Kind};
+use crate::context::protected::Watched;
+use crate::context::vanished::{Doubt, sort_out, tell_ghost};
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::is_gone;
 use crate::fs::listing::Listing;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::{Cause, Problem, Side};
 use crate::plan::Pair;
-use crate::problem::{Cause, Problem, Side};
 use crate::survey::Survey;
 use crate::survey::merge::Merge;
-use crate::vanished::{Doubt, sort_out, tell_ghost};
-use crate::watched::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;

@@ -5,10 +5,10 @@
 //! Where only copies are digested (`--compare bytes`) the hash is left out, and the certainty is the same.
 
 use crate::context::Context;
-use crate::digest::{Digest, Digests, Hasher};
 use crate::fs::Errno;
 use crate::fs::content::{BUFFER, Segment, announce, next_data, read_at, read_some, segment, with_buffers};
-use crate::hashing::Hashing;
+use crate::hasher::Hashing;
+use crate::model::digest::{Digest, Digests, Hasher};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
@@ -62,7 +62,7 @@ pub fn compare_contents(
                 Segment::Hole(range) => {
                     let outcome = compare_hole(context, (replica, replica_buffer), range.clone());
                     if let (None, Some(hasher)) = (outcome, &mut hasher)
-                        && !hasher.update_zeros(context, range.end - range.start)
+                        && !hasher.update_zeros(context.interrupt, range.end - range.start)
                     {
                         return Comparison::Interrupted;
                     }

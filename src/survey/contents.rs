@@ -1,14 +1,15 @@
 //! Comparing two entries of one kind: content, symbolic link target, metadata.
 
-use crate::digest::Digests;
-use crate::entry::{Entry, Kind};
-use crate::filesystem::Filesystem;
+use crate::capabilities::Filesystem;
 use crate::fs::content::{BUFFER, forget_cached};
 use crate::fs::subject::Subject;
 use crate::fs::{Errno, place};
-use crate::monitor::{Event, Feature};
+use crate::model::digest::Digests;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::event::Event;
+use crate::model::feature::Feature;
 use crate::plan::{Action, Change, Pair};
-use crate::problem::Side;
 use crate::survey::compare::{Comparison, compare_contents, compare_to_end};
 use crate::survey::links::Verdict;
 use crate::survey::metadata::Subjects;
@@ -234,7 +235,7 @@ fn is_as_made(length: usize, errno: Errno, (source, replica): (&Entry, &Entry)) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Timestamp;
+    use crate::model::entry::Timestamp;
     use crate::survey::reconcile::tests::file;
 
     #[test]

@@ -1,9 +1,9 @@
 //! The words for what the survey cannot read.
 
 use crate::fs::{Errno, is_gone, is_passing};
-use crate::monitor::Verb;
+use crate::model::change::Verb;
+use crate::model::error::{Cause, Problem, Side};
 use crate::plan::Pair;
-use crate::problem::{Cause, Problem, Side};
 use crate::survey::Survey;
 use crate::survey::links::Verdict;
 use std::ffi::CStr;

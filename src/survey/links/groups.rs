@@ -4,8 +4,8 @@
 //! source may have a million files whose other names are elsewhere, or come late.
 
 use crate::collections::HashMap;
-use crate::compact::inodes::{Inodes, Wide};
-use crate::compact::interned::Interned;
+use crate::collections::inodes::{Inodes, Wide};
+use crate::collections::interned::Interned;
 use crate::identity::{Identity, Numbers, hash_of};
 use crate::plan::Pair;
 use crate::survey::links::{Key, Verdict};
@@ -280,7 +280,7 @@ impl Groups {
         let packed = self.take_packed(key, |_, member| group.members.push(member));
         let Some(packed) = packed else { return };
         group.source_links = packed.source_links;
-        let clean = Verdict::Same(crate::metadata::Differences::default());
+        let clean = Verdict::Same(crate::model::change::Differences::default());
         for member in &group.members {
             group.verdicts.insert(subject(numbers, member), Some(clean));
         }

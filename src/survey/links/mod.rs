@@ -15,11 +15,11 @@ mod rest;
 pub use groups::Ticket;
 pub(super) use rest::{Asked, Found, Rest};
 
-use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::identity::{Devices, Identity, Numbers, fold, hash_of, replica_number};
-use crate::metadata::Differences;
-use crate::monitor::Verb;
+use crate::model::change::Differences;
+use crate::model::change::Verb;
+use crate::model::entry::{Entry, FileId, Kind};
 use crate::plan::{Anchor, Change, Pair};
 use crate::survey::links::groups::{Groups, Seen};
 use std::collections::BTreeMap;
@@ -175,10 +175,10 @@ pub(super) fn name_number(name: &CStr) -> u32 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::filesystem::Filesystem;
+    use crate::capabilities::Filesystem;
     use crate::plan::Action;
-    use crate::proof::pair;
     use crate::survey::reconcile::tests::file;
+    use crate::test_strategies::pair;
     use std::ffi::CString;
 
     const SAME: Verdict =

@@ -2,7 +2,8 @@
 
 use crate::collections::HashMap;
 use crate::identity::{Identity, Numbers};
-use crate::monitor::{Feature, Verb};
+use crate::model::change::Verb;
+use crate::model::feature::Feature;
 use crate::plan::{Action, Anchor, Change, Pair};
 use crate::survey::links::rest::Found;
 use crate::survey::links::{Resolution, Verdict};

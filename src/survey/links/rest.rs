@@ -2,8 +2,8 @@
 //! outside of the tree. Of the others the names are needed, and are read once more.
 
 use crate::collections::{HashMap, HashSet};
-use crate::entry::{Entry, FileId};
 use crate::identity::{Identity, Numbers};
+use crate::model::entry::{Entry, FileId};
 use crate::plan::{Anchor, Pair};
 use crate::survey::links::groups::{Group, Groups, Member};
 use crate::survey::links::resolve::{Name, resolve_group};
@@ -49,7 +49,7 @@ struct Use {
 /// What is not settled.
 #[derive(Debug, Default)]
 pub(in crate::survey) struct Rest {
-    folders: crate::compact::interned::Interned<Pair>,
+    folders: crate::collections::interned::Interned<Pair>,
     /// Groups about which something has to be done, and whether further names will be made.
     groups: Vec<(Key, Group, bool)>,
     /// One name each of groups that are right and get further ones, and how many they have.
