@@ -16,7 +16,7 @@ use file_sync::fs::listing::Listing;
 use file_sync::model::digest::{Digests, Hasher};
 use file_sync::model::event::{Event, Monitor};
 use file_sync::plan::{Pair, Watch};
-use file_sync::survey::compare::{Comparison, compare_contents};
+use file_sync::survey::compare_bytes::{Comparison, compare_contents};
 use file_sync::survey::survey;
 use file_sync::workers::Workers;
 use std::fs::{self, File};

@@ -5,7 +5,7 @@
 //! processor.
 
 use crate::control::Interrupt;
-use crate::fs::content::BUFFER;
+use crate::fs::file::BUFFER;
 use crate::model::digest::{Digest, Hasher};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};

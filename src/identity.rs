@@ -2,8 +2,8 @@
 //! space, and some servers, give one number to different files, or show more links than there are.
 
 use crate::fs::dir::Dir;
+use crate::fs::ext4::EXT;
 use crate::fs::stat::filesystem_type;
-use crate::fs::superblock::EXT;
 use crate::model::entry::{Entry, FileId, Kind, Timestamp};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};

@@ -1,7 +1,7 @@
 //! One pass, told top to bottom: survey, plan, guard, apply, sync.
 
 use crate::apply::apply;
-use crate::apply::sync::Disks;
+use crate::apply::durability::Disks;
 use crate::context::{Context, SourceState};
 use crate::guard::{Facts, Ruling, examine};
 use crate::model::error::{Cause, Error, Problem};

@@ -6,7 +6,7 @@
 mod support;
 
 use file_sync::apply::apply;
-use file_sync::apply::sync::Disks;
+use file_sync::apply::durability::Disks;
 use file_sync::capabilities::registry::Filesystems;
 use file_sync::context::Context;
 use file_sync::control::Interrupt;

@@ -2,9 +2,9 @@
 //! that are made when they are read). They are read to their end, which may never come. What was copied until then would fill
 //! the disk, and the pass would never end; so there are bounds, and beyond them the file is a problem.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::context::Context;
-use crate::fs::content::{read_some, with_buffers, write_at};
+use crate::fs::file::{read_some, with_buffers, write_at};
 use crate::fs::stat::{has_false_sizes, room_left};
 use crate::model::digest::{Digest, Hasher};
 use crate::model::entry::Entry;

@@ -1,6 +1,6 @@
 //! New folders: everything in them, and their end once it is there.
 
-use crate::apply::finish::Extent;
+use crate::apply::metadata::Extent;
 use crate::apply::show_folder::Shown;
 use crate::apply::{Apply, CHUNK, Job};
 use crate::context::protected::Watched;

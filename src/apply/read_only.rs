@@ -1,6 +1,6 @@
 //! What lies in a read-only part of the replica is left alone, after that was told once.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::apply::{Apply, Job};
 use crate::context::Context;
 use crate::fs::Errno;

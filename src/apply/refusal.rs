@@ -1,7 +1,7 @@
 //! What could not be set of an entry's metadata, and whether that says something of the entry or of its filesystem.
 
 use crate::fs::Errno;
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
 use crate::model::entry::Kind;
 use crate::model::error::Side;
 

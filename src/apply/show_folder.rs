@@ -5,19 +5,19 @@
 //! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
 //! interrupted pass loses one such folder's first files and no more.
 
-use crate::apply::copy::Unmade;
-use crate::apply::failed::Failed;
-use crate::apply::first_links::{FirstMade, Here};
-use crate::apply::made::Sync;
+use crate::apply::error::Failed;
+use crate::apply::hardlinks::first::{FirstMade, Here};
 use crate::apply::new_folder::new_entry;
 use crate::apply::publish::{Destination, publish};
+use crate::apply::stage::Unmade;
+use crate::apply::staged::Sync;
 use crate::apply::{Apply, Job, LARGE, lock};
 use crate::context::protected::watch_of_folder;
-use crate::fs::content::{announce, open_to_read};
 use crate::fs::dir::Dir;
 use crate::fs::encryption::{LOCKED, WORDS};
+use crate::fs::file::{announce, open_to_read};
 use crate::fs::listing::Listing;
-use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
+use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::feature::Feature;
@@ -128,7 +128,7 @@ impl Apply<'_> {
                 shown => return shown.map(|(pair, first)| Some(Shown { pair, listing, first })),
             }
         }
-        match place::make_folder(at.replica, &job.name) {
+        match dirent::make_folder(at.replica, &job.name) {
             Err(Errno::EXIST) => return Err(Failed::Taken),
             Err(Errno::NOENT) if replica.is_in_place() == Ok(true) => {
                 return Err(Failed::name_refused(ACTION));
@@ -165,8 +165,8 @@ impl Apply<'_> {
     fn show_filled(&self, replica: &Arc<Dir>, new: &New<'_>) -> Result<(Arc<Pair>, First), Failed> {
         let (job, at) = (new.job, new.at);
         replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
-        let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
-        place::make_folder(at.replica, &temporary).map_err(Failed::replica(ACTION))?;
+        let temporary = dirent::temporary_name().map_err(Failed::replica(ACTION))?;
+        dirent::make_folder(at.replica, &temporary).map_err(Failed::replica(ACTION))?;
         let opened = replica.child_to_be(&temporary, &job.name).map_err(Failed::replica(ACTION));
         let shown = opened.and_then(|(theirs, to)| {
             let pair = new.pair(theirs);
@@ -202,7 +202,7 @@ impl Apply<'_> {
                 Ok((pair, first))
             }
             // Where even this fails it is an extra that the next pass removes.
-            Err(failed) => match place::remove_folder(at.replica, &temporary) {
+            Err(failed) => match dirent::remove_folder(at.replica, &temporary) {
                 Ok(()) | Err(_) => Err(failed),
             },
         }

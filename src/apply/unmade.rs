@@ -1,6 +1,6 @@
 //! What was to be made and was not: what is to go from the replica may be its old name.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::apply::{Apply, Job};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;

@@ -5,12 +5,12 @@
 //! to be quicker, see [`Filesystem::takes_unnamed_files`](crate::capabilities::Filesystem::takes_unnamed_files).
 
 use crate::apply::Apply;
-use crate::apply::failed::Failed;
-use crate::apply::made::{Made, Sync};
-use crate::apply::original::Original;
+use crate::apply::copy::Original;
+use crate::apply::error::Failed;
 use crate::apply::publish::Destination;
-use crate::fs::content::create_unnamed;
-use crate::fs::{Errno, is_unsupported, place};
+use crate::apply::staged::{Made, Sync};
+use crate::fs::file::create_unnamed;
+use crate::fs::{Errno, dirent, is_unsupported};
 use crate::model::entry::{Entry, Kind};
 use std::os::fd::AsFd;
 
@@ -29,7 +29,7 @@ impl Apply<'_> {
         let Ok(file) = create_unnamed(at.replica) else { return Ok(None) };
         let (made, _) = original.copy_into(self.context, at, file.as_fd(), Sync::Later)?;
         self.has_room_for(&made)?;
-        match place::name_file(file.as_fd(), at.replica, at.name) {
+        match dirent::name_file(file.as_fd(), at.replica, at.name) {
             Ok(()) => Ok(Some(made)),
             Err(Errno::EXIST) => Err(Failed::Taken),
             // Copied for nothing.

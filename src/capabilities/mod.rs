@@ -9,7 +9,7 @@
 
 pub mod registry;
 
-use crate::fs::superblock::EXT;
+use crate::fs::ext4::EXT;
 use crate::model::entry::{Kind, Timestamp};
 use crate::model::feature::Feature;
 use crate::model::spelling::Names;

@@ -1,6 +1,6 @@
 //! Extended attributes that are listed and cannot be read: never taken for absent, and told in a way that can be lived with.
 
-use crate::fs::attributes::{ACCESS_LIST, CAPABILITY, gives_rights};
+use crate::fs::xattr::{ACCESS_LIST, CAPABILITY, gives_rights};
 use crate::fs::{Errno, is_unsupported};
 use crate::model::error::Side;
 use std::ffi::CString;

@@ -18,10 +18,10 @@
 //! may begin with names that are made up and end with real ones. A second one is right then.
 
 use crate::fs::confirmed;
-use crate::fs::content::open_to_read;
 use crate::fs::dir::open_again;
+use crate::fs::dirent::read_symlink;
+use crate::fs::file::open_to_read;
 use crate::fs::listing::Listing;
-use crate::fs::place::read_symlink;
 use crate::fs::stat::{entry_at, entry_of};
 use crate::model::entry::Kind;
 use rustix::fs::{Mode, OFlags, RawDir, openat};

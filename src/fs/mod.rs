@@ -3,17 +3,18 @@
 //! Everything inside the two trees is done relative to open folders with `O_NOFOLLOW`, so no path is resolved twice
 //! and no swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
 
-pub mod append;
-pub mod attributes;
 pub mod clock;
 pub mod console;
-pub mod content;
 pub mod dir;
+pub mod dirent;
 pub mod encryption;
+pub mod ext4;
+pub mod file;
 pub mod lease;
 pub mod listing;
+pub mod log_file;
+pub mod metadata;
 mod mounts;
-pub mod place;
 pub mod read_only;
 pub mod resolve;
 pub mod rights;
@@ -21,10 +22,9 @@ pub mod roots;
 pub mod spelled;
 pub mod stamp;
 pub mod stat;
-pub mod subject;
-pub mod superblock;
 pub mod terminal;
 pub mod way;
+pub mod xattr;
 
 pub use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
 

@@ -6,7 +6,7 @@
 
 use crate::control::Interrupt;
 use crate::fs::Errno;
-use crate::fs::append::{AppendFile, AppendPath, OpenError};
+use crate::fs::log_file::{AppendFile, AppendPath, OpenError};
 use crate::fs::way::look;
 use crate::model::entry::FileId;
 use crate::model::mounts::{Way, gone_mount};
@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use super::Format;
 use super::console::Console;
+use super::humanize;
 use super::queue::{Batch, Handed, Limits, Patience, Queue, Target};
 use super::record::{Line, Record};
-use super::words;
 
 /// A disk that is merely slow holds the backup up; one that has taken nothing for so long has hung.
 const PATIENCE: Patience = Patience {
@@ -82,7 +82,7 @@ impl LogFile {
     pub(super) fn finish(&self) {
         let unsure = self.queue.finish();
         if unsure > 0 {
-            let lines = words::counted(unsure, "line", "lines");
+            let lines = humanize::counted(unsure, "line", "lines");
             self.tell(&format!(
                 "it has stopped taking lines, and up to {lines} are lost; the disk may have hung"
             ));
@@ -261,13 +261,13 @@ fn open_error(error: &OpenError) -> String {
     match error {
         OpenError::File(errno) => io::Error::from(*errno).to_string(),
         OpenError::Folder(folder, errno) => {
-            format!("its folder {} cannot be created: {}", words::path(folder), io::Error::from(*errno))
+            format!("its folder {} cannot be created: {}", humanize::path(folder), io::Error::from(*errno))
         }
         OpenError::KeptOut(folder) => {
-            format!("its folder {} is missing and not for the log to create", words::path(folder))
+            format!("its folder {} is missing and not for the log to create", humanize::path(folder))
         }
         OpenError::Unmounted(folder) => {
-            format!("what was mounted at {} is not mounted any more", words::path(folder))
+            format!("what was mounted at {} is not mounted any more", humanize::path(folder))
         }
     }
 }

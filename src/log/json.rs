@@ -17,9 +17,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::clock::Stamp;
+use super::humanize;
 use super::record::{Level, Record};
-use super::words;
+use super::timestamp::Stamp;
 
 /// The whole line with its newline.
 pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> String {
@@ -50,18 +50,18 @@ fn write_record<M: SerializeMap>(map: &mut M, record: &Record<'_>) -> Result<(),
         Record::Unwritable { log, cause } => {
             map.serialize_entry("event", "log_unwritable")?;
             path(map, "log", "log_bytes", log)?;
-            map.serialize_entry("message", &words::unwritable(log, cause))
+            map.serialize_entry("message", &humanize::unwritable(log, cause))
         }
         Record::Lost { log, lines } => {
             map.serialize_entry("event", "log_lines_lost")?;
             path(map, "log", "log_bytes", log)?;
             map.serialize_entry("lines", lines)?;
-            map.serialize_entry("message", &words::lost(log, *lines))
+            map.serialize_entry("message", &humanize::lost(log, *lines))
         }
         Record::NotShown { lines } => {
             map.serialize_entry("event", "console_lines_dropped")?;
             map.serialize_entry("lines", lines)?;
-            map.serialize_entry("message", &words::not_shown(*lines))
+            map.serialize_entry("message", &humanize::not_shown(*lines))
         }
     }
 }
@@ -231,7 +231,7 @@ fn write_notice<M: SerializeMap>(map: &mut M, notice: &Notice<'_>) -> Result<(),
             below(map, path)?;
         }
     }
-    map.serialize_entry("message", &words::notice(notice))
+    map.serialize_entry("message", &humanize::notice(notice))
 }
 
 fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(), M::Error> {

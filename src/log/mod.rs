@@ -4,14 +4,14 @@
 //! of its own, so that neither a full disk nor a paused terminal holds the backup up. Each thread's lines keep their
 //! order; lines of different threads may differ in order by as little as a scheduler does.
 
-mod clock;
 mod console;
 mod file;
+mod humanize;
 mod json;
 mod queue;
 mod record;
 mod text;
-mod words;
+mod timestamp;
 
 #[cfg(test)]
 mod properties;
@@ -20,8 +20,8 @@ mod tests;
 
 use crate::control::Interrupt;
 use crate::fs::Errno;
-use crate::fs::append::AppendPath;
 use crate::fs::console::Stream;
+use crate::fs::log_file::AppendPath;
 use crate::model::error::{Cause, Error};
 use crate::model::event::{Event, Monitor};
 use console::Console;

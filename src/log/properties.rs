@@ -22,8 +22,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Format;
-use super::clock::Stamp;
 use super::record::{Line, Record};
+use super::timestamp::Stamp;
 
 /// What `docs/log-format.md` says of names, read backwards: one name from the start of a text, and the rest.
 fn read_name(text: &str) -> Option<(Vec<u8>, &str)> {
@@ -87,7 +87,7 @@ fn line(format: Format, event: &Event<'_>) -> Result<String, TestCaseError> {
 
 /// A text line without time and level.
 fn text(event: &Event<'_>) -> Result<String, TestCaseError> {
-    Ok(line(Format::Text, event)?.split_off(super::clock::LENGTH + 7))
+    Ok(line(Format::Text, event)?.split_off(super::timestamp::LENGTH + 7))
 }
 
 fn json(event: &Event<'_>) -> Result<Value, TestCaseError> {

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Format;
-use super::clock::Stamp;
 use super::record::{Line, Record};
+use super::timestamp::Stamp;
 
 const DOCUMENT: &str = include_str!("../../docs/log-format.md");
 

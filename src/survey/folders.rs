@@ -1,7 +1,7 @@
 //! The metadata of folders that both sides have.
 
 use crate::fs::dir::Dir;
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
 use crate::fs::{Errno, is_gone, stat};
 use crate::model::entry::Entry;
 use crate::model::error::Side;

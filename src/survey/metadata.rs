@@ -1,8 +1,8 @@
 //! Compares the metadata of two entries of one kind, extended attributes included.
 
 use crate::context::unread::Unread;
-use crate::fs::attributes::{ACCESS_LIST, Attributes, feature_of, is_of_target, is_system_made};
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
+use crate::fs::xattr::{ACCESS_LIST, Attributes, feature_of, is_of_target, is_system_made};
 use crate::fs::{is_gone, is_unsupported};
 use crate::metadata_rules::{MetadataComparison, compare_metadata, mtime_feature, owner_feature};
 use crate::model::acl::AccessList;

@@ -5,7 +5,7 @@ use crate::model::change::Verb;
 use crate::model::error::{Cause, Problem, Side};
 use crate::plan::Pair;
 use crate::survey::Survey;
-use crate::survey::links::Verdict;
+use crate::survey::hardlinks::Verdict;
 use std::ffi::CStr;
 
 impl Survey<'_> {

@@ -1,7 +1,7 @@
 //! What holds for the deciding code of the survey whatever it is given.
 
-use super::links::tests::Named;
-use super::links::{Resolution, Verdict};
+use super::hardlinks::tests::Named;
+use super::hardlinks::{Resolution, Verdict};
 use super::merge::Merge;
 use super::reconcile::{Decision, Sighting, is_left_out, reconcile};
 use crate::capabilities::Filesystem;

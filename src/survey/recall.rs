@@ -6,7 +6,7 @@ use crate::fs::{is_gone, stat};
 use crate::model::error::Side;
 use crate::plan::Pair;
 use crate::survey::Survey;
-use crate::survey::links::{Asked, Found, Resolution, name_number};
+use crate::survey::hardlinks::{Asked, Found, Resolution, name_number};
 use rayon::Scope;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};

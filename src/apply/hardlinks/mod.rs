@@ -3,10 +3,14 @@
 //! A name whose inode is just being copied waits for that, and is then linked by whoever is free. How one name is linked is
 //! in link.rs.
 
-use crate::apply::anchors::{Content, Key, Parked, Place, Turn};
-use crate::apply::finish::make_writable;
-use crate::apply::link::Unlinked;
-use crate::apply::make::Outcome;
+pub(in crate::apply) mod first;
+pub(in crate::apply) mod link;
+pub(in crate::apply) mod targets;
+
+use crate::apply::create::Outcome;
+use crate::apply::hardlinks::link::Unlinked;
+use crate::apply::hardlinks::targets::{Content, Key, Parked, Place, Turn};
+use crate::apply::metadata::make_writable;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::{Apply, CHUNK, Job};
 use crate::identity::Identity;
@@ -22,7 +26,7 @@ const FEW: usize = 4;
 
 impl Apply<'_> {
     /// Takes what the survey found for what further names are linked to.
-    pub(super) fn take_anchors(&self, plan: &Plan) {
+    pub(in crate::apply) fn take_anchors(&self, plan: &Plan) {
         for anchor in &plan.anchors {
             let place = Place {
                 folder: Arc::clone(&anchor.folder),
@@ -36,13 +40,13 @@ impl Apply<'_> {
     }
 
     /// How many names of an inode there may be in the source.
-    pub(super) fn names_of(&self, entry: &Entry) -> u32 {
+    pub(in crate::apply) fn names_of(&self, entry: &Entry) -> u32 {
         if self.context.inner_mounts.are_in_source() { u32::MAX } else { entry.links }
     }
 
     /// Makes one name of a file that has several: the first is copied, the others are linked to it. `holder` is the new
     /// folder that waits for it.
-    pub(super) fn make_linked<'s>(
+    pub(in crate::apply) fn make_linked<'s>(
         &'s self,
         scope: &Scope<'s>,
         job: Job,
@@ -115,7 +119,7 @@ impl Apply<'_> {
     }
 
     /// Makes the names that have waited long enough, with whoever is free.
-    pub(super) fn start_ready<'s>(&'s self, scope: &Scope<'s>) {
+    pub(in crate::apply) fn start_ready<'s>(&'s self, scope: &Scope<'s>) {
         let mut ready = self.anchors.take_ready();
         while !ready.is_empty() {
             let chunk = ready.split_off(ready.len().saturating_sub(CHUNK));
@@ -128,7 +132,7 @@ impl Apply<'_> {
     }
 
     /// Publishes what waits, and makes what waited for that, until nothing does.
-    pub(super) fn finish_waiting(&self) {
+    pub(in crate::apply) fn finish_waiting(&self) {
         while self.has_waiting() || self.anchors.has_ready() {
             self.context.workers.scope(|scope| {
                 self.publish_waiting();
@@ -138,7 +142,7 @@ impl Apply<'_> {
     }
 
     /// The names that the survey found to be linked: a chunk, after handing the rest on.
-    pub(super) fn link_all<'s>(&'s self, scope: &Scope<'s>, links: &'s [&'s Change]) {
+    pub(in crate::apply) fn link_all<'s>(&'s self, scope: &Scope<'s>, links: &'s [&'s Change]) {
         let (chunk, rest) = links.split_at(links.len().min(CHUNK));
         if !rest.is_empty() {
             self.context.workers.spawn(scope, move |scope| self.link_all(scope, rest));
@@ -161,7 +165,7 @@ impl Apply<'_> {
 
     /// Writes what names are going to be linked to to the disk, since each of them replaces an old version: all of it
     /// together, where there is much. What does not get there is asked for once more, each for itself.
-    pub(super) fn write_before_links(&self, links: &[&Change]) {
+    pub(in crate::apply) fn write_before_links(&self, links: &[&Change]) {
         let mut devices: BTreeMap<u64, usize> = BTreeMap::new();
         for change in links.iter().filter(|change| change.kind == Kind::File && change.expected.is_some()) {
             if let Some(folder) = &change.pair.replica

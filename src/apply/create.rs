@@ -1,16 +1,16 @@
 //! Making one entry, whatever its kind: what the source has there now, by copying it, and what is told of it.
 
-use crate::apply::anchors::{Content, Key, Place};
-use crate::apply::copy::{Unmade, make_temporary};
-use crate::apply::failed::Failed;
-use crate::apply::made::{Made, Ready, Sync};
+use crate::apply::error::Failed;
+use crate::apply::hardlinks::targets::{Content, Key, Place};
 use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::NotSet;
+use crate::apply::stage::{Unmade, make_temporary};
+use crate::apply::staged::{Made, Ready, Sync};
 use crate::apply::unnamed::may_be_unnamed;
 use crate::apply::{Apply, HUGE, Job, lock};
 use crate::fs::dir::Dir;
-use crate::fs::{is_full, place, stat};
+use crate::fs::{dirent, is_full, stat};
 use crate::model::change::{Operation, Verb};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Side};
@@ -145,7 +145,8 @@ impl Apply<'_> {
             if may_be_unnamed && let Some(made) = self.make_unnamed(at, entry)? {
                 return Ok(Ok(made));
             }
-            let name = place::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
+            let name =
+                dirent::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
             let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
                 return Ok(Err(ready));

@@ -21,7 +21,7 @@ use crate::model::change::Differences;
 use crate::model::change::Verb;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::plan::{Anchor, Change, Pair};
-use crate::survey::links::groups::{Groups, Seen};
+use crate::survey::hardlinks::groups::{Groups, Seen};
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,9 +1,9 @@
 //! Entries whose content is right and whose metadata is not.
 
-use crate::apply::finish::{Model, Set, Target, extent_of, set_metadata};
+use crate::apply::metadata::{Model, Set, Target, extent_of, set_metadata};
 use crate::apply::refusal::{NotSet, in_replica, in_source};
 use crate::apply::{Apply, Job};
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
 use crate::fs::{Errno, stat};
 use crate::model::change::{Operation, Verb};
 use crate::model::entry::Kind;
@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 
 impl Apply<'_> {
     /// Sets the metadata of an entry whose content is right.
-    pub(super) fn set_metadata(&self, job: &Job, reason: &'static str) {
+    pub(in crate::apply) fn set_metadata(&self, job: &Job, reason: &'static str) {
         let path = job.path();
         let not_set = match self.try_metadata(job) {
             Ok(Some(set)) => {

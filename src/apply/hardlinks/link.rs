@@ -3,24 +3,24 @@
 //! A new name is linked at once; a temporary is linked only where it replaces something, which link(2) does not. Whatever
 //! the reason why a name cannot be linked, it becomes a file of its own: a copy is better than nothing.
 
-use crate::apply::anchors::{Content, Key, Place};
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
+use crate::apply::hardlinks::targets::{Content, Key, Place};
 use crate::apply::publish::{discard, publish};
 use crate::apply::{Apply, Job, lock};
-use crate::fs::content::{create_private, open_to_read};
-use crate::fs::{Errno, is_full, is_passing, place, stat};
+use crate::fs::file::{create_private, open_to_read};
+use crate::fs::{Errno, dirent, is_full, is_passing, stat};
 use crate::identity::Numbers;
 use crate::model::change::{Operation, Verb};
 use crate::model::digest::Digests;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::feature::Feature;
-use crate::survey::compare::{Comparison, compare_contents};
+use crate::survey::compare_bytes::{Comparison, compare_contents};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Why a name was not linked.
-pub(super) enum Unlinked {
+pub(in crate::apply) enum Unlinked {
     /// It cannot be linked to that inode.
     Refused,
     /// It is not the same file, although the source says so.
@@ -47,7 +47,7 @@ const ACTION: &str = "link it to its other name";
 
 impl Apply<'_> {
     /// Links one name to its anchor.
-    pub(super) fn link(
+    pub(in crate::apply) fn link(
         &self,
         job: &Job,
         entry: &Entry,
@@ -81,7 +81,7 @@ impl Apply<'_> {
             synced.map_err(Failed::replica("write the replica file to its disk"))?;
             self.anchors.on_disk(key, anchor.id);
         }
-        let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
+        let temporary = dirent::temporary_name().map_err(Failed::replica(ACTION))?;
         self.try_link(job, (from, anchor), (folder, &temporary))?;
         match publish(job.destination(folder, folder), &temporary, false) {
             Ok(leftover) => {
@@ -102,7 +102,7 @@ impl Apply<'_> {
         }
     }
 
-    pub(super) fn told_link(&self, job: &Job, entry: &Entry, anchor: &Place) {
+    pub(in crate::apply) fn told_link(&self, job: &Job, entry: &Entry, anchor: &Place) {
         let (path, other) = (job.path(), anchor.folder.path().join(&anchor.name));
         let link = Operation { linked_to: Some(&other), ..Operation::new(Verb::Link, &path, entry.kind) };
         self.context.done(link);
@@ -115,7 +115,7 @@ impl Apply<'_> {
         (from, anchor): (BorrowedFd<'_>, &Place),
         (folder, name): (BorrowedFd<'_>, &CStr),
     ) -> Result<(), Unlinked> {
-        match place::make_link(from, &anchor.name, folder, name) {
+        match dirent::make_link(from, &anchor.name, folder, name) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(Failed::Taken.into()),
             Err(errno) if is_full(errno) || is_passing(errno) => {
@@ -170,9 +170,9 @@ impl Apply<'_> {
         match entry.kind {
             Kind::File => {}
             Kind::Symlink => {
-                let ours = place::read_symlink(source, name);
+                let ours = dirent::read_symlink(source, name);
                 let ours = ours.map_err(Failed::source("read the symbolic link"))?;
-                return Ok(place::read_symlink(replica, anchor).is_ok_and(|theirs| ours == theirs));
+                return Ok(dirent::read_symlink(replica, anchor).is_ok_and(|theirs| ours == theirs));
             }
             // Their kind and number have been compared.
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => return Ok(true),
@@ -203,14 +203,14 @@ impl Apply<'_> {
 /// Links two files that are made for it: what one file refuses (it is immutable, or somebody else's) is not the way of the
 /// filesystem.
 fn ask_for_links(folder: BorrowedFd<'_>) -> Answer {
-    let (Ok(one), Ok(other)) = (place::temporary_name(), place::temporary_name()) else {
+    let (Ok(one), Ok(other)) = (dirent::temporary_name(), dirent::temporary_name()) else {
         return Answer::Unknown;
     };
     if create_private(folder, &one).is_err() {
         return Answer::Unknown;
     }
     let id = |name: &CStr| stat::entry_at(folder, name).map(|entry| entry.id);
-    let answer = match place::make_link(folder, &one, folder, &other) {
+    let answer = match dirent::make_link(folder, &one, folder, &other) {
         Ok(()) if id(&one) == id(&other) => Answer::Works,
         Err(errno) if is_full(errno) || is_passing(errno) => Answer::Unknown,
         Ok(()) | Err(_) => Answer::Refuses,

@@ -3,9 +3,9 @@
 
 use crate::capabilities::Filesystem;
 use crate::context::Context;
-use crate::fs::content::create_private;
-use crate::fs::subject::{AccessTime, Subject};
-use crate::fs::{Errno, place, stat};
+use crate::fs::file::create_private;
+use crate::fs::metadata::{AccessTime, Subject};
+use crate::fs::{Errno, dirent, stat};
 use crate::model::entry::{Entry, Kind, Timestamp};
 use crate::model::feature::Feature;
 use std::ffi::{CStr, CString};
@@ -15,9 +15,9 @@ use std::os::fd::BorrowedFd;
 const WANTED: Timestamp = Timestamp { seconds: 1_000_000_000, nanoseconds: 0 };
 
 /// Whether a file can be made in a folder, and removed again.
-pub(super) fn can_make_files(folder: BorrowedFd<'_>) -> bool {
+pub(in crate::apply) fn can_make_files(folder: BorrowedFd<'_>) -> bool {
     let Ok(name) = name_in(folder) else { return false };
-    unseen(folder, || create_private(folder, &name).is_ok_and(|_| place::remove_file(folder, &name).is_ok()))
+    unseen(folder, || create_private(folder, &name).is_ok_and(|_| dirent::remove_file(folder, &name).is_ok()))
 }
 
 /// A name for a temporary.
@@ -25,7 +25,7 @@ pub(super) fn can_make_files(folder: BorrowedFd<'_>) -> bool {
 /// # Errors
 /// `EPERM` for an append-only folder (chattr(1)), from which it could not be removed again.
 fn name_in(folder: BorrowedFd<'_>) -> Result<CString, Errno> {
-    if stat::is_append_only(folder) { Err(Errno::PERM) } else { place::temporary_name() }
+    if stat::is_append_only(folder) { Err(Errno::PERM) } else { dirent::temporary_name() }
 }
 
 /// Does something in a folder that leaves nothing behind, not even another time of the folder: a pass that only finds out
@@ -50,15 +50,17 @@ fn unseen<T>(folder: BorrowedFd<'_>, work: impl FnOnce() -> T) -> T {
 
 /// Whether an ordinary entry can be made in a folder that needs the same feature as one that was refused: a link that leads to
 /// its neighbour, a device node that exists everywhere. Of pipes and whiteouts there is no other one.
-pub(super) fn can_make_another(folder: BorrowedFd<'_>, feature: Feature) -> bool {
+pub(in crate::apply) fn can_make_another(folder: BorrowedFd<'_>, feature: Feature) -> bool {
     let Ok(name) = name_in(folder) else { return false };
     unseen(folder, || is_made(folder, &name, feature))
 }
 
 fn is_made(folder: BorrowedFd<'_>, name: &CStr, feature: Feature) -> bool {
     let (made, kind) = match feature {
-        Feature::Symlinks => (place::make_symlink(c"a", folder, name), Kind::Symlink),
-        Feature::Devices => (place::make_device(folder, name, false, place::null_device()), Kind::CharDevice),
+        Feature::Symlinks => (dirent::make_symlink(c"a", folder, name), Kind::Symlink),
+        Feature::Devices => {
+            (dirent::make_device(folder, name, false, dirent::null_device()), Kind::CharDevice)
+        }
         Feature::Owner
         | Feature::Mode
         | Feature::Mtime
@@ -82,7 +84,7 @@ fn is_made(folder: BorrowedFd<'_>, name: &CStr, feature: Feature) -> bool {
 /// Whether a new entry of this kind takes an owner, when one was refused to another entry; none where that cannot be tried.
 /// Whoever may give any owner tries one that is nobody's here: a server may refuse a single one. Who may only choose among
 /// its own groups tries the same again: that says all there is to know of it.
-pub(super) fn takes_owner(
+pub(in crate::apply) fn takes_owner(
     context: &Context<'_>,
     folder: BorrowedFd<'_>,
     kind: Kind,
@@ -98,7 +100,7 @@ pub(super) fn takes_owner(
 }
 
 /// Whether a new entry of this kind takes a mode; none where that cannot be tried.
-pub(super) fn takes_mode(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
+pub(in crate::apply) fn takes_mode(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
     on_new(folder, kind, |new| {
         let mode = new.entry().ok()?.mode ^ 0o011;
         Some(new.set_mode(mode).and_then(|()| new.entry()).is_ok_and(|now| now.mode == mode))
@@ -106,7 +108,7 @@ pub(super) fn takes_mode(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
 }
 
 /// Whether a new entry of this kind takes a modification time; none where that cannot be tried.
-pub(super) fn takes_mtime(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
+pub(in crate::apply) fn takes_mtime(folder: BorrowedFd<'_>, kind: Kind) -> Option<bool> {
     on_new(folder, kind, |new| {
         new.entry().ok()?;
         Some(new.set_mtime(WANTED, AccessTime::Left).is_ok())
@@ -119,15 +121,15 @@ fn on_new<T>(folder: BorrowedFd<'_>, kind: Kind, work: impl FnOnce(Subject<'_>) 
     unseen(folder, || {
         match kind {
             Kind::File => drop(create_private(folder, &name).ok()?),
-            Kind::Folder => place::make_folder(folder, &name).ok()?,
+            Kind::Folder => dirent::make_folder(folder, &name).ok()?,
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => {
-                place::make_fifo(folder, &name).ok()?;
+                dirent::make_fifo(folder, &name).ok()?;
             }
             Kind::Symlink => return None,
         }
         let done = work(Subject::Named(folder, &name));
         if kind == Kind::Folder {
-            match place::remove_folder(folder, &name) {
+            match dirent::remove_folder(folder, &name) {
                 Ok(()) | Err(_) => {}
             }
         } else {
@@ -151,7 +153,7 @@ fn other_owner(context: &Context<'_>, entry: &Entry) -> Option<(u32, u32)> {
 
 /// What stays is an extra, which the next pass removes.
 fn remove(folder: BorrowedFd<'_>, name: &CStr) {
-    match place::remove_file(folder, name) {
+    match dirent::remove_file(folder, name) {
         Ok(()) | Err(_) => {}
     }
 }
@@ -162,7 +164,7 @@ fn remove(folder: BorrowedFd<'_>, name: &CStr) {
 ///
 /// # Errors
 /// The link or the file could not be made or looked at: then nothing may be set on any link.
-pub(super) fn learn_links(
+pub(in crate::apply) fn learn_links(
     context: &Context<'_>,
     filesystem: &Filesystem,
     folder: BorrowedFd<'_>,
@@ -174,7 +176,7 @@ pub(super) fn learn_links(
     let probe = Probe { context, filesystem, folder, file: &file, link: &link };
     unseen(folder, || {
         drop(create_private(folder, &file)?);
-        let learned = place::make_symlink(&file, folder, &link).and_then(|()| probe.learn());
+        let learned = dirent::make_symlink(&file, folder, &link).and_then(|()| probe.learn());
         remove(folder, &link);
         remove(folder, &file);
         learned

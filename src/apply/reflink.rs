@@ -8,7 +8,7 @@
 
 use crate::apply::publish::Destination;
 use crate::context::Context;
-use crate::fs::content::{clone_content, open_to_read, read_at, set_length, write_at};
+use crate::fs::file::{clone_content, open_to_read, read_at, set_length, write_at};
 use crate::fs::{Errno, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use std::ops::Range;

@@ -3,7 +3,7 @@
 //! An inode is forgotten when all its names are made. Until then it takes 32 bytes and its name: of 300,000 files the first
 //! names may all be made before the first of their second ones.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::{Job, lock};
 use crate::collections::HashMap;
@@ -18,20 +18,20 @@ use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 
 /// A source inode, as far as one filesystem of the replica holds its names.
-pub(super) type Key = (Identity, u64);
+pub(in crate::apply) type Key = (Identity, u64);
 
 /// A name in the replica and the inode it leads to.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) folder: Arc<Dir>,
-    pub(super) name: Box<CStr>,
-    pub(super) id: FileId,
-    pub(super) content: Content,
+pub(in crate::apply) struct Place {
+    pub(in crate::apply) folder: Arc<Dir>,
+    pub(in crate::apply) name: Box<CStr>,
+    pub(in crate::apply) id: FileId,
+    pub(in crate::apply) content: Content,
 }
 
 /// Whether a file may take the place of another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Content {
+pub(in crate::apply) enum Content {
     /// It is known to be on the disk.
     OnDisk,
     /// It may not be.
@@ -39,13 +39,13 @@ pub(super) enum Content {
 }
 
 /// A name that waits, and the new folder that waits for it.
-pub(super) struct Parked {
-    pub(super) job: Job,
-    pub(super) holder: Option<Arc<NewFolder>>,
+pub(in crate::apply) struct Parked {
+    pub(in crate::apply) job: Job,
+    pub(in crate::apply) holder: Option<Arc<NewFolder>>,
 }
 
 /// What is to be done about a name.
-pub(super) enum Turn {
+pub(in crate::apply) enum Turn {
     /// It is copied, and its inode is what the others are linked to; [`Anchors::made`] or [`Anchors::not_made`] follows.
     Copy,
     /// It is linked.
@@ -86,7 +86,7 @@ impl Known {
 
 /// What further names are linked to.
 #[derive(Default)]
-pub(super) struct Anchors(Mutex<Table>);
+pub(in crate::apply) struct Anchors(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
@@ -171,19 +171,24 @@ impl Table {
 
 impl Anchors {
     /// What is to be done about a name. None when it waits: somebody is copying its inode.
-    pub(super) fn turn(&self, key: Key, parked: Parked) -> Option<(Turn, Parked)> {
+    pub(in crate::apply) fn turn(&self, key: Key, parked: Parked) -> Option<(Turn, Parked)> {
         lock(&self.0).turn(key, parked)
     }
 
     /// As [`Anchors::turn`], for a name that does not wait.
-    pub(super) fn turn_at_once(&self, key: Key) -> Option<Turn> {
+    pub(in crate::apply) fn turn_at_once(&self, key: Key) -> Option<Turn> {
         let mut table = lock(&self.0);
         if table.busy.contains_key(&key) { None } else { Some(table.turn_of_free(key)) }
     }
 
     /// As [`Anchors::turn`] for a name that could not be linked to an inode: if that is still the one that names are linked
     /// to, there will be another one.
-    pub(super) fn turn_from(&self, key: Key, inode: FileId, parked: Parked) -> Option<(Turn, Parked)> {
+    pub(in crate::apply) fn turn_from(
+        &self,
+        key: Key,
+        inode: FileId,
+        parked: Parked,
+    ) -> Option<(Turn, Parked)> {
         let mut table = lock(&self.0);
         if table.known(key).is_some_and(|known| u64::from(known.replica) == inode.inode) {
             table.forget(key);
@@ -192,19 +197,19 @@ impl Anchors {
     }
 
     /// Notes where an inode is, and of how many names.
-    pub(super) fn put(&self, key: Key, place: &Place, names: u32) {
+    pub(in crate::apply) fn put(&self, key: Key, place: &Place, names: u32) {
         lock(&self.0).put(key, place, names);
     }
 
     /// Notes where an inode is that was just copied.
-    pub(super) fn made(&self, key: Key, place: &Place) {
+    pub(in crate::apply) fn made(&self, key: Key, place: &Place) {
         let mut table = lock(&self.0);
         table.put(key, place, 1);
         table.let_go(key);
     }
 
     /// Notes that an inode could not be copied. Where there was no room none of its names needs to be tried for now.
-    pub(super) fn not_made(&self, key: Key, failed: Option<Failed>) {
+    pub(in crate::apply) fn not_made(&self, key: Key, failed: Option<Failed>) {
         let mut table = lock(&self.0);
         if let Some(failed) = failed.filter(Failed::is_full) {
             table.put_off.insert(key, failed);
@@ -213,7 +218,7 @@ impl Anchors {
     }
 
     /// Notes that one more name of the `links` that the source has was linked to an inode.
-    pub(super) fn linked(&self, key: Key, inode: FileId, links: u32) {
+    pub(in crate::apply) fn linked(&self, key: Key, inode: FileId, links: u32) {
         let mut table = lock(&self.0);
         let Some(known) = table.known_mut(key).filter(|known| u64::from(known.replica) == inode.inode) else {
             return;
@@ -224,7 +229,7 @@ impl Anchors {
     }
 
     /// Notes that the content of an inode is on the disk.
-    pub(super) fn on_disk(&self, key: Key, inode: FileId) {
+    pub(in crate::apply) fn on_disk(&self, key: Key, inode: FileId) {
         if let Some(known) = lock(&self.0).known_mut(key)
             && u64::from(known.replica) == inode.inode
         {
@@ -233,7 +238,7 @@ impl Anchors {
     }
 
     /// Notes that everything on a device of the replica is on the disk.
-    pub(super) fn all_on_disk(&self, device: u64) {
+    pub(in crate::apply) fn all_on_disk(&self, device: u64) {
         for ((_, replica), known) in &mut lock(&self.0).known {
             if *replica == device {
                 known.for_each(|known| known.names |= ON_DISK);
@@ -242,17 +247,17 @@ impl Anchors {
     }
 
     /// The names that have waited long enough.
-    pub(super) fn take_ready(&self) -> Vec<Parked> {
+    pub(in crate::apply) fn take_ready(&self) -> Vec<Parked> {
         std::mem::take(&mut lock(&self.0).ready)
     }
 
     /// Whether there are such names.
-    pub(super) fn has_ready(&self) -> bool {
+    pub(in crate::apply) fn has_ready(&self) -> bool {
         !lock(&self.0).ready.is_empty()
     }
 
     /// Everything may be tried again.
-    pub(super) fn try_again(&self) {
+    pub(in crate::apply) fn try_again(&self) {
         lock(&self.0).put_off.clear();
     }
 }

@@ -9,7 +9,7 @@ use crate::model::entry::{Entry, Kind};
 /// Group and others keep what they had, as far as they will have it. More they only get where the new mode allows it to
 /// all three classes: the bits of the new group are not for the old one, and with a list that is still to come it is
 /// not known from the mode who may do what. The owner's own bits are no matter, since he may change them himself.
-pub(super) fn mode_under_old_owner(wanted: &Entry, before: u16, has_list: bool) -> u16 {
+pub(in crate::apply) fn mode_under_old_owner(wanted: &Entry, before: u16, has_list: bool) -> u16 {
     const SETUID_SETGID: u16 = 0o6000;
     const CLASS: u16 = 0o7;
     const GROUP: u16 = 3;

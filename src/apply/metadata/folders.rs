@@ -1,6 +1,6 @@
 //! The metadata of every folder after its contents.
 
-use crate::apply::finish::{Extent, Set, finish_folder, make_writable};
+use crate::apply::metadata::{Extent, Set, finish_folder, make_writable};
 use crate::apply::{Apply, lock};
 use crate::collections::HashMap;
 use crate::model::change::{Operation, Verb};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 impl Apply<'_> {
     /// Gives a folder its metadata; none where that failed, or the pass ends.
-    pub(super) fn finish(&self, pair: &Pair, extent: Extent) -> Option<Set> {
+    pub(in crate::apply) fn finish(&self, pair: &Pair, extent: Extent) -> Option<Set> {
         let is_hopeless = || pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
         if self.context.is_halted() || is_hopeless() {
             return None;
@@ -34,7 +34,7 @@ impl Apply<'_> {
     }
 
     /// Opens a folder for work that comes late; it may be a new one that is finished already.
-    pub(super) fn touch(&self, pair: &Arc<Pair>) {
+    pub(in crate::apply) fn touch(&self, pair: &Arc<Pair>) {
         if let Some(dir) = &pair.replica {
             make_writable(self.context, dir);
         }
@@ -44,7 +44,7 @@ impl Apply<'_> {
     /// Folders that were worked in, or whose own metadata differs; deepest first, since a mode may close a folder. Their
     /// entries get their right names before that: what lies below is finished then, and on some FUSE filesystems a
     /// folder is another one under another name.
-    pub(super) fn finish_folders(&self, plan: &Plan) {
+    pub(in crate::apply) fn finish_folders(&self, plan: &Plan) {
         struct Finish<'p> {
             pair: Arc<Pair>,
             planned: Option<&'p FolderChange>,

@@ -1,7 +1,7 @@
 //! What failed and is tried once more: before the deletions, where the reason was one of the moment; after them, where they
 //! may be what it waits for.
 
-use crate::apply::failed::{Failed, Hope};
+use crate::apply::error::{Failed, Hope};
 use crate::apply::{Apply, Job, lock};
 use crate::model::change::Verb;
 use std::sync::Mutex;

@@ -1,6 +1,6 @@
 //! The words for what apply cannot do, and what becomes of it: told, tried again later, or left to the next pass.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::apply::read_only::is_told;
 use crate::apply::refusal::NotSet;
 use crate::apply::{Apply, Job};

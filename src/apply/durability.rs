@@ -9,7 +9,7 @@
 
 use crate::context::Context;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, place};
+use crate::fs::{Errno, dirent};
 use crate::model::error::{Cause, Problem};
 use crate::model::path::RelPath;
 use crate::plan::Plan;
@@ -126,7 +126,7 @@ impl Disks {
         let Some(disk) = disks.get_mut(&device) else { return Err(Errno::NOENT) };
         let folder = disk.folder.clone()?;
         context.interrupt.begin_disk_wait();
-        let synced = place::sync_filesystem(folder.as_fd());
+        let synced = dirent::sync_filesystem(folder.as_fd());
         context.interrupt.end_disk_wait();
         if let Err(errno) = synced {
             disk.failed.get_or_insert((errno, false));

@@ -1,7 +1,7 @@
 //! Extended attributes as a sorted set, and which of them are mirrored.
 
 use crate::fs::is_gone;
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
 use crate::model::acl::AccessList;
 use crate::model::entry::Kind;
 use crate::model::feature::Feature;

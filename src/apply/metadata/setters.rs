@@ -1,11 +1,11 @@
 //! Setting one piece of metadata, and what the filesystem's answer teaches.
 
-use crate::apply::finish::Target;
-use crate::apply::probe::{takes_mode, takes_mtime, takes_owner};
+use crate::apply::metadata::Target;
+use crate::apply::metadata::probe::{takes_mode, takes_mtime, takes_owner};
 use crate::apply::refusal::{NotSet, in_replica, is_immutable};
 use crate::capabilities::Filesystem;
 use crate::context::Context;
-use crate::fs::subject::AccessTime;
+use crate::fs::metadata::AccessTime;
 use crate::fs::{Errno, is_unsupported};
 use crate::metadata_rules::{Due, MetadataComparison, mtime_feature, owner_feature};
 use crate::model::acl::{GROUP, OTHERS};
@@ -22,7 +22,7 @@ const SETUID_SETGID: u16 = 0o6000;
 ///
 /// # Errors
 /// The mode cannot be set although the filesystem should hold it: then the owner has to stay as well.
-pub(super) fn close(
+pub(in crate::apply) fn close(
     target: Target<'_>,
     (kind, due): (Kind, &Due),
     (shown, owner_changes): (&Entry, bool),
@@ -49,7 +49,7 @@ pub(super) fn close(
 
 /// # Errors
 /// It is refused to this entry, and says nothing of others.
-pub(super) fn set_owner(
+pub(in crate::apply) fn set_owner(
     context: &Context<'_>,
     target: Target<'_>,
     (kind, due): (Kind, &Due),
@@ -98,7 +98,7 @@ fn learn_no_owner(
 
 /// # Errors
 /// It is refused to this entry, and says nothing of others.
-pub(super) fn set_mode(
+pub(in crate::apply) fn set_mode(
     context: &Context<'_>,
     target: Target<'_>,
     (kind, mode): (Kind, u16),
@@ -130,7 +130,7 @@ fn is_mode_missing(target: Target<'_>, kind: Kind, errno: Errno) -> bool {
 
 /// # Errors
 /// It is refused to this entry, and says nothing of others.
-pub(super) fn set_mtime(
+pub(in crate::apply) fn set_mtime(
     context: &Context<'_>,
     target: Target<'_>,
     source: &Entry,
@@ -150,32 +150,32 @@ pub(super) fn set_mtime(
 
 /// How the modification time of one entry is set: alone first, and together with the access time where that changed
 /// nothing, as with a filesystem on libfuse 2, which drops such a request without an error.
-pub(super) struct Times {
-    pub(super) access: AccessTime,
+pub(in crate::apply) struct Times {
+    pub(in crate::apply) access: AccessTime,
     /// Whether a time that was set alone left the old one as it was.
     was_dropped: bool,
 }
 
 impl Times {
-    pub(super) fn new(filesystem: &Filesystem) -> Times {
+    pub(in crate::apply) fn new(filesystem: &Filesystem) -> Times {
         let access = if filesystem.sets_both_times() { AccessTime::SetAgain } else { AccessTime::Left };
         Times { access, was_dropped: false }
     }
 
     /// Chooses for an attempt, given the time that is wanted and the one that is shown.
-    pub(super) fn begin(&mut self, attempt: usize, wanted: Timestamp, shown: Timestamp) {
+    pub(in crate::apply) fn begin(&mut self, attempt: usize, wanted: Timestamp, shown: Timestamp) {
         if attempt > 0 && !Filesystem::explains(wanted, shown) {
             self.access = AccessTime::SetAgain;
         }
     }
 
     /// Takes note of what the entry shows before and after an attempt.
-    pub(super) fn see(&mut self, before: Timestamp, after: Timestamp) {
+    pub(in crate::apply) fn see(&mut self, before: Timestamp, after: Timestamp) {
         self.was_dropped |= self.access == AccessTime::Left && before == after;
     }
 
     /// Learns when the second way was the one that worked.
-    pub(super) fn learn(&self, filesystem: &Filesystem) {
+    pub(in crate::apply) fn learn(&self, filesystem: &Filesystem) {
         if self.was_dropped && self.access == AccessTime::SetAgain {
             filesystem.learn_both_times();
         }
@@ -183,7 +183,7 @@ impl Times {
 }
 
 /// Learns from the owner that the entry shows after everything was set.
-pub(super) fn learn_owner(
+pub(in crate::apply) fn learn_owner(
     context: &Context<'_>,
     target: Target<'_>,
     (source, compared): (&Entry, &MetadataComparison),
@@ -195,7 +195,7 @@ pub(super) fn learn_owner(
 }
 
 /// Learns from the mode and time that the entry shows after everything was set.
-pub(super) fn learn(
+pub(in crate::apply) fn learn(
     context: &Context<'_>,
     target: Target<'_>,
     (source, compared): (&Entry, &MetadataComparison),

@@ -1,13 +1,13 @@
 //! Files with several names among the first of a new folder, which are made before it can be seen.
 
-use crate::apply::anchors::{Content, Key, Place, Turn};
-use crate::apply::copy::Unmade;
-use crate::apply::failed::Failed;
-use crate::apply::made::{Made, Sync};
+use crate::apply::error::Failed;
+use crate::apply::hardlinks::targets::{Content, Key, Place, Turn};
 use crate::apply::publish::discard;
+use crate::apply::stage::Unmade;
+use crate::apply::staged::{Made, Sync};
 use crate::apply::{Apply, Job};
 use crate::collections::HashMap;
-use crate::fs::{place, stat};
+use crate::fs::{dirent, stat};
 use crate::identity::{Identity, Numbers};
 use crate::model::entry::{Entry, FileId};
 use crate::model::feature::Feature;
@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 /// What became of a first name.
-pub(super) enum FirstMade {
+pub(in crate::apply) enum FirstMade {
     /// It was copied. The key is what further names are linked to it by, and how many the source has.
     Copied(Made, Option<Key>),
     /// It was linked to another name.
@@ -25,19 +25,19 @@ pub(super) enum FirstMade {
 }
 
 /// The name that another one was linked to.
-pub(super) enum Other {
+pub(in crate::apply) enum Other {
     /// In the new folder itself, and the inode.
     Here(Box<CStr>, FileId),
     There(Place),
 }
 
 /// The inodes of several names that have been copied into a new folder.
-pub(super) type Here = HashMap<Key, (Box<CStr>, FileId)>;
+pub(in crate::apply) type Here = HashMap<Key, (Box<CStr>, FileId)>;
 
 impl Apply<'_> {
     /// The key of a first name that may be made together with others; none where it is made later: what was not proven to be
     /// the same file has to be compared first.
-    pub(super) fn key_of_first(&self, pair: &Pair, entry: &Entry) -> Option<Key> {
+    pub(in crate::apply) fn key_of_first(&self, pair: &Pair, entry: &Entry) -> Option<Key> {
         let numbers = self.devices.numbers(pair.source.as_ref()?);
         let device = pair.replica.as_ref()?.id().device;
         let is_linked = numbers == Numbers::Proof && pair.filesystem.holds(Feature::HardLinks);
@@ -46,7 +46,7 @@ impl Apply<'_> {
 
     /// Makes a first name of a file with several, given the two open folders. None when that is for later: it waits for
     /// another name, or cannot be linked.
-    pub(super) fn make_first_linked(
+    pub(in crate::apply) fn make_first_linked(
         &self,
         job: &Job,
         entry: &Entry,
@@ -81,7 +81,7 @@ impl Apply<'_> {
     }
 
     /// Tells what became of a first name, once its folder can be seen.
-    pub(super) fn first_made(&self, job: &Job, made: Result<FirstMade, Failed>) {
+    pub(in crate::apply) fn first_made(&self, job: &Job, made: Result<FirstMade, Failed>) {
         let Some(folder) = &job.pair.replica else { return };
         let place = |name: &CStr, id: FileId| Place {
             folder: Arc::clone(folder),
@@ -109,7 +109,12 @@ impl Apply<'_> {
     }
 
     /// The folder could not be shown with its first names.
-    pub(super) fn first_unmade(&self, folder: BorrowedFd<'_>, job: &Job, made: &Result<FirstMade, Failed>) {
+    pub(in crate::apply) fn first_unmade(
+        &self,
+        folder: BorrowedFd<'_>,
+        job: &Job,
+        made: &Result<FirstMade, Failed>,
+    ) {
         match made {
             Ok(FirstMade::Copied(_, key)) => {
                 discard(folder, &job.name);
@@ -128,7 +133,7 @@ impl Apply<'_> {
 /// Links a name, and looks whether it is the inode that it should be. Where that fails the name is made in the usual way,
 /// which tells why.
 fn link_quietly(from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr), id: FileId) -> bool {
-    if place::make_link(from.0, from.1, to.0, to.1).is_err() {
+    if dirent::make_link(from.0, from.1, to.0, to.1).is_err() {
         return false;
     }
     let is_it = stat::entry_at(to.0, to.1).is_ok_and(|linked| linked.id == id);

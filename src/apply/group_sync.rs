@@ -5,14 +5,14 @@
 //! What waits takes room beside the old versions, so not much does; and what ends the pass early ends the waiting: the
 //! old versions are all there, and the next pass copies again.
 
-use crate::apply::anchors::{Content, Key, Place};
-use crate::apply::failed::Failed;
-use crate::apply::made::Ready;
+use crate::apply::error::Failed;
+use crate::apply::hardlinks::targets::{Content, Key, Place};
 use crate::apply::publish::discard;
+use crate::apply::staged::Ready;
 use crate::apply::{Apply, Job, lock};
 use crate::fs::Errno;
-use crate::fs::content::sync_named;
 use crate::fs::dir::Dir;
+use crate::fs::file::sync_named;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -150,7 +150,7 @@ impl Apply<'_> {
     /// Writes a finished temporary to the disk. What may not be opened, or not at once, is written together with everything else.
     ///
     /// # Errors
-    /// As `open(2)`, `fdatasync(2)` and [`Disks::sync_one`](crate::apply::sync::Disks::sync_one).
+    /// As `open(2)`, `fdatasync(2)` and [`Disks::sync_one`](crate::apply::durability::Disks::sync_one).
     pub(super) fn sync_temporary(&self, folder: &Arc<Dir>, temporary: &CStr) -> Result<(), Errno> {
         match sync_named(folder.open()?.as_fd(), temporary) {
             Err(Errno::ACCESS | Errno::PERM | Errno::AGAIN) => {

@@ -5,8 +5,8 @@ use crate::apply::refusal::{NotSet, in_replica, is_immutable};
 use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::context::unread::{Telling, Unread};
-use crate::fs::attributes::{ACCESS_LIST, Attributes, CAPABILITY, feature_of, gives_rights, is_system_made};
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
+use crate::fs::xattr::{ACCESS_LIST, Attributes, CAPABILITY, feature_of, gives_rights, is_system_made};
 use crate::fs::{Errno, is_unsupported, stat};
 use crate::model::entry::Kind;
 use crate::model::error::Side;
@@ -16,7 +16,7 @@ use std::ffi::CStr;
 
 /// What came of setting extended attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(in crate::apply) enum Effect {
     /// There was nothing to set.
     NotWritten,
     /// The filesystem took what was set and forgot it.
@@ -27,7 +27,7 @@ pub(super) enum Effect {
 
 /// Which attributes are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(in crate::apply) enum Which {
     /// All of them.
     All,
     /// Not those that give rights: they were meant for an owner that the entry does not have. They stay as they are.
@@ -36,7 +36,7 @@ pub(super) enum Which {
 
 /// Whether an entry has the access list that it should have, if any.
 #[derive(Debug)]
-pub(super) enum ListSet {
+pub(in crate::apply) enum ListSet {
     /// It has.
     AsDue,
     /// It should have this one and has none.
@@ -48,15 +48,15 @@ pub(super) enum ListSet {
 }
 
 /// What became of the extended attributes.
-pub(super) struct AttributesSet {
-    pub(super) effect: Effect,
-    pub(super) list: ListSet,
-    pub(super) not_set: Option<NotSet>,
+pub(in crate::apply) struct AttributesSet {
+    pub(in crate::apply) effect: Effect,
+    pub(in crate::apply) list: ListSet,
+    pub(in crate::apply) not_set: Option<NotSet>,
 }
 
 impl AttributesSet {
     /// Nothing was set, and what should have been is not known.
-    pub(super) fn unknown(which: Which) -> AttributesSet {
+    pub(in crate::apply) fn unknown(which: Which) -> AttributesSet {
         let list = match which {
             Which::All => ListSet::Unknown,
             Which::AllButRights => ListSet::Waits,
@@ -75,7 +75,7 @@ fn read_replica(context: &Context<'_>, target: Subject<'_>) -> Result<Attributes
 
 /// Sets and removes extended attributes until they are `ours`; that may change the mode. What could not be read on one of
 /// the two sides stays as it is.
-pub(super) fn set_attributes(
+pub(in crate::apply) fn set_attributes(
     context: &Context<'_>,
     (filesystem, kind): (&Filesystem, Kind),
     ours: &Attributes,
@@ -170,13 +170,13 @@ pub(super) fn set_attributes(
 }
 
 /// What is there on one side and could not be read.
-pub(super) fn unread_in(side: Side, attributes: &Attributes) -> Vec<Unread> {
+pub(in crate::apply) fn unread_in(side: Side, attributes: &Attributes) -> Vec<Unread> {
     attributes.unread().map(|(name, errno)| Unread { side, name: name.to_owned(), errno }).collect()
 }
 
 /// Attributes of the source that nobody knows.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Missed<'a> {
+pub(in crate::apply) enum Missed<'a> {
     /// None could be read.
     All,
     /// These could not be read.
@@ -186,7 +186,7 @@ pub(super) enum Missed<'a> {
 /// Gives a new file the attributes that the old replica has and that could not be read in the source: nobody said that
 /// they should go. An access list grants nothing on the new content, since who may read that is not known; capabilities
 /// are not for another program.
-pub(super) fn keep_old_attributes(
+pub(in crate::apply) fn keep_old_attributes(
     context: &Context<'_>,
     at: Destination<'_>,
     missed: Missed<'_>,

@@ -36,7 +36,7 @@ pub fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Er
 }
 
 /// Makes a new, empty file without a name, which goes with its descriptor unless it gets one
-/// ([`name_file`](crate::fs::place::name_file)).
+/// ([`name_file`](crate::fs::dirent::name_file)).
 ///
 /// # Errors
 /// As `open(2)` with `O_TMPFILE`.

@@ -8,7 +8,7 @@ use crate::collections::inodes::{Inodes, Wide};
 use crate::collections::interned::Interned;
 use crate::identity::{Identity, Numbers, hash_of};
 use crate::plan::Pair;
-use crate::survey::links::{Key, Verdict};
+use crate::survey::hardlinks::{Key, Verdict};
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;

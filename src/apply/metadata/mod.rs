@@ -6,17 +6,24 @@
 //! safe under the one that there is ([`Due`]). What was set is read back: where the filesystem shows something else, it
 //! cannot hold the feature, and that is learned instead of being tried again at every pass.
 
-use crate::apply::attributes::{AttributesSet, Effect, ListSet, Which, set_attributes, unread_in};
-use crate::apply::old_owner::mode_under_old_owner;
-use crate::apply::probe::learn_links;
+pub(in crate::apply) mod folders;
+pub(in crate::apply) mod mode;
+pub(in crate::apply) mod probe;
+pub(in crate::apply) mod setters;
+pub(in crate::apply) mod update;
+pub(in crate::apply) mod xattr;
+
+use crate::apply::metadata::mode::mode_under_old_owner;
+use crate::apply::metadata::probe::learn_links;
+use crate::apply::metadata::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
+use crate::apply::metadata::xattr::{AttributesSet, Effect, ListSet, Which, set_attributes, unread_in};
 use crate::apply::refusal::{NotSet, in_replica, in_source};
-use crate::apply::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
 use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::context::unread::Unread;
-use crate::fs::attributes::{Attributes, feature_of, is_of_target};
 use crate::fs::dir::Dir;
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
+use crate::fs::xattr::{Attributes, feature_of, is_of_target};
 use crate::fs::{Errno, is_unsupported};
 use crate::metadata_rules::{
     Due, MetadataComparison, compare_metadata, compare_with, is_left_to_its_owner, mtime_feature,

@@ -1,10 +1,10 @@
 //! What was made in the replica, before it has its name and after.
 
-use crate::apply::failed::Failed;
-use crate::apply::finish::Set;
+use crate::apply::error::Failed;
+use crate::apply::metadata::Set;
 use crate::apply::refusal::NotSet;
 use crate::context::unread::Unread;
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
 use crate::model::digest::Digest;
 use crate::model::entry::Entry;
 use std::ffi::CString;

@@ -5,8 +5,8 @@ use crate::identity::{Identity, Numbers};
 use crate::model::change::Verb;
 use crate::model::feature::Feature;
 use crate::plan::{Action, Anchor, Change, Pair};
-use crate::survey::links::rest::Found;
-use crate::survey::links::{Resolution, Verdict};
+use crate::survey::hardlinks::rest::Found;
+use crate::survey::hardlinks::{Resolution, Verdict};
 use std::cmp::Reverse;
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::fs::Errno;
-use crate::fs::content::{BUFFER, Segment, announce, next_data, read_at, read_some, segment, with_buffers};
+use crate::fs::file::{BUFFER, Segment, announce, next_data, read_at, read_some, segment, with_buffers};
 use crate::hasher::Hashing;
 use crate::model::digest::{Digest, Digests, Hasher};
 use std::ops::Range;

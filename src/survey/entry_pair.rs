@@ -1,17 +1,17 @@
 //! Comparing two entries of one kind: content, symbolic link target, metadata.
 
 use crate::capabilities::Filesystem;
-use crate::fs::content::{BUFFER, forget_cached};
-use crate::fs::subject::Subject;
-use crate::fs::{Errno, place};
+use crate::fs::file::{BUFFER, forget_cached};
+use crate::fs::metadata::Subject;
+use crate::fs::{Errno, dirent};
 use crate::model::digest::Digests;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::event::Event;
 use crate::model::feature::Feature;
 use crate::plan::{Action, Change, Pair};
-use crate::survey::compare::{Comparison, compare_contents, compare_to_end};
-use crate::survey::links::Verdict;
+use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
+use crate::survey::hardlinks::Verdict;
 use crate::survey::metadata::Subjects;
 use crate::survey::reconcile::{Decision, content_verb};
 use crate::survey::{Doors, Survey, change};
@@ -99,7 +99,8 @@ impl Survey<'_> {
                 return self.compare_files(pair, (source_folder, replica_folder), name, (source, replica));
             }
             Decision::CompareTargets => {
-                match (place::read_symlink(source_folder, name), place::read_symlink(replica_folder, name)) {
+                match (dirent::read_symlink(source_folder, name), dirent::read_symlink(replica_folder, name))
+                {
                     (Ok(ours), Ok(theirs)) if ours == theirs => named,
                     (Ok(_), Ok(_)) => {
                         let verb = content_verb(source, replica);

@@ -4,7 +4,7 @@
 //! its first name by `linkat(2)`, as one made with `O_TMPFILE` does: after a loss of power such names were missing, what
 //! had been replaced and written to the disk after them was lost or full of zeros, and e2fsck found errors (Linux 6.18).
 
-use crate::fs::content::read_at;
+use crate::fs::file::read_at;
 use crate::fs::stat::entry_of;
 use crate::model::entry::Kind;
 use rustix::fs::{CWD, Mode, OFlags, major, minor, openat};
