@@ -1,7 +1,7 @@
 //! One pass, told top to bottom: survey, plan, guard, apply, sync.
 
 use crate::apply::apply;
-use crate::apply::durability::Disks;
+use crate::apply::durability::Volumes;
 use crate::context::{Context, SourceState};
 use crate::guard::{Facts, Ruling, examine};
 use crate::model::error::{Cause, Error, Problem};
@@ -90,7 +90,7 @@ pub fn run(
     }
     carried.memory = Some(inner.remember(&arrival.ways, context.inner_mounts.take()));
     let unsynced = &mut carried.unsynced;
-    let disks = Disks::new(context, &plan);
+    let disks = Volumes::new(context, &plan);
     if !plan.is_empty() {
         *unsynced = true;
         apply(context, &plan, &disks);

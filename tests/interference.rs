@@ -6,7 +6,7 @@
 mod support;
 
 use file_sync::apply::apply;
-use file_sync::apply::durability::Disks;
+use file_sync::apply::durability::Volumes;
 use file_sync::capabilities::registry::Filesystems;
 use file_sync::context::Context;
 use file_sync::control::Interrupt;
@@ -58,7 +58,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
     let plan = survey(&context, Arc::new(root));
     assert_eq!(collector.seen().problems, [], "problems of the survey");
     edits();
-    apply(&context, &plan, &Disks::new(&context, &plan));
+    apply(&context, &plan, &Volumes::new(&context, &plan));
     drop(context);
     collector.seen()
 }

@@ -6,7 +6,7 @@
 mod support;
 
 use file_sync::apply::apply;
-use file_sync::apply::durability::Disks;
+use file_sync::apply::durability::Volumes;
 use file_sync::capabilities::registry::Filesystems;
 use file_sync::context::Context;
 use file_sync::control::Interrupt;
@@ -223,7 +223,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> (Seen, u64) {
     let plan = survey(&context, Arc::new(root));
     assert_eq!(context.counts().kept_back, 0, "nothing has changed yet");
     edits();
-    apply(&context, &plan, &Disks::new(&context, &plan));
+    apply(&context, &plan, &Volumes::new(&context, &plan));
     let kept = context.counts().kept_back;
     drop(context);
     (collector.seen(), kept)

@@ -7,8 +7,8 @@ use crate::apply::metadata::xattr::{Missed, keep_old_attributes};
 use crate::apply::metadata::{Extent, Model, Set, Target, set_metadata};
 use crate::apply::publish::Destination;
 use crate::apply::reflink::Base;
-use crate::apply::refusal::{NotSet, in_replica};
-use crate::apply::staged::{Made, Sync};
+use crate::apply::refusal::{MetadataError, in_replica};
+use crate::apply::staged::{Published, Sync};
 use crate::context::Context;
 use crate::fs::file::{BUFFER, Segment, read_at, segment, set_length, sync_content, with_buffers, write_at};
 use crate::fs::metadata::Subject;
@@ -49,7 +49,7 @@ impl Original {
         at: Destination<'_>,
         copy: BorrowedFd<'_>,
         sync: Sync,
-    ) -> Result<(Made, bool), Failed> {
+    ) -> Result<(Published, bool), Failed> {
         const LOOK_REPLICA: &str = "look at it in the replica";
         let (source, mut before) = (self.file.as_fd(), self.entry);
         let rights = &context.rights;
@@ -134,7 +134,7 @@ impl Original {
         if is_due && !waits {
             sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
-        let made = Made::of(set, Subject::Open(copy), digest, None, unstable)?;
+        let made = Published::of(set, Subject::Open(copy), digest, None, unstable)?;
         if made.entry.size != length {
             let reason = Cause::Refused("it has another length than what was written to it");
             return Err(Failed::Because("write the whole replica file", reason, false));
@@ -149,7 +149,7 @@ fn keep_what_was_missed(
     at: Destination<'_>,
     set: Set,
     copy: Subject<'_>,
-) -> Result<Set, NotSet> {
+) -> Result<Set, MetadataError> {
     let missed = if set.are_attributes_unknown { Missed::All } else { Missed::Some(&set.unread) };
     if matches!(missed, Missed::Some([])) {
         return Ok(set);

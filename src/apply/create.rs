@@ -4,9 +4,9 @@ use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
 use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
-use crate::apply::refusal::NotSet;
-use crate::apply::stage::{Unmade, make_temporary};
-use crate::apply::staged::{Made, Ready, Sync};
+use crate::apply::refusal::MetadataError;
+use crate::apply::stage::{NotStaged, make_temporary};
+use crate::apply::staged::{Published, Staged, Sync};
 use crate::apply::unnamed::may_be_unnamed;
 use crate::apply::{Apply, HUGE, Job, lock};
 use crate::fs::dir::Dir;
@@ -27,7 +27,7 @@ type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
 /// What became of a copy.
 pub(super) enum Outcome {
     /// It is there.
-    Made(Place),
+    Published(Place),
     /// It waits for its way to the disk, without its name.
     Waits,
     /// It was not made, which has been told, or will be tried again.
@@ -165,7 +165,7 @@ impl Apply<'_> {
                 let (folder, name) = (Arc::clone(replica), job.name.clone());
                 let place = Place { folder, name, id: made.entry.id, content };
                 self.made(job, made);
-                Outcome::Made(place)
+                Outcome::Published(place)
             }
             Ok(Err(ready)) => {
                 self.wait(job, ready, key);
@@ -185,19 +185,19 @@ impl Apply<'_> {
         entry: &Entry,
         name: CString,
         sync: Sync,
-    ) -> Result<Ready, Unmade> {
+    ) -> Result<Staged, NotStaged> {
         let ready = make_temporary(self.context, at, entry, name, sync)?;
         match self.has_room_for(&ready.made) {
             Ok(()) => Ok(ready),
-            Err(failed) => Err(Unmade { failed, remains: !discard(at.replica, &ready.temporary) }),
+            Err(failed) => Err(NotStaged { failed, remains: !discard(at.replica, &ready.temporary) }),
         }
     }
 
     /// # Errors
     /// There was no room for the metadata. There may be once nothing waits any more, and after the deletions.
-    pub(super) fn has_room_for(&self, made: &Made) -> Result<(), Failed> {
+    pub(super) fn has_room_for(&self, made: &Published) -> Result<(), Failed> {
         match made.not_set {
-            Some(NotSet { action, errno, .. }) if is_full(errno) && !self.again.is_last_try() => {
+            Some(MetadataError { action, errno, .. }) if is_full(errno) && !self.again.is_last_try() => {
                 Err(Failed::replica(action)(errno))
             }
             Some(_) | None => Ok(()),
@@ -217,7 +217,7 @@ impl Apply<'_> {
     }
 
     /// Tells what was made.
-    pub(super) fn made(&self, job: &Job, made: Made) {
+    pub(super) fn made(&self, job: &Job, made: Published) {
         let path = job.path();
         let linked_verb = if job.verb == Verb::Link { Verb::Update } else { job.verb };
         let reason = if made.unstable { "unstable: it changed while it was read" } else { job.reason };

@@ -31,7 +31,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The filesystems that one pass writes to, by device number.
 #[derive(Debug, Default)]
-pub struct Disks(Mutex<BTreeMap<u64, Disk>>);
+pub struct Volumes(Mutex<BTreeMap<u64, Disk>>);
 
 #[derive(Debug)]
 struct Disk {
@@ -57,10 +57,10 @@ impl Drop for End<'_> {
     }
 }
 
-impl Disks {
+impl Volumes {
     /// Takes hold of every filesystem that the plan is going to write to, before it does.
-    pub fn new(context: &Context<'_>, plan: &Plan) -> Disks {
-        let disks = Disks::default();
+    pub fn new(context: &Context<'_>, plan: &Plan) -> Volumes {
+        let disks = Volumes::default();
         let pairs = plan.changes.iter().map(|change| &change.pair);
         let pairs = pairs.chain(plan.renames.iter().map(|rename| &rename.pair));
         let pairs = pairs.chain(plan.folders.iter().map(|folder| &folder.pair));

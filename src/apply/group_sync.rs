@@ -8,7 +8,7 @@
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
 use crate::apply::publish::discard;
-use crate::apply::staged::Ready;
+use crate::apply::staged::Staged;
 use crate::apply::{Apply, Job, lock};
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
@@ -32,20 +32,20 @@ const LONG_ENOUGH: Duration = Duration::from_secs(2);
 /// A finished file, and what further names are linked to it by.
 struct Finished {
     job: Job,
-    ready: Ready,
+    ready: Staged,
     key: Option<Key>,
 }
 
 /// What waits for its way to the disk.
 #[derive(Default)]
-pub(super) struct Waiting {
+pub(super) struct PendingRenames {
     files: Vec<Finished>,
     bytes: u64,
     /// Since when the first of them waits.
     since: Option<Instant>,
 }
 
-impl Waiting {
+impl PendingRenames {
     fn is_enough(&self) -> bool {
         self.files.len() >= ENOUGH_FILES
             || self.bytes >= ENOUGH_BYTES
@@ -55,7 +55,7 @@ impl Waiting {
 
 impl Apply<'_> {
     /// Lets a finished file wait; where enough of them do, this thread publishes them.
-    pub(super) fn wait(&self, job: &Job, ready: Ready, key: Option<Key>) {
+    pub(super) fn wait(&self, job: &Job, ready: Staged, key: Option<Key>) {
         let enough = {
             let mut waiting = lock(&self.waiting);
             waiting.bytes += ready.made.entry.size;
@@ -90,7 +90,7 @@ impl Apply<'_> {
         self.publish(waiting);
     }
 
-    fn publish(&self, waiting: Waiting) {
+    fn publish(&self, waiting: PendingRenames) {
         let mut disks: BTreeMap<u64, Vec<Finished>> = BTreeMap::new();
         for file in waiting.files {
             let Some(folder) = &file.job.pair.replica else { continue };
@@ -150,7 +150,7 @@ impl Apply<'_> {
     /// Writes a finished temporary to the disk. What may not be opened, or not at once, is written together with everything else.
     ///
     /// # Errors
-    /// As `open(2)`, `fdatasync(2)` and [`Disks::sync_one`](crate::apply::durability::Disks::sync_one).
+    /// As `open(2)`, `fdatasync(2)` and [`Volumes::sync_one`](crate::apply::durability::Volumes::sync_one).
     pub(super) fn sync_temporary(&self, folder: &Arc<Dir>, temporary: &CStr) -> Result<(), Errno> {
         match sync_named(folder.open()?.as_fd(), temporary) {
             Err(Errno::ACCESS | Errno::PERM | Errno::AGAIN) => {

@@ -30,11 +30,11 @@ mod taken;
 mod unmade;
 mod unnamed;
 
-use crate::apply::durability::Disks;
-use crate::apply::group_sync::Waiting;
+use crate::apply::durability::Volumes;
+use crate::apply::group_sync::PendingRenames;
 use crate::apply::hardlinks::targets::Anchors;
 use crate::apply::metadata::make_writable;
-use crate::apply::precondition::Licence;
+use crate::apply::precondition::Precondition;
 use crate::apply::publish::Destination;
 use crate::apply::remove::{Target, remove};
 use crate::apply::retry::Again;
@@ -65,7 +65,7 @@ const LARGE: u64 = 1 << 20;
 const HUGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
-pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
+pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
     let apply = Apply {
         context,
         disks,
@@ -135,7 +135,7 @@ impl Job {
             expected: change.expected,
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
-            content_is_right: matches!(change.action, Action::Link { same: true } | Action::Adopt),
+            content_is_right: matches!(change.action, Action::Link { same: true } | Action::Reown),
             planned: Some((change.kind, change.size)),
         }
     }
@@ -160,7 +160,7 @@ impl Job {
 /// Whether a change copies a large file.
 fn is_large(change: &Change) -> bool {
     let copies = match change.action {
-        Action::Create | Action::Replace(_) | Action::Adopt => true,
+        Action::Create | Action::Replace(_) | Action::Reown => true,
         Action::Link { .. } | Action::SetMetadata(_) | Action::Delete => false,
     };
     copies && change.kind == Kind::File && change.size >= LARGE
@@ -173,7 +173,7 @@ fn is_link(action: Action) -> bool {
 struct Apply<'a> {
     context: &'a Context<'a>,
     /// What the replica lies on.
-    disks: &'a Disks,
+    disks: &'a Volumes,
     /// Where each source inode of several names is in the replica.
     anchors: Anchors,
     /// How good the inode numbers of the source are.
@@ -189,7 +189,7 @@ struct Apply<'a> {
     /// Folders that have to be finished at the end, though no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
     /// Replaced files that wait to be written to the disk together, before they get their names.
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<PendingRenames>,
     /// Chunks of changes that are not through yet.
     chunks: AtomicUsize,
     /// Large files that are not through yet.
@@ -245,7 +245,7 @@ impl Apply<'_> {
             return;
         }
         let is_hopeless = match change.action {
-            Action::Create | Action::Replace(_) | Action::Adopt | Action::Link { .. } => {
+            Action::Create | Action::Replace(_) | Action::Reown | Action::Link { .. } => {
                 self.is_hopeless(&Job::of(change, Verb::Create))
             }
             Action::SetMetadata(_) | Action::Delete => {
@@ -259,7 +259,7 @@ impl Apply<'_> {
             Action::Replace(Verb::Retype) if self.is_too_early(&change.pair, &change.name) => {}
             Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
             Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
-            Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
+            Action::Reown => self.start(scope, Job::of(change, Verb::Update), None),
             Action::SetMetadata(differences) => {
                 self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
             }
@@ -301,7 +301,7 @@ impl Apply<'_> {
             }
             let target =
                 Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
-            remove(self.context, target, Licence::Absent(&change.pair, &change.name));
+            remove(self.context, target, Precondition::Absent(&change.pair, &change.name));
         }
     }
 
@@ -313,7 +313,7 @@ impl Apply<'_> {
             }
             let target =
                 Target { folder: &folder, name: &name, expected: None, path: &path, tell_top: false };
-            remove(self.context, target, Licence::Replaced);
+            remove(self.context, target, Precondition::Replaced);
         }
     }
 

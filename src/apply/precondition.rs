@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 /// The reason why something may be removed, checked again as often as needed.
 #[derive(Clone, Copy)]
-pub enum Licence<'a> {
+pub enum Precondition<'a> {
     /// The source lacks this name in this folder, or has something there that is left out by design.
     Absent(&'a Pair, &'a CStr),
     /// It was replaced by an entry of another kind and lies under a temporary name now.
@@ -29,12 +29,12 @@ pub enum Licence<'a> {
 
 /// Whether something may be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Check {
     /// It may.
-    Valid,
+    Holds,
     /// It may not: the source has it again, or is not what it was, or it may have moved. The next pass decides anew; what
     /// there is to tell has been told.
-    Void,
+    Broken,
     /// It could not be found out.
     Unknown(Errno),
 }
@@ -51,14 +51,14 @@ enum Seen {
     Locked,
 }
 
-impl Licence<'_> {
+impl Precondition<'_> {
     /// Whether the reason holds now.
-    pub fn standing(self, context: &Context<'_>, look: Look) -> Standing {
+    pub fn check(self, context: &Context<'_>, look: Look) -> Check {
         let state = context.source_state();
         if !state.is_whole() {
-            return Standing::Void;
+            return Check::Broken;
         }
-        let Licence::Absent(pair, name) = self else { return Standing::Valid };
+        let Precondition::Absent(pair, name) = self else { return Check::Holds };
         let path = || pair.path().join(name);
         let left_out = |entry: &Entry| is_left_out(entry, &pair.filesystem);
         let seen = match &pair.source {
@@ -72,27 +72,27 @@ impl Licence<'_> {
             Ok(Seen::Nothing(folder))
                 if context.absence.has_changed(&folder) && context.absence.keep_changed(&path()) =>
             {
-                Standing::Void
+                Check::Broken
             }
             Ok(Seen::Nothing(_)) if state == SourceState::LeftBehind && look == Look::Thorough => {
                 // Who moves a link on may remove the old version, a piece at a time. So the new one has to lack it, too.
                 let root = Dir::root(context.source.0, FEW);
                 let there = root.and_then(|root| look_down(context, &root, &path(), left_out));
                 if matches!(there, Ok(Seen::Nothing(_))) {
-                    Standing::Valid
+                    Check::Holds
                 } else {
                     context.keep_back();
-                    Standing::Void
+                    Check::Broken
                 }
             }
-            Ok(Seen::Nothing(_)) => Standing::Valid,
-            Ok(Seen::Something(_) | Seen::Nowhere | Seen::Locked) => Standing::Void,
+            Ok(Seen::Nothing(_)) => Check::Holds,
+            Ok(Seen::Something(_) | Seen::Nowhere | Seen::Locked) => Check::Broken,
             // What is denied and listed is told in the end. What has not gone at all must not pass for it.
             Err(errno) if is_gone(errno) => {
-                let lost = |dir| context.has_lost(Side::Source, dir, None, errno);
-                if pair.source.as_ref().is_none_or(lost) { Standing::Void } else { Standing::Unknown(errno) }
+                let lost = |dir| context.confirms_gone(Side::Source, dir, None, errno);
+                if pair.source.as_ref().is_none_or(lost) { Check::Broken } else { Check::Unknown(errno) }
             }
-            Err(errno) => Standing::Unknown(errno),
+            Err(errno) => Check::Unknown(errno),
         }
     }
 }
@@ -109,36 +109,36 @@ pub enum Look {
 /// How long a thorough look is good for while a tree is being removed.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// A licence, and when it was last looked at thoroughly. It is looked at for every folder that is entered or goes, and while
+/// A precondition, and when it was last looked at thoroughly. It is looked at for every folder that is entered or goes, and while
 /// the files of a folder are removed every 10 ms: a look for every file would double the work.
 ///
 /// RACE: the source may get the name back between the look and the removal; the next pass copies again what was removed.
-pub struct Permit<'a> {
-    licence: Licence<'a>,
+pub struct CachedCheck<'a> {
+    precondition: Precondition<'a>,
     checked: Instant,
 }
 
-impl<'a> Permit<'a> {
-    /// A licence that has just been looked at thoroughly.
-    pub fn new(licence: Licence<'a>) -> Permit<'a> {
-        Permit { licence, checked: Instant::now() }
+impl<'a> CachedCheck<'a> {
+    /// A precondition that has just been looked at thoroughly.
+    pub fn new(precondition: Precondition<'a>) -> CachedCheck<'a> {
+        CachedCheck { precondition, checked: Instant::now() }
     }
 
     /// Whether an entry of this kind may be removed now.
-    pub fn standing(&mut self, context: &Context<'_>, kind: Kind) -> Standing {
+    pub fn check(&mut self, context: &Context<'_>, kind: Kind) -> Check {
         if self.checked.elapsed() < FRESH {
             return if kind == Kind::Folder {
-                self.licence.standing(context, Look::Near)
+                self.precondition.check(context, Look::Near)
             } else {
-                Standing::Valid
+                Check::Holds
             };
         }
         let now = Instant::now();
-        let standing = self.licence.standing(context, Look::Thorough);
-        if standing == Standing::Valid {
+        let check = self.precondition.check(context, Look::Thorough);
+        if check == Check::Holds {
             self.checked = now;
         }
-        standing
+        check
     }
 }
 

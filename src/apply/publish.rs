@@ -1,7 +1,7 @@
 //! Giving a finished temporary its name, in one step and only where the replica still has what the survey saw there.
 
 use crate::apply::error::Failed;
-use crate::apply::staged::{Made, Ready};
+use crate::apply::staged::{Published, Staged};
 use crate::capabilities::Filesystem;
 use crate::fs::{Errno, dirent, is_unsupported, stat};
 use crate::model::entry::{FileId, Kind};
@@ -91,12 +91,12 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     }
 }
 
-impl Ready {
+impl Staged {
     /// Gives it its name.
     ///
     /// # Errors
     /// See [`publish`]; nothing is left behind.
-    pub fn publish(mut self, at: Destination<'_>) -> Result<Made, Failed> {
+    pub fn publish(mut self, at: Destination<'_>) -> Result<Published, Failed> {
         match publish(at, &self.temporary, false) {
             Ok(leftover) => {
                 self.made.leftover = leftover;

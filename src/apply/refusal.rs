@@ -7,7 +7,7 @@ use crate::model::error::Side;
 
 /// What could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotSet {
+pub struct MetadataError {
     /// Where the kernel refused.
     pub side: Side,
     /// What was tried, to be read after "Cannot".
@@ -16,12 +16,12 @@ pub struct NotSet {
     pub errno: Errno,
 }
 
-pub(super) fn in_replica(action: &'static str) -> impl Fn(Errno) -> NotSet {
-    move |errno| NotSet { side: Side::Replica, action, errno }
+pub(super) fn in_replica(action: &'static str) -> impl Fn(Errno) -> MetadataError {
+    move |errno| MetadataError { side: Side::Replica, action, errno }
 }
 
-pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> NotSet {
-    move |errno| NotSet { side: Side::Source, action, errno }
+pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> MetadataError {
+    move |errno| MetadataError { side: Side::Source, action, errno }
 }
 
 /// Whether EPERM comes from the entry itself (immutable, append-only, or somebody else's) and not from the filesystem:

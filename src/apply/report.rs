@@ -2,7 +2,7 @@
 
 use crate::apply::error::Failed;
 use crate::apply::read_only::is_told;
-use crate::apply::refusal::NotSet;
+use crate::apply::refusal::MetadataError;
 use crate::apply::{Apply, Job};
 use crate::fs::{Errno, is_gone};
 use crate::model::error::{Cause, Problem, Side};
@@ -17,7 +17,7 @@ impl Apply<'_> {
         }
         let has_gone = match failed {
             Failed::Vanished => true,
-            Failed::Gone(_, errno) => self.has_lost(&job.pair, Some(&job.name), errno),
+            Failed::Gone(_, errno) => self.confirms_gone(&job.pair, Some(&job.name), errno),
             Failed::Halted | Failed::NotHeld | Failed::Taken | Failed::Because(..) => false,
         };
         match failed {
@@ -57,8 +57,8 @@ impl Apply<'_> {
         self.note_unmade(job, failed, has_gone);
     }
 
-    fn has_lost(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
-        let lost = |dir| self.context.has_lost(Side::Source, dir, name, errno);
+    fn confirms_gone(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
+        let lost = |dir| self.context.confirms_gone(Side::Source, dir, name, errno);
         pair.source.as_ref().is_none_or(lost)
     }
 
@@ -71,11 +71,11 @@ impl Apply<'_> {
 
     /// Tells what metadata of a name, or of the folder itself, could not be set, if any. What vanished from the source
     /// meanwhile is for the next pass.
-    pub(super) fn not_set(&self, pair: &Pair, name: Option<&CStr>, not_set: Option<NotSet>) {
-        let Some(NotSet { side, action, errno }) = not_set else { return };
+    pub(super) fn not_set(&self, pair: &Pair, name: Option<&CStr>, not_set: Option<MetadataError>) {
+        let Some(MetadataError { side, action, errno }) = not_set else { return };
         let path = name.map_or_else(|| pair.path(), |name| pair.path().join(name));
         match side {
-            Side::Source if is_gone(errno) && self.has_lost(pair, name, errno) => {}
+            Side::Source if is_gone(errno) && self.confirms_gone(pair, name, errno) => {}
             Side::Replica if is_gone(errno) => self.context.replica_disturbed(&path),
             Side::Replica
                 if pair.replica.as_ref().is_some_and(|folder| is_told(self.context, folder, errno)) => {}

@@ -9,7 +9,7 @@ use crate::apply::error::Failed;
 use crate::apply::hardlinks::first::{FirstMade, Here};
 use crate::apply::new_folder::new_entry;
 use crate::apply::publish::{Destination, publish};
-use crate::apply::stage::Unmade;
+use crate::apply::stage::NotStaged;
 use crate::apply::staged::Sync;
 use crate::apply::{Apply, Job, LARGE, lock};
 use crate::context::protected::watch_of_folder;
@@ -277,7 +277,7 @@ impl Apply<'_> {
                         let made = self.make_ready(at, &entry, CString::from(name.clone()), Sync::Later);
                         made.map(|ready| FirstMade::Copied(ready.made, None))
                     };
-                    if let Err(Unmade { failed, remains: true }) = &made {
+                    if let Err(NotStaged { failed, remains: true }) = &made {
                         first.remains.get_or_insert(*failed);
                     }
                     first.done.push((job, made.map_err(|unmade| unmade.failed)));

@@ -1,12 +1,12 @@
 //! Making one entry in the replica, as a private temporary with all its metadata. What a regular file has in it is copied
-//! in original.rs.
+//! in copy.rs.
 
 use crate::apply::copy::Original;
 use crate::apply::error::Failed;
 use crate::apply::metadata::probe::{can_make_another, can_make_files};
 use crate::apply::metadata::{Model, Target, extent_of, set_metadata};
 use crate::apply::publish::{Destination, discard};
-use crate::apply::staged::{Made, Ready, Sync};
+use crate::apply::staged::{Published, Staged, Sync};
 use crate::context::Context;
 use crate::fs::file::create_private;
 use crate::fs::metadata::Subject;
@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 
 /// An entry that was not made.
 #[derive(Debug)]
-pub struct Unmade {
+pub struct NotStaged {
     /// Why.
     pub failed: Failed,
     /// True when a part of it has stayed, which could be neither removed nor renamed.
@@ -30,14 +30,14 @@ pub struct Unmade {
 /// elsewhere. Only where nobody sees it yet, in a folder that is private, may that be the name that it keeps.
 ///
 /// # Errors
-/// See [`Unmade`]. Whatever had the name before has it still.
+/// See [`NotStaged`]. Whatever had the name before has it still.
 pub fn make_temporary(
     context: &Context<'_>,
     at: Destination<'_>,
     source: &Entry,
     temporary: CString,
     sync: Sync,
-) -> Result<Ready, Unmade> {
+) -> Result<Staged, NotStaged> {
     let mut is_there = false;
     let made = match source.kind {
         Kind::File => copy_file(context, at, source, (&temporary, &mut is_there), sync),
@@ -47,12 +47,12 @@ pub fn make_temporary(
         Kind::Folder | Kind::Socket => Err(Failed::Vanished),
     };
     match made {
-        Ok((made, waits)) => Ok(Ready { made, temporary, waits }),
+        Ok((made, waits)) => Ok(Staged { made, temporary, waits }),
         // Only what was made here goes: where upper and lower case count as the same, the name may be another file's. A
         // name that nobody can guess is ours in any case.
         Err(failed) => {
             let is_ours = is_there || *temporary != *at.name;
-            Err(Unmade { failed, remains: is_ours && !discard(at.replica, &temporary) })
+            Err(NotStaged { failed, remains: is_ours && !discard(at.replica, &temporary) })
         }
     }
 }
@@ -63,7 +63,7 @@ fn make_special(
     at: Destination<'_>,
     source: &Entry,
     (temporary, is_there): (&CStr, &mut bool),
-) -> Result<Made, Failed> {
+) -> Result<Published, Failed> {
     let mut target = None;
     let made = match source.kind {
         Kind::Symlink => {
@@ -107,7 +107,7 @@ fn make_special(
     let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
     let new_target = Target { subject: new, folder: at.replica, filesystem: at.filesystem };
     let set = set_metadata(context, model, new_target);
-    Made::of(set, new, None, target, false)
+    Published::of(set, new, None, target, false)
 }
 
 /// Whether an error may say that there are no entries of a kind.
@@ -122,7 +122,7 @@ fn copy_file(
     seen: &Entry,
     (temporary, is_there): (&CStr, &mut bool),
     sync: Sync,
-) -> Result<(Made, bool), Failed> {
+) -> Result<(Published, bool), Failed> {
     let original = Original::open(context, at, seen)?;
     let copy = match create_private(at.replica, temporary) {
         Err(Errno::EXIST) => return Err(Failed::Taken),

@@ -2,7 +2,7 @@
 
 use crate::apply::error::Failed;
 use crate::apply::metadata::Set;
-use crate::apply::refusal::NotSet;
+use crate::apply::refusal::MetadataError;
 use crate::context::unread::Unread;
 use crate::fs::metadata::Subject;
 use crate::model::digest::Digest;
@@ -11,7 +11,7 @@ use std::ffi::CString;
 
 /// An entry that was made.
 #[derive(Debug)]
-pub struct Made {
+pub struct Published {
     /// Its facts in the replica.
     pub entry: Entry,
     /// The digest of its content.
@@ -21,7 +21,7 @@ pub struct Made {
     /// True when the source changed during every reading.
     pub unstable: bool,
     /// What could not be set; the content is right.
-    pub not_set: Option<NotSet>,
+    pub not_set: Option<MetadataError>,
     /// Attributes of the source that are there and could not be read.
     pub unread: Vec<Unread>,
     /// What was replaced, under a temporary name, when it could not be replaced in place (a folder).
@@ -34,31 +34,31 @@ pub struct Made {
 pub enum Sync {
     /// Before it is called ready.
     Now,
-    /// Later, by whoever publishes it, where that is worth it: see [`Ready::waits`].
+    /// Later, by whoever publishes it, where that is worth it: see [`Staged::waits`].
     Later,
 }
 
 /// A finished temporary.
 #[derive(Debug)]
-pub struct Ready {
+pub struct Staged {
     /// What it will be.
-    pub made: Made,
+    pub made: Published,
     /// Its name.
     pub temporary: CString,
     /// True when it has to be written to the disk before it is published.
     pub waits: bool,
 }
 
-impl Made {
+impl Published {
     /// What has become of `new` after its metadata was set. The content is worth more than its metadata: it is published, and
     /// the rest is a problem.
     pub(super) fn of(
-        set: Result<Set, NotSet>,
+        set: Result<Set, MetadataError>,
         new: Subject<'_>,
         digest: Option<Digest>,
         target: Option<CString>,
         unstable: bool,
-    ) -> Result<Made, Failed> {
+    ) -> Result<Published, Failed> {
         let (entry, not_set, unread) = match set {
             Ok(set) => (set.entry, set.not_set, set.unread),
             Err(not_set) => {
@@ -66,6 +66,6 @@ impl Made {
                 (entry, Some(not_set), Vec::new())
             }
         };
-        Ok(Made { entry, digest, target, unstable, not_set, unread, leftover: None })
+        Ok(Published { entry, digest, target, unstable, not_set, unread, leftover: None })
     }
 }

@@ -8,7 +8,7 @@ use crate::apply::Apply;
 use crate::apply::copy::Original;
 use crate::apply::error::Failed;
 use crate::apply::publish::Destination;
-use crate::apply::staged::{Made, Sync};
+use crate::apply::staged::{Published, Sync};
 use crate::fs::file::create_unnamed;
 use crate::fs::{Errno, dirent, is_unsupported};
 use crate::model::entry::{Entry, Kind};
@@ -23,7 +23,11 @@ pub(super) fn may_be_unnamed(at: Destination<'_>, entry: &Entry) -> bool {
 
 impl Apply<'_> {
     /// Makes a new file without a temporary name; none where it did not come into being, or was refused its name.
-    pub(super) fn make_unnamed(&self, at: Destination<'_>, entry: &Entry) -> Result<Option<Made>, Failed> {
+    pub(super) fn make_unnamed(
+        &self,
+        at: Destination<'_>,
+        entry: &Entry,
+    ) -> Result<Option<Published>, Failed> {
         let original = Original::open(self.context, at, entry)?;
         // Whatever the reason, it is told when it keeps the file from being made in the usual way as well.
         let Ok(file) = create_unnamed(at.replica) else { return Ok(None) };

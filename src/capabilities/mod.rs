@@ -1,9 +1,9 @@
 //! What the replica's filesystem can hold, as far as it is known.
 //!
 //! Few filesystems say what they cannot do. A table knows some of them by their type, the journal of an ext4 is asked for
-//! (fs/superblock.rs); the rest is learned: when the kernel refuses, or when what was set reads back as something else, the
+//! (fs/ext4.rs); the rest is learned: when the kernel refuses, or when what was set reads back as something else, the
 //! feature counts as missing from then on. It is learned for the kind of entry that it was refused to, since a symbolic
-//! link takes less than a file; and it is forgotten when something else is mounted, and once a day (context.rs), so that a
+//! link takes less than a file; and it is forgotten when something else is mounted, and once a day (registry.rs), so that a
 //! refusal that has passed does not last as long as the process. A difference in a missing feature is not a difference: it
 //! is told once per pass.
 

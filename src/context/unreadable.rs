@@ -14,7 +14,7 @@ impl Context<'_> {
     /// Whether something has gone from a folder, as an error said about `name`, or, without a name, about the folder
     /// itself. What is still there has not gone, whatever the error said; what cannot be seen is not known to have gone;
     /// and what is denied is looked for once more later, in a listing.
-    pub fn has_lost(&self, side: Side, dir: &Arc<Dir>, name: Option<&CStr>, errno: Errno) -> bool {
+    pub fn confirms_gone(&self, side: Side, dir: &Arc<Dir>, name: Option<&CStr>, errno: Errno) -> bool {
         match dir.find(name) {
             Ok(Found::Replaced) => true,
             Ok(Found::Denied(above, denied)) => {

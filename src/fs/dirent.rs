@@ -2,7 +2,7 @@
 
 use crate::fs::encryption::{LOCKED, is_made_up_target};
 use crate::fs::stat::entry_at;
-use crate::fs::{confirmed, insist};
+use crate::fs::{retry_absence, retry_refusal};
 use crate::model::entry::Kind;
 use rustix::fs::{
     AtFlags, CWD, FileType, FlockOperation, Mode, RenameFlags, flock, makedev, renameat_with, syncfs,
@@ -56,7 +56,7 @@ pub fn make_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 /// # Errors
 /// As `symlink(2)`.
 pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    insist(|| rustix::fs::symlinkat(target, folder, name))
+    retry_refusal(|| rustix::fs::symlinkat(target, folder, name))
 }
 
 /// The target of a symbolic link.
@@ -65,7 +65,7 @@ pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Resul
 /// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that, `ENOKEY` when it
 /// is encrypted and locked.
 pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
-    let read = || confirmed(|| insist(|| rustix::fs::readlinkat(folder, name, Vec::new())));
+    let read = || retry_absence(|| retry_refusal(|| rustix::fs::readlinkat(folder, name, Vec::new())));
     // One refusal is no proof of a filesystem that does not tell where its links lead.
     let first = match read() {
         Err(Errno::ACCESS | Errno::PERM) => read(),
@@ -87,7 +87,7 @@ pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errn
 /// # Errors
 /// As `mknod(2)`.
 pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    insist(|| rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0))
+    retry_refusal(|| rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0))
 }
 
 /// Makes a device node that only this user may open.
@@ -96,7 +96,7 @@ pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 /// As `mknod(2)`.
 pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64) -> Result<(), Errno> {
     let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
-    insist(|| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device))
+    retry_refusal(|| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device))
 }
 
 /// The number of the character device that exists everywhere, `/dev/null`.
@@ -109,7 +109,7 @@ pub fn null_device() -> u64 {
 /// # Errors
 /// As `link(2)`.
 pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
-    insist(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()))
+    retry_refusal(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()))
 }
 
 /// Gives an open file that has no name the name `new`, if that is free.
@@ -118,10 +118,10 @@ pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CSt
 /// As `link(2)`; `EEXIST` when the name is taken, `ENOENT` also where the kernel is older than 6.10 and neither this user's
 /// rights nor `/proc` lead to the file.
 pub fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
-    match insist(|| rustix::fs::linkat(file, c"", folder, new, AtFlags::EMPTY_PATH)) {
+    match retry_refusal(|| rustix::fs::linkat(file, c"", folder, new, AtFlags::EMPTY_PATH)) {
         Err(Errno::NOENT) => {
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-            insist(|| rustix::fs::linkat(CWD, &path, folder, new, AtFlags::SYMLINK_FOLLOW))
+            retry_refusal(|| rustix::fs::linkat(CWD, &path, folder, new, AtFlags::SYMLINK_FOLLOW))
         }
         named => named,
     }
@@ -132,7 +132,7 @@ pub fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Re
 /// # Errors
 /// As `renameat2(2)` with `RENAME_NOREPLACE`; `EEXIST` when the name is taken.
 pub fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
-    match insist(|| renameat_with(folder, old, folder, new, RenameFlags::NOREPLACE)) {
+    match retry_refusal(|| renameat_with(folder, old, folder, new, RenameFlags::NOREPLACE)) {
         // RACE: this filesystem cannot do it in one step (some network filesystems); a name that appears between the
         // look and the rename is replaced.
         Err(Errno::INVAL | Errno::NOSYS) => match entry_at(folder, new) {
@@ -157,7 +157,7 @@ pub fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(),
 /// # Errors
 /// As `renameat2(2)` with `RENAME_EXCHANGE`; `EINVAL` or `ENOSYS` where the filesystem cannot.
 pub fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), Errno> {
-    insist(|| renameat_with(folder, one, folder, other, RenameFlags::EXCHANGE))
+    retry_refusal(|| renameat_with(folder, one, folder, other, RenameFlags::EXCHANGE))
 }
 
 /// Removes a name that is not a folder.
@@ -165,7 +165,7 @@ pub fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), 
 /// # Errors
 /// As `unlink(2)`.
 pub fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    confirmed(|| rustix::fs::unlinkat(folder, name, AtFlags::empty()))
+    retry_absence(|| rustix::fs::unlinkat(folder, name, AtFlags::empty()))
 }
 
 /// Removes an empty folder.
@@ -173,7 +173,7 @@ pub fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 /// # Errors
 /// As `rmdir(2)`.
 pub fn remove_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
-    confirmed(|| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
+    retry_absence(|| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
 }
 
 /// Writes everything of the filesystem that holds `folder` to its disk.

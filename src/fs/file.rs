@@ -1,6 +1,6 @@
 //! The bytes of regular files: opening, reading, writing, holes.
 
-use crate::fs::{confirmed, insist, is_unsupported};
+use crate::fs::{is_unsupported, retry_absence, retry_refusal};
 use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::{Errno, pread, pwrite, retry_on_intr};
 use std::cell::RefCell;
@@ -18,12 +18,12 @@ pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<Ow
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if own {
         // RACE: the file may have changed hands since its facts were read; then the kernel says EPERM.
-        match confirmed(|| openat(folder, name, flags | OFlags::NOATIME, Mode::empty())) {
+        match retry_absence(|| openat(folder, name, flags | OFlags::NOATIME, Mode::empty())) {
             Err(Errno::PERM) => {}
             opened => return opened,
         }
     }
-    confirmed(|| openat(folder, name, flags, Mode::empty()))
+    retry_absence(|| openat(folder, name, flags, Mode::empty()))
 }
 
 /// Makes a new, empty file that only this user may open.
@@ -42,7 +42,7 @@ pub fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Er
 /// As `open(2)` with `O_TMPFILE`.
 pub fn create_unnamed(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
-    insist(|| retry_on_intr(|| openat(folder, c".", flags, Mode::RUSR | Mode::WUSR)))
+    retry_refusal(|| retry_on_intr(|| openat(folder, c".", flags, Mode::RUSR | Mode::WUSR)))
 }
 
 /// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
@@ -107,7 +107,7 @@ pub fn announce(file: BorrowedFd<'_>, offset: u64, length: u64) {
 /// # Errors
 /// As `ioctl_ficlone(2)`: `EOPNOTSUPP` or `ENOTTY` where the filesystem cannot, `EINVAL` for these two files.
 pub fn clone_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
-    insist(|| rustix::fs::ioctl_ficlone(to, from))
+    retry_refusal(|| rustix::fs::ioctl_ficlone(to, from))
 }
 
 /// Writes the content of a file to its disk.

@@ -1,7 +1,7 @@
 //! One entry whose metadata is read or set: an open file or folder, or a name for what cannot be opened safely
 //! (symbolic links, FIFOs, devices, files without read permission).
 
-use crate::fs::insist;
+use crate::fs::retry_refusal;
 use crate::fs::stat::{access_time, entry_at, entry_of};
 use crate::model::entry::{Entry, Timestamp};
 use rustix::fs::{
@@ -50,9 +50,9 @@ impl Subject<'_> {
     pub fn set_owner(self, uid: u32, gid: u32) -> Result<(), Errno> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match self {
-            Subject::Open(fd) => insist(|| fchown(fd, uid, gid)),
+            Subject::Open(fd) => retry_refusal(|| fchown(fd, uid, gid)),
             Subject::Named(folder, name) => {
-                insist(|| chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
+                retry_refusal(|| chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW))
             }
         }
     }
@@ -63,7 +63,7 @@ impl Subject<'_> {
     /// As `fchmod(2)`.
     pub fn set_mode(self, mode: u16) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode.into());
-        insist(|| self.set_mode_once(mode))
+        retry_refusal(|| self.set_mode_once(mode))
     }
 
     fn set_mode_once(self, mode: Mode) -> Result<(), Errno> {
@@ -104,9 +104,9 @@ impl Subject<'_> {
             last_modification: Timespec { tv_sec: mtime.seconds, tv_nsec: i64::from(mtime.nanoseconds) },
         };
         match self {
-            Subject::Open(fd) => insist(|| futimens(fd, &times)),
+            Subject::Open(fd) => retry_refusal(|| futimens(fd, &times)),
             Subject::Named(folder, name) => {
-                insist(|| utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW))
+                retry_refusal(|| utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW))
             }
         }
     }
@@ -117,10 +117,10 @@ impl Subject<'_> {
     /// As `listxattr(2)`; `ERANGE` when the buffer is too small.
     pub(super) fn list_attributes(self, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self {
-            Subject::Open(fd) => insist(|| flistxattr(fd, &mut *buffer)),
+            Subject::Open(fd) => retry_refusal(|| flistxattr(fd, &mut *buffer)),
             Subject::Named(folder, name) => {
                 let path = named(folder, name)?;
-                insist(|| llistxattr(&path, &mut *buffer))
+                retry_refusal(|| llistxattr(&path, &mut *buffer))
             }
         }
     }
@@ -131,10 +131,10 @@ impl Subject<'_> {
     /// As `getxattr(2)`; `ERANGE` when the buffer is too small.
     pub(super) fn attribute(self, attribute: &CStr, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self {
-            Subject::Open(fd) => insist(|| fgetxattr(fd, attribute, &mut *buffer)),
+            Subject::Open(fd) => retry_refusal(|| fgetxattr(fd, attribute, &mut *buffer)),
             Subject::Named(folder, name) => {
                 let path = named(folder, name)?;
-                insist(|| lgetxattr(&path, attribute, &mut *buffer))
+                retry_refusal(|| lgetxattr(&path, attribute, &mut *buffer))
             }
         }
     }
@@ -157,10 +157,10 @@ impl Subject<'_> {
     /// As `setxattr(2)`.
     pub fn set_attribute(self, attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
         match self {
-            Subject::Open(fd) => insist(|| fsetxattr(fd, attribute, value, XattrFlags::empty())),
+            Subject::Open(fd) => retry_refusal(|| fsetxattr(fd, attribute, value, XattrFlags::empty())),
             Subject::Named(folder, name) => {
                 let path = named(folder, name)?;
-                insist(|| lsetxattr(&path, attribute, value, XattrFlags::empty()))
+                retry_refusal(|| lsetxattr(&path, attribute, value, XattrFlags::empty()))
             }
         }
     }

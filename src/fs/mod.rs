@@ -33,7 +33,7 @@ pub use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is
 ///
 /// # Errors
 /// As the second answer, or the first where that was another one.
-pub fn confirmed<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     match call() {
         Err(Errno::NOENT | Errno::STALE | Errno::INTR) => call(),
         answered => answered,
@@ -44,8 +44,8 @@ pub fn confirmed<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Err
 /// learned for a whole filesystem, and one answer is no proof of it.
 ///
 /// # Errors
-/// As [`confirmed`].
-pub fn insist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+/// As [`retry_absence`].
+pub fn retry_refusal<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     match call() {
         Err(errno) if is_unsupported(errno) || matches!(errno, Errno::PERM | Errno::INVAL) => call(),
         answered => answered,

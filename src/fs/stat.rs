@@ -1,6 +1,6 @@
 //! `statx(2)` as [`Entry`].
 
-use crate::fs::confirmed;
+use crate::fs::retry_absence;
 use crate::model::entry::{Entry, FileId, Kind, Timestamp};
 use rustix::fs::{
     AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx,
@@ -15,7 +15,7 @@ use std::path::Path;
 /// # Errors
 /// As `statx(2)`.
 pub fn entry_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
-    entry(confirmed(|| statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted()))?)
+    entry(retry_absence(|| statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted()))?)
 }
 
 /// The facts of an open file or folder.
@@ -31,7 +31,7 @@ pub fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
 /// # Errors
 /// As `statx(2)`.
 pub fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
-    entry(confirmed(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
+    entry(retry_absence(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
 }
 
 /// Whether things can be added to an open folder and neither renamed nor removed (`chattr +a`). False where the

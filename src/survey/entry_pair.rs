@@ -56,7 +56,7 @@ impl Survey<'_> {
                     && pair.filesystem.holds_for(Kind::File, Feature::Owner)
                     && source.kind == Kind::File
                 {
-                    Change { action: Action::Adopt, reason: "its metadata belongs to another user", ..change }
+                    Change { action: Action::Reown, reason: "its metadata belongs to another user", ..change }
                 } else {
                     Change { action: Action::SetMetadata(differences), ..change }
                 };

@@ -13,15 +13,15 @@ impl Survey<'_> {
     /// pass sees what has become of it, provided that it is true; in the replica nobody else should be at work.
     pub(super) fn gone(&self, pair: &Pair, side: Side, errno: Errno) {
         match side {
-            Side::Source if self.has_lost(pair, None, errno) => {}
+            Side::Source if self.confirms_gone(pair, None, errno) => {}
             Side::Source => self.unreadable_folder(pair, side, errno),
             Side::Replica => self.context.replica_disturbed(&pair.path()),
         }
     }
 
     /// Whether a name of the source is gone, or of another kind by now, as an error says: the next pass sees it.
-    fn has_lost(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
-        let lost = |dir| self.context.has_lost(Side::Source, dir, name, errno);
+    fn confirms_gone(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
+        let lost = |dir| self.context.confirms_gone(Side::Source, dir, name, errno);
         is_gone(errno) && pair.source.as_ref().is_none_or(lost)
     }
 
@@ -58,7 +58,7 @@ impl Survey<'_> {
         if pair.source.as_ref().is_some_and(is_locked) {
             return Verdict::Unknown;
         }
-        if !self.has_lost(pair, Some(name), errno) {
+        if !self.confirms_gone(pair, Some(name), errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
                 action: "read the source file",
@@ -77,7 +77,7 @@ impl Survey<'_> {
         (side, errno): (Side, Errno),
     ) {
         match side {
-            Side::Source if self.has_lost(pair, name, errno) => return,
+            Side::Source if self.confirms_gone(pair, name, errno) => return,
             Side::Replica if is_gone(errno) => return self.gone(pair, side, errno),
             Side::Source | Side::Replica => {}
         }

@@ -3,8 +3,8 @@
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place, Turn};
 use crate::apply::publish::discard;
-use crate::apply::stage::Unmade;
-use crate::apply::staged::{Made, Sync};
+use crate::apply::stage::NotStaged;
+use crate::apply::staged::{Published, Sync};
 use crate::apply::{Apply, Job};
 use crate::collections::HashMap;
 use crate::fs::{dirent, stat};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 /// What became of a first name.
 pub(in crate::apply) enum FirstMade {
     /// It was copied. The key is what further names are linked to it by, and how many the source has.
-    Copied(Made, Option<Key>),
+    Copied(Published, Option<Key>),
     /// It was linked to another name.
     Linked(Key, Entry, Other),
 }
@@ -53,7 +53,7 @@ impl Apply<'_> {
         (from, to): (BorrowedFd<'_>, BorrowedFd<'_>),
         key: Key,
         here: &mut Here,
-    ) -> Option<Result<FirstMade, Unmade>> {
+    ) -> Option<Result<FirstMade, NotStaged>> {
         let linked = |other: Other| Some(Ok(FirstMade::Linked(key, *entry, other)));
         if let Some((name, id)) = here.get(&key) {
             let is_linked = link_quietly((to, name), (to, &job.name), *id);

@@ -111,7 +111,7 @@ impl Apply<'_> {
             return self.set_metadata(job, "");
         }
         match self.make_alone(job, entry, self.sync_of_copies(), Some(key)) {
-            Outcome::Made(place) => self.anchors.made(key, &place),
+            Outcome::Published(place) => self.anchors.made(key, &place),
             // Whoever gives it its name goes on with the others.
             Outcome::Waits => {}
             Outcome::Failed(failed) => self.anchors.not_made(key, failed),

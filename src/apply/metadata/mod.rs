@@ -17,7 +17,7 @@ use crate::apply::metadata::mode::mode_under_old_owner;
 use crate::apply::metadata::probe::learn_links;
 use crate::apply::metadata::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
 use crate::apply::metadata::xattr::{AttributesSet, Effect, ListSet, Which, set_attributes, unread_in};
-use crate::apply::refusal::{NotSet, in_replica, in_source};
+use crate::apply::refusal::{MetadataError, in_replica, in_source};
 use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::context::unread::Unread;
@@ -77,7 +77,7 @@ pub struct Set {
     /// True when it has other attributes now.
     pub attributes_changed: bool,
     /// The first thing that could not be set although the filesystem should hold it; the rest has been set.
-    pub not_set: Option<NotSet>,
+    pub not_set: Option<MetadataError>,
     /// Attributes of the source that are there and could not be read.
     pub unread: Vec<Unread>,
     /// True when it could not be found out which attributes the source has.
@@ -112,7 +112,11 @@ pub struct Target<'a> {
 ///
 /// # Errors
 /// The entry cannot be looked at.
-pub fn set_metadata(context: &Context<'_>, model: Model<'_>, target: Target<'_>) -> Result<Set, NotSet> {
+pub fn set_metadata(
+    context: &Context<'_>,
+    model: Model<'_>,
+    target: Target<'_>,
+) -> Result<Set, MetadataError> {
     let filesystem = target.filesystem;
     let before = target.subject.entry().map_err(in_replica(LOOK))?;
     let origin = Origin::read(context, filesystem, model, &before);
@@ -214,7 +218,7 @@ struct Origin {
     /// None where they could not be read, or are not copied.
     attributes: Option<Attributes>,
     list: AccessList,
-    not_set: Option<NotSet>,
+    not_set: Option<MetadataError>,
 }
 
 impl Origin {
@@ -241,7 +245,7 @@ impl Origin {
             (Ok(attributes), Extent::NoAttributes) => {
                 Origin { attributes: None, list: attributes.access_list(), not_set: None }
             }
-            (Err(NotSet { errno, .. }), Extent::Everything) if is_of_target(model.subject, errno) => {
+            (Err(MetadataError { errno, .. }), Extent::Everything) if is_of_target(model.subject, errno) => {
                 Origin { attributes: None, list: AccessList::None, not_set: None }
             }
             (Err(not_set), Extent::Everything) => {
@@ -268,7 +272,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn look(&self) -> Result<Entry, NotSet> {
+    fn look(&self) -> Result<Entry, MetadataError> {
         self.target.subject.entry().map_err(in_replica(LOOK))
     }
 
@@ -286,7 +290,7 @@ impl Work<'_> {
     }
 
     /// Finds out what symbolic links take here, before anything is set on one.
-    fn learn_links(&self) -> Result<(), NotSet> {
+    fn learn_links(&self) -> Result<(), MetadataError> {
         if self.model.entry.kind != Kind::Symlink || self.filesystem.has_sound_links() {
             return Ok(());
         }
@@ -336,7 +340,7 @@ impl Work<'_> {
         }
     }
 
-    fn end(self, shown: Entry, attributes_changed: bool, not_set: Option<NotSet>) -> Set {
+    fn end(self, shown: Entry, attributes_changed: bool, not_set: Option<MetadataError>) -> Set {
         let is_unknown = self.model.extent == Extent::Everything && self.origin.attributes.is_none();
         Set {
             entry: shown,
@@ -353,7 +357,11 @@ impl Work<'_> {
 ///
 /// # Errors
 /// One of the two cannot be opened; `ENOENT` when it is not there any more.
-pub fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<Option<Set>, NotSet> {
+pub fn finish_folder(
+    context: &Context<'_>,
+    pair: &Pair,
+    extent: Extent,
+) -> Result<Option<Set>, MetadataError> {
     let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
     let source = source.open().map_err(in_source("open the source folder"))?;
     let subject = Subject::Open(source.as_fd());

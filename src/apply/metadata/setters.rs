@@ -2,7 +2,7 @@
 
 use crate::apply::metadata::Target;
 use crate::apply::metadata::probe::{takes_mode, takes_mtime, takes_owner};
-use crate::apply::refusal::{NotSet, in_replica, is_immutable};
+use crate::apply::refusal::{MetadataError, in_replica, is_immutable};
 use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::fs::metadata::AccessTime;
@@ -26,7 +26,7 @@ pub(in crate::apply) fn close(
     target: Target<'_>,
     (kind, due): (Kind, &Due),
     (shown, owner_changes): (&Entry, bool),
-) -> Result<bool, NotSet> {
+) -> Result<bool, MetadataError> {
     if kind == Kind::Symlink || !target.filesystem.holds_for(kind, Feature::Mode) {
         return Ok(false);
     }
@@ -53,7 +53,7 @@ pub(in crate::apply) fn set_owner(
     context: &Context<'_>,
     target: Target<'_>,
     (kind, due): (Kind, &Due),
-) -> Result<(), NotSet> {
+) -> Result<(), MetadataError> {
     match target.subject.set_owner(due.uid, due.gid) {
         // Not allowed here, or unknown to the filesystem. EINVAL, an owner that a server does not know, says something of
         // this one owner only.
@@ -103,7 +103,7 @@ pub(in crate::apply) fn set_mode(
     target: Target<'_>,
     (kind, mode): (Kind, u16),
     now: &Entry,
-) -> Result<(), NotSet> {
+) -> Result<(), MetadataError> {
     if kind == Kind::Symlink || !target.filesystem.holds_for(kind, Feature::Mode) || mode == now.mode {
         return Ok(());
     }
@@ -135,7 +135,7 @@ pub(in crate::apply) fn set_mtime(
     target: Target<'_>,
     source: &Entry,
     access: AccessTime,
-) -> Result<(), NotSet> {
+) -> Result<(), MetadataError> {
     let kind = source.kind;
     match target.subject.set_mtime(source.mtime, access) {
         // EPERM where every file belongs to one user, who is another one.

@@ -1,7 +1,7 @@
 //! Entries whose content is right and whose metadata is not.
 
 use crate::apply::metadata::{Model, Set, Target, extent_of, set_metadata};
-use crate::apply::refusal::{NotSet, in_replica, in_source};
+use crate::apply::refusal::{MetadataError, in_replica, in_source};
 use crate::apply::{Apply, Job};
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, stat};
@@ -36,7 +36,7 @@ impl Apply<'_> {
     }
 
     /// None when the source has something else there by now, which the next pass sees.
-    fn try_metadata(&self, job: &Job) -> Result<Option<Set>, NotSet> {
+    fn try_metadata(&self, job: &Job) -> Result<Option<Set>, MetadataError> {
         const LOOK: &str = "look at it in the replica";
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
             return Ok(None);

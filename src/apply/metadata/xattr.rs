@@ -1,7 +1,7 @@
 //! Setting the extended attributes of an entry, its access list among them.
 
 use crate::apply::publish::Destination;
-use crate::apply::refusal::{NotSet, in_replica, is_immutable};
+use crate::apply::refusal::{MetadataError, in_replica, is_immutable};
 use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::context::unread::{Telling, Unread};
@@ -51,7 +51,7 @@ pub(in crate::apply) enum ListSet {
 pub(in crate::apply) struct AttributesSet {
     pub(in crate::apply) effect: Effect,
     pub(in crate::apply) list: ListSet,
-    pub(in crate::apply) not_set: Option<NotSet>,
+    pub(in crate::apply) not_set: Option<MetadataError>,
 }
 
 impl AttributesSet {
@@ -66,7 +66,7 @@ impl AttributesSet {
 }
 
 /// The attributes of an entry of the replica; none where the filesystem has no such thing.
-fn read_replica(context: &Context<'_>, target: Subject<'_>) -> Result<Attributes, NotSet> {
+fn read_replica(context: &Context<'_>, target: Subject<'_>) -> Result<Attributes, MetadataError> {
     match Attributes::read(target, &context.rights) {
         Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
         read => read.map_err(in_replica("read the extended attributes in the replica")),
@@ -191,7 +191,7 @@ pub(in crate::apply) fn keep_old_attributes(
     at: Destination<'_>,
     missed: Missed<'_>,
     new: Subject<'_>,
-) -> Option<NotSet> {
+) -> Option<MetadataError> {
     let old = stat::entry_at(at.replica, at.name).ok()?;
     if Some(old.id) != at.expected || old.kind != Kind::File {
         return None;

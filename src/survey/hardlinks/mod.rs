@@ -256,7 +256,7 @@ pub(super) mod tests {
                     Action::Link { .. } => "link",
                     Action::Replace(_) => "replace",
                     Action::SetMetadata(_) => "metadata",
-                    Action::Create | Action::Adopt | Action::Delete => "?",
+                    Action::Create | Action::Reown | Action::Delete => "?",
                 };
                 format!("{action} {}", change.name.to_str().unwrap())
             })
