@@ -1,4 +1,4 @@
-//! What signals ask of the program: the wish to stop, seen by every loop that can take long, and a pass at once.
+//! Cancellation flag, heartbeat and the request for a pass now, shared by signals, schedule and engine.
 
 use crate::model::signal::Signal;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};

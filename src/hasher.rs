@@ -1,4 +1,4 @@
-//! Taking the digest of a file while it is read: where it is large, on a thread beside the one that reads.
+//! Hashes a file while it is read; a large one on a thread of its own.
 //!
 //! SHA-256 takes twice as long as reading, comparing and writing together. A single large file would keep one processor
 //! busy and leave the others idle, so its hash gets a thread of its own, unless there are large files enough for every

@@ -1,4 +1,4 @@
-//! Copying a regular file of the source into an empty one, with all its metadata, hashing on the way.
+//! Copies the data and metadata of one regular file of the source into an empty file of the replica, and hashes it on the way.
 
 use crate::apply::HUGE;
 use crate::apply::endless::{self, Copied};

@@ -1,4 +1,4 @@
-//! Making one entry, whatever its kind: what the source has there now, by copying it, and what is told of it.
+//! Creates one replica entry of any kind from what the source has now, and reports the operation.
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};

@@ -1,4 +1,5 @@
-//! Writing the replica to its disk: while replaced files wait for it, before the first deletion, and at the end of a pass.
+//! Durability: `syncfs` and `fdatasync` of the replica while replacements wait, before the first deletion, and at the end of a
+//! pass.
 //!
 //! The kernel tells of a write that failed once per open descriptor, and a descriptor that is opened after somebody has
 //! been told hears nothing of it (`errseq_t`, Documentation/core-api/errseq.rst). So each filesystem is held open from

@@ -1,4 +1,4 @@
-//! Why an entry was not made, and whether it is worth another try.
+//! Why an entry was not created, and whether a retry can help.
 
 use crate::fs::{Errno, is_full, is_gone, is_passing};
 use crate::model::error::Cause;

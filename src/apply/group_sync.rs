@@ -1,6 +1,5 @@
-//! Files that replace others wait, finished, under their temporary names until many can be written to the disk with one
-//! `syncfs`; then each gets its name. One `fdatasync` for each took longer than everything else in a pass with thousands
-//! of small changes.
+//! Group commit: finished replacements are held under their temporary names until many of them can be made durable with one
+//! `syncfs`; then each is renamed into place. One `fdatasync` per file was the largest cost of a pass with many small edits.
 //!
 //! What waits takes room beside the old versions, so not much does; and what ends the pass early ends the waiting: the
 //! old versions are all there, and the next pass copies again.

@@ -213,7 +213,7 @@ impl Apply<'_> {
                 prepared = Some(&change.pair);
             }
         }
-        // Before the rest: who comes from elsewhere takes what was handed on first, and this thread what was last.
+        // Large files are spawned first: rayon's thieves steal the oldest task, this worker pops the newest.
         let (large, small): (Vec<&Change>, Vec<&Change>) = chunk.iter().partition(|change| is_large(change));
         for change in large {
             self.large.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Names that the replica shows otherwise than the source has them.
+//! Renames of replica entries whose name the filesystem shows otherwise than the source has it.
 //!
 //! An entry that is listed under another spelling gets its right name, if the filesystem shows that: this is tried with an
 //! empty file in a folder of its own first, and learned, so that nothing good is renamed for nothing. Then the entry steps

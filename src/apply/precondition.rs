@@ -1,6 +1,5 @@
-//! Why something may be removed from the replica, looked at again right before it goes: the source root is still the same
-//! folder, the source's folder is still where it was, it still lacks the name, it is not locked, and it has not changed
-//! since the pass began.
+//! The precondition of every deletion, checked again right before it: the source root is still the same folder, the source's
+//! folder is still where it was, it still lacks the name, it is not locked, and it has not changed since the pass began.
 
 use crate::context::{Context, SourceState};
 use crate::fs::dir::{Dir, Found};

@@ -1,4 +1,4 @@
-//! Giving a finished temporary its name, in one step and only where the replica still has what the survey saw there.
+//! Publishes a finished temporary: one atomic rename, and only where the replica still has what the survey saw there.
 
 use crate::apply::error::Failed;
 use crate::apply::staged::{Published, Staged};

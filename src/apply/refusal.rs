@@ -1,4 +1,4 @@
-//! What could not be set of an entry's metadata, and whether that says something of the entry or of its filesystem.
+//! Which metadata could not be set, and whether that says something of the entry or of its filesystem.
 
 use crate::fs::Errno;
 use crate::fs::metadata::Subject;

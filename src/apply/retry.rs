@@ -1,5 +1,4 @@
-//! What failed and is tried once more: before the deletions, where the reason was one of the moment; after them, where they
-//! may be what it waits for.
+//! Retries: what failed for a reason of the moment is tried again before the deletions, what found no room after them.
 
 use crate::apply::error::{Failed, Hope};
 use crate::apply::{Apply, Job, lock};

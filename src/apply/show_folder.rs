@@ -1,7 +1,5 @@
-//! New folders until they can be seen.
-//!
-//! A new folder is made under a temporary name, private, and gets its first files while nobody sees it: under their own
-//! names, since the one rename that shows the folder shows them all, whole. That saves a rename for each, and the folder
+//! Stages a new folder: it is created under a temporary name, private, filled with its first small files under their own
+//! names, and all of them are published with one rename. That saves a rename for each, and the folder
 //! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
 //! interrupted pass loses one such folder's first files and no more.
 

@@ -1,5 +1,4 @@
-//! Making one entry in the replica, as a private temporary with all its metadata. What a regular file has in it is copied
-//! in copy.rs.
+//! Creates one replica entry as a private temporary (mode 0600) with its final metadata. File data is copied by copy.rs.
 
 use crate::apply::copy::Original;
 use crate::apply::error::Failed;

@@ -1,4 +1,4 @@
-//! What was made in the replica, before it has its name and after.
+//! A replica entry before it has its name (staged) and after (published).
 
 use crate::apply::error::Failed;
 use crate::apply::metadata::Set;

@@ -1,5 +1,5 @@
-//! New files that have no name until they are whole (`O_TMPFILE`): one change of the folder instead of two, which is what
-//! the workers wait for in a large folder, and nothing is left behind whatever ends the pass.
+//! New files are created with `O_TMPFILE` and linked when complete: one directory update instead of two, which is what the
+//! workers wait for in a large folder, and nothing is left after a crash.
 //!
 //! Only for what is new: an unnamed file cannot take the place of another one (`linkat(2)`). Only where it was measured
 //! to be quicker, see [`Filesystem::takes_unnamed_files`](crate::capabilities::Filesystem::takes_unnamed_files).

@@ -1,4 +1,4 @@
-//! Extended attributes that are listed and cannot be read: never taken for absent, and told in a way that can be lived with.
+//! Extended attributes (xattr) that are listed and cannot be read: never taken for absent, and reported once.
 
 use crate::fs::xattr::{ACCESS_LIST, CAPABILITY, gives_rights};
 use crate::fs::{Errno, is_unsupported};

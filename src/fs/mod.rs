@@ -28,8 +28,8 @@ pub mod xattr;
 
 pub use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
 
-/// Asks once more where the first answer says that something is missing, or was cut short. A disk or a server in trouble
-/// gives such answers to one call and not to the next, and nothing is decided on the word of a single one.
+/// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven before
+/// a deletion.
 ///
 /// # Errors
 /// As the second answer, or the first where that was another one.
@@ -40,8 +40,8 @@ pub fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T,
     }
 }
 
-/// Asks once more where the first answer says that the filesystem, or the system, does not do such things: that is
-/// learned for a whole filesystem, and one answer is no proof of it.
+/// Retries once where the error says that the filesystem, or the system, does not support the call: that is learned for a
+/// whole filesystem, and one answer is no proof of it.
 ///
 /// # Errors
 /// As [`retry_absence`].

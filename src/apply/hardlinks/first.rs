@@ -1,4 +1,4 @@
-//! Files with several names among the first of a new folder, which are made before it can be seen.
+//! Hard links among the first entries of a new folder, which are created before the folder is visible.
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place, Turn};

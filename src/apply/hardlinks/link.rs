@@ -1,4 +1,4 @@
-//! Making one name a hard link of another one.
+//! Makes one name a hard link of another one.
 //!
 //! A new name is linked at once; a temporary is linked only where it replaces something, which link(2) does not. Whatever
 //! the reason why a name cannot be linked, it becomes a file of its own: a copy is better than nothing.

@@ -1,4 +1,4 @@
-//! Files with several names: the first name is copied, every other one is linked to it.
+//! Hard links: the first name of a source inode is copied, every other name is linked to that copy.
 //!
 //! A name whose inode is just being copied waits for that, and is then linked by whoever is free. How one name is linked is
 //! in link.rs.

@@ -1,4 +1,4 @@
-//! Where each source inode of several names is in the replica: what further names are linked to.
+//! Hard link targets: which replica inode the further names of a source inode are linked to.
 //!
 //! An inode is forgotten when all its names are made. Until then it takes 32 bytes and its name: of 300,000 files the first
 //! names may all be made before the first of their second ones.

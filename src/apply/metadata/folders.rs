@@ -1,4 +1,4 @@
-//! The metadata of every folder after its contents.
+//! Sets the metadata of every folder after its contents.
 
 use crate::apply::metadata::{Extent, Set, finish_folder, make_writable};
 use crate::apply::{Apply, lock};

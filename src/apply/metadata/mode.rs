@@ -1,4 +1,4 @@
-//! What an entry may allow while it still has the owner and group that it should not have.
+//! The mode of an entry whose chown failed: it grants nobody more than the old or the new mode would.
 
 use crate::model::entry::{Entry, Kind};
 

@@ -1,4 +1,4 @@
-//! Entries whose content is right and whose metadata is not.
+//! Updates the metadata of entries whose content is right.
 
 use crate::apply::metadata::{Model, Set, Target, extent_of, set_metadata};
 use crate::apply::refusal::{MetadataError, in_replica, in_source};

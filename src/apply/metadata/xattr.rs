@@ -1,4 +1,4 @@
-//! Setting the extended attributes of an entry, its access list among them.
+//! Sets the extended attributes (xattr) of an entry, its ACL among them.
 
 use crate::apply::publish::Destination;
 use crate::apply::refusal::{MetadataError, in_replica, is_immutable};
