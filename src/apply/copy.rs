@@ -8,7 +8,7 @@ use crate::apply::metadata::{Extent, Model, Set, Target, set_metadata};
 use crate::apply::publish::Destination;
 use crate::apply::reflink::Base;
 use crate::apply::refusal::{MetadataError, in_replica};
-use crate::apply::staged::{Published, Sync};
+use crate::apply::staged::{Fsync, Published};
 use crate::context::Context;
 use crate::fs::file::{BUFFER, Segment, read_at, segment, set_length, sync_content, with_buffers, write_at};
 use crate::fs::metadata::Subject;
@@ -48,7 +48,7 @@ impl Original {
         context: &Context<'_>,
         at: Destination<'_>,
         copy: BorrowedFd<'_>,
-        sync: Sync,
+        sync: Fsync,
     ) -> Result<(Published, bool), Failed> {
         const LOOK_REPLICA: &str = "look at it in the replica";
         let (source, mut before) = (self.file.as_fd(), self.entry);
@@ -130,7 +130,7 @@ impl Original {
         // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
         // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
         let is_due = at.expected.is_some() && !is_clone;
-        let waits = is_due && sync == Sync::Later && before.size < HUGE;
+        let waits = is_due && sync == Fsync::Grouped && before.size < HUGE;
         if is_due && !waits {
             sync_content(copy).map_err(Failed::replica(SYNC))?;
         }

@@ -6,7 +6,7 @@ use crate::apply::new_folder::NewFolder;
 use crate::apply::publish::{Destination, discard};
 use crate::apply::refusal::MetadataError;
 use crate::apply::stage::{NotStaged, make_temporary};
-use crate::apply::staged::{Published, Staged, Sync};
+use crate::apply::staged::{Fsync, Published, Staged};
 use crate::apply::unnamed::may_be_unnamed;
 use crate::apply::{Apply, HUGE, Job, lock};
 use crate::fs::dir::Dir;
@@ -128,17 +128,17 @@ impl Apply<'_> {
     }
 
     /// When what replaces something is written to the disk.
-    pub(super) fn sync_of_copies(&self) -> Sync {
-        if self.again.is_last_try() { Sync::Now } else { Sync::Later }
+    pub(super) fn sync_of_copies(&self) -> Fsync {
+        if self.again.is_last_try() { Fsync::Now } else { Fsync::Grouped }
     }
 
     /// Makes an entry by copying it. `key` is what further names are linked to it by.
-    pub(super) fn make_alone(&self, job: &Job, entry: &Entry, sync: Sync, key: Option<Key>) -> Outcome {
+    pub(super) fn make_alone(&self, job: &Job, entry: &Entry, sync: Fsync, key: Option<Key>) -> Outcome {
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
             return Outcome::Failed(None);
         };
         // Where one call does not write a whole filesystem, each file is written by its own.
-        let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Sync::Now };
+        let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Fsync::Now };
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
             let may_be_unnamed = may_be_unnamed(at, entry);
@@ -184,7 +184,7 @@ impl Apply<'_> {
         at: Destination<'_>,
         entry: &Entry,
         name: CString,
-        sync: Sync,
+        sync: Fsync,
     ) -> Result<Staged, NotStaged> {
         let ready = make_temporary(self.context, at, entry, name, sync)?;
         match self.has_room_for(&ready.made) {

@@ -8,7 +8,7 @@ use crate::apply::hardlinks::first::{FirstMade, Here};
 use crate::apply::new_folder::new_entry;
 use crate::apply::publish::{Destination, publish};
 use crate::apply::stage::NotStaged;
-use crate::apply::staged::Sync;
+use crate::apply::staged::Fsync;
 use crate::apply::{Apply, Job, LARGE, lock};
 use crate::context::protected::watch_of_folder;
 use crate::fs::dir::Dir;
@@ -272,7 +272,7 @@ impl Apply<'_> {
                         made
                     } else {
                         let at = job.destination(from, to);
-                        let made = self.make_ready(at, &entry, CString::from(name.clone()), Sync::Later);
+                        let made = self.make_ready(at, &entry, CString::from(name.clone()), Fsync::Grouped);
                         made.map(|ready| FirstMade::Copied(ready.made, None))
                     };
                     if let Err(NotStaged { failed, remains: true }) = &made {

@@ -5,7 +5,7 @@ use crate::apply::error::Failed;
 use crate::apply::metadata::probe::{can_make_another, can_make_files};
 use crate::apply::metadata::{Model, Target, extent_of, set_metadata};
 use crate::apply::publish::{Destination, discard};
-use crate::apply::staged::{Published, Staged, Sync};
+use crate::apply::staged::{Fsync, Published, Staged};
 use crate::context::Context;
 use crate::fs::file::create_private;
 use crate::fs::metadata::Subject;
@@ -35,7 +35,7 @@ pub fn make_temporary(
     at: Destination<'_>,
     source: &Entry,
     temporary: CString,
-    sync: Sync,
+    sync: Fsync,
 ) -> Result<Staged, NotStaged> {
     let mut is_there = false;
     let made = match source.kind {
@@ -120,7 +120,7 @@ fn copy_file(
     at: Destination<'_>,
     seen: &Entry,
     (temporary, is_there): (&CStr, &mut bool),
-    sync: Sync,
+    sync: Fsync,
 ) -> Result<(Published, bool), Failed> {
     let original = Original::open(context, at, seen)?;
     let copy = match create_private(at.replica, temporary) {
@@ -206,7 +206,7 @@ mod tests {
                     let seen = stat::entry_at(at.source, at.name).unwrap();
                     happens(&path);
                     fs::write(scratch.join("replica/a"), "another").unwrap();
-                    let made = make_temporary(context, at, &seen, c"a".to_owned(), Sync::Later);
+                    let made = make_temporary(context, at, &seen, c"a".to_owned(), Fsync::Grouped);
                     let unmade = made.expect_err(what);
                     assert!(!unmade.remains, "{what}");
                     assert_eq!(fs::read(scratch.join("replica/a")).unwrap(), b"another", "{what}");
@@ -221,7 +221,7 @@ mod tests {
             fs::write(scratch.join("source/a"), "content").unwrap();
             let seen = stat::entry_at(at.source, at.name).unwrap();
             context.interrupt.stop(crate::model::signal::Signal::Terminate);
-            let unmade = make_temporary(context, at, &seen, c"a".to_owned(), Sync::Later).unwrap_err();
+            let unmade = make_temporary(context, at, &seen, c"a".to_owned(), Fsync::Grouped).unwrap_err();
             assert_eq!((unmade.failed, unmade.remains), (Failed::Halted, false));
             assert_eq!(fs::read_dir(scratch.join("replica")).unwrap().count(), 0);
         });

@@ -28,14 +28,13 @@ pub struct Published {
     pub leftover: Option<CString>,
 }
 
-/// When the content of a file that replaces another one is written to the disk. It has to be there before the old version
-/// goes.
+/// When a replacement is fsynced. Its data must be durable before the rename drops the old version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sync {
+pub enum Fsync {
     /// Before it is called ready.
     Now,
-    /// Later, by whoever publishes it, where that is worth it: see [`Staged::waits`].
-    Later,
+    /// Later, by whoever publishes it, as part of a group commit, where that is worth it: see [`Staged::waits`].
+    Grouped,
 }
 
 /// A finished temporary.

@@ -8,7 +8,7 @@ use crate::apply::Apply;
 use crate::apply::copy::Original;
 use crate::apply::error::Failed;
 use crate::apply::publish::Destination;
-use crate::apply::staged::{Published, Sync};
+use crate::apply::staged::{Fsync, Published};
 use crate::fs::file::create_unnamed;
 use crate::fs::{Errno, dirent, is_unsupported};
 use crate::model::entry::{Entry, Kind};
@@ -31,7 +31,7 @@ impl Apply<'_> {
         let original = Original::open(self.context, at, entry)?;
         // Whatever the reason, it is told when it keeps the file from being made in the usual way as well.
         let Ok(file) = create_unnamed(at.replica) else { return Ok(None) };
-        let (made, _) = original.copy_into(self.context, at, file.as_fd(), Sync::Later)?;
+        let (made, _) = original.copy_into(self.context, at, file.as_fd(), Fsync::Grouped)?;
         self.has_room_for(&made)?;
         match dirent::name_file(file.as_fd(), at.replica, at.name) {
             Ok(()) => Ok(Some(made)),

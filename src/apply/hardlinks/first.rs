@@ -4,7 +4,7 @@ use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place, Turn};
 use crate::apply::publish::discard;
 use crate::apply::stage::NotStaged;
-use crate::apply::staged::{Published, Sync};
+use crate::apply::staged::{Fsync, Published};
 use crate::apply::{Apply, Job};
 use crate::collections::HashMap;
 use crate::fs::{dirent, stat};
@@ -68,7 +68,7 @@ impl Apply<'_> {
             }
             Turn::Copy => {
                 let at = job.destination(from, to);
-                let made = self.make_ready(at, entry, CString::from(job.name.clone()), Sync::Later);
+                let made = self.make_ready(at, entry, CString::from(job.name.clone()), Fsync::Grouped);
                 match &made {
                     Ok(ready) => {
                         here.insert(key, (job.name.clone(), ready.made.entry.id));
