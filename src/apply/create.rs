@@ -24,6 +24,14 @@ use std::sync::Arc;
 /// The open folders of a pair.
 type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
 
+/// An entry that was copied.
+enum Copied {
+    /// It has its name.
+    Published(Published),
+    /// Its data is not durable yet: it joins a group commit.
+    Staged(Staged),
+}
+
 /// What became of a copy.
 pub(super) enum Outcome {
     /// It is there.
@@ -143,23 +151,23 @@ impl Apply<'_> {
             let at = job.destination(source.as_fd(), replica.as_fd());
             let may_be_unnamed = may_be_unnamed(at, entry);
             if may_be_unnamed && let Some(made) = self.make_unnamed(at, entry)? {
-                return Ok(Ok(made));
+                return Ok(Copied::Published(made));
             }
             let name =
                 dirent::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
             let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
-                return Ok(Err(ready));
+                return Ok(Copied::Staged(ready));
             }
             let made = ready.publish(at)?;
             if may_be_unnamed {
                 // What goes with a temporary name and not without one would be copied twice for every file.
                 at.filesystem.learn_no_unnamed_files();
             }
-            Ok(Ok(made))
+            Ok(Copied::Published(made))
         });
         match made {
-            Ok(Ok(made)) => {
+            Ok(Copied::Published(made)) => {
                 // What replaced something was written to the disk before.
                 let content = if job.expected.is_some() { Content::OnDisk } else { Content::Written };
                 let (folder, name) = (Arc::clone(replica), job.name.clone());
@@ -167,7 +175,7 @@ impl Apply<'_> {
                 self.made(job, made);
                 Outcome::Published(place)
             }
-            Ok(Err(ready)) => {
+            Ok(Copied::Staged(ready)) => {
                 self.wait(job, ready, key);
                 Outcome::Waits
             }

@@ -37,22 +37,41 @@ pub fn make_temporary(
     temporary: CString,
     sync: Fsync,
 ) -> Result<Staged, NotStaged> {
-    let mut is_there = false;
     let made = match source.kind {
-        Kind::File => copy_file(context, at, source, (&temporary, &mut is_there), sync),
+        Kind::File => copy_file(context, at, source, &temporary, sync),
         Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
-            make_special(context, at, source, (&temporary, &mut is_there)).map(|made| (made, false))
+            make_special(context, at, source, &temporary).map(|made| (made, false))
         }
-        Kind::Folder | Kind::Socket => Err(Failed::Vanished),
+        Kind::Folder | Kind::Socket => Err(Failed::Vanished.into()),
     };
     match made {
         Ok((made, waits)) => Ok(Staged { made, temporary, waits }),
         // Only what was made here goes: where upper and lower case count as the same, the name may be another file's. A
         // name that nobody can guess is ours in any case.
-        Err(failed) => {
+        Err(Incomplete { failed, is_there }) => {
             let is_ours = is_there || *temporary != *at.name;
             Err(NotStaged { failed, remains: is_ours && !discard(at.replica, &temporary) })
         }
+    }
+}
+
+/// Why an entry was not made to its end.
+struct Incomplete {
+    failed: Failed,
+    /// It was created, and is there.
+    is_there: bool,
+}
+
+impl From<Failed> for Incomplete {
+    /// Nothing was created.
+    fn from(failed: Failed) -> Incomplete {
+        Incomplete { failed, is_there: false }
+    }
+}
+
+impl Incomplete {
+    fn created(failed: Failed) -> Incomplete {
+        Incomplete { failed, is_there: true }
     }
 }
 
@@ -61,13 +80,13 @@ fn make_special(
     context: &Context<'_>,
     at: Destination<'_>,
     source: &Entry,
-    (temporary, is_there): (&CStr, &mut bool),
-) -> Result<Published, Failed> {
+    temporary: &CStr,
+) -> Result<Published, Incomplete> {
     let mut target = None;
     let made = match source.kind {
         Kind::Symlink => {
             let text = match dirent::read_symlink(at.source, at.name) {
-                Err(Errno::INVAL) => return Err(Failed::Vanished),
+                Err(Errno::INVAL) => return Err(Failed::Vanished.into()),
                 read => read.map_err(Failed::source("read the symbolic link"))?,
             };
             let made = dirent::make_symlink(&text, at.replica, temporary);
@@ -78,27 +97,26 @@ fn make_special(
         Kind::CharDevice | Kind::BlockDevice => {
             dirent::make_device(at.replica, temporary, source.kind == Kind::BlockDevice, source.rdev)
         }
-        Kind::File | Kind::Folder | Kind::Socket => return Err(Failed::Vanished),
+        Kind::File | Kind::Folder | Kind::Socket => return Err(Failed::Vanished.into()),
     };
-    *is_there = made.is_ok();
     if let Err(errno) = made {
         if errno == Errno::EXIST {
-            return Err(Failed::Taken);
+            return Err(Failed::Taken.into());
         }
         // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
         // a file can be made in it. Some in user space have other words for it (cryfs: ERANGE).
         // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
-        *is_there = errno == Errno::IO
+        let is_there = errno == Errno::IO
             && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind);
-        let refused = is_unsupported(errno) || (is_refusal(errno) && can_make_files(at.replica)) || *is_there;
+        let refused = is_unsupported(errno) || (is_refusal(errno) && can_make_files(at.replica)) || is_there;
         // One device, or one target, may be refused for what it is, by a policy or a server.
         let is_of_all = |feature: &Feature| !can_make_another(at.replica, *feature);
         if refused && let Some(feature) = needed(source).filter(is_of_all) {
             at.filesystem.learn_missing(feature);
             context.not_held(feature);
-            return Err(Failed::NotHeld);
+            return Err(Incomplete { failed: Failed::NotHeld, is_there });
         }
-        return Err(Failed::replica("make it")(errno));
+        return Err(Incomplete { failed: Failed::replica("make it")(errno), is_there });
     }
     // Opening a FIFO or a device could block or do things; its metadata is reached by name.
     let new = Subject::Named(at.replica, temporary);
@@ -106,7 +124,7 @@ fn make_special(
     let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
     let new_target = Target { subject: new, folder: at.replica, filesystem: at.filesystem };
     let set = set_metadata(context, model, new_target);
-    Published::of(set, new, None, target, false)
+    Published::of(set, new, None, target, false).map_err(Incomplete::created)
 }
 
 /// Whether an error may say that there are no entries of a kind.
@@ -119,16 +137,15 @@ fn copy_file(
     context: &Context<'_>,
     at: Destination<'_>,
     seen: &Entry,
-    (temporary, is_there): (&CStr, &mut bool),
+    temporary: &CStr,
     sync: Fsync,
-) -> Result<(Published, bool), Failed> {
+) -> Result<(Published, bool), Incomplete> {
     let original = Original::open(context, at, seen)?;
     let copy = match create_private(at.replica, temporary) {
-        Err(Errno::EXIST) => return Err(Failed::Taken),
+        Err(Errno::EXIST) => return Err(Failed::Taken.into()),
         copy => copy.map_err(Failed::replica("make a temporary file in the replica"))?,
     };
-    *is_there = true;
-    original.copy_into(context, at, copy.as_fd(), sync)
+    original.copy_into(context, at, copy.as_fd(), sync).map_err(Incomplete::created)
 }
 
 #[cfg(test)]
