@@ -8,7 +8,8 @@
 //! left is caught here, because Rust's own exit code for a panic, 101, is none of ours.
 
 use clap::Error as ClapError;
-use file_sync::cli::args::{Compare, LogFormat, parse, usage_error};
+use file_sync::cli::args::{Command, Compare, LogFormat, parse, usage_error};
+use file_sync::cli::commands;
 use file_sync::cli::config::{Config, Detail, Surroundings};
 use file_sync::control::Interrupt;
 use file_sync::control::Requests;
@@ -25,7 +26,7 @@ use file_sync::run::schedule::{Parts, run};
 use file_sync::run::signals::{Listener, Reactions, survive_size_limits};
 use file_sync::run::systemd::Service;
 use std::env::{args_os, current_dir, var_os};
-use std::io::{Error as IoError, IsTerminal, Write, stderr, stdout};
+use std::io::{Error as IoError, ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -33,7 +34,16 @@ use std::thread::available_parallelism;
 
 fn main() -> ExitCode {
     let exit = catch_unwind(|| match configure() {
-        Ok(config) => start(&config),
+        Ok(Task::Mirror(config)) => start(&config),
+        Ok(Task::Command(command)) => match commands::run(command, &mut stdout()) {
+            Ok(()) => Exit::Done,
+            // Whoever reads has had enough, as `head` has.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
+            Err(error) => {
+                say(&format!("Cannot write the output: {error}"));
+                Exit::Error
+            }
+        },
         Err(error) => {
             // Help and version, too, are errors to clap; a console that is closed changes nothing.
             let _ = error.print();
@@ -47,8 +57,17 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-fn configure() -> Result<Config, ClapError> {
+/// What the command line asks for.
+enum Task {
+    Mirror(Box<Config>),
+    Command(Command),
+}
+
+fn configure() -> Result<Task, ClapError> {
     let cli = parse(args_os())?;
+    if let Some(command) = cli.command {
+        return Ok(Task::Command(command));
+    }
     let color = cli.color;
     let is_set = |name: &str| var_os(name).is_some_and(|value| !value.is_empty());
     let surroundings = Surroundings {
@@ -60,7 +79,10 @@ fn configure() -> Result<Config, ClapError> {
         is_folder,
         resolve,
     };
-    Config::new(cli, &surroundings).map_err(|error| usage_error(&error.to_string(), color))
+    let config = Config::new(cli, &surroundings);
+    config
+        .map(|config| Task::Mirror(Box::new(config)))
+        .map_err(|error| usage_error(&error.to_string(), color))
 }
 
 /// Everything that is needed before the first pass.

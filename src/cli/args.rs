@@ -5,13 +5,15 @@
 //! complaints come back through [`usage_error`] so that all of them look alike.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{ArgAction, ColorChoice, CommandFactory, Parser, ValueEnum};
+use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use std::ffi::OsString;
 
 const USAGE: &str = "\
 file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
        file-sync --source DIR --replica DIR --log_file PATH --once [OPTIONS]
-       file-sync --source DIR --replica DIR --log_file PATH --dry-run [OPTIONS]";
+       file-sync --source DIR --replica DIR --log_file PATH --dry-run [OPTIONS]
+       file-sync completions SHELL";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -50,9 +52,16 @@ Exit codes:
     disable_help_flag = true,
     disable_version_flag = true,
     max_term_width = 100,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    // A command stands alone; without one, the options mirror.
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
 )]
 pub struct Cli {
+    /// What to do other than mirror.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Folder to copy from; it is only ever read
     #[arg(long, value_name = "DIR", help_heading = "What to mirror")]
     pub source: Option<OsString>,
@@ -112,6 +121,27 @@ pub struct Cli {
     /// Print the version
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "About")]
     version: Option<bool>,
+}
+
+/// Commands beside the options; each has a file in `commands/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Print what a shell needs to complete file-sync's options with the Tab key
+    #[command(
+        disable_help_flag = false,
+        after_help = "\
+Examples:
+  file-sync completions bash > /usr/share/bash-completion/completions/file-sync
+  file-sync completions zsh > ~/.zfunc/_file-sync"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+
+        /// Print this help
+        #[arg(short, long, action = ArgAction::Help)]
+        help: Option<bool>,
+    },
 }
 
 /// When to use colors.
