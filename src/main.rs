@@ -102,7 +102,7 @@ fn start(config: &Config) -> Exit {
     let mut listener = None;
     let prepared = prepare(config, &interrupt, &slot, &mut listener);
     if let Err(error @ Error::RootsOverlap { .. }) = &prepared
-        && !config.log.parent().is_some_and(is_folder)
+        && config.log.as_ref().is_some_and(|log| !log.parent().is_some_and(is_folder))
     {
         // The log would create its folder, perhaps inside one of the roots.
         say(&error.to_string());
@@ -121,7 +121,7 @@ fn start(config: &Config) -> Exit {
         source: &config.source,
         replica: &config.replica,
         interval: config.interval().map(|interval| interval.length()),
-        log: &config.log,
+        log: config.log.as_deref(),
         dry_run: config.is_dry_run(),
     });
     // A log that lies inside a root makes its file and its folders there; they have to be there before the first pass
@@ -169,7 +169,7 @@ fn prepare(
     let options = MirrorOptions {
         source: config.source.clone(),
         replica: config.replica.clone(),
-        log: Some(config.log.clone()),
+        log: config.log.clone(),
         threads: config.threads,
         processors: config.processors,
         digests: match config.compare {

@@ -105,7 +105,7 @@ fn every_mistake_is_named_and_a_valid_value_shown() {
         (log.clone(), "--interval is missing", "--once"),
         ("--replica b --log_file c --interval 60".into(), "--source is missing", "--source /data"),
         ("--source a --log_file c --interval 60".into(), "--replica is missing", "--replica /mnt/backup"),
-        (format!("{ROOTS} --once"), "--log_file is missing", "--log_file /var/log/file-sync/"),
+        (format!("{ROOTS} --interval 1h"), "--log_file is missing", "--log_file /var/log/file-sync/"),
         ("--source '' --replica b --log_file c --once".into(), "--source \"\"", "--source /data"),
         ("--source a --replica= --log_file c --once".into(), "--replica \"\"", "--replica /mnt/backup"),
         ("--source a --replica b --log-file '' --once".into(), "--log_file \"\"", "--log_file /var/log/"),
@@ -311,4 +311,23 @@ fn the_man_page_has_every_option_and_the_exit_codes() {
     {
         assert!(page.contains(words), "{words}: {page}");
     }
+}
+
+#[test]
+fn a_single_pass_needs_no_log_file() {
+    let place = Place::new();
+    fs::write(place.path().join("source/file"), "content").expect("written");
+    for (words, verb) in [("--dry-run", "would create file"), ("--once", "create file")] {
+        let words = format!("{ROOTS} {words}");
+        let assert = file_sync().current_dir(place.path()).args(words.split(' ')).assert().code(0);
+        let console = stdout(&assert);
+        assert!(console.contains(verb) && !console.contains(" log "), "{console}");
+    }
+    assert_eq!(fs::read_to_string(place.path().join("replica/file")).expect("copied"), "content");
+    let mut names = place.names();
+    names.sort();
+    assert_eq!(names, ["replica", "source"]);
+    let words = format!("{ROOTS} --once --log-format json");
+    let assert = file_sync().current_dir(place.path()).args(words.split(' ')).assert().code(0);
+    assert!(stdout(&assert).contains(r#""log":null"#), "{}", stdout(&assert));
 }

@@ -11,8 +11,8 @@ use std::ffi::OsString;
 
 const USAGE: &str = "\
 file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
-       file-sync --source DIR --replica DIR --log_file PATH --once [OPTIONS]
-       file-sync --source DIR --replica DIR --log_file PATH --dry-run [OPTIONS]
+       file-sync --source DIR --replica DIR --once [OPTIONS]
+       file-sync --source DIR --replica DIR --dry-run [OPTIONS]
        file-sync completions SHELL";
 
 const AFTER_HELP: &str = "\
@@ -21,7 +21,7 @@ Examples:
     file-sync --source /data --replica /mnt/backup --interval 15m --log_file /var/log/file-sync/
 
   See what the next pass would do, without doing it:
-    file-sync --source /data --replica /mnt/backup --log_file /tmp/plan.log --dry-run
+    file-sync --source /data --replica /mnt/backup --dry-run
 
   Bring the replica up to date once, for instance from cron:
     file-sync --source /data --replica /mnt/backup --log_file /tmp/once.log --once --quiet
@@ -72,7 +72,7 @@ pub struct Cli {
     pub replica: Option<OsString>,
 
     /// Log file. An existing folder, or a path that ends in a slash, means file-sync.log inside it.
-    /// Missing folders are created. --log-file is the same option
+    /// Missing folders are created; --once and --dry-run do without. --log-file is the same option
     #[arg(long = "log_file", alias = "log-file", value_name = "PATH", help_heading = "What to mirror")]
     pub log_file: Option<OsString>,
 
@@ -127,13 +127,10 @@ pub struct Cli {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Print what a shell needs to complete file-sync's options with the Tab key
-    #[command(
-        disable_help_flag = false,
-        after_help = "\
+    #[command(after_help = "\
 Examples:
   file-sync completions bash > /usr/share/bash-completion/completions/file-sync
-  file-sync completions zsh > ~/.zfunc/_file-sync"
-    )]
+  file-sync completions zsh > ~/.zfunc/_file-sync")]
     Completions {
         /// The shell
         shell: Shell,
@@ -271,7 +268,7 @@ mod tests {
     fn mistakes_are_refused() {
         let cases = [
             ("--sorce a", ErrorKind::UnknownArgument),
-            ("a b", ErrorKind::UnknownArgument),
+            ("a b", ErrorKind::InvalidSubcommand),
             ("--source a --source b", ErrorKind::ArgumentConflict),
             ("--log_file a --log-file b", ErrorKind::ArgumentConflict),
             ("--source", ErrorKind::InvalidValue),

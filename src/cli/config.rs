@@ -63,8 +63,9 @@ pub struct Config {
     pub source: PathBuf,
     /// The replica as the user gave it.
     pub replica: PathBuf,
-    /// The log file, absolute, so that it stays the same file whatever happens to the current folder.
-    pub log: PathBuf,
+    /// The log file, absolute, so that it stays the same file whatever happens to the current folder. A single pass may have
+    /// none.
+    pub log: Option<PathBuf>,
     /// The source, absolute, where the log lies inside it: as long as the source is missing, nothing may be created
     /// there. An empty source that the log itself has made would empty the replica.
     pub log_keep_out: Option<PathBuf>,
@@ -101,12 +102,19 @@ impl Config {
         let source = folder("--source", cli.source, "--source /data")?;
         let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
         let (rhythm, threads) = (rhythm?, threads?);
-        let log = folder("--log_file", cli.log_file, "--log_file /var/log/file-sync/")?;
-        for (option, path) in [("--source", &source), ("--replica", &replica), ("--log_file", &log)] {
-            check_tilde(option, path, surroundings)?;
+        let log = match (rhythm, cli.log_file) {
+            (Rhythm::Once | Rhythm::DryRun, None) => None,
+            (Rhythm::Every(_) | Rhythm::Once | Rhythm::DryRun, log) => {
+                Some(folder("--log_file", log, "--log_file /var/log/file-sync/")?)
+            }
+        };
+        let paths =
+            [("--source", Some(&source)), ("--replica", Some(&replica)), ("--log_file", log.as_ref())];
+        for (option, path) in paths {
+            path.map_or(Ok(()), |path| check_tilde(option, path, surroundings))?;
         }
-        let log = log_file(&log, surroundings)?;
-        let log_keep_out = keep_out(&log, &source, surroundings);
+        let log = log.map(|log| log_file(&log, surroundings)).transpose()?;
+        let log_keep_out = log.as_ref().and_then(|log| keep_out(log, &source, surroundings));
         let detail = match (cli.quiet, cli.verbose) {
             (true, _) => Detail::Quiet,
             (false, true) => Detail::Verbose,
@@ -316,7 +324,11 @@ mod tests {
             ("--source a --replica b --log_file c", "--interval", "--once"),
             ("--replica b --log_file c --interval 60", "--source is missing", "--source /data"),
             ("--source a --log_file c --interval 60", "--replica is missing", "--replica /mnt/backup"),
-            ("--source a --replica b --once", "--log_file is missing", "--log_file /var/log/file-sync/"),
+            (
+                "--source a --replica b --interval 1h",
+                "--log_file is missing",
+                "--log_file /var/log/file-sync/",
+            ),
             ("--source '' --replica b --log_file c --once", "--source \"\"", "--source /data"),
             ("--source a --replica '' --log_file c --once", "--replica \"\"", "--replica /mnt/backup"),
             (
@@ -376,7 +388,7 @@ mod tests {
         for (given, expected) in cases {
             let config =
                 config(&format!("--source /src --replica /dst --once --log_file {given}")).expect(given);
-            assert_eq!(config.log.as_os_str(), OsStr::new(expected), "{given}");
+            assert_eq!(config.log.map(PathBuf::into_os_string), Some(OsString::from(expected)), "{given}");
         }
     }
 
@@ -455,7 +467,11 @@ mod tests {
         let around = Surroundings { exists: |path| path == Path::new("/here/~"), ..surroundings() };
         for option in ["--source", "--replica", "--log_file"] {
             let config = config_in(&line(option, "~/data"), &around).expect(option);
-            assert_eq!(config.log.starts_with("/here/~"), option == "--log_file", "{option}");
+            assert_eq!(
+                config.log.is_some_and(|log| log.starts_with("/here/~")),
+                option == "--log_file",
+                "{option}"
+            );
             assert!(config_in(&line(option, "~ann"), &around).is_err(), "{option}");
         }
         let lost = Surroundings { current_folder: None, ..around };

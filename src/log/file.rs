@@ -297,7 +297,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (error, error_end) = io::pipe().unwrap();
         let options = LogOptions {
-            path: temp.path().join(path),
+            path: Some(temp.path().join(path)),
             keep_out: keep_out.map(|folder| temp.path().join(folder)),
             format: Format::Text,
             verbose: false,

@@ -75,7 +75,10 @@ fn write_event<M: SerializeMap>(map: &mut M, event: &Event<'_>) -> Result<(), M:
             path(map, "replica", "replica_bytes", replica)?;
             map.serialize_entry("interval_seconds", &interval.map(seconds))?;
             map.serialize_entry("dry_run", dry_run)?;
-            path(map, "log", "log_bytes", log)
+            match log {
+                Some(log) => path(map, "log", "log_bytes", log),
+                None => map.serialize_entry("log", &None::<&str>),
+            }
         }
         Event::PassStarted { number } => {
             map.serialize_entry("event", "pass_started")?;

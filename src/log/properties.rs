@@ -190,7 +190,7 @@ proptest! {
         ];
         let interval = Some(Duration::from_secs(60));
         let mut events = vec![
-            Event::Started { source: path, replica: path, interval, log: path, dry_run: false },
+            Event::Started { source: path, replica: path, interval, log: Some(path), dry_run: false },
             Event::Verified { path: &below, size: 5, digest: None },
             Event::Skipped { path: &below, kind: Kind::Socket, reason: "sockets are not mirrored" },
             Event::Problem(&problem),

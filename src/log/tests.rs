@@ -310,7 +310,7 @@ fn started(interval: Option<u64>, dry_run: bool) -> Event<'static> {
         source: Path::new("/home"),
         replica: Path::new("/mnt/home"),
         interval: interval.map(Duration::from_secs),
-        log: Path::new("/var/log/file-sync.log"),
+        log: Some(Path::new("/var/log/file-sync.log")),
         dry_run,
     }
 }

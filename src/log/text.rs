@@ -62,7 +62,9 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
     match event {
         Event::Started { source, replica, interval, log, dry_run } => {
             write_start(out, source, replica, *interval, *dry_run);
-            out.words(format_args!(" log {}", humanize::path(log)));
+            if let Some(log) = log {
+                out.words(format_args!(" log {}", humanize::path(log)));
+            }
         }
         Event::PassStarted { number } => {
             out.head(format_args!("pass {number}"));

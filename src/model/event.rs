@@ -116,8 +116,8 @@ pub enum Event<'a> {
         replica: &'a Path,
         /// The interval; none for a single pass.
         interval: Option<Duration>,
-        /// The log file.
-        log: &'a Path,
+        /// The log file, if there is one.
+        log: Option<&'a Path>,
         /// True when nothing will be written.
         dry_run: bool,
     },

@@ -76,7 +76,10 @@ proptest! {
         match Config::new(cli, &surroundings()) {
             Ok(config) => {
                 prop_assert!(!config.source.as_os_str().is_empty() && !config.replica.as_os_str().is_empty());
-                prop_assert!(config.log.is_absolute() && !names_folder(&config.log), "{:?}", config.log);
+                match &config.log {
+                    Some(log) => prop_assert!(log.is_absolute() && !names_folder(log), "{log:?}"),
+                    None => prop_assert!(config.interval().is_none(), "repeated passes have a log"),
+                }
                 prop_assert!(config.threads.is_none_or(|threads| (1..=MAX_THREADS).contains(&threads)));
                 prop_assert_eq!(config.interval().is_some(), matches!(config.rhythm, Rhythm::Every(_)));
             }
