@@ -68,3 +68,33 @@ fn imports_run_down_the_picture_and_never_in_a_circle() {
         .collect();
     assert!(upwards.is_empty(), "{}", upwards.join("\n"));
 }
+
+/// Lines of `src/apply/` that call one of these, by file.
+fn calls(folder: &Path, words: &[&str], found: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            calls(&path, words, found);
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("readable");
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        if words.iter().any(|word| code.contains(word)) {
+            found.insert(path.file_name().expect("a name").to_string_lossy().into_owned());
+        }
+    }
+}
+
+#[test]
+fn what_leaves_the_replica_leaves_through_one_door() {
+    let apply = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/apply");
+    let called_in = |words: &[&str]| {
+        let mut found = BTreeSet::new();
+        calls(&apply, words, &mut found);
+        found.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(called_in(&["rename_over("]), ["retire.rs"]);
+    // The others remove temporaries of our own: unfinished ones, probes, and the folders in which names are tried.
+    let removals = called_in(&["remove_file(", "remove_folder("]);
+    assert_eq!(removals, ["names.rs", "probe.rs", "publish.rs", "retire.rs", "show_folder.rs"]);
+}

@@ -22,6 +22,7 @@ mod reflink;
 pub mod refusal;
 pub mod remove;
 mod report;
+mod retire;
 mod retry;
 mod show_folder;
 pub mod stage;

@@ -1,6 +1,7 @@
 //! Publishes a finished temporary: one atomic rename, and only where the replica still has what the survey saw there.
 
 use crate::apply::error::Failed;
+use crate::apply::retire;
 use crate::apply::staged::{Published, Staged};
 use crate::capabilities::Filesystem;
 use crate::fs::{Errno, dirent, is_unsupported, stat};
@@ -69,7 +70,7 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     // RACE: between the look and the rename another process may put something else under the name, which is then
     // replaced; only a folder cannot be replaced by mistake, since the kernel refuses that.
     if !was_folder && !is_folder {
-        return dirent::rename_over(folder, temporary, at.name).map(|()| None).map_err(taken);
+        return retire::replace(folder, temporary, at.name).map(|()| None).map_err(taken);
     }
     match dirent::exchange(folder, temporary, at.name) {
         Ok(()) => Ok(Some(temporary.to_owned())),

@@ -5,11 +5,12 @@
 use crate::apply::metadata::make_writable;
 use crate::apply::precondition::{CachedCheck, Check, Look, Precondition};
 use crate::apply::read_only::is_told;
+use crate::apply::retire;
 use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::listing::Listing;
-use crate::fs::{Errno, dirent, is_gone, stat};
+use crate::fs::{Errno, is_gone, stat};
 use crate::model::change::{Operation, Verb};
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::{Cause, Problem, Side};
@@ -79,7 +80,7 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, precondition: Precondit
     if entry.kind == Kind::Folder {
         remove_tree(context, target, &entry, &mut cached);
     } else {
-        let removed = target.folder.open().and_then(|fd| dirent::remove_file(fd.as_fd(), target.name));
+        let removed = target.folder.open().and_then(|fd| retire::delete(fd.as_fd(), target.name, entry.kind));
         if removed.is_err_and(|errno| is_told(context, target.folder, errno)) {
             return;
         }
@@ -173,7 +174,7 @@ fn remove_inner(
         return Err(Stays);
     }
     if entry.kind != Kind::Folder {
-        let removed = dirent::remove_file(fd.as_fd(), name);
+        let removed = retire::delete(fd.as_fd(), name, entry.kind);
         if removed.is_err_and(|errno| is_told(context, &level.dir, errno)) {
             return Err(Stays);
         }
@@ -213,7 +214,7 @@ fn enter(
 /// the folder above only, and refuses what has something in it.
 fn is_removed_unread((parent, name): (&Arc<Dir>, &CStr), cause: Cause) -> bool {
     matches!(cause, Cause::System(Errno::ACCESS | Errno::PERM))
-        && parent.open().and_then(|fd| dirent::remove_folder(fd.as_fd(), name)).is_ok()
+        && parent.open().and_then(|fd| retire::delete(fd.as_fd(), name, Kind::Folder)).is_ok()
 }
 
 /// Removes a folder that has been emptied; true when it is gone.
@@ -222,7 +223,7 @@ fn leave(context: &Context<'_>, level: &Level, entry: &Entry, path: &RelPath, te
         return false;
     }
     let Some(parent) = level.dir.parent() else { return false };
-    let removed = parent.open().and_then(|fd| dirent::remove_folder(fd.as_fd(), level.dir.name()));
+    let removed = parent.open().and_then(|fd| retire::delete(fd.as_fd(), level.dir.name(), Kind::Folder));
     if removed.is_err_and(|errno| is_told(context, parent, errno)) {
         return false;
     }
