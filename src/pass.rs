@@ -7,6 +7,7 @@ use crate::guard::{Facts, Ruling, examine};
 use crate::model::error::{Cause, Error, Problem};
 use crate::model::mounts::{Difference, Memory};
 use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use crate::model::report::{Outcome, Turnover};
 use crate::plan::{Pair, Watch};
 use crate::survey::survey;
@@ -124,7 +125,7 @@ pub fn run(
     };
     context.problem(&Problem {
         path: RelPath::root(),
-        action: "vouch for this pass",
+        kind: ProblemKind::Vouch,
         cause: Cause::Refused(elsewhere),
         consequence,
         content_unreadable: false,

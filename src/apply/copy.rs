@@ -18,12 +18,13 @@ use crate::model::digest::{Digest, Hasher};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// How often a file that changes while it is read is read.
 const ATTEMPTS: usize = 3;
 
-const LOOK: &str = "look at the source file";
+const LOOK: ProblemKind = ProblemKind::LookAtSourceFile;
 
 /// A regular file of the source, open.
 pub(super) struct Original {
@@ -35,7 +36,7 @@ impl Original {
     pub(super) fn open(context: &Context<'_>, at: Destination<'_>, seen: &Entry) -> Result<Original, Failed> {
         let file = match context.open_to_read(at.source, at.name, seen.uid) {
             Err(_) if context.is_halted() => return Err(Failed::Halted),
-            opened => opened.map_err(Failed::source("read the source file"))?,
+            opened => opened.map_err(Failed::source(ProblemKind::ReadSourceFile))?,
         };
         let entry = stat::entry_of(file.as_fd()).map_err(Failed::source(LOOK))?;
         if entry.kind == Kind::File { Ok(Original { file, entry }) } else { Err(Failed::Vanished) }
@@ -50,7 +51,7 @@ impl Original {
         copy: BorrowedFd<'_>,
         sync: Fsync,
     ) -> Result<(Published, bool), Failed> {
-        const LOOK_REPLICA: &str = "look at it in the replica";
+        const LOOK_REPLICA: ProblemKind = ProblemKind::LookInReplica;
         let (source, mut before) = (self.file.as_fd(), self.entry);
         let rights = &context.rights;
         if !rights.gives_owners()
@@ -64,7 +65,7 @@ impl Original {
             }
         }
         let base = Base::clone_into(context, at, copy, &before);
-        let mut base = base.map_err(Failed::replica("write the replica file"))?;
+        let mut base = base.map_err(Failed::replica(ProblemKind::WriteFile))?;
         let mut attempt = 1;
         let (digest, length, unstable, is_clone) = loop {
             let (digest, length) = if before.size > 0 {
@@ -82,14 +83,14 @@ impl Original {
                             return Err(endless::failed(why));
                         }
                         attempt += 1;
-                        set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
+                        set_length(copy, 0).map_err(Failed::replica(ProblemKind::WriteFile))?;
                         continue;
                     }
                 }
             };
             let is_clone = base.is_some();
             if base.take().is_some_and(|base| !base.still_holds()) {
-                set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
+                set_length(copy, 0).map_err(Failed::replica(ProblemKind::WriteFile))?;
                 continue;
             }
             let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
@@ -106,19 +107,19 @@ impl Original {
             before = after;
             if attempt == ATTEMPTS && !is_whole {
                 let reason = Cause::Refused("it ends before the size that it shows");
-                return Err(Failed::Because("read the whole source file", reason, true));
+                return Err(Failed::Because(ProblemKind::ReadWholeFile, reason, true));
             }
             if attempt == ATTEMPTS {
                 break (digest, length, true, is_clone);
             }
             attempt += 1;
-            set_length(copy, 0).map_err(Failed::replica("write the replica file"))?;
+            set_length(copy, 0).map_err(Failed::replica(ProblemKind::WriteFile))?;
         };
         if unstable && at.expected.is_some() {
             let reason = Cause::Refused("it changes all the time while it is read");
-            return Err(Failed::Because("copy the source file", reason, false));
+            return Err(Failed::Because(ProblemKind::CopyFile, reason, false));
         }
-        const SYNC: &str = "write the replica file to its disk";
+        const SYNC: ProblemKind = ProblemKind::SyncFile;
         if is_clone {
             // Before it gets its mode: after a loss of power it may still have the old content, which may be a secret.
             sync_content(copy).map_err(Failed::replica(SYNC))?;
@@ -137,7 +138,7 @@ impl Original {
         let made = Published::of(set, Subject::Open(copy), digest, None, unstable)?;
         if made.entry.size != length {
             let reason = Cause::Refused("it has another length than what was written to it");
-            return Err(Failed::Because("write the whole replica file", reason, false));
+            return Err(Failed::Because(ProblemKind::WriteWholeFile, reason, false));
         }
         Ok((made, waits))
     }
@@ -155,7 +156,7 @@ fn keep_what_was_missed(
         return Ok(set);
     }
     let not_set = keep_old_attributes(context, at, missed, copy);
-    let entry = copy.entry().map_err(in_replica("look at it in the replica"))?;
+    let entry = copy.entry().map_err(in_replica(ProblemKind::LookInReplica))?;
     Ok(Set { entry, not_set: set.not_set.or(not_set), ..set })
 }
 
@@ -176,7 +177,7 @@ fn copy_content(
     let mut ends_in_hole = false;
     with_buffers(|buffer, old_buffer| {
         'pieces: while at < end {
-            match segment(source, at, end, sparse).map_err(Failed::source("read the source file"))? {
+            match segment(source, at, end, sparse).map_err(Failed::source(ProblemKind::ReadSourceFile))? {
                 Segment::Hole(range) => {
                     if let Some(hasher) = &mut hasher
                         && !hasher.update_zeros(context.interrupt, range.end - range.start)
@@ -194,8 +195,8 @@ fn copy_content(
                         }
                         let want = (range.end - at).min(BUFFER as u64) as usize;
                         let piece = buffer.get_mut(..want).unwrap_or_default();
-                        let read =
-                            read_at(source, piece, at).map_err(Failed::source("read the source file"))?;
+                        let read = read_at(source, piece, at)
+                            .map_err(Failed::source(ProblemKind::ReadSourceFile))?;
                         let piece = piece.get(..read).unwrap_or_default();
                         let written = match base {
                             None => write_at(copy, piece, at).map(|()| read as u64),
@@ -204,7 +205,7 @@ fn copy_content(
                                 base.write_differences(copy, (piece, at), old)
                             }
                         };
-                        let written = written.map_err(Failed::replica("write the replica file"))?;
+                        let written = written.map_err(Failed::replica(ProblemKind::WriteFile))?;
                         if let Some(hasher) = &mut hasher {
                             hasher.update(piece);
                         }
@@ -219,7 +220,7 @@ fn copy_content(
             }
         }
         if ends_in_hole || base.is_some_and(|base| base.length() > at) {
-            set_length(copy, at).map_err(Failed::replica("write the replica file"))?;
+            set_length(copy, at).map_err(Failed::replica(ProblemKind::WriteFile))?;
         }
         Ok((hasher.map(Hashing::finish), at))
     })
@@ -236,7 +237,7 @@ fn hash_prefix(context: &Context<'_>, file: BorrowedFd<'_>, length: u64) -> Resu
             }
             let want = (length - at).min(BUFFER as u64) as usize;
             let piece = buffer.get_mut(..want).unwrap_or_default();
-            let read = read_at(file, piece, at).map_err(Failed::source("read the source file"))?;
+            let read = read_at(file, piece, at).map_err(Failed::source(ProblemKind::ReadSourceFile))?;
             context.read(read);
             if read < want {
                 return Ok(None);

@@ -15,6 +15,7 @@ use crate::model::change::{Operation, Verb};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Side};
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::survey::reconcile::needed;
 use rayon::Scope;
 use std::ffi::{CStr, CString};
@@ -63,7 +64,7 @@ impl Apply<'_> {
         match entry.kind {
             Kind::Folder if self.context.is_other_root(Side::Source, &entry) => {
                 let reason = Cause::Refused("it is the replica itself, through a mount");
-                self.problem(&job.path(), "mirror this folder", reason, "it is left out; unmount it");
+                self.problem(&job.path(), ProblemKind::MirrorFolder, reason, "it is left out; unmount it");
                 self.release(holder);
             }
             Kind::File if self.context.log.was(&entry) => {
@@ -88,7 +89,7 @@ impl Apply<'_> {
         match dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)) {
             Ok(entry) => Some(entry),
             Err(errno) => {
-                self.failed(job, Failed::source("look at it in the source")(errno));
+                self.failed(job, Failed::source(ProblemKind::LookInSource)(errno));
                 None
             }
         }
@@ -153,8 +154,7 @@ impl Apply<'_> {
             if may_be_unnamed && let Some(made) = self.make_unnamed(at, entry)? {
                 return Ok(Copied::Published(made));
             }
-            let name =
-                dirent::temporary_name().map_err(Failed::replica("make a temporary in the replica"))?;
+            let name = dirent::temporary_name().map_err(Failed::replica(ProblemKind::MakeTemporary))?;
             let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
                 return Ok(Copied::Staged(ready));
@@ -213,14 +213,14 @@ impl Apply<'_> {
     }
 
     pub(super) fn open(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
-        let source = source.open().map_err(Failed::source("open the source folder"))?;
-        let replica = replica.open().map_err(Failed::replica("open the replica folder"))?;
+        let source = source.open().map_err(Failed::source(ProblemKind::OpenSourceFolder))?;
+        let replica = replica.open().map_err(Failed::replica(ProblemKind::OpenReplicaFolder))?;
         Ok((source, replica))
     }
 
     fn open_for_temporaries(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
         let opened = self.open(source, replica)?;
-        replica.open_for_temporaries().map_err(Failed::replica("make a temporary in the replica"))?;
+        replica.open_for_temporaries().map_err(Failed::replica(ProblemKind::MakeTemporary))?;
         Ok(opened)
     }
 
@@ -240,7 +240,7 @@ impl Apply<'_> {
         if made.unstable {
             self.problem(
                 &path,
-                "copy the source file at rest",
+                ProblemKind::CopyFileAtRest,
                 Cause::Refused("it changes all the time while it is read"),
                 "its last copy is kept, which may mix two moments",
             );

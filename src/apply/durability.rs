@@ -13,6 +13,7 @@ use crate::fs::dir::Dir;
 use crate::fs::{Errno, dirent};
 use crate::model::error::{Cause, Problem};
 use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::Plan;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
@@ -178,7 +179,7 @@ impl Volumes {
         };
         context.problem(&Problem {
             path,
-            action: "write the replica to its disk",
+            kind: ProblemKind::SyncReplica,
             cause: Cause::System(errno),
             consequence: "what this pass copied may not survive a loss of power",
             content_unreadable: false,

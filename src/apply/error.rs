@@ -2,6 +2,7 @@
 
 use crate::fs::{Errno, is_full, is_gone, is_passing};
 use crate::model::error::Cause;
+use crate::model::problem_kind::ProblemKind;
 
 /// Whether something that failed may succeed later in the same pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub enum Failed {
     /// The source has it as another kind by now: the next pass sees it.
     Vanished,
     /// What could not be done, and the error that says that the source has it no longer. That may be true.
-    Gone(&'static str, Errno),
+    Gone(ProblemKind, Errno),
     /// A signal came.
     Halted,
     /// The replica's filesystem cannot hold entries of this kind; it has been told.
@@ -28,15 +29,15 @@ pub enum Failed {
     /// The replica has another entry of that name by now, or one whose name counts as the same there.
     Taken,
     /// What could not be done, and why. True when it was the source's content that could not be read.
-    Because(&'static str, Cause, bool),
+    Because(ProblemKind, Cause, bool),
 }
 
 impl Failed {
-    pub(crate) fn replica(action: &'static str) -> impl Fn(Errno) -> Failed {
+    pub(crate) fn replica(action: ProblemKind) -> impl Fn(Errno) -> Failed {
         move |errno| Failed::Because(action, Cause::System(errno), false)
     }
 
-    pub(crate) fn source(action: &'static str) -> impl Fn(Errno) -> Failed {
+    pub(crate) fn source(action: ProblemKind) -> impl Fn(Errno) -> Failed {
         move |errno| {
             if is_gone(errno) {
                 Failed::Gone(action, errno)
@@ -47,7 +48,7 @@ impl Failed {
     }
 
     /// The replica takes no such name, though its error is that something is missing.
-    pub(crate) fn name_refused(action: &'static str) -> Failed {
+    pub(crate) fn name_refused(action: ProblemKind) -> Failed {
         Failed::Because(action, Cause::Refused("its filesystem takes no such name"), false)
     }
 

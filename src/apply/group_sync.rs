@@ -12,6 +12,7 @@ use crate::apply::{Apply, Job, lock};
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
 use crate::fs::file::sync_named;
+use crate::model::problem_kind::ProblemKind;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -109,7 +110,7 @@ impl Apply<'_> {
 
     fn publish_one(&self, Finished { job, ready, key }: Finished, is_written: bool) {
         let Some(replica) = &job.pair.replica else { return };
-        let opened = replica.open().map_err(Failed::replica("open the replica folder"));
+        let opened = replica.open().map_err(Failed::replica(ProblemKind::OpenReplicaFolder));
         let made = opened.and_then(|folder| {
             let folder = folder.as_fd();
             let failed = if self.context.is_halted() {
@@ -118,7 +119,7 @@ impl Apply<'_> {
                 None
             } else {
                 let synced = self.sync_temporary(replica, &ready.temporary);
-                synced.err().map(Failed::replica("write the replica file to its disk"))
+                synced.err().map(Failed::replica(ProblemKind::SyncFile))
             };
             if let Some(failed) = failed {
                 discard(folder, &ready.temporary);

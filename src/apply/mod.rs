@@ -47,6 +47,7 @@ use crate::model::change::Verb;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::Cause;
 use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Action, Change, Pair, Plan};
 use rayon::Scope;
 use std::collections::BTreeSet;
@@ -297,7 +298,7 @@ impl Apply<'_> {
             let path = change.pair.path().join(&change.name);
             if self.has_a_taken_name(change) {
                 let reason = "a name of the source that could not be made may lead to it";
-                self.problem(&path, "delete it from the replica", Cause::Refused(reason), "it stays");
+                self.problem(&path, ProblemKind::Delete, Cause::Refused(reason), "it stays");
                 continue;
             }
             let target =

@@ -18,13 +18,14 @@ use crate::fs::spelled::{Listed, Spellings};
 use crate::fs::{Errno, dirent, stat};
 use crate::model::change::{Operation, Verb};
 use crate::model::error::{Cause, Problem};
+use crate::model::problem_kind::ProblemKind;
 use crate::model::spelling::Alteration;
 use crate::plan::{Pair, Rename};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-const ACTION: &str = "give it this name in the replica";
+const ACTION: ProblemKind = ProblemKind::Rename;
 
 /// Why an entry did not get its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use crate::fs::listing::Listing;
 use crate::model::change::{Operation, Verb};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Watch};
 use rayon::Scope;
 use std::ffi::CStr;
@@ -60,7 +61,7 @@ impl Apply<'_> {
             Ok(listing) => Arc::new(listing),
             Err(errno) => {
                 let consequence = "its replica stays empty";
-                self.problem(&path, "read the source folder", Cause::System(errno), consequence);
+                self.problem(&path, ProblemKind::ReadSourceFolder, Cause::System(errno), consequence);
                 // There is nothing to finish it by.
                 return self.release(parent);
             }

@@ -7,6 +7,7 @@ use crate::capabilities::Filesystem;
 use crate::fs::{Errno, dirent, is_unsupported, stat};
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::Cause;
+use crate::model::problem_kind::ProblemKind;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
@@ -44,7 +45,7 @@ pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
 /// # Errors
 /// When the name is not as it was expected, or the kernel refuses.
 pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
-    const ACTION: &str = "put it in its place";
+    const ACTION: ProblemKind = ProblemKind::Publish;
     let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
     let folder = at.replica;
     let taken = |errno| match errno {
@@ -83,7 +84,7 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
                 Ok(()) => Ok(Some(aside)),
                 Err(errno) => {
                     dirent::rename_to_free(folder, &aside, at.name)
-                        .map_err(Failed::replica("put the old entry back"))?;
+                        .map_err(Failed::replica(ProblemKind::PutBack))?;
                     Err(taken(errno))
                 }
             }

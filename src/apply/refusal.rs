@@ -4,6 +4,7 @@ use crate::fs::Errno;
 use crate::fs::metadata::Subject;
 use crate::model::entry::Kind;
 use crate::model::error::Side;
+use crate::model::problem_kind::ProblemKind;
 
 /// What could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,16 +12,16 @@ pub struct MetadataError {
     /// Where the kernel refused.
     pub side: Side,
     /// What was tried, to be read after "Cannot".
-    pub action: &'static str,
+    pub action: ProblemKind,
     /// Why.
     pub errno: Errno,
 }
 
-pub(super) fn in_replica(action: &'static str) -> impl Fn(Errno) -> MetadataError {
+pub(super) fn in_replica(action: ProblemKind) -> impl Fn(Errno) -> MetadataError {
     move |errno| MetadataError { side: Side::Replica, action, errno }
 }
 
-pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> MetadataError {
+pub(super) fn in_source(action: ProblemKind) -> impl Fn(Errno) -> MetadataError {
     move |errno| MetadataError { side: Side::Source, action, errno }
 }
 

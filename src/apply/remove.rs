@@ -15,6 +15,7 @@ use crate::model::change::{Operation, Verb};
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -258,7 +259,7 @@ fn report(
 fn problem(context: &Context<'_>, path: &RelPath, cause: Cause) {
     context.problem(&Problem {
         path: path.clone(),
-        action: "delete it from the replica",
+        kind: ProblemKind::Delete,
         cause,
         consequence: "it stays",
         content_unreadable: false,

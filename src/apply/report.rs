@@ -7,6 +7,7 @@ use crate::apply::{Apply, Job};
 use crate::fs::{Errno, is_gone};
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
 use std::ffi::CStr;
 
@@ -31,14 +32,14 @@ impl Apply<'_> {
             failed if self.again.keep(job, &failed) => return,
             Failed::Gone(action, errno) => self.context.problem(&Problem {
                 path: job.path(),
-                action,
+                kind: action,
                 cause: Cause::System(errno),
                 consequence: consequence(job),
                 content_unreadable: true,
             }),
             Failed::Taken => {
                 let reason = "the replica has another entry of that name (are several spellings one name there, as upper and lower case?)";
-                self.problem(&job.path(), "put it in its place", Cause::Refused(reason), consequence(job));
+                self.problem(&job.path(), ProblemKind::Publish, Cause::Refused(reason), consequence(job));
             }
             Failed::Because(_, Cause::System(errno), false)
                 if job.pair.replica.as_ref().is_some_and(|folder| is_told(self.context, folder, errno)) => {}
@@ -48,7 +49,7 @@ impl Apply<'_> {
             Failed::Because(_, Cause::System(errno), in_source) if self.is_locked(job, errno, in_source) => {}
             Failed::Because(action, cause, content_unreadable) => self.context.problem(&Problem {
                 path: job.path(),
-                action,
+                kind: action,
                 cause,
                 consequence: consequence(job),
                 content_unreadable,
@@ -92,13 +93,13 @@ impl Apply<'_> {
     pub(super) fn problem(
         &self,
         path: &RelPath,
-        action: &'static str,
+        action: ProblemKind,
         cause: Cause,
         consequence: &'static str,
     ) {
         self.context.problem(&Problem {
             path: path.clone(),
-            action,
+            kind: action,
             cause,
             consequence,
             content_unreadable: false,

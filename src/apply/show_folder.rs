@@ -19,6 +19,7 @@ use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Watch};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -80,7 +81,7 @@ impl New<'_> {
     }
 }
 
-const ACTION: &str = "make the folder in the replica";
+const ACTION: ProblemKind = ProblemKind::MakeFolder;
 
 impl Apply<'_> {
     /// Makes a folder under its name, private until it is finished, where it can with its first files in it.
@@ -98,10 +99,10 @@ impl Apply<'_> {
                 (Ok(listing), Some(fd), names)
             }
             Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
-            Err(errno) if is_gone(errno) => return Err(Failed::Gone("read the source folder", errno)),
+            Err(errno) if is_gone(errno) => return Err(Failed::Gone(ProblemKind::ReadSourceFolder, errno)),
             // None of its names is known.
             Err(LOCKED) => {
-                return Err(Failed::Because("read the source folder", Cause::Refused(WORDS), false));
+                return Err(Failed::Because(ProblemKind::ReadSourceFolder, Cause::Refused(WORDS), false));
             }
             Err(errno) => (Err(errno), None, Vec::new()),
         };
@@ -246,7 +247,7 @@ impl Apply<'_> {
             let entry = match seen {
                 Ok(entry) => *entry,
                 Err(errno) => {
-                    first.done.push((job, Err(Failed::source("look at it in the source")(*errno))));
+                    first.done.push((job, Err(Failed::source(ProblemKind::LookInSource)(*errno))));
                     continue;
                 }
             };

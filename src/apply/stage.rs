@@ -12,6 +12,7 @@ use crate::fs::metadata::Subject;
 use crate::fs::{Errno, dirent, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::survey::reconcile::needed;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -87,7 +88,7 @@ fn make_special(
         Kind::Symlink => {
             let text = match dirent::read_symlink(at.source, at.name) {
                 Err(Errno::INVAL) => return Err(Failed::Vanished.into()),
-                read => read.map_err(Failed::source("read the symbolic link"))?,
+                read => read.map_err(Failed::source(ProblemKind::ReadSymlink))?,
             };
             let made = dirent::make_symlink(&text, at.replica, temporary);
             target = Some(text);
@@ -116,7 +117,7 @@ fn make_special(
             context.not_held(feature);
             return Err(Incomplete { failed: Failed::NotHeld, is_there });
         }
-        return Err(Incomplete { failed: Failed::replica("make it")(errno), is_there });
+        return Err(Incomplete { failed: Failed::replica(ProblemKind::MakeEntry)(errno), is_there });
     }
     // Opening a FIFO or a device could block or do things; its metadata is reached by name.
     let new = Subject::Named(at.replica, temporary);
@@ -143,7 +144,7 @@ fn copy_file(
     let original = Original::open(context, at, seen)?;
     let copy = match create_private(at.replica, temporary) {
         Err(Errno::EXIST) => return Err(Failed::Taken.into()),
-        copy => copy.map_err(Failed::replica("make a temporary file in the replica"))?,
+        copy => copy.map_err(Failed::replica(ProblemKind::MakeTemporaryFile))?,
     };
     original.copy_into(context, at, copy.as_fd(), sync).map_err(Incomplete::created)
 }

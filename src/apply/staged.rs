@@ -7,6 +7,7 @@ use crate::context::unread::Unread;
 use crate::fs::metadata::Subject;
 use crate::model::digest::Digest;
 use crate::model::entry::Entry;
+use crate::model::problem_kind::ProblemKind;
 use std::ffi::CString;
 
 /// An entry that was made.
@@ -61,7 +62,7 @@ impl Published {
         let (entry, not_set, unread) = match set {
             Ok(set) => (set.entry, set.not_set, set.unread),
             Err(not_set) => {
-                let entry = new.entry().map_err(Failed::replica("look at it in the replica"))?;
+                let entry = new.entry().map_err(Failed::replica(ProblemKind::LookInReplica))?;
                 (entry, Some(not_set), Vec::new())
             }
         };

@@ -12,6 +12,7 @@ use crate::apply::staged::{Fsync, Published};
 use crate::fs::file::create_unnamed;
 use crate::fs::{Errno, dirent, is_unsupported};
 use crate::model::entry::{Entry, Kind};
+use crate::model::problem_kind::ProblemKind;
 use std::os::fd::AsFd;
 
 /// Whether a file is made without a temporary name. Not one that has several names in the source: it may be written to the
@@ -38,7 +39,7 @@ impl Apply<'_> {
             Err(Errno::EXIST) => Err(Failed::Taken),
             // Copied for nothing.
             Err(errno) if is_unsupported(errno) || is_refusal(errno) => Ok(None),
-            Err(errno) => Err(Failed::replica("put it in its place")(errno)),
+            Err(errno) => Err(Failed::replica(ProblemKind::Publish)(errno)),
         }
     }
 }

@@ -32,6 +32,7 @@ use crate::model::event::Reason;
 use crate::model::event::{Event, Monitor, Notice};
 use crate::model::feature::Feature;
 use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use crate::model::report::Counts;
 use crate::model::rights::Rights;
 use crate::plan::Watch;
@@ -194,7 +195,7 @@ impl<'a> Context<'a> {
         if !here && !self.lost.swap(true, Ordering::Relaxed) {
             self.count_problem(&Problem {
                 path: RelPath::root(),
-                action: "go on with this pass",
+                kind: ProblemKind::GoOn,
                 cause: Cause::Refused("the replica folder was removed or replaced"),
                 consequence: "the next pass makes it again and fills it",
                 content_unreadable: false,
@@ -209,7 +210,7 @@ impl<'a> Context<'a> {
         if self.check_replica() && !self.disturbed.swap(true, Ordering::Relaxed) {
             self.count_problem(&Problem {
                 path: path.clone(),
-                action: "go on here in the replica",
+                kind: ProblemKind::GoOnHere,
                 cause: Cause::Refused("something else removed or replaced it during the pass"),
                 consequence: "the next pass looks at it again; no more paths like it are told in this one",
                 content_unreadable: false,
@@ -362,7 +363,7 @@ impl<'a> Context<'a> {
             })),
             Telling::ProblemOnce | Telling::Problem => self.problem(&Problem {
                 path: path.clone(),
-                action: unread.action(),
+                kind: unread.kind(),
                 cause,
                 consequence: unread.consequence(),
                 content_unreadable: false,

@@ -3,6 +3,7 @@
 use crate::fs::xattr::{ACCESS_LIST, CAPABILITY, gives_rights};
 use crate::fs::{Errno, is_unsupported};
 use crate::model::error::Side;
+use crate::model::problem_kind::ProblemKind;
 use std::ffi::CString;
 
 /// An extended attribute that was listed and could not be read.
@@ -42,15 +43,15 @@ impl Unread {
     }
 
     /// What could not be done, to be read after "Cannot".
-    pub fn action(&self) -> &'static str {
+    pub fn kind(&self) -> ProblemKind {
         let name = self.name.as_c_str();
         match self.side {
-            Side::Source if name == ACCESS_LIST => "read the access list in the source",
-            Side::Source if name == CAPABILITY => "read the file capabilities in the source",
-            Side::Source => "read an extended attribute in the source",
-            Side::Replica if name == ACCESS_LIST => "read the access list in the replica",
-            Side::Replica if name == CAPABILITY => "read the file capabilities in the replica",
-            Side::Replica => "read an extended attribute in the replica",
+            Side::Source if name == ACCESS_LIST => ProblemKind::ReadSourceAcl,
+            Side::Source if name == CAPABILITY => ProblemKind::ReadSourceCapabilities,
+            Side::Source => ProblemKind::ReadSourceXattr,
+            Side::Replica if name == ACCESS_LIST => ProblemKind::ReadReplicaAcl,
+            Side::Replica if name == CAPABILITY => ProblemKind::ReadReplicaCapabilities,
+            Side::Replica => ProblemKind::ReadReplicaXattr,
         }
     }
 

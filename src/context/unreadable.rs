@@ -7,6 +7,7 @@ use crate::fs::{Errno, encryption};
 use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use std::ffi::CStr;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl Context<'_> {
         }
         self.problem(&Problem {
             path: path.clone(),
-            action: read_folder(side),
+            kind: read_folder(side),
             cause: Cause::System(errno),
             consequence: match side {
                 Side::Source => "its replica is kept with everything below",
@@ -53,7 +54,7 @@ impl Context<'_> {
         if self.absence.is_news_that_locked(side, path) {
             self.problem(&Problem {
                 path: path.clone(),
-                action: read_folder(side),
+                kind: read_folder(side),
                 cause: Cause::Refused(encryption::WORDS),
                 consequence: match side {
                     Side::Source => "what the replica has of it is kept with everything below",
@@ -75,9 +76,9 @@ impl Context<'_> {
     }
 }
 
-fn read_folder(side: Side) -> &'static str {
+fn read_folder(side: Side) -> ProblemKind {
     match side {
-        Side::Source => "read the source folder",
-        Side::Replica => "read the replica folder",
+        Side::Source => ProblemKind::ReadSourceFolder,
+        Side::Replica => ProblemKind::ReadReplicaFolder,
     }
 }

@@ -15,6 +15,7 @@ use crate::fs::dir::{Dir, Found};
 use crate::fs::listing::Listing;
 use crate::fs::{Errno, is_denial, is_gone, stat};
 use crate::model::error::{Cause, Problem, Side};
+use crate::model::problem_kind::ProblemKind;
 use crate::workers::Workers;
 use rayon::prelude::*;
 use std::ffi::CStr;
@@ -185,9 +186,9 @@ pub fn tell_ghost(context: &Context<'_>, side: Side, dir: &Dir, name: &CStr) {
 fn tell(context: &Context<'_>, side: Side, (dir, name): (&Dir, &CStr), cause: Cause) {
     context.problem(&Problem {
         path: dir.path().join(name),
-        action: match side {
-            Side::Source => "look at it in the source",
-            Side::Replica => "look at it in the replica",
+        kind: match side {
+            Side::Source => ProblemKind::LookInSource,
+            Side::Replica => ProblemKind::LookInReplica,
         },
         cause,
         consequence: match side {

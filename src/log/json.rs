@@ -169,13 +169,14 @@ fn write_operation<M: SerializeMap>(map: &mut M, operation: &Operation<'_>) -> R
 }
 
 fn write_problem<M: SerializeMap>(map: &mut M, problem: &Problem) -> Result<(), M::Error> {
-    let Problem { path, action, cause, consequence, content_unreadable } = problem;
+    let Problem { path, kind, cause, consequence, content_unreadable } = problem;
     map.serialize_entry("event", "problem")?;
     below(map, path)?;
     if *content_unreadable {
         map.serialize_entry("sha256", "")?;
     }
-    map.serialize_entry("action", action)?;
+    map.serialize_entry("problem", kind.code())?;
+    map.serialize_entry("action", kind.words())?;
     write_cause(map, *cause)?;
     map.serialize_entry("consequence", consequence)?;
     map.serialize_entry("message", &problem.to_string())

@@ -9,6 +9,7 @@ use crate::model::event::{Event, Notice};
 use crate::model::feature::Feature;
 use crate::model::mounts::{Difference, Identity, Place};
 use crate::model::path::{RelPath, shown};
+use crate::model::problem_kind::ProblemKind;
 use crate::model::report::{Counts, Hold, Outcome, PassReport};
 use crate::test_strategies::{KINDS, bytes, pure};
 use jiff::Timestamp;
@@ -176,7 +177,7 @@ proptest! {
         let cause = Cause::System(Errno::IO);
         let problem = Problem {
             path: below.clone(),
-            action: "read the source file",
+            kind: ProblemKind::ReadSourceFile,
             cause,
             consequence: "its replica is kept",
             content_unreadable: true,

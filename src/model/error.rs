@@ -3,6 +3,7 @@
 
 use crate::model::errno::Errno;
 use crate::model::path::{RelPath, shown};
+use crate::model::problem_kind::ProblemKind;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -54,8 +55,8 @@ impl From<Errno> for Cause {
 pub struct Problem {
     /// The path below the roots.
     pub path: RelPath,
-    /// What could not be done, to be read after "Cannot": `read the source file`.
-    pub action: &'static str,
+    /// What could not be done.
+    pub kind: ProblemKind,
     /// Why.
     pub cause: Cause,
     /// What follows for the user's data: `its replica is kept`.
@@ -69,7 +70,7 @@ impl Problem {
     pub fn shown_otherwise(path: RelPath, cause: Cause) -> Problem {
         Problem {
             path,
-            action: "show this name in the replica",
+            kind: ProblemKind::ShowName,
             cause,
             consequence: "it is mirrored under the name that is listed there",
             content_unreadable: false,
@@ -80,7 +81,7 @@ impl Problem {
 impl fmt::Display for Problem {
     /// The message without the path, which the log shows in a place of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cannot {}: {}; {}", self.action, self.cause, self.consequence)
+        write!(f, "Cannot {}: {}; {}", self.kind.words(), self.cause, self.consequence)
     }
 }
 

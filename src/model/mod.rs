@@ -11,6 +11,7 @@ pub mod feature;
 pub mod interval;
 pub mod mounts;
 pub mod path;
+pub mod problem_kind;
 pub mod report;
 pub mod rights;
 pub mod signal;

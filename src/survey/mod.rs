@@ -31,6 +31,7 @@ use crate::model::change::Verb;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Action, Change, Pair, Plan, Watch};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
@@ -364,9 +365,9 @@ impl Survey<'_> {
             Err(errno) => {
                 self.context.problem(&Problem {
                     path: pair.path().join(name),
-                    action: match side {
-                        Side::Source => "look at it in the source",
-                        Side::Replica => "look at it in the replica",
+                    kind: match side {
+                        Side::Source => ProblemKind::LookInSource,
+                        Side::Replica => ProblemKind::LookInReplica,
                     },
                     cause: Cause::System(errno),
                     consequence: "nothing at or below it is changed in this pass",

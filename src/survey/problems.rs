@@ -3,6 +3,7 @@
 use crate::fs::{Errno, is_gone, is_passing};
 use crate::model::change::Verb;
 use crate::model::error::{Cause, Problem, Side};
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
 use crate::survey::Survey;
 use crate::survey::hardlinks::Verdict;
@@ -39,7 +40,7 @@ impl Survey<'_> {
         if is_passing(errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
-                action: "read the replica file",
+                kind: ProblemKind::ReadReplicaFile,
                 cause: Cause::System(errno),
                 consequence: "it is kept, and was not compared",
                 content_unreadable: true,
@@ -61,7 +62,7 @@ impl Survey<'_> {
         if !self.confirms_gone(pair, Some(name), errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
-                action: "read the source file",
+                kind: ProblemKind::ReadSourceFile,
                 cause: Cause::System(errno),
                 consequence: "it is skipped and its replica kept",
                 content_unreadable: true,
@@ -83,9 +84,9 @@ impl Survey<'_> {
         }
         self.context.problem(&Problem {
             path: name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
-            action: match side {
-                Side::Source => "read the extended attributes in the source",
-                Side::Replica => "read the extended attributes in the replica",
+            kind: match side {
+                Side::Source => ProblemKind::ReadSourceXattrs,
+                Side::Replica => ProblemKind::ReadReplicaXattrs,
             },
             cause: Cause::System(errno),
             consequence: "those of the replica are kept as they are",
@@ -101,7 +102,7 @@ impl Survey<'_> {
     pub(super) fn is_of_other_tree(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "mirror this folder",
+            kind: ProblemKind::MirrorFolder,
             cause: Cause::Refused("it belongs to the source and to the replica, through a mount"),
             consequence: "nothing at or below it is changed; unmount it",
             content_unreadable: false,
@@ -112,7 +113,7 @@ impl Survey<'_> {
     pub(super) fn unknown_mount(&self, pair: &Pair, name: &CStr, errno: Errno) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "find out what is mounted there in the replica",
+            kind: ProblemKind::FindMount,
             cause: Cause::System(errno),
             consequence: "nothing at or below it is changed in this pass",
             content_unreadable: false,
@@ -122,7 +123,7 @@ impl Survey<'_> {
     pub(super) fn is_mounted(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "delete it from the replica",
+            kind: ProblemKind::Delete,
             cause: Cause::Refused("something is mounted there; unmount it first"),
             consequence: "it stays",
             content_unreadable: false,
@@ -132,7 +133,7 @@ impl Survey<'_> {
     pub(super) fn holds_log(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "replace this folder of the replica",
+            kind: ProblemKind::ReplaceFolder,
             cause: Cause::Refused("the log file lies in it"),
             consequence: "it is kept; put the log elsewhere with --log_file",
             content_unreadable: false,

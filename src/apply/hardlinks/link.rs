@@ -15,6 +15,7 @@ use crate::model::digest::Digests;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::survey::compare_bytes::{Comparison, compare_contents};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -43,7 +44,7 @@ enum Answer {
     Unknown,
 }
 
-const ACTION: &str = "link it to its other name";
+const ACTION: ProblemKind = ProblemKind::Link;
 
 impl Apply<'_> {
     /// Links one name to its anchor.
@@ -59,7 +60,7 @@ impl Apply<'_> {
         let Ok(from) = anchor.folder.open() else { return Err(Unlinked::Refused) };
         let from = from.as_fd();
         if self.devices.numbers(source) == Numbers::Claim {
-            let source = source.open().map_err(Failed::source("open the source folder"))?;
+            let source = source.open().map_err(Failed::source(ProblemKind::OpenSourceFolder))?;
             if !self.is_same((source.as_fd(), &job.name), entry, (from, &anchor.name))? {
                 return Err(Unlinked::OtherContent);
             }
@@ -78,7 +79,7 @@ impl Apply<'_> {
             // The old version goes with the rename. Its successor may have been copied a moment ago, under a name that
             // was free, and not be on the disk yet.
             let synced = self.sync_temporary(&anchor.folder, &anchor.name);
-            synced.map_err(Failed::replica("write the replica file to its disk"))?;
+            synced.map_err(Failed::replica(ProblemKind::SyncFile))?;
             self.anchors.on_disk(key, anchor.id);
         }
         let temporary = dirent::temporary_name().map_err(Failed::replica(ACTION))?;
@@ -171,14 +172,14 @@ impl Apply<'_> {
             Kind::File => {}
             Kind::Symlink => {
                 let ours = dirent::read_symlink(source, name);
-                let ours = ours.map_err(Failed::source("read the symbolic link"))?;
+                let ours = ours.map_err(Failed::source(ProblemKind::ReadSymlink))?;
                 return Ok(dirent::read_symlink(replica, anchor).is_ok_and(|theirs| ours == theirs));
             }
             // Their kind and number have been compared.
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => return Ok(true),
             Kind::Folder | Kind::Socket => return Err(Failed::Vanished),
         }
-        let read = Failed::source("read the source file");
+        let read = Failed::source(ProblemKind::ReadSourceFile);
         let ours = open_to_read(source, name, self.context.owns(entry.uid)).map_err(&read)?;
         let now = stat::entry_of(ours.as_fd()).map_err(&read)?;
         // What cannot be read of the replica is not known to be the same.

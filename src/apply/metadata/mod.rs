@@ -33,6 +33,7 @@ use crate::model::acl::{AccessList, GROUP, mode_without_list};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::model::rights::Capability;
 use crate::plan::Pair;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -84,7 +85,7 @@ pub struct Set {
     pub are_attributes_unknown: bool,
 }
 
-const LOOK: &str = "look at it in the replica";
+const LOOK: ProblemKind = ProblemKind::LookInReplica;
 
 impl Set {
     /// Whether the entry shows other metadata than it did: else what differed cannot be held, or did not differ any more.
@@ -194,7 +195,7 @@ pub fn set_metadata(
         learn(context, target, (entry, &work.compare(&shown)), &shown);
         let left = work.compare(&shown);
         if left.differences.mode || left.differences.owner {
-            not_set = Some(in_replica("make its mode and owner stay as they were set")(Errno::NOTSUP));
+            not_set = Some(in_replica(ProblemKind::KeepModeAndOwner)(Errno::NOTSUP));
         }
         if !left.differences.mtime {
             times.learn(filesystem);
@@ -235,7 +236,7 @@ impl Origin {
         }
         let read = match Attributes::read(model.subject, rights) {
             Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
-            read => read.map_err(in_source("read the extended attributes in the source")),
+            read => read.map_err(in_source(ProblemKind::ReadSourceXattrs)),
         };
         match (read, model.extent) {
             (Ok(attributes), Extent::Everything) => {
@@ -294,8 +295,8 @@ impl Work<'_> {
         if self.model.entry.kind != Kind::Symlink || self.filesystem.has_sound_links() {
             return Ok(());
         }
-        let action = "find out what a symbolic link takes here";
-        learn_links(self.context, self.filesystem, self.target.folder).map_err(in_replica(action))
+        let learned = learn_links(self.context, self.filesystem, self.target.folder);
+        learned.map_err(in_replica(ProblemKind::TryLink))
     }
 
     /// None when attributes are not copied.
@@ -363,9 +364,9 @@ pub fn finish_folder(
     extent: Extent,
 ) -> Result<Option<Set>, MetadataError> {
     let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
-    let source = source.open().map_err(in_source("open the source folder"))?;
+    let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
     let subject = Subject::Open(source.as_fd());
-    let entry = subject.entry().map_err(in_source("look at the source folder"))?;
+    let entry = subject.entry().map_err(in_source(ProblemKind::LookAtSourceFolder))?;
     let model = Model { entry: &entry, subject, extent };
     let set = match (replica.open(), replica.parent().map(Dir::open)) {
         (Ok(fd), _) => {
@@ -375,14 +376,14 @@ pub fn finish_folder(
         // Its own mode keeps even its owner out: that much can be mended from outside.
         (Err(Errno::ACCESS), Some(Ok(parent))) => {
             let subject = Subject::Named(parent.as_fd(), replica.name());
-            if subject.entry().map_err(in_replica("look at the replica folder"))?.id != replica.id() {
-                return Err(in_replica("open the replica folder")(Errno::NOENT));
+            if subject.entry().map_err(in_replica(ProblemKind::LookAtReplicaFolder))?.id != replica.id() {
+                return Err(in_replica(ProblemKind::OpenReplicaFolder)(Errno::NOENT));
             }
             let model = Model { extent: Extent::NoAttributes, ..model };
             let target = Target { subject, folder: parent.as_fd(), filesystem: &pair.filesystem };
             set_metadata(context, model, target)
         }
-        (Err(errno), _) => Err(in_replica("open the replica folder")(errno)),
+        (Err(errno), _) => Err(in_replica(ProblemKind::OpenReplicaFolder)(errno)),
     };
     set.map(Some)
 }

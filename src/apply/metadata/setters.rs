@@ -11,8 +11,9 @@ use crate::metadata_rules::{Due, MetadataComparison, mtime_feature, owner_featur
 use crate::model::acl::{GROUP, OTHERS};
 use crate::model::entry::{Entry, Kind, Timestamp};
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 
-const SET_MODE: &str = "set the mode";
+const SET_MODE: ProblemKind = ProblemKind::SetMode;
 
 const SETUID_SETGID: u16 = 0o6000;
 
@@ -58,7 +59,7 @@ pub(in crate::apply) fn set_owner(
         // Not allowed here, or unknown to the filesystem. EINVAL, an owner that a server does not know, says something of
         // this one owner only.
         Err(errno) if says_missing(errno) && learn_no_owner(context, target, (kind, due), errno) => Ok(()),
-        set => set.map_err(in_replica("set the owner")),
+        set => set.map_err(in_replica(ProblemKind::SetOwner)),
     }
 }
 
@@ -112,7 +113,7 @@ pub(in crate::apply) fn set_mode(
         Ok(()) => Ok(()),
         // A service that may not make setuid files (systemd's RestrictSUIDSGID) still sets all other bits.
         Err(Errno::PERM) if mode & SETUID_SETGID != 0 && set(mode & !SETUID_SETGID).is_ok() => {
-            Err(in_replica("set the setuid or setgid bit")(Errno::PERM))
+            Err(in_replica(ProblemKind::SetSpecialBits)(Errno::PERM))
         }
         Err(errno) if is_mode_missing(target, kind, errno) => {
             target.filesystem.learn_missing_for(kind, Feature::Mode);
@@ -144,7 +145,7 @@ pub(in crate::apply) fn set_mtime(
             context.not_held(mtime_feature(kind, target.filesystem));
             Ok(())
         }
-        set => set.map_err(in_replica("set the modification time")),
+        set => set.map_err(in_replica(ProblemKind::SetMtime)),
     }
 }
 

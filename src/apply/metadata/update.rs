@@ -7,6 +7,7 @@ use crate::fs::metadata::Subject;
 use crate::fs::{Errno, stat};
 use crate::model::change::{Operation, Verb};
 use crate::model::entry::Kind;
+use crate::model::problem_kind::ProblemKind;
 use std::os::fd::AsFd;
 
 impl Apply<'_> {
@@ -37,14 +38,14 @@ impl Apply<'_> {
 
     /// None when the source has something else there by now, which the next pass sees.
     fn try_metadata(&self, job: &Job) -> Result<Option<Set>, MetadataError> {
-        const LOOK: &str = "look at it in the replica";
+        const LOOK: ProblemKind = ProblemKind::LookInReplica;
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
             return Ok(None);
         };
-        let source = source.open().map_err(in_source("open the source folder"))?;
-        let replica = replica.open().map_err(in_replica("open the replica folder"))?;
+        let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
+        let replica = replica.open().map_err(in_replica(ProblemKind::OpenReplicaFolder))?;
         let (source, replica, name) = (source.as_fd(), replica.as_fd(), &*job.name);
-        let entry = stat::entry_at(source, name).map_err(in_source("look at it in the source"))?;
+        let entry = stat::entry_at(source, name).map_err(in_source(ProblemKind::LookInSource))?;
         let old = stat::entry_at(replica, name).map_err(in_replica(LOOK))?;
         if Some(old.id) != job.expected {
             return Err(in_replica(LOOK)(Errno::NOENT));

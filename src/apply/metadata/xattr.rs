@@ -11,6 +11,7 @@ use crate::fs::{Errno, is_unsupported, stat};
 use crate::model::entry::Kind;
 use crate::model::error::Side;
 use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::model::rights::Capability;
 use std::ffi::CStr;
 
@@ -69,7 +70,7 @@ impl AttributesSet {
 fn read_replica(context: &Context<'_>, target: Subject<'_>) -> Result<Attributes, MetadataError> {
     match Attributes::read(target, &context.rights) {
         Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
-        read => read.map_err(in_replica("read the extended attributes in the replica")),
+        read => read.map_err(in_replica(ProblemKind::ReadReplicaXattrs)),
     }
 }
 
@@ -102,7 +103,7 @@ pub(in crate::apply) fn set_attributes(
     for (name, _) in theirs.iter().filter(|(name, _)| is_extra(name)) {
         match opened(context, target, || target.remove_attribute(name)) {
             Ok(()) | Err(Errno::NODATA) => written = true,
-            Err(errno) => not_set = not_set.or(Some(in_replica("remove an extended attribute")(errno))),
+            Err(errno) => not_set = not_set.or(Some(in_replica(ProblemKind::RemoveXattr)(errno))),
         }
     }
     let is_due = |name: &CStr, value: &[u8]| {
@@ -127,7 +128,7 @@ pub(in crate::apply) fn set_attributes(
                 filesystem.learn_missing_for(kind, feature);
                 context.not_held(feature);
             }
-            Err(errno) => not_set = not_set.or(Some(in_replica("set an extended attribute")(errno))),
+            Err(errno) => not_set = not_set.or(Some(in_replica(ProblemKind::SetXattr)(errno))),
         }
     }
     let now = if written { read_replica(context, target) } else { Ok(theirs.clone()) };
@@ -151,7 +152,7 @@ pub(in crate::apply) fn set_attributes(
         ours.has(name) && !theirs.is_unread(name) && !waits(name) && unread.telling() != Telling::Notice
     };
     if let Some((_, errno)) = now.unread().find(is_trouble) {
-        not_set = not_set.or(Some(in_replica("read an extended attribute in the replica")(errno)));
+        not_set = not_set.or(Some(in_replica(ProblemKind::ReadReplicaXattr)(errno)));
     }
     let effect = match (written, now == theirs) {
         (false, _) => Effect::NotWritten,
@@ -207,14 +208,14 @@ pub(in crate::apply) fn keep_old_attributes(
     let is_kept = |name: &CStr| is_missed(name) && name != CAPABILITY && !is_system_made(name);
     let mode = match new.entry() {
         Ok(entry) => entry.mode,
-        Err(errno) => return Some(in_replica("look at it in the replica")(errno)),
+        Err(errno) => return Some(in_replica(ProblemKind::LookInReplica)(errno)),
     };
     let mut not_set = None;
     for (name, value) in attributes.iter().filter(|(name, _)| is_kept(name)) {
         let masked = (name == ACCESS_LIST).then(|| crate::model::acl::masked(value, mode));
         let value = masked.as_deref().unwrap_or(value);
         if let Err(errno) = opened(context, new, || new.set_attribute(name, value)) {
-            not_set = not_set.or(Some(in_replica("keep an extended attribute of the old version")(errno)));
+            not_set = not_set.or(Some(in_replica(ProblemKind::KeepXattr)(errno)));
         }
     }
     not_set
