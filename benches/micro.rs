@@ -8,15 +8,15 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use file_sync::capabilities::registry::Filesystems;
 use file_sync::context::Context;
-use file_sync::digest::{Digests, Hasher};
-use file_sync::filesystems::Filesystems;
+use file_sync::control::Interrupt;
 use file_sync::fs::dir::Dir;
 use file_sync::fs::listing::Listing;
-use file_sync::interrupt::Interrupt;
-use file_sync::monitor::{Event, Monitor};
+use file_sync::model::digest::{Digests, Hasher};
+use file_sync::model::event::{Event, Monitor};
 use file_sync::plan::{Pair, Watch};
-use file_sync::survey::compare::{Comparison, compare_contents};
+use file_sync::survey::compare_bytes::{Comparison, compare_contents};
 use file_sync::survey::survey;
 use file_sync::workers::Workers;
 use std::fs::{self, File};

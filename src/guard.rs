@@ -6,13 +6,13 @@
 //! "not mounted". Where another filesystem is mounted than in the last pass, somebody has done that, as people do who have
 //! several backup disks and take turns: then the plan tells whether it is the wrong one.
 
-use crate::memory::{
+use crate::model::error::Side;
+use crate::model::mounts::{
     Backing, Difference, Identity, InnerMount, Memory, Place, Sight, Step, gone_mount, is_same_end,
     mount_at_end, step_at,
 };
-use crate::path::RelPath;
-use crate::problem::Side;
-use crate::report::{Hold, Turnover};
+use crate::model::path::RelPath;
+use crate::model::report::{Hold, Turnover};
 use std::path::Path;
 
 /// What is known besides the plan.
@@ -172,8 +172,8 @@ pub fn compare_inside(side: Side, path: &RelPath, then: &InnerMount, sight: Sigh
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{FileId, Timestamp};
-    use crate::memory::{Tree, Way};
+    use crate::model::entry::{FileId, Timestamp};
+    use crate::model::mounts::{Tree, Way};
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 

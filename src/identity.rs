@@ -1,10 +1,10 @@
 //! Whether two names are one file. A filesystem says so by the inode number, and its word is not always good: some in user
 //! space, and some servers, give one number to different files, or show more links than there are.
 
-use crate::entry::{Entry, FileId, Kind, Timestamp};
 use crate::fs::dir::Dir;
+use crate::fs::ext4::EXT;
 use crate::fs::stat::filesystem_type;
-use crate::fs::superblock::EXT;
+use crate::model::entry::{Entry, FileId, Kind, Timestamp};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};

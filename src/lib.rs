@@ -1,47 +1,25 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
 
-pub mod absence;
-pub mod access_list;
 pub mod apply;
+pub mod capabilities;
 pub mod cli;
 pub mod collections;
-pub mod compact;
-pub mod config;
 pub mod context;
-pub mod digest;
-pub mod entry;
-pub mod exit;
-pub mod filesystem;
-pub mod filesystems;
+pub mod control;
 pub mod fs;
 pub mod guard;
-pub mod hashing;
+pub mod hasher;
 pub mod identity;
-pub mod inner_mounts;
-pub mod interrupt;
-pub mod interval;
 pub mod lock;
 pub mod log;
-pub mod memory;
-pub mod metadata;
+pub mod metadata_rules;
 pub mod mirror;
-pub mod monitor;
+pub mod model;
 pub mod pass;
-pub mod path;
 pub mod plan;
-pub mod problem;
-#[cfg(test)]
-mod proof;
-pub mod report;
-pub mod rights;
-pub mod schedule;
-pub mod service;
-pub mod signals;
-pub mod spelling;
+pub mod run;
 pub mod survey;
-pub mod unread;
-mod unreadable;
-pub mod vanished;
-pub mod watched;
+#[cfg(test)]
+mod test_strategies;
 pub mod whereabouts;
 pub mod workers;

@@ -6,11 +6,11 @@
 //! in turns. And what could stand in for it between passes, so that the folder need not be open, does not reach as far: a
 //! socket with a name ends at a network namespace, a file somewhere else at a container or at a user's rights.
 
-use crate::entry::FileId;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, is_unsupported, place};
-use crate::monitor::{Event, Monitor, Notice};
-use crate::problem::Error;
+use crate::fs::{Errno, dirent, is_unsupported};
+use crate::model::entry::FileId;
+use crate::model::error::Error;
+use crate::model::event::{Event, Monitor, Notice};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ impl ReplicaLock {
             cause: errno.into(),
         };
         let fd = dir.open().map_err(|errno| failed("opened", errno))?;
-        match place::lock_folder(fd.as_fd()) {
+        match dirent::lock_folder(fd.as_fd()) {
             // Also where another disk has come with the numbers of the folder that is locked.
             Ok(()) => {}
             Err(_) if is_mine => return Ok(()),

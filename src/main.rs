@@ -8,23 +8,25 @@
 //! left is caught here, because Rust's own exit code for a panic, 101, is none of ours.
 
 use clap::Error as ClapError;
-use file_sync::cli::{Compare, LogFormat, parse, usage_error};
-use file_sync::config::{Config, Detail, Surroundings};
-use file_sync::digest::Digests;
-use file_sync::exit::Exit;
+use file_sync::cli::args::{Command, Compare, LogFormat, parse, usage_error};
+use file_sync::cli::commands;
+use file_sync::cli::config::{Config, Detail, Surroundings};
+use file_sync::control::Interrupt;
+use file_sync::control::Requests;
 use file_sync::fs::clock::Timer;
 use file_sync::fs::resolve::{exists, is_folder, resolve};
 use file_sync::fs::{Errno, raise_open_file_limit};
-use file_sync::interrupt::Interrupt;
 use file_sync::log::{ConsoleOptions, Format, Log, LogOptions};
 use file_sync::mirror::{Mirror, MirrorOptions};
-use file_sync::monitor::{Both, Event, Monitor};
-use file_sync::problem::{Cause, Error};
-use file_sync::schedule::{Parts, Requests, run};
-use file_sync::service::Service;
-use file_sync::signals::{Listener, Reactions, survive_size_limits};
+use file_sync::model::digest::Digests;
+use file_sync::model::error::{Cause, Error};
+use file_sync::model::event::{Both, Event, Monitor};
+use file_sync::run::exit::Exit;
+use file_sync::run::schedule::{Parts, run};
+use file_sync::run::signals::{Listener, Reactions, survive_size_limits};
+use file_sync::run::systemd::Service;
 use std::env::{args_os, current_dir, var_os};
-use std::io::{Error as IoError, IsTerminal, Write, stderr, stdout};
+use std::io::{Error as IoError, ErrorKind, IsTerminal, Write, stderr, stdout};
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -32,7 +34,16 @@ use std::thread::available_parallelism;
 
 fn main() -> ExitCode {
     let exit = catch_unwind(|| match configure() {
-        Ok(config) => start(&config),
+        Ok(Task::Mirror(config)) => start(&config),
+        Ok(Task::Command(command)) => match commands::run(command, &mut stdout()) {
+            Ok(()) => Exit::Done,
+            // Whoever reads has had enough, as `head` has.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
+            Err(error) => {
+                say(&format!("Cannot write the output: {error}"));
+                Exit::Error
+            }
+        },
         Err(error) => {
             // Help and version, too, are errors to clap; a console that is closed changes nothing.
             let _ = error.print();
@@ -46,8 +57,17 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-fn configure() -> Result<Config, ClapError> {
+/// What the command line asks for.
+enum Task {
+    Mirror(Box<Config>),
+    Command(Command),
+}
+
+fn configure() -> Result<Task, ClapError> {
     let cli = parse(args_os())?;
+    if let Some(command) = cli.command {
+        return Ok(Task::Command(command));
+    }
     let color = cli.color;
     let is_set = |name: &str| var_os(name).is_some_and(|value| !value.is_empty());
     let surroundings = Surroundings {
@@ -59,7 +79,10 @@ fn configure() -> Result<Config, ClapError> {
         is_folder,
         resolve,
     };
-    Config::new(cli, &surroundings).map_err(|error| usage_error(&error.to_string(), color))
+    let config = Config::new(cli, &surroundings);
+    config
+        .map(|config| Task::Mirror(Box::new(config)))
+        .map_err(|error| usage_error(&error.to_string(), color))
 }
 
 /// Everything that is needed before the first pass.
@@ -79,7 +102,7 @@ fn start(config: &Config) -> Exit {
     let mut listener = None;
     let prepared = prepare(config, &interrupt, &slot, &mut listener);
     if let Err(error @ Error::RootsOverlap { .. }) = &prepared
-        && !config.log.parent().is_some_and(is_folder)
+        && config.log.as_ref().is_some_and(|log| !log.parent().is_some_and(is_folder))
     {
         // The log would create its folder, perhaps inside one of the roots.
         say(&error.to_string());
@@ -98,7 +121,7 @@ fn start(config: &Config) -> Exit {
         source: &config.source,
         replica: &config.replica,
         interval: config.interval().map(|interval| interval.length()),
-        log: &config.log,
+        log: config.log.as_deref(),
         dry_run: config.is_dry_run(),
     });
     // A log that lies inside a root makes its file and its folders there; they have to be there before the first pass
@@ -146,7 +169,7 @@ fn prepare(
     let options = MirrorOptions {
         source: config.source.clone(),
         replica: config.replica.clone(),
-        log: Some(config.log.clone()),
+        log: config.log.clone(),
         threads: config.threads,
         processors: config.processors,
         digests: match config.compare {

@@ -3,25 +3,25 @@
 //! What outlives a pass is kept here: the worker threads, the lock on the replica, what was learned of its
 //! filesystems, and whether something still has to be written to the disk.
 
-use crate::absence::{Absence, Remembered};
+use crate::capabilities::registry::Filesystems;
 use crate::context::Context;
-use crate::digest::Digests;
-use crate::entry::{FileId, Kind};
-use crate::filesystems::Filesystems;
+use crate::context::absence::{Absence, Remembered};
+use crate::context::protected::LogFile;
+use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_gone, is_passing, roots, stat};
 use crate::guard::examine_ways;
-use crate::interrupt::Interrupt;
 use crate::lock::ReplicaLock;
-use crate::memory::{Difference, Way};
-use crate::monitor::{Event, Monitor, Notice};
+use crate::model::digest::Digests;
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::{Cause, Error, Side};
+use crate::model::event::{Event, Monitor, Notice};
+use crate::model::mounts::{Difference, Way};
+use crate::model::path::RelPath;
+use crate::model::report::{Counts, Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
-use crate::path::RelPath;
-use crate::problem::{Cause, Error, Side};
-use crate::report::{Counts, Hold, Outcome, PassReport};
-use crate::watched::LogFile;
 use crate::whereabouts::{Ways, end, find};
 use crate::workers::{MOST, Workers};
 use std::path::{Path, PathBuf};

@@ -1,14 +1,15 @@
 //! One pass, told top to bottom: survey, plan, guard, apply, sync.
 
 use crate::apply::apply;
-use crate::apply::sync::Disks;
+use crate::apply::durability::Volumes;
 use crate::context::{Context, SourceState};
 use crate::guard::{Facts, Ruling, examine};
-use crate::memory::{Difference, Memory};
-use crate::path::RelPath;
+use crate::model::error::{Cause, Error, Problem};
+use crate::model::mounts::{Difference, Memory};
+use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
+use crate::model::report::{Outcome, Turnover};
 use crate::plan::{Pair, Watch};
-use crate::problem::{Cause, Error, Problem};
-use crate::report::{Outcome, Turnover};
 use crate::survey::survey;
 use crate::whereabouts::{Inner, Ways, turnover};
 use std::sync::Arc;
@@ -90,7 +91,7 @@ pub fn run(
     }
     carried.memory = Some(inner.remember(&arrival.ways, context.inner_mounts.take()));
     let unsynced = &mut carried.unsynced;
-    let disks = Disks::new(context, &plan);
+    let disks = Volumes::new(context, &plan);
     if !plan.is_empty() {
         *unsynced = true;
         apply(context, &plan, &disks);
@@ -124,7 +125,7 @@ pub fn run(
     };
     context.problem(&Problem {
         path: RelPath::root(),
-        action: "vouch for this pass",
+        kind: ProblemKind::Vouch,
         cause: Cause::Refused(elsewhere),
         consequence,
         content_unreadable: false,

@@ -1,12 +1,12 @@
 //! The plan: what would make the replica match. A dry run prints it, apply carries it out.
 
-use crate::entry::{Entry, FileId, Kind};
-use crate::filesystem::Filesystem;
+use crate::capabilities::Filesystem;
 use crate::fs::dir::Dir;
 use crate::identity::Identity;
-use crate::metadata::Differences;
-use crate::monitor::{Operation, Subtree, Verb};
-use crate::path::RelPath;
+use crate::model::change::Differences;
+use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::path::RelPath;
 use rayon::slice::ParallelSliceMut;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -65,7 +65,7 @@ pub enum Action {
     /// Replace what the replica has; the verb is update, repair or retype.
     Replace(Verb),
     /// Replace it by a copy of this user's own: its content is right, but its metadata is another user's to set.
-    Adopt,
+    Reown,
     /// Make it a hard link of the path that holds the same content. `same` says that its own content is right already,
     /// so that it may stay where linking is impossible.
     Link {
@@ -231,7 +231,7 @@ impl Plan {
                 // What comes, or else what goes: one of the two may be a folder.
                 Action::Replace(Verb::Retype) if change.kind == Kind::Folder => created += below,
                 Action::Replace(Verb::Retype) => deleted += below,
-                Action::Replace(_) | Action::Adopt | Action::Link { .. } | Action::SetMetadata(_) => {}
+                Action::Replace(_) | Action::Reown | Action::Link { .. } | Action::SetMetadata(_) => {}
             }
         }
         (created, deleted)
@@ -240,7 +240,7 @@ impl Plan {
     /// How many bytes of content it copies, as far as the survey could see.
     pub fn bytes_to_copy(&self) -> u64 {
         let copies = self.changes.iter().filter(|change| match change.action {
-            Action::Create | Action::Replace(_) | Action::Adopt => true,
+            Action::Create | Action::Replace(_) | Action::Reown => true,
             Action::Link { .. } | Action::SetMetadata(_) | Action::Delete => false,
         });
         let bytes = copies.map(|change| match (change.kind, &change.subtree) {
@@ -259,7 +259,7 @@ impl Plan {
             let (verb, reason) = match change.action {
                 Action::Create => (Verb::Create, change.reason),
                 Action::Replace(verb) => (verb, change.reason),
-                Action::Adopt => (Verb::Update, change.reason),
+                Action::Reown => (Verb::Update, change.reason),
                 Action::Link { .. } => (Verb::Link, change.reason),
                 Action::SetMetadata(differences) => (Verb::Metadata, differences.words()),
                 Action::Delete => (Verb::Delete, change.reason),
@@ -290,8 +290,8 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proof::pair;
     use crate::survey::reconcile::tests::file;
+    use crate::test_strategies::pair;
 
     #[test]
     fn a_plan_is_told_in_the_order_of_the_paths_with_all_that_is_known() {
@@ -330,7 +330,7 @@ mod tests {
                 change(&odd, c"z", Kind::Symlink, Action::Create),
                 Change { reason: "content differs", replica_unreadable: true, ..replaced },
                 change(&deep, c"x", Kind::File, Action::Link { same: true }),
-                change(&root, c"c", Kind::File, Action::Adopt),
+                change(&root, c"c", Kind::File, Action::Reown),
                 Change {
                     subtree: Some(Arc::new(counted)),
                     ..change(&root, c"b", Kind::Folder, Action::Delete)
@@ -418,7 +418,7 @@ mod tests {
                 change(&inner, c"e", folder, Action::Replace(Verb::Retype), Some([1000, 2000])),
                 change(&inner, c"f", file, Action::Replace(Verb::Retype), Some([10_000, 20_000])),
                 change(&inner, c"g", file, Action::Replace(Verb::Update), None),
-                change(&inner, c"h", file, Action::Adopt, None),
+                change(&inner, c"h", file, Action::Reown, None),
                 change(&inner, c"i", file, Action::Link { same: false }, None),
                 change(&inner, c"j", file, Action::SetMetadata(mode), None),
                 change(&root, c"mm", folder, Action::Create, Some([100_000, 0])),

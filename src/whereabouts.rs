@@ -5,11 +5,11 @@ use crate::fs::Errno;
 use crate::fs::dir::Dir;
 use crate::fs::way::{folder_at, look, look_inside};
 use crate::guard::{Inside, compare_inside};
-use crate::memory::{Backing, Difference, InnerMount, Memory, Place, Step, Tree, Way, step_at};
-use crate::path::RelPath;
+use crate::model::error::Side;
+use crate::model::mounts::{Backing, Difference, InnerMount, Memory, Place, Step, Tree, Way, step_at};
+use crate::model::path::RelPath;
+use crate::model::report::Turnover;
 use crate::plan::Plan;
-use crate::problem::Side;
-use crate::report::Turnover;
 use crate::survey::count::total;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -153,8 +153,8 @@ pub fn turnover(context: &Context<'_>, plan: &Plan, place: &Place) -> Turnover {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::FileId;
-    use crate::memory::Identity;
+    use crate::model::entry::FileId;
+    use crate::model::mounts::Identity;
 
     fn identity(device: u64, is_mount: bool) -> Identity {
         Identity { id: FileId { device, inode: 2 }, btime: None, is_mount }

@@ -105,7 +105,7 @@ fn every_mistake_is_named_and_a_valid_value_shown() {
         (log.clone(), "--interval is missing", "--once"),
         ("--replica b --log_file c --interval 60".into(), "--source is missing", "--source /data"),
         ("--source a --log_file c --interval 60".into(), "--replica is missing", "--replica /mnt/backup"),
-        (format!("{ROOTS} --once"), "--log_file is missing", "--log_file /var/log/file-sync/"),
+        (format!("{ROOTS} --interval 1h"), "--log_file is missing", "--log_file /var/log/file-sync/"),
         ("--source '' --replica b --log_file c --once".into(), "--source \"\"", "--source /data"),
         ("--source a --replica= --log_file c --once".into(), "--replica \"\"", "--replica /mnt/backup"),
         ("--source a --replica b --log-file '' --once".into(), "--log_file \"\"", "--log_file /var/log/"),
@@ -250,4 +250,84 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn completions_know_every_option_and_are_scripts_of_their_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = stdout(&file_sync().args(["completions", shell]).assert().code(0));
+        for option in ["source", "replica", "interval", "log_file", "log-format", "dry-run", "completions"] {
+            assert!(script.contains(option), "{shell} does not know {option}");
+        }
+        // Shells that are here say whether it is a script of theirs.
+        let check = std::process::Command::new(shell).args(["-n", "-c", &script]).output();
+        if let Ok(output) = check {
+            assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
+
+#[test]
+fn a_command_stands_alone_and_is_no_name_that_is_taken_from_folders() {
+    let place = Place::new();
+    for words in ["completions", "completions nosuch", "--source source completions bash", "complet bash"] {
+        place.refuse(&words.split(' ').collect::<Vec<_>>());
+    }
+    let help = stdout(&file_sync().args(["completions", "--help"]).assert().code(0));
+    assert!(help.contains("/usr/share/bash-completion/"), "{help}");
+    fs::rename(place.path().join("source"), place.path().join("completions")).expect("renamed");
+    let words = "--source completions --replica replica --log_file log --once";
+    file_sync().current_dir(place.path()).args(words.split(' ')).assert().code(0);
+}
+
+#[test]
+fn output_that_nobody_reads_to_its_end_is_no_error() {
+    use std::process::{Command, Stdio};
+    let program = file_sync().get_program().to_owned();
+    let mut child = Command::new(program)
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("there");
+    let program = file_sync().get_program().to_owned();
+    let output = Command::new(program).args(["completions", "bash"]).stdout(full).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Cannot write the output"));
+}
+
+#[test]
+fn the_man_page_has_every_option_and_the_exit_codes() {
+    use clap::CommandFactory;
+    let mut page = Vec::new();
+    clap_mangen::Man::new(file_sync::cli::args::Cli::command()).render(&mut page).expect("rendered");
+    let page = String::from_utf8_lossy(&page).replace('\\', "");
+    for words in
+        ["--source", "--log_file", "--dry-run", "--log-format", "file-sync-completions(1)", "Exit codes"]
+    {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
+fn a_single_pass_needs_no_log_file() {
+    let place = Place::new();
+    fs::write(place.path().join("source/file"), "content").expect("written");
+    for (words, verb) in [("--dry-run", "would create file"), ("--once", "create file")] {
+        let words = format!("{ROOTS} {words}");
+        let assert = file_sync().current_dir(place.path()).args(words.split(' ')).assert().code(0);
+        let console = stdout(&assert);
+        assert!(console.contains(verb) && !console.contains(" log "), "{console}");
+    }
+    assert_eq!(fs::read_to_string(place.path().join("replica/file")).expect("copied"), "content");
+    let mut names = place.names();
+    names.sort();
+    assert_eq!(names, ["replica", "source"]);
+    let words = format!("{ROOTS} --once --log-format json");
+    let assert = file_sync().current_dir(place.path()).args(words.split(' ')).assert().code(0);
+    assert!(stdout(&assert).contains(r#""log":null"#), "{}", stdout(&assert));
 }

@@ -6,17 +6,19 @@
 mod support;
 
 use file_sync::apply::apply;
-use file_sync::apply::sync::Disks;
+use file_sync::apply::durability::Volumes;
+use file_sync::capabilities::registry::Filesystems;
 use file_sync::context::Context;
-use file_sync::digest::Digests;
-use file_sync::filesystems::Filesystems;
+use file_sync::control::Interrupt;
 use file_sync::fs::dir::Dir;
-use file_sync::interrupt::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
-use file_sync::monitor::{Event, Signal, Verb};
+use file_sync::model::change::Verb;
+use file_sync::model::digest::Digests;
+use file_sync::model::error::Error;
+use file_sync::model::event::Event;
+use file_sync::model::report::{Hold, Outcome};
+use file_sync::model::signal::Signal;
 use file_sync::plan::{Pair, Watch};
-use file_sync::problem::Error;
-use file_sync::report::{Hold, Outcome};
 use file_sync::survey::survey;
 use file_sync::workers::Workers;
 use rustix::fs::FileType;
@@ -56,7 +58,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
     let plan = survey(&context, Arc::new(root));
     assert_eq!(collector.seen().problems, [], "problems of the survey");
     edits();
-    apply(&context, &plan, &Disks::new(&context, &plan));
+    apply(&context, &plan, &Volumes::new(&context, &plan));
     drop(context);
     collector.seen()
 }

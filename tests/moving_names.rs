@@ -6,14 +6,15 @@
 mod support;
 
 use file_sync::apply::apply;
-use file_sync::apply::sync::Disks;
+use file_sync::apply::durability::Volumes;
+use file_sync::capabilities::registry::Filesystems;
 use file_sync::context::Context;
-use file_sync::filesystems::Filesystems;
+use file_sync::control::Interrupt;
 use file_sync::fs::dir::Dir;
-use file_sync::interrupt::Interrupt;
-use file_sync::monitor::{Event, Verb};
+use file_sync::model::change::Verb;
+use file_sync::model::event::Event;
+use file_sync::model::report::Outcome;
 use file_sync::plan::{Pair, Watch};
-use file_sync::report::Outcome;
 use file_sync::survey::survey;
 use file_sync::workers::Workers;
 use std::fs;
@@ -222,7 +223,7 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> (Seen, u64) {
     let plan = survey(&context, Arc::new(root));
     assert_eq!(context.counts().kept_back, 0, "nothing has changed yet");
     edits();
-    apply(&context, &plan, &Disks::new(&context, &plan));
+    apply(&context, &plan, &Volumes::new(&context, &plan));
     let kept = context.counts().kept_back;
     drop(context);
     (collector.seen(), kept)

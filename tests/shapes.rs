@@ -4,7 +4,7 @@
 
 mod support;
 
-use file_sync::monitor::Verb;
+use file_sync::model::change::Verb;
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, openat, statat};
 use std::fs;
 use std::io::{Read, Write};

@@ -5,16 +5,17 @@
 
 #![allow(clippy::expect_used, reason = "a helper of a test may fail as the test itself may")]
 
-use file_sync::exit::Exit;
+use file_sync::control::Interrupt;
+use file_sync::control::Requests;
 use file_sync::fs::clock::Timer;
-use file_sync::interrupt::Interrupt;
-use file_sync::interval::Interval;
-use file_sync::monitor::{Both, Event, Monitor};
-use file_sync::problem::Error;
-use file_sync::report::{Counts, Outcome, PassReport};
-use file_sync::schedule::{Engine, Parts, Requests, run};
-use file_sync::service::Service;
-use file_sync::signals::{Listener, Reactions};
+use file_sync::model::error::Error;
+use file_sync::model::event::{Both, Event, Monitor};
+use file_sync::model::interval::Interval;
+use file_sync::model::report::{Counts, Outcome, PassReport};
+use file_sync::run::exit::Exit;
+use file_sync::run::schedule::{Engine, Parts, run};
+use file_sync::run::signals::{Listener, Reactions};
+use file_sync::run::systemd::Service;
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::net::UnixDatagram;

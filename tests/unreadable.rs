@@ -6,8 +6,8 @@
 
 mod support;
 
-use file_sync::monitor::Verb;
-use file_sync::report::Outcome;
+use file_sync::model::change::Verb;
+use file_sync::model::report::Outcome;
 use std::fs;
 use std::path::Path;
 use support::{Passed, Scratch, Tree, assert_same, chmod, is_root, plant, set_mtime};

@@ -2,13 +2,14 @@
 //! that are made when they are read). They are read to their end, which may never come. What was copied until then would fill
 //! the disk, and the pass would never end; so there are bounds, and beyond them the file is a problem.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::context::Context;
-use crate::digest::{Digest, Hasher};
-use crate::entry::Entry;
-use crate::fs::content::{read_some, with_buffers, write_at};
+use crate::fs::file::{read_some, with_buffers, write_at};
 use crate::fs::stat::{has_false_sizes, room_left};
-use crate::problem::Cause;
+use crate::model::digest::{Digest, Hasher};
+use crate::model::entry::Entry;
+use crate::model::error::Cause;
+use crate::model::problem_kind::ProblemKind;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -70,7 +71,7 @@ pub(super) fn copy_to_end(
                 return Err(Failed::Halted);
             }
             // Not until the buffer is full: a slow stream would hear no signal meanwhile.
-            let read = read_some(source, buffer, at).map_err(Failed::source("read the source file"))?;
+            let read = read_some(source, buffer, at).map_err(Failed::source(ProblemKind::ReadSourceFile))?;
             let piece = buffer.get(..read).unwrap_or_default();
             if piece.is_empty() {
                 return Ok(Copied::Whole(hasher.finish(), at));
@@ -80,7 +81,7 @@ pub(super) fn copy_to_end(
             if let Some(why) = too_much(at + read as u64, begin.elapsed(), is_made_up) {
                 return Ok(Copied::TooMuch(why));
             }
-            write_at(copy, piece, at).map_err(Failed::replica("write the replica file"))?;
+            write_at(copy, piece, at).map_err(Failed::replica(ProblemKind::WriteFile))?;
             hasher.update(piece);
             context.written(read as u64);
             at += read as u64;
@@ -96,7 +97,7 @@ pub(super) fn copy_to_end(
 
 /// A file of which more would come than is read.
 pub(super) fn failed(why: &'static str) -> Failed {
-    Failed::Because("copy the whole source file", Cause::Refused(why), true)
+    Failed::Because(ProblemKind::CopyWholeFile, Cause::Refused(why), true)
 }
 
 #[cfg(test)]

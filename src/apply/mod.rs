@@ -5,57 +5,50 @@
 //! the deletions; right names for what the replica lists under other spellings, and the metadata of the folders that were
 //! worked in, deepest first.
 
-mod again;
-mod anchors;
-mod attributes;
-pub mod copy;
-mod delta;
+mod copy;
+mod create;
+pub mod durability;
 mod endless;
-pub mod failed;
-pub mod finish;
-mod first_links;
-mod folders;
-pub mod licence;
-mod link;
-mod linked;
-pub mod made;
-mod make;
-mod metadata;
+pub mod error;
+mod group_sync;
+mod hardlinks;
+pub mod metadata;
 mod names;
 mod new_folder;
-mod old_owner;
-mod original;
-mod probe;
-mod problems;
+pub mod precondition;
 pub mod publish;
 mod read_only;
+mod reflink;
 pub mod refusal;
 pub mod remove;
-mod setters;
+mod report;
+mod retire;
+mod retry;
 mod show_folder;
-pub mod sync;
+pub mod stage;
+pub mod staged;
 mod taken;
 mod unmade;
 mod unnamed;
-mod waiting;
 
-use crate::apply::again::Again;
-use crate::apply::anchors::Anchors;
-use crate::apply::finish::make_writable;
-use crate::apply::licence::Licence;
+use crate::apply::durability::Volumes;
+use crate::apply::group_sync::PendingRenames;
+use crate::apply::hardlinks::targets::Anchors;
+use crate::apply::metadata::make_writable;
+use crate::apply::precondition::Precondition;
 use crate::apply::publish::Destination;
 use crate::apply::remove::{Target, remove};
-use crate::apply::sync::Disks;
+use crate::apply::retry::Again;
 use crate::apply::taken::Taken;
-use crate::apply::waiting::Waiting;
 use crate::context::Context;
-use crate::entry::{FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::identity::Devices;
-use crate::monitor::Verb;
-use crate::path::RelPath;
+use crate::model::change::Verb;
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::Cause;
+use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Action, Change, Pair, Plan};
-use crate::problem::Cause;
 use rayon::Scope;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
@@ -74,7 +67,7 @@ const LARGE: u64 = 1 << 20;
 const HUGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
-pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Disks) {
+pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
     let apply = Apply {
         context,
         disks,
@@ -144,7 +137,7 @@ impl Job {
             expected: change.expected,
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
-            content_is_right: matches!(change.action, Action::Link { same: true } | Action::Adopt),
+            content_is_right: matches!(change.action, Action::Link { same: true } | Action::Reown),
             planned: Some((change.kind, change.size)),
         }
     }
@@ -169,7 +162,7 @@ impl Job {
 /// Whether a change copies a large file.
 fn is_large(change: &Change) -> bool {
     let copies = match change.action {
-        Action::Create | Action::Replace(_) | Action::Adopt => true,
+        Action::Create | Action::Replace(_) | Action::Reown => true,
         Action::Link { .. } | Action::SetMetadata(_) | Action::Delete => false,
     };
     copies && change.kind == Kind::File && change.size >= LARGE
@@ -182,7 +175,7 @@ fn is_link(action: Action) -> bool {
 struct Apply<'a> {
     context: &'a Context<'a>,
     /// What the replica lies on.
-    disks: &'a Disks,
+    disks: &'a Volumes,
     /// Where each source inode of several names is in the replica.
     anchors: Anchors,
     /// How good the inode numbers of the source are.
@@ -198,7 +191,7 @@ struct Apply<'a> {
     /// Folders that have to be finished at the end, though no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
     /// Replaced files that wait to be written to the disk together, before they get their names.
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<PendingRenames>,
     /// Chunks of changes that are not through yet.
     chunks: AtomicUsize,
     /// Large files that are not through yet.
@@ -222,7 +215,7 @@ impl Apply<'_> {
                 prepared = Some(&change.pair);
             }
         }
-        // Before the rest: who comes from elsewhere takes what was handed on first, and this thread what was last.
+        // Large files are spawned first: rayon's thieves steal the oldest task, this worker pops the newest.
         let (large, small): (Vec<&Change>, Vec<&Change>) = chunk.iter().partition(|change| is_large(change));
         for change in large {
             self.large.fetch_add(1, Ordering::Relaxed);
@@ -254,7 +247,7 @@ impl Apply<'_> {
             return;
         }
         let is_hopeless = match change.action {
-            Action::Create | Action::Replace(_) | Action::Adopt | Action::Link { .. } => {
+            Action::Create | Action::Replace(_) | Action::Reown | Action::Link { .. } => {
                 self.is_hopeless(&Job::of(change, Verb::Create))
             }
             Action::SetMetadata(_) | Action::Delete => {
@@ -268,7 +261,7 @@ impl Apply<'_> {
             Action::Replace(Verb::Retype) if self.is_too_early(&change.pair, &change.name) => {}
             Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
             Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
-            Action::Adopt => self.start(scope, Job::of(change, Verb::Update), None),
+            Action::Reown => self.start(scope, Job::of(change, Verb::Update), None),
             Action::SetMetadata(differences) => {
                 self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
             }
@@ -305,12 +298,12 @@ impl Apply<'_> {
             let path = change.pair.path().join(&change.name);
             if self.has_a_taken_name(change) {
                 let reason = "a name of the source that could not be made may lead to it";
-                self.problem(&path, "delete it from the replica", Cause::Refused(reason), "it stays");
+                self.problem(&path, ProblemKind::Delete, Cause::Refused(reason), "it stays");
                 continue;
             }
             let target =
                 Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
-            remove(self.context, target, Licence::Absent(&change.pair, &change.name));
+            remove(self.context, target, Precondition::Absent(&change.pair, &change.name));
         }
     }
 
@@ -322,7 +315,7 @@ impl Apply<'_> {
             }
             let target =
                 Target { folder: &folder, name: &name, expected: None, path: &path, tell_top: false };
-            remove(self.context, target, Licence::Replaced);
+            remove(self.context, target, Precondition::Replaced);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Names that the replica shows otherwise than the source has them.
+//! Renames of replica entries whose name the filesystem shows otherwise than the source has it.
 //!
 //! An entry that is listed under another spelling gets its right name, if the filesystem shows that: this is tried with an
 //! empty file in a folder of its own first, and learned, so that nothing good is renamed for nothing. Then the entry steps
@@ -10,21 +10,22 @@
 
 use crate::apply::Apply;
 use crate::apply::read_only::is_told;
-use crate::fs::content::create_private;
 use crate::fs::dir::Dir;
+use crate::fs::file::create_private;
 use crate::fs::listing::Listing;
+use crate::fs::metadata::{AccessTime, Subject};
 use crate::fs::spelled::{Listed, Spellings};
-use crate::fs::subject::{AccessTime, Subject};
-use crate::fs::{Errno, place, stat};
-use crate::monitor::{Operation, Verb};
+use crate::fs::{Errno, dirent, stat};
+use crate::model::change::{Operation, Verb};
+use crate::model::error::{Cause, Problem};
+use crate::model::problem_kind::ProblemKind;
+use crate::model::spelling::Alteration;
 use crate::plan::{Pair, Rename};
-use crate::problem::{Cause, Problem};
-use crate::spelling::Alteration;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-const ACTION: &str = "give it this name in the replica";
+const ACTION: ProblemKind = ProblemKind::Rename;
 
 /// Why an entry did not get its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -198,12 +199,12 @@ impl Apply<'_> {
 /// again from the source, and removes the temporary after that.
 fn step_aside(folder: BorrowedFd<'_>, listed: &CStr, name: &CStr) -> Result<(), NotRenamed> {
     let stays = NotRenamed::Stays;
-    let aside = place::temporary_name().map_err(stays)?;
-    place::rename_to_free(folder, listed, &aside).map_err(stays)?;
+    let aside = dirent::temporary_name().map_err(stays)?;
+    dirent::rename_to_free(folder, listed, &aside).map_err(stays)?;
     // Before Linux 6.4 the kernel may believe for a second of a filesystem in user space that the new name leads somewhere
     // still: then the entry keeps the old one in this pass.
-    place::rename_to_free(folder, &aside, name).map_err(|errno| {
-        match place::rename_to_free(folder, &aside, listed) {
+    dirent::rename_to_free(folder, &aside, name).map_err(|errno| {
+        match dirent::rename_to_free(folder, &aside, listed) {
             Ok(()) => NotRenamed::Stays(errno),
             Err(_) => NotRenamed::IsAside(errno),
         }
@@ -216,17 +217,17 @@ fn step_aside(folder: BorrowedFd<'_>, listed: &CStr, name: &CStr) -> Result<(), 
 /// As `mkdir(2)`, `open(2)` and `getdents(2)`.
 fn shows(folder: &Arc<Dir>, name: &CStr) -> Result<bool, Errno> {
     let above = folder.open()?;
-    let temporary = place::temporary_name()?;
-    place::make_folder(above.as_fd(), &temporary)?;
+    let temporary = dirent::temporary_name()?;
+    dirent::make_folder(above.as_fd(), &temporary)?;
     let shown = folder.child_to_be(&temporary, &temporary).and_then(|(_, inside)| {
         let inside = inside.as_fd();
         create_private(inside, name)?;
         let listing = Listing::read(inside);
-        place::remove_file(inside, name)?;
+        dirent::remove_file(inside, name)?;
         Ok(listing?.position(name).is_some())
     });
     // What could not be removed is an extra, which the next pass removes.
-    match place::remove_folder(above.as_fd(), &temporary) {
+    match dirent::remove_folder(above.as_fd(), &temporary) {
         Ok(()) | Err(_) => shown,
     }
 }

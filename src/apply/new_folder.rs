@@ -1,15 +1,16 @@
 //! New folders: everything in them, and their end once it is there.
 
-use crate::apply::finish::Extent;
+use crate::apply::metadata::Extent;
 use crate::apply::show_folder::Shown;
 use crate::apply::{Apply, CHUNK, Job};
-use crate::entry::{Entry, Kind};
+use crate::context::protected::Watched;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
-use crate::monitor::{Operation, Verb};
+use crate::model::change::{Operation, Verb};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Cause;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Watch};
-use crate::problem::Cause;
-use crate::watched::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -60,7 +61,7 @@ impl Apply<'_> {
             Ok(listing) => Arc::new(listing),
             Err(errno) => {
                 let consequence = "its replica stays empty";
-                self.problem(&path, "read the source folder", Cause::System(errno), consequence);
+                self.problem(&path, ProblemKind::ReadSourceFolder, Cause::System(errno), consequence);
                 // There is nothing to finish it by.
                 return self.release(parent);
             }

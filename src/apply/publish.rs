@@ -1,11 +1,13 @@
-//! Giving a finished temporary its name, in one step and only where the replica still has what the survey saw there.
+//! Publishes a finished temporary: one atomic rename, and only where the replica still has what the survey saw there.
 
-use crate::apply::failed::Failed;
-use crate::apply::made::{Made, Ready};
-use crate::entry::{FileId, Kind};
-use crate::filesystem::Filesystem;
-use crate::fs::{Errno, is_unsupported, place, stat};
-use crate::problem::Cause;
+use crate::apply::error::Failed;
+use crate::apply::retire;
+use crate::apply::staged::{Published, Staged};
+use crate::capabilities::Filesystem;
+use crate::fs::{Errno, dirent, is_unsupported, stat};
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::Cause;
+use crate::model::problem_kind::ProblemKind;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
@@ -29,10 +31,10 @@ pub struct Destination<'a> {
 /// Removes something unfinished that will not be published. Where that fails it stays under a temporary name, as an extra,
 /// which the next pass removes. False when it has kept the name that it had.
 pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
-    match place::remove_file(folder, name) {
+    match dirent::remove_file(folder, name) {
         Ok(()) | Err(Errno::NOENT) => true,
         Err(_) => {
-            place::temporary_name().is_ok_and(|aside| place::rename_to_free(folder, name, &aside).is_ok())
+            dirent::temporary_name().is_ok_and(|aside| dirent::rename_to_free(folder, name, &aside).is_ok())
         }
     }
 }
@@ -43,7 +45,7 @@ pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
 /// # Errors
 /// When the name is not as it was expected, or the kernel refuses.
 pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
-    const ACTION: &str = "put it in its place";
+    const ACTION: ProblemKind = ProblemKind::Publish;
     let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
     let folder = at.replica;
     let taken = |errno| match errno {
@@ -53,12 +55,12 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
         errno => Failed::replica(ACTION)(errno),
     };
     let Some(expected) = at.expected else {
-        return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
+        return dirent::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
     };
     let old = match stat::entry_at(folder, at.name) {
         Ok(old) => old,
         Err(Errno::NOENT) => {
-            return place::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
+            return dirent::rename_to_free(folder, temporary, at.name).map(|()| None).map_err(taken);
         }
         Err(errno) => return Err(Failed::replica(ACTION)(errno)),
     };
@@ -69,20 +71,20 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     // RACE: between the look and the rename another process may put something else under the name, which is then
     // replaced; only a folder cannot be replaced by mistake, since the kernel refuses that.
     if !was_folder && !is_folder {
-        return place::rename_over(folder, temporary, at.name).map(|()| None).map_err(taken);
+        return retire::replace(folder, temporary, at.name).map(|()| None).map_err(taken);
     }
-    match place::exchange(folder, temporary, at.name) {
+    match dirent::exchange(folder, temporary, at.name) {
         Ok(()) => Ok(Some(temporary.to_owned())),
         Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
             // This filesystem cannot exchange: the old entry steps aside first. If the program is killed in between,
             // both versions exist, but none under its name, until the next pass.
-            let aside = place::temporary_name().map_err(Failed::replica(ACTION))?;
-            place::rename_to_free(folder, at.name, &aside).map_err(Failed::replica(ACTION))?;
-            match place::rename_to_free(folder, temporary, at.name) {
+            let aside = dirent::temporary_name().map_err(Failed::replica(ACTION))?;
+            dirent::rename_to_free(folder, at.name, &aside).map_err(Failed::replica(ACTION))?;
+            match dirent::rename_to_free(folder, temporary, at.name) {
                 Ok(()) => Ok(Some(aside)),
                 Err(errno) => {
-                    place::rename_to_free(folder, &aside, at.name)
-                        .map_err(Failed::replica("put the old entry back"))?;
+                    dirent::rename_to_free(folder, &aside, at.name)
+                        .map_err(Failed::replica(ProblemKind::PutBack))?;
                     Err(taken(errno))
                 }
             }
@@ -91,12 +93,12 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     }
 }
 
-impl Ready {
+impl Staged {
     /// Gives it its name.
     ///
     /// # Errors
     /// See [`publish`]; nothing is left behind.
-    pub fn publish(mut self, at: Destination<'_>) -> Result<Made, Failed> {
+    pub fn publish(mut self, at: Destination<'_>) -> Result<Published, Failed> {
         match publish(at, &self.temporary, false) {
             Ok(leftover) => {
                 self.made.leftover = leftover;

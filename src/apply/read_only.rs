@@ -1,12 +1,13 @@
 //! What lies in a read-only part of the replica is left alone, after that was told once.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::apply::{Apply, Job};
 use crate::context::Context;
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
 use crate::fs::read_only::Found;
-use crate::problem::{Cause, Problem};
+use crate::model::error::{Cause, Problem};
+use crate::model::problem_kind::ProblemKind;
 use std::sync::Arc;
 
 /// Whether something failed in a folder of the replica because nothing can be changed there: then that is told, once for
@@ -21,7 +22,7 @@ pub(super) fn is_told(context: &Context<'_>, folder: &Arc<Dir>, errno: Errno) ->
         Found::New(top) => {
             context.problem(&Problem {
                 path: top.path(),
-                action: "change this folder of the replica",
+                kind: ProblemKind::ChangeFolder,
                 cause: Cause::System(errno),
                 consequence: "nothing at or below it is changed",
                 content_unreadable: false,
@@ -38,11 +39,7 @@ impl Apply<'_> {
         if is_hopeless {
             // What is to go elsewhere may be its old name.
             let refused = Cause::System(Errno::ROFS);
-            self.note_unmade(
-                job,
-                Failed::Because("change this folder of the replica", refused, false),
-                false,
-            );
+            self.note_unmade(job, Failed::Because(ProblemKind::ChangeFolder, refused, false), false);
         }
         is_hopeless
     }

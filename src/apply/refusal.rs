@@ -1,27 +1,28 @@
-//! What could not be set of an entry's metadata, and whether that says something of the entry or of its filesystem.
+//! Which metadata could not be set, and whether that says something of the entry or of its filesystem.
 
-use crate::entry::Kind;
 use crate::fs::Errno;
-use crate::fs::subject::Subject;
-use crate::problem::Side;
+use crate::fs::metadata::Subject;
+use crate::model::entry::Kind;
+use crate::model::error::Side;
+use crate::model::problem_kind::ProblemKind;
 
 /// What could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotSet {
+pub struct MetadataError {
     /// Where the kernel refused.
     pub side: Side,
     /// What was tried, to be read after "Cannot".
-    pub action: &'static str,
+    pub action: ProblemKind,
     /// Why.
     pub errno: Errno,
 }
 
-pub(super) fn in_replica(action: &'static str) -> impl Fn(Errno) -> NotSet {
-    move |errno| NotSet { side: Side::Replica, action, errno }
+pub(super) fn in_replica(action: ProblemKind) -> impl Fn(Errno) -> MetadataError {
+    move |errno| MetadataError { side: Side::Replica, action, errno }
 }
 
-pub(super) fn in_source(action: &'static str) -> impl Fn(Errno) -> NotSet {
-    move |errno| NotSet { side: Side::Source, action, errno }
+pub(super) fn in_source(action: ProblemKind) -> impl Fn(Errno) -> MetadataError {
+    move |errno| MetadataError { side: Side::Source, action, errno }
 }
 
 /// Whether EPERM comes from the entry itself (immutable, append-only, or somebody else's) and not from the filesystem:

@@ -1,19 +1,21 @@
 //! Removing what the source no longer has, deepest first.
 //!
-//! Absence is checked again right before each destruction, see [`licence`](crate::apply::licence).
+//! Absence is checked again right before each destruction, see [`precondition`](crate::apply::precondition).
 
-use crate::apply::finish::make_writable;
-use crate::apply::licence::{Licence, Look, Permit, Standing};
+use crate::apply::metadata::make_writable;
+use crate::apply::precondition::{CachedCheck, Check, Look, Precondition};
 use crate::apply::read_only::is_told;
+use crate::apply::retire;
 use crate::context::Context;
-use crate::entry::{Entry, FileId, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::listing::Listing;
-use crate::fs::{Errno, is_gone, place, stat};
-use crate::monitor::{Operation, Verb};
-use crate::path::RelPath;
-use crate::problem::{Cause, Problem, Side};
+use crate::fs::{Errno, is_gone, stat};
+use crate::model::change::{Operation, Verb};
+use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::error::{Cause, Problem, Side};
+use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -45,7 +47,7 @@ struct Level {
 }
 
 /// Removes one entry with everything below it. Problems are reported; the rest goes on.
-pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
+pub fn remove(context: &Context<'_>, target: Target<'_>, precondition: Precondition<'_>) {
     if context.read_only.hold(target.folder) {
         return;
     }
@@ -66,20 +68,20 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
     if context.log.is(&entry) {
         return;
     }
-    let mut permit = Permit::new(licence);
-    match licence.standing(context, Look::Thorough) {
-        Standing::Valid => {}
-        Standing::Void => return,
-        Standing::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
+    let mut cached = CachedCheck::new(precondition);
+    match precondition.check(context, Look::Thorough) {
+        Check::Holds => {}
+        Check::Broken => return,
+        Check::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),
     }
     let home = context.absence.has_unmade().then(|| target.folder.path());
     if context.absence.keep_unmade(target.path, home.as_ref(), &entry) {
         return;
     }
     if entry.kind == Kind::Folder {
-        remove_tree(context, target, &entry, &mut permit);
+        remove_tree(context, target, &entry, &mut cached);
     } else {
-        let removed = target.folder.open().and_then(|fd| place::remove_file(fd.as_fd(), target.name));
+        let removed = target.folder.open().and_then(|fd| retire::delete(fd.as_fd(), target.name, entry.kind));
         if removed.is_err_and(|errno| is_told(context, target.folder, errno)) {
             return;
         }
@@ -88,7 +90,7 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, licence: Licence<'_>) {
 }
 
 /// Empties and removes a folder without recursion: the stack of folders lies on the heap.
-fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &mut Permit<'_>) {
+fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &mut CachedCheck<'_>) {
     let mut levels = Vec::new();
     let mut path = target.path.clone();
     match enter(context, target.folder, target.name, top, &path) {
@@ -110,7 +112,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &
             let name = name.to_owned();
             level.next += 1;
             let inner = path.join(&name);
-            match remove_inner(context, level, &name, &inner, permit) {
+            match remove_inner(context, level, &name, &inner, cached) {
                 Ok(None) => {}
                 Ok(Some((below, entry))) => {
                     levels.push((below, entry));
@@ -125,10 +127,10 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, permit: &
         let tell = !is_top || target.tell_top;
         // Once more before the folder itself goes: it was entered a while ago.
         let stays = emptied.stays
-            || match permit.standing(context, Kind::Folder) {
-                Standing::Valid => !leave(context, &emptied, &entry, &path, tell),
-                Standing::Void => true,
-                Standing::Unknown(errno) => {
+            || match cached.check(context, Kind::Folder) {
+                Check::Holds => !leave(context, &emptied, &entry, &path, tell),
+                Check::Broken => true,
+                Check::Unknown(errno) => {
                     problem(context, &path, Cause::System(errno));
                     true
                 }
@@ -149,7 +151,7 @@ fn remove_inner(
     level: &Level,
     name: &CStr,
     path: &RelPath,
-    permit: &mut Permit<'_>,
+    cached: &mut CachedCheck<'_>,
 ) -> Result<Option<(Level, Entry)>, Stays> {
     let told = |cause: Cause| {
         problem(context, path, cause);
@@ -164,16 +166,16 @@ fn remove_inner(
     if context.log.is(&entry) {
         return Err(Stays);
     }
-    match permit.standing(context, entry.kind) {
-        Standing::Valid => {}
-        Standing::Void => return Err(Stays),
-        Standing::Unknown(errno) => return Err(told(Cause::System(errno))),
+    match cached.check(context, entry.kind) {
+        Check::Holds => {}
+        Check::Broken => return Err(Stays),
+        Check::Unknown(errno) => return Err(told(Cause::System(errno))),
     }
     if context.absence.keep_unmade(path, None, &entry) {
         return Err(Stays);
     }
     if entry.kind != Kind::Folder {
-        let removed = place::remove_file(fd.as_fd(), name);
+        let removed = retire::delete(fd.as_fd(), name, entry.kind);
         if removed.is_err_and(|errno| is_told(context, &level.dir, errno)) {
             return Err(Stays);
         }
@@ -213,7 +215,7 @@ fn enter(
 /// the folder above only, and refuses what has something in it.
 fn is_removed_unread((parent, name): (&Arc<Dir>, &CStr), cause: Cause) -> bool {
     matches!(cause, Cause::System(Errno::ACCESS | Errno::PERM))
-        && parent.open().and_then(|fd| place::remove_folder(fd.as_fd(), name)).is_ok()
+        && parent.open().and_then(|fd| retire::delete(fd.as_fd(), name, Kind::Folder)).is_ok()
 }
 
 /// Removes a folder that has been emptied; true when it is gone.
@@ -222,7 +224,7 @@ fn leave(context: &Context<'_>, level: &Level, entry: &Entry, path: &RelPath, te
         return false;
     }
     let Some(parent) = level.dir.parent() else { return false };
-    let removed = parent.open().and_then(|fd| place::remove_folder(fd.as_fd(), level.dir.name()));
+    let removed = parent.open().and_then(|fd| retire::delete(fd.as_fd(), level.dir.name(), Kind::Folder));
     if removed.is_err_and(|errno| is_told(context, parent, errno)) {
         return false;
     }
@@ -257,7 +259,7 @@ fn report(
 fn problem(context: &Context<'_>, path: &RelPath, cause: Cause) {
     context.problem(&Problem {
         path: path.clone(),
-        action: "delete it from the replica",
+        kind: ProblemKind::Delete,
         cause,
         consequence: "it stays",
         content_unreadable: false,

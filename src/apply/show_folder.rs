@@ -1,27 +1,26 @@
-//! New folders until they can be seen.
-//!
-//! A new folder is made under a temporary name, private, and gets its first files while nobody sees it: under their own
-//! names, since the one rename that shows the folder shows them all, whole. That saves a rename for each, and the folder
+//! Stages a new folder: it is created under a temporary name, private, filled with its first small files under their own
+//! names, and all of them are published with one rename. That saves a rename for each, and the folder
 //! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
 //! interrupted pass loses one such folder's first files and no more.
 
-use crate::apply::copy::Unmade;
-use crate::apply::failed::Failed;
-use crate::apply::first_links::{FirstMade, Here};
-use crate::apply::made::Sync;
+use crate::apply::error::Failed;
+use crate::apply::hardlinks::first::{FirstMade, Here};
 use crate::apply::new_folder::new_entry;
 use crate::apply::publish::{Destination, publish};
+use crate::apply::stage::NotStaged;
+use crate::apply::staged::Fsync;
 use crate::apply::{Apply, Job, LARGE, lock};
-use crate::entry::{Entry, Kind};
-use crate::fs::content::{announce, open_to_read};
+use crate::context::protected::watch_of_folder;
 use crate::fs::dir::Dir;
 use crate::fs::encryption::{LOCKED, WORDS};
+use crate::fs::file::{announce, open_to_read};
 use crate::fs::listing::Listing;
-use crate::fs::{Errno, is_gone, is_unsupported, place, stat};
-use crate::monitor::Feature;
+use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Cause;
+use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Watch};
-use crate::problem::Cause;
-use crate::watched::watch_of_folder;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -82,7 +81,7 @@ impl New<'_> {
     }
 }
 
-const ACTION: &str = "make the folder in the replica";
+const ACTION: ProblemKind = ProblemKind::MakeFolder;
 
 impl Apply<'_> {
     /// Makes a folder under its name, private until it is finished, where it can with its first files in it.
@@ -100,10 +99,10 @@ impl Apply<'_> {
                 (Ok(listing), Some(fd), names)
             }
             Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
-            Err(errno) if is_gone(errno) => return Err(Failed::Gone("read the source folder", errno)),
+            Err(errno) if is_gone(errno) => return Err(Failed::Gone(ProblemKind::ReadSourceFolder, errno)),
             // None of its names is known.
             Err(LOCKED) => {
-                return Err(Failed::Because("read the source folder", Cause::Refused(WORDS), false));
+                return Err(Failed::Because(ProblemKind::ReadSourceFolder, Cause::Refused(WORDS), false));
             }
             Err(errno) => (Err(errno), None, Vec::new()),
         };
@@ -128,7 +127,7 @@ impl Apply<'_> {
                 shown => return shown.map(|(pair, first)| Some(Shown { pair, listing, first })),
             }
         }
-        match place::make_folder(at.replica, &job.name) {
+        match dirent::make_folder(at.replica, &job.name) {
             Err(Errno::EXIST) => return Err(Failed::Taken),
             Err(Errno::NOENT) if replica.is_in_place() == Ok(true) => {
                 return Err(Failed::name_refused(ACTION));
@@ -165,8 +164,8 @@ impl Apply<'_> {
     fn show_filled(&self, replica: &Arc<Dir>, new: &New<'_>) -> Result<(Arc<Pair>, First), Failed> {
         let (job, at) = (new.job, new.at);
         replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
-        let temporary = place::temporary_name().map_err(Failed::replica(ACTION))?;
-        place::make_folder(at.replica, &temporary).map_err(Failed::replica(ACTION))?;
+        let temporary = dirent::temporary_name().map_err(Failed::replica(ACTION))?;
+        dirent::make_folder(at.replica, &temporary).map_err(Failed::replica(ACTION))?;
         let opened = replica.child_to_be(&temporary, &job.name).map_err(Failed::replica(ACTION));
         let shown = opened.and_then(|(theirs, to)| {
             let pair = new.pair(theirs);
@@ -202,7 +201,7 @@ impl Apply<'_> {
                 Ok((pair, first))
             }
             // Where even this fails it is an extra that the next pass removes.
-            Err(failed) => match place::remove_folder(at.replica, &temporary) {
+            Err(failed) => match dirent::remove_folder(at.replica, &temporary) {
                 Ok(()) | Err(_) => Err(failed),
             },
         }
@@ -248,7 +247,7 @@ impl Apply<'_> {
             let entry = match seen {
                 Ok(entry) => *entry,
                 Err(errno) => {
-                    first.done.push((job, Err(Failed::source("look at it in the source")(*errno))));
+                    first.done.push((job, Err(Failed::source(ProblemKind::LookInSource)(*errno))));
                     continue;
                 }
             };
@@ -274,10 +273,10 @@ impl Apply<'_> {
                         made
                     } else {
                         let at = job.destination(from, to);
-                        let made = self.make_ready(at, &entry, CString::from(name.clone()), Sync::Later);
+                        let made = self.make_ready(at, &entry, CString::from(name.clone()), Fsync::Grouped);
                         made.map(|ready| FirstMade::Copied(ready.made, None))
                     };
-                    if let Err(Unmade { failed, remains: true }) = &made {
+                    if let Err(NotStaged { failed, remains: true }) = &made {
                         first.remains.get_or_insert(*failed);
                     }
                     first.done.push((job, made.map_err(|unmade| unmade.failed)));

@@ -4,8 +4,8 @@
 use crate::apply::{Apply, lock};
 use crate::collections::HashMap;
 use crate::fs::{Errno, stat};
+use crate::model::spelling::folded;
 use crate::plan::{Change, Pair};
-use crate::spelling::folded;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};

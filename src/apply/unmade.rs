@@ -1,11 +1,11 @@
 //! What was to be made and was not: what is to go from the replica may be its old name.
 
-use crate::apply::failed::Failed;
+use crate::apply::error::Failed;
 use crate::apply::{Apply, Job};
-use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;
+use crate::model::entry::{Entry, Kind};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 

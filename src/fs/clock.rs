@@ -191,7 +191,7 @@ mod tests {
     fn the_longest_interval_can_be_waited_for() {
         let timer = Timer::new().expect("descriptors");
         timer.waker().wake();
-        timer.wait_until(BootTime::now().plus(crate::interval::Interval::MAX)).expect("woken");
+        timer.wait_until(BootTime::now().plus(crate::model::interval::Interval::MAX)).expect("woken");
         timer.waker().wake();
         timer.wait_until(BootTime::from_start(Duration::MAX)).expect("woken");
     }

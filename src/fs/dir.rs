@@ -5,10 +5,10 @@
 //! wide the tree is. Opening again goes down from the nearest ancestor that is still open, one name at a time with
 //! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only arrive at the folder it was.
 
-use crate::entry::{Entry, FileId};
 use crate::fs::stat::{entry_at, entry_of, is_append_only};
-use crate::fs::{confirmed, is_denial};
-use crate::path::RelPath;
+use crate::fs::{is_denial, retry_absence};
+use crate::model::entry::{Entry, FileId};
+use crate::model::path::RelPath;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::cmp::Ordering;
@@ -286,8 +286,8 @@ fn open_folder<P: rustix::path::Arg + Copy>(
     path: P,
     flags: OFlags,
 ) -> Result<OwnedFd, Errno> {
-    match confirmed(|| openat(at, path, flags | OFlags::NOATIME, Mode::empty())) {
-        Err(Errno::PERM) => confirmed(|| openat(at, path, flags, Mode::empty())),
+    match retry_absence(|| openat(at, path, flags | OFlags::NOATIME, Mode::empty())) {
+        Err(Errno::PERM) => retry_absence(|| openat(at, path, flags, Mode::empty())),
         opened => opened,
     }
 }

@@ -17,13 +17,13 @@
 //! The kernel does not take the key away from a folder that is open; but it gives one as soon as it has it. So a listing
 //! may begin with names that are made up and end with real ones. A second one is right then.
 
-use crate::entry::Kind;
-use crate::fs::confirmed;
-use crate::fs::content::open_to_read;
 use crate::fs::dir::open_again;
+use crate::fs::dirent::read_symlink;
+use crate::fs::file::open_to_read;
 use crate::fs::listing::Listing;
-use crate::fs::place::read_symlink;
+use crate::fs::retry_absence;
 use crate::fs::stat::{entry_at, entry_of};
+use crate::model::entry::Kind;
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
 use std::ffi::{CStr, CString};
@@ -70,7 +70,7 @@ pub(super) fn real_names(folder: BorrowedFd<'_>, listing: Listing) -> Result<Lis
         return Err(LOCKED);
     }
     // The key is there by now, and stays as long as the folder is open; perhaps it was not when the listing began.
-    confirmed(|| Listing::read_once(folder))
+    retry_absence(|| Listing::read_once(folder))
 }
 
 /// Whether an open folder that is encrypted is locked now. If it is not, it stays so as long as it is open. Ends at the

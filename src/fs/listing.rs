@@ -1,8 +1,8 @@
 //! The names in one folder, sorted by raw bytes, packed so that a folder of a million entries stays small.
 
-use crate::fs::confirmed;
 use crate::fs::dir::open_again;
 use crate::fs::encryption::real_names;
+use crate::fs::retry_absence;
 use rustix::fs::RawDir;
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -28,7 +28,7 @@ impl Listing {
     /// As `open(2)` and `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB; `ENOKEY` for one that is
     /// encrypted and locked.
     pub fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
-        real_names(folder, confirmed(|| Listing::read_once(folder))?)
+        real_names(folder, retry_absence(|| Listing::read_once(folder))?)
     }
 
     /// As [`Listing::read`], whether the names are real or not.

@@ -3,17 +3,18 @@
 //! Everything inside the two trees is done relative to open folders with `O_NOFOLLOW`, so no path is resolved twice
 //! and no swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
 
-pub mod append;
-pub mod attributes;
 pub mod clock;
 pub mod console;
-pub mod content;
 pub mod dir;
+pub mod dirent;
 pub mod encryption;
+pub mod ext4;
+pub mod file;
 pub mod lease;
 pub mod listing;
+pub mod log_file;
+pub mod metadata;
 mod mounts;
-pub mod place;
 pub mod read_only;
 pub mod resolve;
 pub mod rights;
@@ -21,71 +22,34 @@ pub mod roots;
 pub mod spelled;
 pub mod stamp;
 pub mod stat;
-pub mod subject;
-pub mod superblock;
 pub mod terminal;
 pub mod way;
+pub mod xattr;
 
-pub use rustix::io::Errno;
+pub use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
 
-/// True when the error says that the path is no longer what the listing said: gone, or of another kind.
-pub fn is_gone(errno: Errno) -> bool {
-    errno == Errno::NOENT || errno == Errno::NOTDIR || errno == Errno::LOOP
-}
-
-/// True when a look at a name in an open folder says that there is no such name. `ENOTDIR` and `ELOOP` are nonsense there,
-/// and a name that is lost on the server (`ESTALE`) is none: they prove no more and no less.
-pub fn is_denial(errno: Errno) -> bool {
-    is_gone(errno) || errno == Errno::STALE
-}
-
-/// True when the error says that there is no room left (on the disk, or in the quota).
-pub fn is_full(errno: Errno) -> bool {
-    errno == Errno::NOSPC || errno == Errno::DQUOT
-}
-
-/// True when the error says that a filesystem does not know what was asked of it.
-pub fn is_unsupported(errno: Errno) -> bool {
-    errno == Errno::OPNOTSUPP || errno == Errno::NOTSUP || errno == Errno::NOSYS || errno == Errno::NOTTY
-}
-
-/// Asks once more where the first answer says that something is missing, or was cut short. A disk or a server in trouble
-/// gives such answers to one call and not to the next, and nothing is decided on the word of a single one.
+/// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven before
+/// a deletion.
 ///
 /// # Errors
 /// As the second answer, or the first where that was another one.
-pub fn confirmed<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     match call() {
         Err(Errno::NOENT | Errno::STALE | Errno::INTR) => call(),
         answered => answered,
     }
 }
 
-/// Asks once more where the first answer says that the filesystem, or the system, does not do such things: that is
-/// learned for a whole filesystem, and one answer is no proof of it.
+/// Retries once where the error says that the filesystem, or the system, does not support the call: that is learned for a
+/// whole filesystem, and one answer is no proof of it.
 ///
 /// # Errors
-/// As [`confirmed`].
-pub fn insist<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+/// As [`retry_absence`].
+pub fn retry_refusal<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     match call() {
         Err(errno) if is_unsupported(errno) || matches!(errno, Errno::PERM | Errno::INVAL) => call(),
         answered => answered,
     }
-}
-
-/// True when the error says something of this moment and not of the entry: too many open files, too little memory, a
-/// signal, a file handle that a server has forgotten.
-pub fn is_passing(errno: Errno) -> bool {
-    matches!(
-        errno,
-        Errno::AGAIN
-            | Errno::INTR
-            | Errno::MFILE
-            | Errno::NFILE
-            | Errno::NOMEM
-            | Errno::NOBUFS
-            | Errno::STALE
-    )
 }
 
 /// Raises the soft limit of open files to the hard one: the soft one, 1,024 on most systems, is for programs that use

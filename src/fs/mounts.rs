@@ -128,7 +128,7 @@ pub(super) fn places_below<'a>(mounts: &[Mount<'a>], path: &Path) -> Vec<Place<'
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::proof::{name, pure};
+    use crate::test_strategies::{name, pure};
     use proptest::collection::vec;
     use proptest::prelude::*;
     use std::ffi::OsStr;

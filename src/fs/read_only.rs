@@ -5,9 +5,9 @@
 //! An error alone is not believed: a union of several disks answers so for one file and not for the next (mergerfs).
 
 use crate::fs::Errno;
-use crate::fs::content::create_private;
 use crate::fs::dir::Dir;
-use crate::fs::place;
+use crate::fs::dirent;
+use crate::fs::file::create_private;
 use rustix::fs::{Access, AtFlags, StatVfsMountFlags, accessat, fstatvfs};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,11 +102,11 @@ fn says_so(dir: &Arc<Dir>) -> bool {
 /// Whether not even a temporary can be made in a folder: a server may export it read-only, and the client not know.
 fn takes_nothing(dir: &Arc<Dir>) -> bool {
     let Ok(folder) = dir.open_for_temporaries() else { return false };
-    let Ok(name) = place::temporary_name() else { return false };
+    let Ok(name) = dirent::temporary_name() else { return false };
     match create_private(folder.as_fd(), &name) {
         Ok(_) => {
             // What stays under a temporary name is an extra that the next pass removes.
-            match place::remove_file(folder.as_fd(), &name) {
+            match dirent::remove_file(folder.as_fd(), &name) {
                 Ok(()) | Err(_) => false,
             }
         }

@@ -1,6 +1,6 @@
 //! Reads the abilities of this process from the kernel: effective capabilities, user, groups, id maps.
 
-use crate::rights::{Capability, IdMap, Rights};
+use crate::model::rights::{Capability, IdMap, Rights};
 use rustix::thread::{CapabilitySet, capabilities};
 use std::fs;
 

@@ -1,11 +1,11 @@
 //! The two roots before a pass enters them: where they really are, and how they lie to each other.
 
-use crate::entry::FileId;
 use crate::fs::is_gone;
 use crate::fs::mounts::{self, Mount, mount_of, place_of, places_below};
 use crate::fs::resolve::resolve;
 use crate::fs::stat::entry_at_path;
-use crate::problem::Relation;
+use crate::model::entry::FileId;
+use crate::model::error::Relation;
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -161,7 +161,7 @@ pub fn bytes_of(path: &Path) -> &[u8] {
 mod tests {
     use super::*;
     use crate::fs::mounts::tests::{MOUNTS, absolute, mount, mountinfo};
-    use crate::proof::{bytes, pure};
+    use crate::test_strategies::{bytes, pure};
     use proptest::collection::vec;
     use proptest::prelude::*;
 

@@ -4,10 +4,10 @@
 //! the facts say it of names that are spellings of each other, and of other names only that they may be it.
 
 use crate::collections::HashMap;
-use crate::entry::{Entry, FileId, Kind};
 use crate::fs::listing::Listing;
 use crate::fs::stat::entry_at;
-use crate::spelling::folded;
+use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::spelling::folded;
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
@@ -140,7 +140,7 @@ fn has_same_facts(one: &Entry, other: &Entry) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Timestamp;
+    use crate::model::entry::Timestamp;
     use std::fs::{self, File};
     use std::os::fd::AsFd;
 

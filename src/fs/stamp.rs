@@ -11,8 +11,8 @@
 //! first second of a pass does not. So it is with filesystems whose stamps are coarse: a second for ext4 with inodes of
 //! 128 bytes and for many a FUSE filesystem, two for vfat.
 
-use crate::entry::Timestamp;
 use crate::fs::clock::BootTime;
+use crate::model::entry::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use std::thread::sleep;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! `statx(2)` as [`Entry`].
 
-use crate::entry::{Entry, FileId, Kind, Timestamp};
-use crate::fs::confirmed;
+use crate::fs::retry_absence;
+use crate::model::entry::{Entry, FileId, Kind, Timestamp};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, major, makedev, minor, statx,
+    AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, StatxTimestamp, makedev, statx,
 };
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -15,7 +15,7 @@ use std::path::Path;
 /// # Errors
 /// As `statx(2)`.
 pub fn entry_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
-    entry(confirmed(|| statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted()))?)
+    entry(retry_absence(|| statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted()))?)
 }
 
 /// The facts of an open file or folder.
@@ -31,7 +31,7 @@ pub fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
 /// # Errors
 /// As `statx(2)`.
 pub fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
-    entry(confirmed(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
+    entry(retry_absence(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
 }
 
 /// Whether things can be added to an open folder and neither renamed nor removed (`chattr +a`). False where the
@@ -114,11 +114,6 @@ fn timestamp(raw: StatxTimestamp) -> Timestamp {
 pub fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
     let facts = rustix::fs::fstatvfs(file).ok()?;
     (facts.f_blocks > 0).then(|| facts.f_bavail.saturating_mul(facts.f_frsize))
-}
-
-/// Major and minor number of a device, as `makedev(3)` has joined them.
-pub fn device_numbers(device: u64) -> (u32, u32) {
-    (major(device), minor(device))
 }
 
 /// The type of the filesystem that holds an open file, as `statfs(2)` gives it.

@@ -1,12 +1,12 @@
 //! Where a root lies and what is mounted inside: looks at places that a pass remembers.
 
-use crate::entry::Kind;
 use crate::fs::dir::Dir;
 use crate::fs::resolve::resolve_past;
 use crate::fs::stat::{entry_at, entry_at_path, filesystem_type, is_passing_type};
 use crate::fs::{Errno, is_gone};
-use crate::memory::{Backing, Identity, Sight, Step, Way};
-use crate::path::RelPath;
+use crate::model::entry::Kind;
+use crate::model::mounts::{Backing, Identity, Sight, Step, Way};
+use crate::model::path::RelPath;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};

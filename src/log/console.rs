@@ -3,8 +3,8 @@
 //! One thread writes to both streams, so that they keep their order where both are the same terminal. A reader that
 //! went away closes its stream for good and is no problem; a reader that stopped reading costs lines, not time.
 
+use crate::control::Interrupt;
 use crate::fs::console::Stream;
-use crate::interrupt::Interrupt;
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
@@ -166,7 +166,8 @@ fn target(level: Level) -> Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::{Event, Signal};
+    use crate::model::event::Event;
+    use crate::model::signal::Signal;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
 

@@ -4,12 +4,12 @@
 //! opened anew. What cannot be written is lost and counted. Every later batch tries again, and the first that
 //! succeeds says how many lines are missing. There is no `fsync`: a log line is worth less than the time of one.
 
-use crate::entry::FileId;
+use crate::control::Interrupt;
 use crate::fs::Errno;
-use crate::fs::append::{AppendFile, AppendPath, OpenError};
+use crate::fs::log_file::{AppendFile, AppendPath, OpenError};
 use crate::fs::way::look;
-use crate::interrupt::Interrupt;
-use crate::memory::{Way, gone_mount};
+use crate::model::entry::FileId;
+use crate::model::mounts::{Way, gone_mount};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,9 +18,9 @@ use std::time::Duration;
 
 use super::Format;
 use super::console::Console;
+use super::humanize;
 use super::queue::{Batch, Handed, Limits, Patience, Queue, Target};
 use super::record::{Line, Record};
-use super::words;
 
 /// A disk that is merely slow holds the backup up; one that has taken nothing for so long has hung.
 const PATIENCE: Patience = Patience {
@@ -82,7 +82,7 @@ impl LogFile {
     pub(super) fn finish(&self) {
         let unsure = self.queue.finish();
         if unsure > 0 {
-            let lines = words::counted(unsure, "line", "lines");
+            let lines = humanize::counted(unsure, "line", "lines");
             self.tell(&format!(
                 "it has stopped taking lines, and up to {lines} are lost; the disk may have hung"
             ));
@@ -261,13 +261,13 @@ fn open_error(error: &OpenError) -> String {
     match error {
         OpenError::File(errno) => io::Error::from(*errno).to_string(),
         OpenError::Folder(folder, errno) => {
-            format!("its folder {} cannot be created: {}", words::path(folder), io::Error::from(*errno))
+            format!("its folder {} cannot be created: {}", humanize::path(folder), io::Error::from(*errno))
         }
         OpenError::KeptOut(folder) => {
-            format!("its folder {} is missing and not for the log to create", words::path(folder))
+            format!("its folder {} is missing and not for the log to create", humanize::path(folder))
         }
         OpenError::Unmounted(folder) => {
-            format!("what was mounted at {} is not mounted any more", words::path(folder))
+            format!("what was mounted at {} is not mounted any more", humanize::path(folder))
         }
     }
 }
@@ -277,7 +277,7 @@ mod tests {
     use super::*;
     use crate::fs::console::Stream;
     use crate::log::{ConsoleOptions, Log, LogOptions};
-    use crate::monitor::{Event, Monitor};
+    use crate::model::event::{Event, Monitor};
     use std::fs;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
@@ -297,7 +297,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let (error, error_end) = io::pipe().unwrap();
         let options = LogOptions {
-            path: temp.path().join(path),
+            path: Some(temp.path().join(path)),
             keep_out: keep_out.map(|folder| temp.path().join(folder)),
             format: Format::Text,
             verbose: false,

@@ -1,12 +1,13 @@
 //! The JSON form of the log: one object per line, stable names in a stable order. `docs/log-format.md` documents it;
 //! a test compares.
 
-use crate::absence::Reason;
-use crate::digest::Digest;
-use crate::monitor::{Event, Notice, Operation};
-use crate::path::{RelPath, shown};
-use crate::problem::{Cause, Problem};
-use crate::report::{Hold, Outcome, PassReport};
+use crate::model::change::Operation;
+use crate::model::digest::Digest;
+use crate::model::error::{Cause, Problem};
+use crate::model::event::Reason;
+use crate::model::event::{Event, Notice};
+use crate::model::path::{RelPath, shown};
+use crate::model::report::{Hold, Outcome, PassReport};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use serde_json::ser::Formatter;
@@ -16,9 +17,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::clock::Stamp;
+use super::humanize;
 use super::record::{Level, Record};
-use super::words;
+use super::timestamp::Stamp;
 
 /// The whole line with its newline.
 pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> String {
@@ -49,18 +50,18 @@ fn write_record<M: SerializeMap>(map: &mut M, record: &Record<'_>) -> Result<(),
         Record::Unwritable { log, cause } => {
             map.serialize_entry("event", "log_unwritable")?;
             path(map, "log", "log_bytes", log)?;
-            map.serialize_entry("message", &words::unwritable(log, cause))
+            map.serialize_entry("message", &humanize::unwritable(log, cause))
         }
         Record::Lost { log, lines } => {
             map.serialize_entry("event", "log_lines_lost")?;
             path(map, "log", "log_bytes", log)?;
             map.serialize_entry("lines", lines)?;
-            map.serialize_entry("message", &words::lost(log, *lines))
+            map.serialize_entry("message", &humanize::lost(log, *lines))
         }
         Record::NotShown { lines } => {
             map.serialize_entry("event", "console_lines_dropped")?;
             map.serialize_entry("lines", lines)?;
-            map.serialize_entry("message", &words::not_shown(*lines))
+            map.serialize_entry("message", &humanize::not_shown(*lines))
         }
     }
 }
@@ -74,7 +75,10 @@ fn write_event<M: SerializeMap>(map: &mut M, event: &Event<'_>) -> Result<(), M:
             path(map, "replica", "replica_bytes", replica)?;
             map.serialize_entry("interval_seconds", &interval.map(seconds))?;
             map.serialize_entry("dry_run", dry_run)?;
-            path(map, "log", "log_bytes", log)
+            match log {
+                Some(log) => path(map, "log", "log_bytes", log),
+                None => map.serialize_entry("log", &None::<&str>),
+            }
         }
         Event::PassStarted { number } => {
             map.serialize_entry("event", "pass_started")?;
@@ -165,13 +169,14 @@ fn write_operation<M: SerializeMap>(map: &mut M, operation: &Operation<'_>) -> R
 }
 
 fn write_problem<M: SerializeMap>(map: &mut M, problem: &Problem) -> Result<(), M::Error> {
-    let Problem { path, action, cause, consequence, content_unreadable } = problem;
+    let Problem { path, kind, cause, consequence, content_unreadable } = problem;
     map.serialize_entry("event", "problem")?;
     below(map, path)?;
     if *content_unreadable {
         map.serialize_entry("sha256", "")?;
     }
-    map.serialize_entry("action", action)?;
+    map.serialize_entry("problem", kind.code())?;
+    map.serialize_entry("action", kind.words())?;
     write_cause(map, *cause)?;
     map.serialize_entry("consequence", consequence)?;
     map.serialize_entry("message", &problem.to_string())
@@ -230,7 +235,7 @@ fn write_notice<M: SerializeMap>(map: &mut M, notice: &Notice<'_>) -> Result<(),
             below(map, path)?;
         }
     }
-    map.serialize_entry("message", &words::notice(notice))
+    map.serialize_entry("message", &humanize::notice(notice))
 }
 
 fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(), M::Error> {

@@ -4,26 +4,26 @@
 //! of its own, so that neither a full disk nor a paused terminal holds the backup up. Each thread's lines keep their
 //! order; lines of different threads may differ in order by as little as a scheduler does.
 
-mod clock;
 mod console;
 mod file;
+mod humanize;
 mod json;
 mod queue;
 mod record;
 mod text;
-mod words;
+mod timestamp;
 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
 
+use crate::control::Interrupt;
 use crate::fs::Errno;
-use crate::fs::append::AppendPath;
 use crate::fs::console::Stream;
-use crate::interrupt::Interrupt;
-use crate::monitor::{Event, Monitor};
-use crate::problem::{Cause, Error};
+use crate::fs::log_file::AppendPath;
+use crate::model::error::{Cause, Error};
+use crate::model::event::{Event, Monitor};
 use console::Console;
 use file::LogFile;
 use record::{Level, Line, Record, level_of};
@@ -55,8 +55,8 @@ pub struct ConsoleOptions {
 /// What the log is to be.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// The file. Missing folders above it are made.
-    pub path: PathBuf,
+    /// The file. Missing folders above it are made. None: every line goes to the console alone.
+    pub path: Option<PathBuf>,
     /// A folder that is never created for the sake of the log, nor anything above it: the source, which must not
     /// come back empty because the log lies inside.
     pub keep_out: Option<PathBuf>,
@@ -73,7 +73,7 @@ pub struct LogOptions {
 pub struct Log {
     format: Format,
     verbose: bool,
-    file: LogFile,
+    file: Option<LogFile>,
     console: Arc<Console>,
 }
 
@@ -96,36 +96,37 @@ impl Log {
         interrupt: Arc<Interrupt>,
     ) -> Result<Log, Error> {
         let LogOptions { path, keep_out, format, verbose, console } = options;
-        let path = AppendPath::new(path, keep_out);
         let console = Console::start([output, error], console, format, Arc::clone(&interrupt));
         let console = Arc::new(console.map_err(no_thread)?);
-        let file = LogFile::start(path, format, &console, interrupt).map_err(no_thread)?;
+        let path = path.map(|path| AppendPath::new(path, keep_out));
+        let file = path.map(|path| LogFile::start(path, format, &console, interrupt));
+        let file = file.transpose().map_err(no_thread)?;
         Ok(Log { format, verbose, file, console })
     }
 
     /// Opens the file anew before the next line is written (SIGHUP, after a rotation).
     pub fn request_reopen(&self) {
-        self.file.request_reopen();
+        self.file.iter().for_each(LogFile::request_reopen);
     }
 
     /// Returns when everything handed in before is written, or given up: a file or a console that hangs is not
     /// waited for longer than a producer would wait.
     pub fn flush(&self) {
         // The file first, because its troubles are told on the console.
-        self.file.flush();
+        self.flush_file();
         self.console.flush();
     }
 
     /// Returns when the file has everything handed in before, or as [`Log::flush`] gives up; the console may lag.
     pub fn flush_file(&self) {
-        self.file.flush();
+        self.file.iter().for_each(LogFile::flush);
     }
 
     /// Writes what waits and takes no more lines. Waits about one second for a log disk that has hung and one for
     /// a console that nobody reads (a patient console is waited for until the program is asked to stop). Calling it
     /// again does nothing.
     pub fn finish(&self) {
-        self.file.finish();
+        self.file.iter().for_each(LogFile::finish);
         self.console.finish();
     }
 }
@@ -136,7 +137,7 @@ impl Monitor for Log {
             return;
         }
         let line = Line::new(self.format, &Record::Event(event));
-        self.file.write(&line);
+        self.file.iter().for_each(|file| file.write(&line));
         self.console.show(&line);
     }
 
@@ -148,7 +149,7 @@ impl Monitor for Log {
 impl Drop for Log {
     /// Lets the threads go when somebody forgot to finish. Waits for nothing, and nothing can fail.
     fn drop(&mut self) {
-        self.file.close();
+        self.file.iter().for_each(LogFile::close);
         self.console.close();
     }
 }

@@ -1,14 +1,17 @@
 //! Whatever bytes a name has, the log stays one line for each event, and the name can be had back from it.
 
-use crate::digest::Hasher;
-use crate::entry::{FileId, Kind};
 use crate::fs::Errno;
-use crate::memory::{Difference, Identity, Place};
-use crate::monitor::{Event, Feature, Notice, Operation, Subtree, Verb};
-use crate::path::{RelPath, shown};
-use crate::problem::{Cause, Error, Problem, Relation, Side};
-use crate::proof::{KINDS, bytes, pure};
-use crate::report::{Counts, Hold, Outcome, PassReport};
+use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::digest::Hasher;
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::{Cause, Error, Problem, Relation, Side};
+use crate::model::event::{Event, Notice};
+use crate::model::feature::Feature;
+use crate::model::mounts::{Difference, Identity, Place};
+use crate::model::path::{RelPath, shown};
+use crate::model::problem_kind::ProblemKind;
+use crate::model::report::{Counts, Hold, Outcome, PassReport};
+use crate::test_strategies::{KINDS, bytes, pure};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -20,8 +23,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Format;
-use super::clock::Stamp;
 use super::record::{Line, Record};
+use super::timestamp::Stamp;
 
 /// What `docs/log-format.md` says of names, read backwards: one name from the start of a text, and the rest.
 fn read_name(text: &str) -> Option<(Vec<u8>, &str)> {
@@ -85,7 +88,7 @@ fn line(format: Format, event: &Event<'_>) -> Result<String, TestCaseError> {
 
 /// A text line without time and level.
 fn text(event: &Event<'_>) -> Result<String, TestCaseError> {
-    Ok(line(Format::Text, event)?.split_off(super::clock::LENGTH + 7))
+    Ok(line(Format::Text, event)?.split_off(super::timestamp::LENGTH + 7))
 }
 
 fn json(event: &Event<'_>) -> Result<Value, TestCaseError> {
@@ -174,7 +177,7 @@ proptest! {
         let cause = Cause::System(Errno::IO);
         let problem = Problem {
             path: below.clone(),
-            action: "read the source file",
+            kind: ProblemKind::ReadSourceFile,
             cause,
             consequence: "its replica is kept",
             content_unreadable: true,
@@ -188,7 +191,7 @@ proptest! {
         ];
         let interval = Some(Duration::from_secs(60));
         let mut events = vec![
-            Event::Started { source: path, replica: path, interval, log: path, dry_run: false },
+            Event::Started { source: path, replica: path, interval, log: Some(path), dry_run: false },
             Event::Verified { path: &below, size: 5, digest: None },
             Event::Skipped { path: &below, kind: Kind::Socket, reason: "sockets are not mirrored" },
             Event::Problem(&problem),

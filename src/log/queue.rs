@@ -5,7 +5,7 @@
 //! producers wait for room, but only as long as [`Patience`] allows: then lines are dropped and counted until the
 //! writer has come round again. A log or a terminal that hangs must not stop a backup.
 
-use crate::interrupt::Interrupt;
+use crate::control::Interrupt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,13 @@ pub(super) const LIMIT: usize = 1 << 20;
 
 /// How long the writer lets lines gather before it takes them. Waking it for every line would cost the producers
 /// more than formatting does, and nobody reads a log within a hundredth of a second.
-const GATHER: Duration = Duration::from_millis(10);
+const BATCH_DELAY: Duration = Duration::from_millis(10);
 
 /// How often a waiting thread looks whether the program was asked to stop.
-const GLANCE: Duration = Duration::from_millis(20);
+const POLL: Duration = Duration::from_millis(20);
 
-/// What is left of the patience once the program was asked to stop.
-const HURRY: Limits =
+/// Backpressure limits after a stop signal.
+const SHUTDOWN: Limits =
     Limits { stall: Some(Duration::from_millis(500)), full: Some(Duration::from_millis(1000)) };
 
 /// How long producers wait for room.
@@ -161,7 +161,7 @@ impl Queue {
         let mut state = self.lock();
         while !state.closing && !state.dropping && is_full(&state, line) {
             let full_since = *state.full_since.get_or_insert_with(Instant::now);
-            let limits = if self.interrupt.is_set() { HURRY } else { self.patience.running };
+            let limits = if self.interrupt.is_set() { SHUTDOWN } else { self.patience.running };
             match time_left(limits, state.progress, full_since) {
                 Some(left) => state = self.wait(&self.done, state, left),
                 None => {
@@ -240,7 +240,7 @@ impl Queue {
                 state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
                 state.resting = false;
             } else if !gathered && !state.urgent && !state.closing && !is_half_full(&state) {
-                state = self.wait(&self.work, state, GATHER);
+                state = self.wait(&self.work, state, BATCH_DELAY);
                 gathered = true;
             } else {
                 std::mem::swap(batch, &mut state.waiting);
@@ -282,7 +282,7 @@ impl Queue {
             // Again and again, because each batch that is taken ends the hurry.
             state.urgent = true;
             self.work.notify_one();
-            let limits = if self.interrupt.is_set() { HURRY } else { self.patience.running };
+            let limits = if self.interrupt.is_set() { SHUTDOWN } else { self.patience.running };
             match time_left(Limits { full: None, ..limits }, state.progress, begin) {
                 Some(left) => state = self.wait(&self.done, state, left),
                 None => return false,
@@ -302,7 +302,7 @@ impl Queue {
             }
             let ending = self.patience.ending;
             let limits = if self.interrupt.is_set() {
-                Limits { stall: HURRY.stall, full: ending.full.or(HURRY.full) }
+                Limits { stall: SHUTDOWN.stall, full: ending.full.or(SHUTDOWN.full) }
             } else {
                 ending
             };
@@ -331,7 +331,7 @@ impl Queue {
         state: MutexGuard<'a, State>,
         most: Duration,
     ) -> MutexGuard<'a, State> {
-        condition.wait_timeout(state, most.min(GLANCE)).unwrap_or_else(PoisonError::into_inner).0
+        condition.wait_timeout(state, most.min(POLL)).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -358,7 +358,7 @@ fn time_left(limits: Limits, progress: Instant, begin: Instant) -> Option<Durati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::monitor::Signal;
+    use crate::model::signal::Signal;
 
     const SHORT: Limits = Limits { stall: Some(Duration::from_millis(20)), full: None };
     const ENDLESS: Limits = Limits { stall: None, full: None };

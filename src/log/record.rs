@@ -1,11 +1,11 @@
 //! What becomes a line, how much it matters, and the line itself.
 
-use crate::absence::Reason;
-use crate::monitor::{Event, Notice};
-use crate::report::Outcome;
+use crate::model::event::Reason;
+use crate::model::event::{Event, Notice};
+use crate::model::report::Outcome;
 use std::path::Path;
 
-use super::clock::{self, Stamp};
+use super::timestamp::{self, Stamp};
 use super::{Format, json, text};
 
 /// How much a line matters, least first.
@@ -97,7 +97,7 @@ pub(super) struct Line {
 }
 
 /// Where the level of a text line begins.
-const LEVEL_START: usize = clock::LENGTH + 1;
+const LEVEL_START: usize = timestamp::LENGTH + 1;
 
 /// Where the verb of a text line begins: the level is padded to 5.
 const HEAD_START: usize = LEVEL_START + 5 + 1;

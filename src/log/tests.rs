@@ -1,21 +1,25 @@
 //! What every event looks like in both forms, and that `docs/log-format.md` shows the same.
 
-use crate::absence::Reason;
-use crate::digest::{Digest, Hasher};
-use crate::entry::{FileId, Kind};
 use crate::fs::Errno;
-use crate::memory::{Difference, Identity, Place};
-use crate::monitor::{Event, Feature, Notice, Operation, Signal, Subtree, Verb};
-use crate::path::RelPath;
-use crate::problem::{Cause, Error, Problem, Side};
-use crate::report::{Counts, Hold, Outcome, PassReport, Turnover};
+use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::digest::{Digest, Hasher};
+use crate::model::entry::{FileId, Kind};
+use crate::model::error::{Cause, Error, Problem, Side};
+use crate::model::event::Reason;
+use crate::model::event::{Event, Notice};
+use crate::model::feature::Feature;
+use crate::model::mounts::{Difference, Identity, Place};
+use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
+use crate::model::report::{Counts, Hold, Outcome, PassReport, Turnover};
+use crate::model::signal::Signal;
 use jiff::tz::TimeZone;
 use std::path::Path;
 use std::time::Duration;
 
 use super::Format;
-use super::clock::Stamp;
 use super::record::{Line, Record};
+use super::timestamp::Stamp;
 
 const DOCUMENT: &str = include_str!("../../docs/log-format.md");
 
@@ -72,7 +76,7 @@ fn holds() -> [Hold; 4] {
 fn unreadable() -> Problem {
     Problem {
         path: path(b"secret.txt"),
-        action: "read the source file",
+        kind: ProblemKind::ReadSourceFile,
         cause: Cause::System(Errno::ACCESS),
         consequence: "its replica is kept",
         content_unreadable: true,
@@ -82,7 +86,7 @@ fn unreadable() -> Problem {
 fn refused() -> Problem {
     Problem {
         path: path(b"log"),
-        action: "update the file",
+        kind: ProblemKind::CopyFileAtRest,
         cause: Cause::Refused("it changes all the time"),
         consequence: "its replica is kept",
         content_unreadable: false,
@@ -176,7 +180,7 @@ fn other_lines_about_paths_as_text() {
     );
     assert_eq!(
         text(Event::Problem(&refused())),
-        "WARN  problem log Cannot update the file: it changes all the time; its replica is kept"
+        "WARN  problem log Cannot copy the source file at rest: it changes all the time; its replica is kept"
     );
 }
 
@@ -307,7 +311,7 @@ fn started(interval: Option<u64>, dry_run: bool) -> Event<'static> {
         source: Path::new("/home"),
         replica: Path::new("/mnt/home"),
         interval: interval.map(Duration::from_secs),
-        log: Path::new("/var/log/file-sync.log"),
+        log: Some(Path::new("/var/log/file-sync.log")),
         dry_run,
     }
 }
@@ -414,7 +418,7 @@ fn json_escapes_what_could_deceive_and_parses_to_the_same_name() {
 fn problems_and_notices_as_json() {
     assert_eq!(
         json(Event::Problem(&unreadable())),
-        r#""level":"WARN","event":"problem","path":"secret.txt","sha256":"","action":"read the source file","cause":"Permission denied (os error 13)","errno":13,"consequence":"its replica is kept","message":"Cannot read the source file: Permission denied (os error 13); its replica is kept"}"#
+        r#""level":"WARN","event":"problem","path":"secret.txt","sha256":"","problem":"read_source_file","action":"read the source file","cause":"Permission denied (os error 13)","errno":13,"consequence":"its replica is kept","message":"Cannot read the source file: Permission denied (os error 13); its replica is kept"}"#
     );
     let refused = json(Event::Problem(&refused()));
     assert!(!refused.contains("sha256") && !refused.contains("errno"), "{refused}");
@@ -586,6 +590,15 @@ fn examples(format: Format) -> Vec<String> {
     let lines = events.iter().map(Record::Event).chain(records);
     // The document need not follow every release.
     lines.map(|record| line(format, record).replace(env!("CARGO_PKG_VERSION"), "0.1.0")).collect()
+}
+
+#[test]
+fn the_document_names_every_kind_of_problem() {
+    let document = include_str!("../../docs/log-format.md");
+    for kind in ProblemKind::all() {
+        let row = format!("| `{}` | {} |", kind.code(), kind.words());
+        assert!(document.contains(&row), "docs/log-format.md lacks {row}");
+    }
 }
 
 #[test]

@@ -1,16 +1,18 @@
 //! The text form of the log: time, level, verb, path, facts. `docs/log-format.md` documents it; a test compares.
 
-use crate::digest::Digest;
-use crate::monitor::{Event, Operation, Signal, Verb};
-use crate::path::shown;
-use crate::report::{Counts, Outcome, PassReport};
+use crate::model::change::{Operation, Verb};
+use crate::model::digest::Digest;
+use crate::model::event::Event;
+use crate::model::path::shown;
+use crate::model::report::{Counts, Outcome, PassReport};
+use crate::model::signal::Signal;
 use std::fmt::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use super::clock::Stamp;
+use super::humanize;
 use super::record::{Level, Record};
-use super::words;
+use super::timestamp::Stamp;
 
 /// The whole line with its newline, and where its verb ends.
 pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String, usize) {
@@ -18,9 +20,9 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String,
     out.words(format_args!("{} {:<5} ", stamp.as_str(), level.word()));
     match record {
         Record::Event(event) => write_event(&mut out, event),
-        Record::Unwritable { log, cause } => out.message("log", &words::unwritable(log, cause)),
-        Record::Lost { log, lines } => out.message("log", &words::lost(log, *lines)),
-        Record::NotShown { lines } => out.message("console", &words::not_shown(*lines)),
+        Record::Unwritable { log, cause } => out.message("log", &humanize::unwritable(log, cause)),
+        Record::Lost { log, lines } => out.message("log", &humanize::lost(log, *lines)),
+        Record::NotShown { lines } => out.message("console", &humanize::not_shown(*lines)),
     }
     out.text.push('\n');
     (out.text, out.head_end)
@@ -46,7 +48,7 @@ impl Out {
 
     fn message(&mut self, head: &str, message: &str) {
         self.head(format_args!("{head}"));
-        self.words(format_args!(" {}", words::one_line(message)));
+        self.words(format_args!(" {}", humanize::one_line(message)));
     }
 
     fn digest(&mut self, digest: Option<Digest>) {
@@ -60,7 +62,9 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
     match event {
         Event::Started { source, replica, interval, log, dry_run } => {
             write_start(out, source, replica, *interval, *dry_run);
-            out.words(format_args!(" log {}", words::path(log)));
+            if let Some(log) = log {
+                out.words(format_args!(" log {}", humanize::path(log)));
+            }
         }
         Event::PassStarted { number } => {
             out.head(format_args!("pass {number}"));
@@ -68,7 +72,7 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
         }
         Event::Verified { path, size, digest } => {
             out.head(format_args!("same"));
-            out.words(format_args!(" {path} {}", words::size(*size)));
+            out.words(format_args!(" {path} {}", humanize::size(*size)));
             out.digest(*digest);
         }
         Event::Done(operation) => {
@@ -82,7 +86,7 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
         Event::Skipped { path, kind, reason } => {
             out.head(format_args!("skip"));
             let reason = if reason.is_empty() { kind.word() } else { reason };
-            out.words(format_args!(" {} ({})", words::below(path, *kind), words::one_line(reason)));
+            out.words(format_args!(" {} ({})", humanize::below(path, *kind), humanize::one_line(reason)));
         }
         Event::Problem(problem) => {
             out.head(format_args!("problem"));
@@ -90,15 +94,15 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
             if problem.content_unreadable {
                 out.words(format_args!(" sha256=\"\""));
             }
-            out.words(format_args!(" {}", words::one_line(&problem.to_string())));
+            out.words(format_args!(" {}", humanize::one_line(&problem.to_string())));
         }
-        Event::Notice(notice) => out.message("notice", &words::notice(notice)),
+        Event::Notice(notice) => out.message("notice", &humanize::notice(notice)),
         Event::PassEnded(report) => write_pass_end(out, report),
         Event::Overran { number, by } => {
             out.head(format_args!("pass {number}"));
             out.words(format_args!(
                 " overran its interval by {}; the next one starts now",
-                words::duration(*by)
+                humanize::duration(*by)
             ));
         }
         Event::Stopping(signal) => {
@@ -121,8 +125,8 @@ fn write_start(out: &mut Out, source: &Path, replica: &Path, interval: Option<Du
     out.words(format_args!(
         " {} started: source {} replica {}",
         env!("CARGO_PKG_VERSION"),
-        words::path(source),
-        words::path(replica)
+        humanize::path(source),
+        humanize::path(replica)
     ));
     // A dry run is one pass whatever the interval.
     if dry_run {
@@ -148,7 +152,7 @@ fn write_facts(out: &mut Out, operation: &Operation<'_>) {
         subtree,
         reason,
     } = operation;
-    out.words(format_args!(" {}", words::below(path, *kind)));
+    out.words(format_args!(" {}", humanize::below(path, *kind)));
     if let Some(target) = target {
         out.words(format_args!(" -> {}", shown(target)));
     }
@@ -159,7 +163,7 @@ fn write_facts(out: &mut Out, operation: &Operation<'_>) {
         out.words(format_args!(" <= {renamed_from}"));
     }
     if let Some(size) = size {
-        out.words(format_args!(" {}", words::size(*size)));
+        out.words(format_args!(" {}", humanize::size(*size)));
     }
     out.digest(*digest);
     if *replica_unreadable {
@@ -171,30 +175,30 @@ fn write_facts(out: &mut Out, operation: &Operation<'_>) {
         } else {
             out.words(format_args!(
                 " ({}, {}, {})",
-                words::counted(subtree.folders, "folder", "folders"),
-                words::counted(subtree.files, "file", "files"),
-                words::size(subtree.bytes),
+                humanize::counted(subtree.folders, "folder", "folders"),
+                humanize::counted(subtree.files, "file", "files"),
+                humanize::size(subtree.bytes),
             ));
         }
     }
     if !reason.is_empty() {
-        out.words(format_args!(" ({})", words::one_line(reason)));
+        out.words(format_args!(" ({})", humanize::one_line(reason)));
     }
 }
 
 fn write_pass_end(out: &mut Out, report: &PassReport) {
     out.head(format_args!("pass {}", report.number));
     let counts = numbers(&report.counts, Tense::Done);
-    let duration = words::duration(report.duration);
+    let duration = humanize::duration(report.duration);
     let age = match report.replica_age {
-        Some(age) => format!("replica is {} old", words::age(age)),
+        Some(age) => format!("replica is {} old", humanize::age(age)),
         None => "replica age unknown".to_owned(),
     };
     match &report.outcome {
         Outcome::Done => {
             out.words(format_args!(" done: {counts}, {duration}, {age}"));
             if report.counts.problems > 0 {
-                let problems = words::counted(report.counts.problems, "problem", "problems");
+                let problems = humanize::counted(report.counts.problems, "problem", "problems");
                 out.words(format_args!(" but for {problems}"));
             }
         }
@@ -203,7 +207,7 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
             out.words(format_args!(" planned: {plan}, {duration}, nothing was written"));
         }
         Outcome::Held(hold) => {
-            out.words(format_args!(" held: {}; nothing was changed", words::one_line(&hold.to_string())));
+            out.words(format_args!(" held: {}; nothing was changed", humanize::one_line(&hold.to_string())));
         }
         Outcome::Interrupted(signal) => {
             out.words(format_args!(" stopped by {signal}: {counts}, {duration}, {age}"));
@@ -257,11 +261,11 @@ fn numbers(counts: &Counts, tense: Tense) -> String {
     list.unless_zero(counts.skipped, "skipped");
     list.unless_zero(counts.kept_back, "kept back");
     list.always(counts.problems, if counts.problems == 1 { "problem" } else { "problems" });
-    list.item(format!("{} read", words::size(counts.bytes_read)));
+    list.item(format!("{} read", humanize::size(counts.bytes_read)));
     match tense {
-        Tense::Done => list.item(format!("{} written", words::size(counts.bytes_written))),
+        Tense::Done => list.item(format!("{} written", humanize::size(counts.bytes_written))),
         Tense::Planned if counts.bytes_written > 0 => {
-            list.item(format!("{} to write", words::size(counts.bytes_written)));
+            list.item(format!("{} to write", humanize::size(counts.bytes_written)));
         }
         Tense::Planned => {}
     }
@@ -281,7 +285,7 @@ impl List {
     }
 
     fn always(&mut self, count: u64, what: &str) {
-        self.item(format!("{} {what}", words::number(count)));
+        self.item(format!("{} {what}", humanize::number(count)));
     }
 
     fn unless_zero(&mut self, count: u64, what: &str) {

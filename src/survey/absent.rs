@@ -1,16 +1,17 @@
 //! What the source lacks, and what a look denies: whether anything follows from it in this pass.
 
 use crate::collections::HashMap;
-use crate::entry::{Entry, Kind};
+use crate::context::protected::Watched;
+use crate::context::vanished::{Doubt, sort_out, tell_ghost};
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::is_gone;
 use crate::fs::listing::Listing;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::{Cause, Problem, Side};
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
-use crate::problem::{Cause, Problem, Side};
 use crate::survey::Survey;
 use crate::survey::merge::Merge;
-use crate::vanished::{Doubt, sort_out, tell_ghost};
-use crate::watched::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -38,7 +39,7 @@ impl Survey<'_> {
         if is_locked {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
-                action: "read the source folder",
+                kind: ProblemKind::ReadSourceFolder,
                 cause: Cause::Refused(WORDS),
                 consequence: "what the replica has under its name is kept",
                 content_unreadable: false,
@@ -54,7 +55,7 @@ impl Survey<'_> {
         if is_locked {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
-                action: "delete it from the replica",
+                kind: ProblemKind::Delete,
                 cause: Cause::Refused(WORDS),
                 consequence: "it stays",
                 content_unreadable: false,

@@ -1,6 +1,6 @@
 //! Names of the source that the replica has under other names: which is which. Pure; the questions are in ask.rs.
 
-use crate::entry::Entry;
+use crate::model::entry::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 
@@ -109,7 +109,7 @@ pub(super) fn settle(answers: &[(usize, Answer)]) -> Aliases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{Kind, Timestamp};
+    use crate::model::entry::{Kind, Timestamp};
     use crate::survey::reconcile::tests::file;
 
     /// A name of the source and its answer; what the replica lists for each name of the source, and what is no extra.

@@ -3,9 +3,9 @@
 //! A disk with one head does more when it knows many requests at once, because it takes them in the order in which they lie.
 //! The files of a whole chunk of names are announced before the first of them is compared.
 
-use crate::entry::Kind;
-use crate::fs::content::{announce, open_to_read};
+use crate::fs::file::{announce, open_to_read};
 use crate::fs::stat::entry_at;
+use crate::model::entry::Kind;
 use crate::survey::merge::Merge;
 use crate::survey::{Doors, LARGE, Survey};
 use std::ops::Range;

@@ -5,13 +5,13 @@
 //! The replica is asked only in a folder that has names on each side that the other one does not list, once for each such
 //! name of the source.
 
-use crate::entry::Entry;
 use crate::fs::dir::Dir;
 use crate::fs::spelled::{Listed, Spellings};
 use crate::fs::{Errno, stat};
+use crate::model::entry::Entry;
+use crate::model::error::{Cause, Problem, Side};
+use crate::model::spelling::Alteration;
 use crate::plan::{Pair, Rename};
-use crate::problem::{Cause, Problem, Side};
-use crate::spelling::Alteration;
 use crate::survey::aliases::{Alias, Aliases, Answer, Likeness, likeness, settle};
 use crate::survey::merge::Merge;
 use crate::survey::reconcile::{Sighting, is_left_out};

@@ -1,12 +1,12 @@
 //! The size of what is on one side only: counted for the plan, never expanded in memory.
 
 use crate::context::Context;
-use crate::entry::{Entry, Kind};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
 use crate::plan::{Counted, Pair};
-use crate::problem::Side;
 use crate::survey::{CHUNK, Survey};
 use rayon::Scope;
 use std::ffi::CStr;

@@ -1,11 +1,11 @@
 //! The metadata of folders that both sides have.
 
-use crate::entry::Entry;
 use crate::fs::dir::Dir;
-use crate::fs::subject::Subject;
+use crate::fs::metadata::Subject;
 use crate::fs::{Errno, is_gone, stat};
+use crate::model::entry::Entry;
+use crate::model::error::Side;
 use crate::plan::{FolderChange, Pair};
-use crate::problem::Side;
 use crate::survey::Survey;
 use crate::survey::metadata::Subjects;
 use std::os::fd::{AsFd, OwnedFd};

@@ -4,12 +4,12 @@
 //! disk in that order, while names of many folders follow no order that a disk knows. A small folder is a single task
 //! and stays in the order of its names.
 
+use crate::context::protected::Watched;
 use crate::fs::listing::Listing;
+use crate::model::error::Side;
 use crate::plan::Pair;
-use crate::problem::Side;
 use crate::survey::CHUNK;
 use crate::survey::aliases::{Alias, Aliases};
-use crate::watched::Watched;
 use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::sync::{Arc, OnceLock};
@@ -103,9 +103,9 @@ impl Merge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::filesystem::Filesystem;
-    use crate::proof::pair;
+    use crate::capabilities::Filesystem;
     use crate::survey::aliases::{Answer, Likeness, settle};
+    use crate::test_strategies::pair;
 
     #[test]
     fn each_name_comes_once_with_the_sides_that_have_it() {

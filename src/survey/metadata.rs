@@ -1,16 +1,17 @@
 //! Compares the metadata of two entries of one kind, extended attributes included.
 
-use crate::access_list::AccessList;
-use crate::entry::{Entry, Kind};
-use crate::fs::attributes::{ACCESS_LIST, Attributes, feature_of, is_of_target, is_system_made};
-use crate::fs::subject::Subject;
+use crate::context::unread::Unread;
+use crate::fs::metadata::Subject;
+use crate::fs::xattr::{ACCESS_LIST, Attributes, feature_of, is_of_target, is_system_made};
 use crate::fs::{is_gone, is_unsupported};
-use crate::metadata::{Differences, MetadataComparison, compare_metadata, mtime_feature, owner_feature};
-use crate::monitor::Feature;
+use crate::metadata_rules::{MetadataComparison, compare_metadata, mtime_feature, owner_feature};
+use crate::model::acl::AccessList;
+use crate::model::change::Differences;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::feature::Feature;
 use crate::plan::Pair;
-use crate::problem::Side;
 use crate::survey::Survey;
-use crate::unread::Unread;
 use std::ffi::CStr;
 
 /// Where extended attributes can be read.

@@ -9,11 +9,11 @@ mod absent;
 mod aliases;
 mod announce;
 mod ask;
-pub mod compare;
-mod contents;
+pub mod compare_bytes;
 pub mod count;
+mod entry_pair;
 mod folders;
-pub mod links;
+pub mod hardlinks;
 mod merge;
 mod metadata;
 mod problems;
@@ -23,19 +23,21 @@ mod recall;
 pub mod reconcile;
 
 use crate::context::Context;
-use crate::entry::{Entry, Kind};
+use crate::context::protected::Watched;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::{is_denial, is_gone, stat};
-use crate::monitor::{Feature, Verb};
+use crate::model::change::Verb;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::{Cause, Problem, Side};
+use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Action, Change, Pair, Plan, Watch};
-use crate::problem::{Cause, Problem, Side};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
-use crate::survey::links::LinkTable;
+use crate::survey::hardlinks::LinkTable;
 use crate::survey::merge::Merge;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
-use crate::watched::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -363,9 +365,9 @@ impl Survey<'_> {
             Err(errno) => {
                 self.context.problem(&Problem {
                     path: pair.path().join(name),
-                    action: match side {
-                        Side::Source => "look at it in the source",
-                        Side::Replica => "look at it in the replica",
+                    kind: match side {
+                        Side::Source => ProblemKind::LookInSource,
+                        Side::Replica => ProblemKind::LookInReplica,
                     },
                     cause: Cause::System(errno),
                     consequence: "nothing at or below it is changed in this pass",

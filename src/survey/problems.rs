@@ -1,11 +1,12 @@
 //! The words for what the survey cannot read.
 
 use crate::fs::{Errno, is_gone, is_passing};
-use crate::monitor::Verb;
+use crate::model::change::Verb;
+use crate::model::error::{Cause, Problem, Side};
+use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
-use crate::problem::{Cause, Problem, Side};
 use crate::survey::Survey;
-use crate::survey::links::Verdict;
+use crate::survey::hardlinks::Verdict;
 use std::ffi::CStr;
 
 impl Survey<'_> {
@@ -13,15 +14,15 @@ impl Survey<'_> {
     /// pass sees what has become of it, provided that it is true; in the replica nobody else should be at work.
     pub(super) fn gone(&self, pair: &Pair, side: Side, errno: Errno) {
         match side {
-            Side::Source if self.has_lost(pair, None, errno) => {}
+            Side::Source if self.confirms_gone(pair, None, errno) => {}
             Side::Source => self.unreadable_folder(pair, side, errno),
             Side::Replica => self.context.replica_disturbed(&pair.path()),
         }
     }
 
     /// Whether a name of the source is gone, or of another kind by now, as an error says: the next pass sees it.
-    fn has_lost(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
-        let lost = |dir| self.context.has_lost(Side::Source, dir, name, errno);
+    fn confirms_gone(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
+        let lost = |dir| self.context.confirms_gone(Side::Source, dir, name, errno);
         is_gone(errno) && pair.source.as_ref().is_none_or(lost)
     }
 
@@ -39,7 +40,7 @@ impl Survey<'_> {
         if is_passing(errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
-                action: "read the replica file",
+                kind: ProblemKind::ReadReplicaFile,
                 cause: Cause::System(errno),
                 consequence: "it is kept, and was not compared",
                 content_unreadable: true,
@@ -58,10 +59,10 @@ impl Survey<'_> {
         if pair.source.as_ref().is_some_and(is_locked) {
             return Verdict::Unknown;
         }
-        if !self.has_lost(pair, Some(name), errno) {
+        if !self.confirms_gone(pair, Some(name), errno) {
             self.context.problem(&Problem {
                 path: pair.path().join(name),
-                action: "read the source file",
+                kind: ProblemKind::ReadSourceFile,
                 cause: Cause::System(errno),
                 consequence: "it is skipped and its replica kept",
                 content_unreadable: true,
@@ -77,15 +78,15 @@ impl Survey<'_> {
         (side, errno): (Side, Errno),
     ) {
         match side {
-            Side::Source if self.has_lost(pair, name, errno) => return,
+            Side::Source if self.confirms_gone(pair, name, errno) => return,
             Side::Replica if is_gone(errno) => return self.gone(pair, side, errno),
             Side::Source | Side::Replica => {}
         }
         self.context.problem(&Problem {
             path: name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
-            action: match side {
-                Side::Source => "read the extended attributes in the source",
-                Side::Replica => "read the extended attributes in the replica",
+            kind: match side {
+                Side::Source => ProblemKind::ReadSourceXattrs,
+                Side::Replica => ProblemKind::ReadReplicaXattrs,
             },
             cause: Cause::System(errno),
             consequence: "those of the replica are kept as they are",
@@ -101,7 +102,7 @@ impl Survey<'_> {
     pub(super) fn is_of_other_tree(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "mirror this folder",
+            kind: ProblemKind::MirrorFolder,
             cause: Cause::Refused("it belongs to the source and to the replica, through a mount"),
             consequence: "nothing at or below it is changed; unmount it",
             content_unreadable: false,
@@ -112,7 +113,7 @@ impl Survey<'_> {
     pub(super) fn unknown_mount(&self, pair: &Pair, name: &CStr, errno: Errno) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "find out what is mounted there in the replica",
+            kind: ProblemKind::FindMount,
             cause: Cause::System(errno),
             consequence: "nothing at or below it is changed in this pass",
             content_unreadable: false,
@@ -122,7 +123,7 @@ impl Survey<'_> {
     pub(super) fn is_mounted(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "delete it from the replica",
+            kind: ProblemKind::Delete,
             cause: Cause::Refused("something is mounted there; unmount it first"),
             consequence: "it stays",
             content_unreadable: false,
@@ -132,7 +133,7 @@ impl Survey<'_> {
     pub(super) fn holds_log(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            action: "replace this folder of the replica",
+            kind: ProblemKind::ReplaceFolder,
             cause: Cause::Refused("the log file lies in it"),
             consequence: "it is kept; put the log elsewhere with --log_file",
             content_unreadable: false,

@@ -1,19 +1,20 @@
 //! What holds for the deciding code of the survey whatever it is given.
 
-use super::links::tests::Named;
-use super::links::{Resolution, Verdict};
+use super::hardlinks::tests::Named;
+use super::hardlinks::{Resolution, Verdict};
 use super::merge::Merge;
 use super::reconcile::{Decision, Sighting, is_left_out, reconcile};
-use crate::entry::{Entry, FileId};
-use crate::filesystem::Filesystem;
+use crate::capabilities::Filesystem;
+use crate::context::protected::Watched;
 use crate::fs::listing::Listing;
-use crate::metadata::Differences;
-use crate::monitor::{Feature, Verb};
+use crate::model::change::Differences;
+use crate::model::change::Verb;
+use crate::model::entry::{Entry, FileId};
+use crate::model::error::Side;
+use crate::model::feature::Feature;
 use crate::plan::{Action, Change};
-use crate::problem::Side;
-use crate::proof::{entries, filesystem, name, pair, pure};
 use crate::survey::reconcile::tests::file;
-use crate::watched::Watched;
+use crate::test_strategies::{entries, filesystem, name, pair, pure};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,10 +3,10 @@
 use crate::collections::HashMap;
 use crate::fs::listing::Listing;
 use crate::fs::{is_gone, stat};
+use crate::model::error::Side;
 use crate::plan::Pair;
-use crate::problem::Side;
 use crate::survey::Survey;
-use crate::survey::links::{Asked, Found, Resolution, name_number};
+use crate::survey::hardlinks::{Asked, Found, Resolution, name_number};
 use rayon::Scope;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};

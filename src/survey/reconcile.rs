@@ -1,9 +1,10 @@
 //! One pair of entries in, one decision out. Pure: no disk, no clock.
 
-use crate::entry::{Entry, Kind};
-use crate::filesystem::Filesystem;
-use crate::monitor::{Feature, Verb};
-use crate::problem::Side;
+use crate::capabilities::Filesystem;
+use crate::model::change::Verb;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::feature::Feature;
 
 /// What one side of a pair looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,8 +136,8 @@ fn retyped(was: Kind) -> &'static str {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::entry::{FileId, Timestamp};
-    use crate::proof::KINDS;
+    use crate::model::entry::{FileId, Timestamp};
+    use crate::test_strategies::KINDS;
 
     /// A plain file of 10 bytes.
     pub(crate) fn file(inode: u64) -> Entry {

@@ -7,12 +7,13 @@
 
 pub(crate) mod proof;
 
-use file_sync::digest::Digests;
-use file_sync::interrupt::Interrupt;
+use file_sync::control::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
-use file_sync::monitor::{Event, Monitor, Verb};
-use file_sync::problem::Error;
-use file_sync::report::{Outcome, PassReport};
+use file_sync::model::change::Verb;
+use file_sync::model::digest::Digests;
+use file_sync::model::error::Error;
+use file_sync::model::event::{Event, Monitor};
+use file_sync::model::report::{Outcome, PassReport};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, OsStr};
@@ -220,8 +221,9 @@ impl Monitor for Collector<'_> {
         if let Some(hook) = &self.hook {
             hook(event);
         }
-        let path = |path: &file_sync::path::RelPath| String::from_utf8_lossy(path.as_bytes()).into_owned();
-        let line = |operation: &file_sync::monitor::Operation<'_>| {
+        let path =
+            |path: &file_sync::model::path::RelPath| String::from_utf8_lossy(path.as_bytes()).into_owned();
+        let line = |operation: &file_sync::model::change::Operation<'_>| {
             Line(operation.verb, path(operation.path), operation.reason.to_owned())
         };
         if self.forgets_operations && matches!(event, Event::Done(_) | Event::Verified { .. }) {

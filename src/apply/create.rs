@@ -1,0 +1,254 @@
+//! Creates one replica entry of any kind from what the source has now, and reports the operation.
+
+use crate::apply::error::Failed;
+use crate::apply::hardlinks::targets::{Content, Key, Place};
+use crate::apply::new_folder::NewFolder;
+use crate::apply::publish::{Destination, discard};
+use crate::apply::refusal::MetadataError;
+use crate::apply::stage::{NotStaged, make_temporary};
+use crate::apply::staged::{Fsync, Published, Staged};
+use crate::apply::unnamed::may_be_unnamed;
+use crate::apply::{Apply, HUGE, Job, lock};
+use crate::fs::dir::Dir;
+use crate::fs::{dirent, is_full, stat};
+use crate::model::change::{Operation, Verb};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::{Cause, Side};
+use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
+use crate::survey::reconcile::needed;
+use rayon::Scope;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+/// The open folders of a pair.
+type Opened = (Arc<OwnedFd>, Arc<OwnedFd>);
+
+/// An entry that was copied.
+enum Copied {
+    /// It has its name.
+    Published(Published),
+    /// Its data is not durable yet: it joins a group commit.
+    Staged(Staged),
+}
+
+/// What became of a copy.
+pub(super) enum Outcome {
+    /// It is there.
+    Published(Place),
+    /// It waits for its way to the disk, without its name.
+    Waits,
+    /// It was not made, which has been told, or will be tried again.
+    Failed(Option<Failed>),
+}
+
+impl Apply<'_> {
+    /// Makes one entry now, or, for a folder or a huge file, in a task of its own. `holder` is the new folder that waits
+    /// for it, already held once for this job.
+    pub(super) fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
+        match self.look(&job) {
+            Some(entry) => self.start_seen(scope, job, entry, holder),
+            None => self.release(holder),
+        }
+    }
+
+    /// As [`Apply::start`], for what the source was just seen to have.
+    pub(super) fn start_seen<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        job: Job,
+        entry: Entry,
+        holder: Option<Arc<NewFolder>>,
+    ) {
+        match entry.kind {
+            Kind::Folder if self.context.is_other_root(Side::Source, &entry) => {
+                let reason = Cause::Refused("it is the replica itself, through a mount");
+                self.problem(&job.path(), ProblemKind::MirrorFolder, reason, "it is left out; unmount it");
+                self.release(holder);
+            }
+            Kind::File if self.context.log.was(&entry) => {
+                self.context.skipped(&job.path(), entry.kind, "it is the log file");
+                self.release(holder);
+            }
+            Kind::Folder => {
+                self.context.workers.spawn(scope, move |scope| self.make_folder(scope, &job, &entry, holder))
+            }
+            Kind::File if entry.size >= HUGE => {
+                self.context.workers.spawn(scope, move |scope| self.make(scope, job, &entry, holder));
+            }
+            Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice | Kind::Socket => {
+                self.make(scope, job, &entry, holder);
+            }
+        }
+    }
+
+    /// The source's entry as it is now; none when there is nothing to do.
+    pub(super) fn look(&self, job: &Job) -> Option<Entry> {
+        let dir = job.pair.source.as_ref()?;
+        match dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)) {
+            Ok(entry) => Some(entry),
+            Err(errno) => {
+                self.failed(job, Failed::source(ProblemKind::LookInSource)(errno));
+                None
+            }
+        }
+    }
+
+    /// Makes one entry that is not a folder. `holder` is the new folder that waits for it.
+    fn make<'s>(&'s self, scope: &Scope<'s>, job: Job, entry: &Entry, holder: Option<Arc<NewFolder>>) {
+        if !self.is_due(&job, entry) {
+            return self.release(holder);
+        }
+        if entry.links > 1 && job.pair.filesystem.holds(Feature::HardLinks) {
+            return self.make_linked(scope, job, entry, holder);
+        }
+        if entry.links > 1 && job.content_is_right {
+            // Learned since the plan was made: linking is impossible here, and its own content is right.
+            self.set_metadata(&job, "");
+        } else {
+            self.make_alone(&job, entry, self.sync_of_copies(), None);
+        }
+        self.release(holder);
+    }
+
+    /// Whether an entry is made at all.
+    fn is_due(&self, job: &Job, entry: &Entry) -> bool {
+        if self.context.is_halted() || self.is_hopeless(job) {
+            return false;
+        }
+        self.context.interrupt.beat();
+        self.publish_overdue();
+        match entry.kind {
+            // It became a folder meanwhile: the next pass sees it.
+            Kind::Folder => return false,
+            Kind::Socket => {
+                self.context.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
+                return false;
+            }
+            Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {}
+        }
+        if let Some(feature) = needed(entry).filter(|feature| !job.pair.filesystem.holds(*feature)) {
+            self.context.not_held(feature);
+            self.context.left_out();
+            return false;
+        }
+        true
+    }
+
+    /// When what replaces something is written to the disk.
+    pub(super) fn sync_of_copies(&self) -> Fsync {
+        if self.again.is_last_try() { Fsync::Now } else { Fsync::Grouped }
+    }
+
+    /// Makes an entry by copying it. `key` is what further names are linked to it by.
+    pub(super) fn make_alone(&self, job: &Job, entry: &Entry, sync: Fsync, key: Option<Key>) -> Outcome {
+        let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
+            return Outcome::Failed(None);
+        };
+        // Where one call does not write a whole filesystem, each file is written by its own.
+        let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Fsync::Now };
+        let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
+            let at = job.destination(source.as_fd(), replica.as_fd());
+            let may_be_unnamed = may_be_unnamed(at, entry);
+            if may_be_unnamed && let Some(made) = self.make_unnamed(at, entry)? {
+                return Ok(Copied::Published(made));
+            }
+            let name = dirent::temporary_name().map_err(Failed::replica(ProblemKind::MakeTemporary))?;
+            let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
+            if ready.waits {
+                return Ok(Copied::Staged(ready));
+            }
+            let made = ready.publish(at)?;
+            if may_be_unnamed {
+                // What goes with a temporary name and not without one would be copied twice for every file.
+                at.filesystem.learn_no_unnamed_files();
+            }
+            Ok(Copied::Published(made))
+        });
+        match made {
+            Ok(Copied::Published(made)) => {
+                // What replaced something was written to the disk before.
+                let content = if job.expected.is_some() { Content::OnDisk } else { Content::Written };
+                let (folder, name) = (Arc::clone(replica), job.name.clone());
+                let place = Place { folder, name, id: made.entry.id, content };
+                self.made(job, made);
+                Outcome::Published(place)
+            }
+            Ok(Copied::Staged(ready)) => {
+                self.wait(job, ready, key);
+                Outcome::Waits
+            }
+            Err(failed) => {
+                self.failed(job, failed);
+                Outcome::Failed(Some(failed))
+            }
+        }
+    }
+
+    /// Makes an entry under another name, or under its own where nobody sees it yet.
+    pub(super) fn make_ready(
+        &self,
+        at: Destination<'_>,
+        entry: &Entry,
+        name: CString,
+        sync: Fsync,
+    ) -> Result<Staged, NotStaged> {
+        let ready = make_temporary(self.context, at, entry, name, sync)?;
+        match self.has_room_for(&ready.made) {
+            Ok(()) => Ok(ready),
+            Err(failed) => Err(NotStaged { failed, remains: !discard(at.replica, &ready.temporary) }),
+        }
+    }
+
+    /// # Errors
+    /// There was no room for the metadata. There may be once nothing waits any more, and after the deletions.
+    pub(super) fn has_room_for(&self, made: &Published) -> Result<(), Failed> {
+        match made.not_set {
+            Some(MetadataError { action, errno, .. }) if is_full(errno) && !self.again.is_last_try() => {
+                Err(Failed::replica(action)(errno))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn open(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
+        let source = source.open().map_err(Failed::source(ProblemKind::OpenSourceFolder))?;
+        let replica = replica.open().map_err(Failed::replica(ProblemKind::OpenReplicaFolder))?;
+        Ok((source, replica))
+    }
+
+    fn open_for_temporaries(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
+        let opened = self.open(source, replica)?;
+        replica.open_for_temporaries().map_err(Failed::replica(ProblemKind::MakeTemporary))?;
+        Ok(opened)
+    }
+
+    /// Tells what was made.
+    pub(super) fn made(&self, job: &Job, made: Published) {
+        let path = job.path();
+        let linked_verb = if job.verb == Verb::Link { Verb::Update } else { job.verb };
+        let reason = if made.unstable { "unstable: it changed while it was read" } else { job.reason };
+        self.context.done(Operation {
+            size: (made.entry.kind == Kind::File).then_some(made.entry.size),
+            digest: made.digest,
+            replica_unreadable: job.replica_unreadable,
+            target: made.target.as_deref().map(CStr::to_bytes),
+            reason,
+            ..Operation::new(linked_verb, &path, made.entry.kind)
+        });
+        if made.unstable {
+            self.problem(
+                &path,
+                ProblemKind::CopyFileAtRest,
+                Cause::Refused("it changes all the time while it is read"),
+                "its last copy is kept, which may mix two moments",
+            );
+        }
+        self.not_set(&job.pair, Some(&job.name), made.not_set);
+        made.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
+        if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
+            lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Durability: `syncfs` and `fdatasync` of the replica while replacements wait, before the first deletion, and at the end of a
+//! pass.
+//!
+//! The kernel tells of a write that failed once per open descriptor, and a descriptor that is opened after somebody has
+//! been told hears nothing of it (`errseq_t`, Documentation/core-api/errseq.rst). So each filesystem is held open from
+//! before the first write on, that one descriptor is asked every time, and what it said once is remembered: what was
+//! lost then does not come back because a later answer is better.
+//!
+//! Where much is copied the disk gets it while more is copied, and is not idle until the processors are.
+
+use crate::context::Context;
+use crate::fs::dir::Dir;
+use crate::fs::{Errno, dirent};
+use crate::model::error::{Cause, Problem};
+use crate::model::path::RelPath;
+use crate::model::problem_kind::ProblemKind;
+use crate::plan::Plan;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{Builder, ScopedJoinHandle, Thread, park_timeout, scope};
+use std::time::Duration;
+
+/// So much is made before the disk gets it, at least: each time costs the filesystem a commit of its journal.
+const STEP: u64 = 96 << 20;
+
+/// What the disk gets for an entry besides its content, in the journal and in its place, about.
+const ENTRY: u64 = 4096;
+
+/// How often what has been copied is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The filesystems that one pass writes to, by device number.
+#[derive(Debug, Default)]
+pub struct Volumes(Mutex<BTreeMap<u64, Disk>>);
+
+#[derive(Debug)]
+struct Disk {
+    path: RelPath,
+    /// Held open from the start of the pass; or why it could not be opened.
+    folder: Result<Arc<OwnedFd>, Errno>,
+    /// The first reason why something written did not get to the disk, and whether it has been told.
+    failed: Option<(Errno, bool)>,
+}
+
+/// Ends the writer with the work, also when that panics: its thread would be waited for for ever.
+struct End<'a> {
+    is_over: &'a AtomicBool,
+    thread: Option<&'a Thread>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread {
+            thread.unpark();
+        }
+    }
+}
+
+impl Volumes {
+    /// Takes hold of every filesystem that the plan is going to write to, before it does.
+    pub fn new(context: &Context<'_>, plan: &Plan) -> Volumes {
+        let disks = Volumes::default();
+        let pairs = plan.changes.iter().map(|change| &change.pair);
+        let pairs = pairs.chain(plan.renames.iter().map(|rename| &rename.pair));
+        let pairs = pairs.chain(plan.folders.iter().map(|folder| &folder.pair));
+        for folder in context.replica.1.iter().chain(pairs.filter_map(|pair| pair.replica.as_ref())) {
+            disks.hold(folder);
+        }
+        disks
+    }
+
+    fn hold(&self, dir: &Arc<Dir>) {
+        let mut disks = self.lock();
+        let held = disks.get(&dir.id().device);
+        // A folder that is gone says nothing of its filesystem: another one on it is tried.
+        if held.is_none_or(|disk| disk.folder.is_err()) {
+            let disk = Disk { path: dir.path(), folder: dir.open(), failed: None };
+            disks.insert(dir.id().device, disk);
+        }
+    }
+
+    /// Does the work of a plan, and lets the disks write meanwhile.
+    pub fn write_during(&self, context: &Context<'_>, plan: &Plan, work: impl FnOnce()) {
+        if plan.bytes_to_copy().saturating_add(ENTRY * plan.entries()) < STEP {
+            return work();
+        }
+        let is_over = AtomicBool::new(false);
+        scope(|scope| {
+            let writer = Builder::new().name("disk writer".to_owned());
+            // Without it everything is written at the end.
+            let writer = writer.spawn_scoped(scope, || self.write_until(context, &is_over));
+            let thread = writer.as_ref().ok().map(ScopedJoinHandle::thread);
+            let _end = End { is_over: &is_over, thread };
+            work();
+        });
+    }
+
+    fn write_until(&self, context: &Context<'_>, is_over: &AtomicBool) {
+        let made = || context.bytes_written() + ENTRY * context.counts().operations();
+        let mut written = made();
+        while !is_over.load(Ordering::Relaxed) {
+            park_timeout(LOOK);
+            let now = made();
+            if now - written < STEP {
+                continue;
+            }
+            written = now;
+            let devices: Vec<u64> = self.lock().keys().copied().collect();
+            for device in devices {
+                // What fails is remembered, and told at the end.
+                if self.sync_one(context, device).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Writes one filesystem to its disk, and tells nothing yet.
+    ///
+    /// # Errors
+    /// Why something did not get there, now or earlier in this pass.
+    pub fn sync_one(&self, context: &Context<'_>, device: u64) -> Result<(), Errno> {
+        // One after the other: of two calls at once only one is told of an error.
+        let mut disks = self.lock();
+        let Some(disk) = disks.get_mut(&device) else { return Err(Errno::NOENT) };
+        let folder = disk.folder.clone()?;
+        context.interrupt.begin_disk_wait();
+        let synced = dirent::sync_filesystem(folder.as_fd());
+        context.interrupt.end_disk_wait();
+        if let Err(errno) = synced {
+            disk.failed.get_or_insert((errno, false));
+            context.disk_failed();
+        }
+        disk.failed.map_or(Ok(()), |(errno, _)| Err(errno))
+    }
+
+    /// Writes every filesystem of this pass to its disk. What fails is told as a problem, once for each.
+    ///
+    /// # Errors
+    /// The first reason why something did not get there, now or earlier in this pass.
+    pub fn sync(&self, context: &Context<'_>) -> Result<(), Errno> {
+        let devices: Vec<u64> = self.lock().keys().copied().collect();
+        let mut all = Ok(());
+        for device in devices {
+            // No folder of this pass is there any more: nothing could have been written.
+            if self.lock().get(&device).is_some_and(|disk| matches!(disk.folder, Err(Errno::NOENT))) {
+                continue;
+            }
+            if let Err(errno) = self.sync_one(context, device) {
+                all = all.and(Err(errno));
+                self.tell(context, device, errno);
+            }
+        }
+        all
+    }
+
+    /// Tells what has failed so far and has not been told, for a pass that ends before everything is written: the kernel
+    /// does not tell it again.
+    pub fn tell_failures(&self, context: &Context<'_>) {
+        let failed = |(device, disk): (&u64, &Disk)| disk.failed.map(|(errno, _)| (*device, errno));
+        let failures: Vec<(u64, Errno)> = self.lock().iter().filter_map(failed).collect();
+        for (device, errno) in failures {
+            self.tell(context, device, errno);
+        }
+    }
+
+    fn tell(&self, context: &Context<'_>, device: u64, errno: Errno) {
+        let path = {
+            let mut disks = self.lock();
+            let Some(disk) = disks.get_mut(&device) else { return };
+            if disk.failed.is_some_and(|(_, is_told)| is_told) {
+                return;
+            }
+            disk.failed = Some((errno, true));
+            disk.path.clone()
+        };
+        context.problem(&Problem {
+            path,
+            kind: ProblemKind::SyncReplica,
+            cause: Cause::System(errno),
+            consequence: "what this pass copied may not survive a loss of power",
+            content_unreadable: false,
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Disk>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

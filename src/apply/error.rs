@@ -1,0 +1,72 @@
+//! Why an entry was not created, and whether a retry can help.
+
+use crate::fs::{Errno, is_full, is_gone, is_passing};
+use crate::model::error::Cause;
+use crate::model::problem_kind::ProblemKind;
+
+/// Whether something that failed may succeed later in the same pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hope {
+    /// At once: the reason was one of the moment.
+    Soon,
+    /// When something has gone: there was no room, or the name was taken.
+    AfterDeletions,
+    /// Not.
+    None,
+}
+
+/// Why an entry was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// The source has it as another kind by now: the next pass sees it.
+    Vanished,
+    /// What could not be done, and the error that says that the source has it no longer. That may be true.
+    Gone(ProblemKind, Errno),
+    /// A signal came.
+    Halted,
+    /// The replica's filesystem cannot hold entries of this kind; it has been told.
+    NotHeld,
+    /// The replica has another entry of that name by now, or one whose name counts as the same there.
+    Taken,
+    /// What could not be done, and why. True when it was the source's content that could not be read.
+    Because(ProblemKind, Cause, bool),
+}
+
+impl Failed {
+    pub(crate) fn replica(action: ProblemKind) -> impl Fn(Errno) -> Failed {
+        move |errno| Failed::Because(action, Cause::System(errno), false)
+    }
+
+    pub(crate) fn source(action: ProblemKind) -> impl Fn(Errno) -> Failed {
+        move |errno| {
+            if is_gone(errno) {
+                Failed::Gone(action, errno)
+            } else {
+                Failed::Because(action, Cause::System(errno), true)
+            }
+        }
+    }
+
+    /// The replica takes no such name, though its error is that something is missing.
+    pub(crate) fn name_refused(action: ProblemKind) -> Failed {
+        Failed::Because(action, Cause::Refused("its filesystem takes no such name"), false)
+    }
+
+    /// True when there was no room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Failed::Because(_, Cause::System(errno), _) if is_full(*errno))
+    }
+
+    /// Whether it may succeed later in the same pass.
+    pub fn hope(&self) -> Hope {
+        match self {
+            // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the old
+            // spelling is in the way of the new one.
+            Failed::Taken => Hope::AfterDeletions,
+            Failed::Because(_, Cause::System(errno), _) if is_full(*errno) => Hope::AfterDeletions,
+            Failed::Gone(..) => Hope::Soon,
+            Failed::Because(_, Cause::System(errno), _) if is_passing(*errno) => Hope::Soon,
+            Failed::Vanished | Failed::Halted | Failed::NotHeld | Failed::Because(..) => Hope::None,
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! Setting metadata: owner, extended attributes, mode, modification time, in the order in which the kernel keeps them.
+//!
+//! Setting the owner clears setuid, setgid and capabilities; setting an access list changes the mode; everything
+//! changes the ctime. So: owner, attributes, mode, time; and before all of them the mode loses what it will not have.
+//! Rights are meant for an owner: where that cannot be set, they wait for it; where it can never be, they become what is
+//! safe under the one that there is ([`Due`]). What was set is read back: where the filesystem shows something else, it
+//! cannot hold the feature, and that is learned instead of being tried again at every pass.
+
+pub(in crate::apply) mod folders;
+pub(in crate::apply) mod mode;
+pub(in crate::apply) mod probe;
+pub(in crate::apply) mod setters;
+pub(in crate::apply) mod update;
+pub(in crate::apply) mod xattr;
+
+use crate::apply::metadata::mode::mode_under_old_owner;
+use crate::apply::metadata::probe::learn_links;
+use crate::apply::metadata::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
+use crate::apply::metadata::xattr::{AttributesSet, Effect, ListSet, Which, set_attributes, unread_in};
+use crate::apply::refusal::{MetadataError, in_replica, in_source};
+use crate::capabilities::Filesystem;
+use crate::context::Context;
+use crate::context::unread::Unread;
+use crate::fs::dir::Dir;
+use crate::fs::metadata::Subject;
+use crate::fs::xattr::{Attributes, feature_of, is_of_target};
+use crate::fs::{Errno, is_unsupported};
+use crate::metadata_rules::{
+    Due, MetadataComparison, compare_metadata, compare_with, is_left_to_its_owner, mtime_feature,
+    owner_feature,
+};
+use crate::model::acl::{AccessList, GROUP, mode_without_list};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
+use crate::model::rights::Capability;
+use crate::plan::Pair;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+/// A source entry whose metadata is to be copied.
+#[derive(Clone, Copy)]
+pub struct Model<'a> {
+    /// Its facts.
+    pub entry: &'a Entry,
+    /// Where its extended attributes can be read.
+    pub subject: Subject<'a>,
+    /// Which of its metadata is copied.
+    pub extent: Extent,
+}
+
+/// How much metadata is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Everything,
+    /// All but the extended attributes, which are right or do not matter.
+    NoAttributes,
+}
+
+/// What is copied of an entry of this kind: a symbolic link has only attributes that take capabilities to set.
+pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
+    if kind == Kind::Symlink && !context.rights.has_link_attributes() {
+        Extent::NoAttributes
+    } else {
+        Extent::Everything
+    }
+}
+
+/// What became of an entry's metadata.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// The facts that the entry shows now.
+    pub entry: Entry,
+    /// The facts that it showed before.
+    pub before: Entry,
+    /// True when it has other attributes now.
+    pub attributes_changed: bool,
+    /// The first thing that could not be set although the filesystem should hold it; the rest has been set.
+    pub not_set: Option<MetadataError>,
+    /// Attributes of the source that are there and could not be read.
+    pub unread: Vec<Unread>,
+    /// True when it could not be found out which attributes the source has.
+    pub are_attributes_unknown: bool,
+}
+
+const LOOK: ProblemKind = ProblemKind::LookInReplica;
+
+impl Set {
+    /// Whether the entry shows other metadata than it did: else what differed cannot be held, or did not differ any more.
+    pub fn differs_from(&self, seen: &Entry) -> bool {
+        // Not the ctime: that changes also when what was set is not held.
+        let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
+        self.attributes_changed || facts(&self.entry) != facts(seen)
+    }
+}
+
+/// An entry of the replica whose metadata is set.
+#[derive(Clone, Copy)]
+pub struct Target<'a> {
+    /// The entry.
+    pub subject: Subject<'a>,
+    /// An open folder on the same filesystem, where temporaries can be tried that show whether something was refused to this
+    /// entry or is to all.
+    pub folder: BorrowedFd<'a>,
+    /// Its filesystem.
+    pub filesystem: &'a Filesystem,
+}
+
+/// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written, and
+/// what cannot be written does not keep the rest from being written.
+///
+/// # Errors
+/// The entry cannot be looked at.
+pub fn set_metadata(
+    context: &Context<'_>,
+    model: Model<'_>,
+    target: Target<'_>,
+) -> Result<Set, MetadataError> {
+    let filesystem = target.filesystem;
+    let before = target.subject.entry().map_err(in_replica(LOOK))?;
+    let origin = Origin::read(context, filesystem, model, &before);
+    let mut not_set = origin.not_set;
+    let mut work = Work { context, filesystem, model, target, before, origin, most: u16::MAX };
+    if let Err(not_learned) = work.learn_links() {
+        return Ok(work.end(before, false, Some(not_learned)));
+    }
+    let (entry, kind) = (model.entry, model.entry.kind);
+    let mut shown = before;
+    let mut times = Times::new(filesystem);
+    let mut attributes_changed = false;
+    let mut rights_wait = false;
+    // What reads back wrong, or was refused, is set once more before anything is blamed: something else may have written,
+    // and a server may refuse now and not a moment later.
+    let mut refused = None;
+    for attempt in 0..2 {
+        let MetadataComparison { mut due, differences, .. } = work.compare(&shown);
+        if attempt > 0 && !differences.any() && !rights_wait {
+            break;
+        }
+        refused = None;
+        let (mut now, mut which) = (shown, Which::All);
+        if attempt == 0 || differences.owner {
+            let closed = close(target, (kind, &due), (&shown, differences.owner));
+            let mut is_written = closed.is_ok_and(|written| written);
+            if differences.owner {
+                let set = closed.and_then(|_| set_owner(context, target, (kind, &due)));
+                which = if set.is_ok() { Which::All } else { Which::AllButRights };
+                refused = refused.or(set.err());
+                is_written = true;
+            }
+            if is_written {
+                now = work.look()?;
+            }
+            if differences.owner && which == Which::All {
+                // What it belongs to now decides who may do what with it: not every filesystem does what it was told.
+                due = work.due_under(&now);
+            }
+        }
+        let are_due = attempt == 0 || rights_wait && which == Which::All;
+        rights_wait = which == Which::AllButRights;
+        if are_due && let Some(set) = work.set_attributes(&due, &now, which) {
+            work.bound_by(set.list, differences.owner);
+            attributes_changed |= set.effect == Effect::Changed;
+            if set.effect != Effect::NotWritten || set.not_set.is_some() {
+                now = work.look()?;
+            }
+            not_set = not_set.or(set.not_set);
+        }
+        let mut mode = due.mode & work.most;
+        if rights_wait {
+            let has_list = work.origin.list != AccessList::None;
+            mode = mode_under_old_owner(&Entry { mode, ..*entry }, before.mode, has_list);
+        }
+        if !is_left_to_its_owner(entry, &now, &context.rights) {
+            refused = refused.or(set_mode(context, target, (kind, mode), &now).err());
+        }
+        if differences.mtime {
+            times.begin(attempt, entry.mtime, shown.mtime);
+            refused = refused.or(set_mtime(context, target, entry, times.access).err());
+        }
+        let earlier = shown;
+        shown = work.look()?;
+        if differences.mtime {
+            times.see(earlier.mtime, shown.mtime);
+        }
+    }
+    if work.compare(&shown).differences.any() || rights_wait {
+        not_set = not_set.or(refused);
+    }
+    if not_set.is_none() {
+        // Who may do what depends on whom it belongs to.
+        learn_owner(context, target, (entry, &work.compare(&shown)));
+        learn(context, target, (entry, &work.compare(&shown)), &shown);
+        let left = work.compare(&shown);
+        if left.differences.mode || left.differences.owner {
+            not_set = Some(in_replica(ProblemKind::KeepModeAndOwner)(Errno::NOTSUP));
+        }
+        if !left.differences.mtime {
+            times.learn(filesystem);
+        }
+        for (is_missing, feature) in [
+            (left.owner_not_held, owner_feature(kind)),
+            (left.mode_not_held, Feature::Mode),
+            // Also where no rule explains what the filesystem made of the time.
+            (left.mtime_not_held || left.differences.mtime, mtime_feature(kind, filesystem)),
+        ] {
+            if is_missing {
+                context.not_held(feature);
+            }
+        }
+    }
+    Ok(work.end(shown, attributes_changed, not_set))
+}
+
+/// What is known of the source's attributes.
+struct Origin {
+    /// None where they could not be read, or are not copied.
+    attributes: Option<Attributes>,
+    list: AccessList,
+    not_set: Option<MetadataError>,
+}
+
+impl Origin {
+    fn read(context: &Context<'_>, filesystem: &Filesystem, model: Model<'_>, before: &Entry) -> Origin {
+        let rights = &context.rights;
+        let is_list_needed = || {
+            // Where neither owner nor mode is to change, the list is as right as it was.
+            let quick =
+                compare_metadata(model.entry, &AccessList::None, before, filesystem, rights).differences;
+            model.entry.kind != Kind::Symlink && (quick.mode || quick.owner)
+        };
+        if model.extent == Extent::NoAttributes && !is_list_needed() {
+            return Origin { attributes: None, list: AccessList::None, not_set: None };
+        }
+        let read = match Attributes::read(model.subject, rights) {
+            Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
+            read => read.map_err(in_source(ProblemKind::ReadSourceXattrs)),
+        };
+        match (read, model.extent) {
+            (Ok(attributes), Extent::Everything) => {
+                let list = attributes.access_list();
+                Origin { attributes: Some(attributes), list, not_set: None }
+            }
+            (Ok(attributes), Extent::NoAttributes) => {
+                Origin { attributes: None, list: attributes.access_list(), not_set: None }
+            }
+            (Err(MetadataError { errno, .. }), Extent::Everything) if is_of_target(model.subject, errno) => {
+                Origin { attributes: None, list: AccessList::None, not_set: None }
+            }
+            (Err(not_set), Extent::Everything) => {
+                Origin { attributes: None, list: AccessList::Unknown, not_set: Some(not_set) }
+            }
+            // It has been told where they were compared.
+            (Err(_), Extent::NoAttributes) => {
+                Origin { attributes: None, list: AccessList::Unknown, not_set: None }
+            }
+        }
+    }
+}
+
+/// One entry at work.
+struct Work<'a> {
+    context: &'a Context<'a>,
+    filesystem: &'a Filesystem,
+    model: Model<'a>,
+    target: Target<'a>,
+    before: Entry,
+    origin: Origin,
+    /// The permission bits that it may have at most, because its access list is not what it should be.
+    most: u16,
+}
+
+impl Work<'_> {
+    fn look(&self) -> Result<Entry, MetadataError> {
+        self.target.subject.entry().map_err(in_replica(LOOK))
+    }
+
+    fn compare(&self, shown: &Entry) -> MetadataComparison {
+        let (source, rights) = (self.model.entry, &self.context.rights);
+        let mut due = Due::of(source, &self.origin.list, shown, self.filesystem, rights);
+        due.mode &= self.most;
+        compare_with(due, source, shown, self.filesystem, rights)
+    }
+
+    /// What it should have under the owner that it has.
+    fn due_under(&self, now: &Entry) -> Due {
+        let source = (self.model.entry, &self.origin.list);
+        Due::under((now.uid, now.gid), source, now, self.filesystem, &self.context.rights)
+    }
+
+    /// Finds out what symbolic links take here, before anything is set on one.
+    fn learn_links(&self) -> Result<(), MetadataError> {
+        if self.model.entry.kind != Kind::Symlink || self.filesystem.has_sound_links() {
+            return Ok(());
+        }
+        let learned = learn_links(self.context, self.filesystem, self.target.folder);
+        learned.map_err(in_replica(ProblemKind::TryLink))
+    }
+
+    /// None when attributes are not copied.
+    fn set_attributes(&self, due: &Due, now: &Entry, which: Which) -> Option<AttributesSet> {
+        if self.model.extent == Extent::NoAttributes {
+            return None;
+        }
+        let Some(attributes) = &self.origin.attributes else { return Some(AttributesSet::unknown(which)) };
+        let source = self.model.entry;
+        let takes = |feature| self.filesystem.holds_for(source.kind, feature);
+        if source.kind == Kind::Symlink
+            && !takes(Feature::TrustedAttributes)
+            && !takes(Feature::SecurityAttributes)
+        {
+            // Not even looked at: what is shown may be its target's.
+            let missing = attributes.iter().filter_map(|(name, _)| feature_of(name));
+            missing.for_each(|feature| self.context.not_held(feature));
+            return None;
+        }
+        let is_owner_kept = (now.uid, now.gid) == (source.uid, source.gid);
+        let (ours, lacks_capability) =
+            attributes.adapted(&due.list, is_owner_kept || which == Which::AllButRights);
+        if lacks_capability {
+            self.context.not_held(Feature::Capabilities);
+        }
+        Some(set_attributes(self.context, (self.filesystem, source.kind), &ours, self.target.subject, which))
+    }
+
+    /// Keeps the mode within what is safe with the access list that the entry has.
+    fn bound_by(&mut self, list: ListSet, owner_changed: bool) {
+        match list {
+            ListSet::AsDue | ListSet::Waits => {}
+            ListSet::Missing(list) => self.most &= mode_without_list(u16::MAX, &list),
+            // The group bits may be the mask of a list that is not there, and more than the owning group may do; or
+            // become that of a list that should have gone. What they allow already stays, unless the entry has just
+            // got another group.
+            ListSet::Unknown if self.model.entry.kind != Kind::Symlink => {
+                let kept = if owner_changed { 0 } else { self.before.mode & GROUP };
+                self.most &= !GROUP | kept;
+            }
+            ListSet::Unknown => {}
+        }
+    }
+
+    fn end(self, shown: Entry, attributes_changed: bool, not_set: Option<MetadataError>) -> Set {
+        let is_unknown = self.model.extent == Extent::Everything && self.origin.attributes.is_none();
+        Set {
+            entry: shown,
+            before: self.before,
+            attributes_changed,
+            not_set,
+            unread: self.origin.attributes.iter().flat_map(|it| unread_in(Side::Source, it)).collect(),
+            are_attributes_unknown: is_unknown,
+        }
+    }
+}
+
+/// Makes the metadata of a folder that of the source, after its contents.
+///
+/// # Errors
+/// One of the two cannot be opened; `ENOENT` when it is not there any more.
+pub fn finish_folder(
+    context: &Context<'_>,
+    pair: &Pair,
+    extent: Extent,
+) -> Result<Option<Set>, MetadataError> {
+    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
+    let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
+    let subject = Subject::Open(source.as_fd());
+    let entry = subject.entry().map_err(in_source(ProblemKind::LookAtSourceFolder))?;
+    let model = Model { entry: &entry, subject, extent };
+    let set = match (replica.open(), replica.parent().map(Dir::open)) {
+        (Ok(fd), _) => {
+            let (subject, folder) = (Subject::Open(fd.as_fd()), fd.as_fd());
+            set_metadata(context, model, Target { subject, folder, filesystem: &pair.filesystem })
+        }
+        // Its own mode keeps even its owner out: that much can be mended from outside.
+        (Err(Errno::ACCESS), Some(Ok(parent))) => {
+            let subject = Subject::Named(parent.as_fd(), replica.name());
+            if subject.entry().map_err(in_replica(ProblemKind::LookAtReplicaFolder))?.id != replica.id() {
+                return Err(in_replica(ProblemKind::OpenReplicaFolder)(Errno::NOENT));
+            }
+            let model = Model { extent: Extent::NoAttributes, ..model };
+            let target = Target { subject, folder: parent.as_fd(), filesystem: &pair.filesystem };
+            set_metadata(context, model, target)
+        }
+        (Err(errno), _) => Err(in_replica(ProblemKind::OpenReplicaFolder)(errno)),
+    };
+    set.map(Some)
+}
+
+/// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.
+/// Whoever has `CAP_DAC_OVERRIDE` needs no such thing.
+pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
+    const OWN: u16 = 0o700;
+    if context.rights.may(Capability::DacOverride) {
+        return;
+    }
+    let open_up = |subject: Subject<'_>| {
+        if let Ok(entry) = subject.entry()
+            && entry.id == dir.id()
+            && entry.mode & OWN != OWN
+            && context.rights.is_user(entry.uid)
+        {
+            // Where this fails, the work in the folder fails too, and is told there.
+            match subject.set_mode(entry.mode | OWN) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    };
+    match (dir.open(), dir.parent().map(Dir::open)) {
+        (Ok(fd), _) => open_up(Subject::Open(fd.as_fd())),
+        // Closed even to its owner: reached by name.
+        (Err(Errno::ACCESS), Some(Ok(parent))) => open_up(Subject::Named(parent.as_fd(), dir.name())),
+        (Err(_), _) => {}
+    }
+}

@@ -1,0 +1,247 @@
+//! Creates one replica entry as a private temporary (mode 0600) with its final metadata. File data is copied by copy.rs.
+
+use crate::apply::copy::Original;
+use crate::apply::error::Failed;
+use crate::apply::metadata::probe::{can_make_another, can_make_files};
+use crate::apply::metadata::{Model, Target, extent_of, set_metadata};
+use crate::apply::publish::{Destination, discard};
+use crate::apply::staged::{Fsync, Published, Staged};
+use crate::context::Context;
+use crate::fs::file::create_private;
+use crate::fs::metadata::Subject;
+use crate::fs::{Errno, dirent, is_unsupported, stat};
+use crate::model::entry::{Entry, Kind};
+use crate::model::feature::Feature;
+use crate::model::problem_kind::ProblemKind;
+use crate::survey::reconcile::needed;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+
+/// An entry that was not made.
+#[derive(Debug)]
+pub struct NotStaged {
+    /// Why.
+    pub failed: Failed,
+    /// True when a part of it has stayed, which could be neither removed nor renamed.
+    pub remains: bool,
+}
+
+/// Makes the entry that the source has under the name, whatever its kind, under the name `temporary`; folders are made
+/// elsewhere. Only where nobody sees it yet, in a folder that is private, may that be the name that it keeps.
+///
+/// # Errors
+/// See [`NotStaged`]. Whatever had the name before has it still.
+pub fn make_temporary(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    source: &Entry,
+    temporary: CString,
+    sync: Fsync,
+) -> Result<Staged, NotStaged> {
+    let made = match source.kind {
+        Kind::File => copy_file(context, at, source, &temporary, sync),
+        Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {
+            make_special(context, at, source, &temporary).map(|made| (made, false))
+        }
+        Kind::Folder | Kind::Socket => Err(Failed::Vanished.into()),
+    };
+    match made {
+        Ok((made, waits)) => Ok(Staged { made, temporary, waits }),
+        // Only what was made here goes: where upper and lower case count as the same, the name may be another file's. A
+        // name that nobody can guess is ours in any case.
+        Err(Incomplete { failed, is_there }) => {
+            let is_ours = is_there || *temporary != *at.name;
+            Err(NotStaged { failed, remains: is_ours && !discard(at.replica, &temporary) })
+        }
+    }
+}
+
+/// Why an entry was not made to its end.
+struct Incomplete {
+    failed: Failed,
+    /// It was created, and is there.
+    is_there: bool,
+}
+
+impl From<Failed> for Incomplete {
+    /// Nothing was created.
+    fn from(failed: Failed) -> Incomplete {
+        Incomplete { failed, is_there: false }
+    }
+}
+
+impl Incomplete {
+    fn created(failed: Failed) -> Incomplete {
+        Incomplete { failed, is_there: true }
+    }
+}
+
+/// Symbolic links, FIFOs, device nodes.
+fn make_special(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    source: &Entry,
+    temporary: &CStr,
+) -> Result<Published, Incomplete> {
+    let mut target = None;
+    let made = match source.kind {
+        Kind::Symlink => {
+            let text = match dirent::read_symlink(at.source, at.name) {
+                Err(Errno::INVAL) => return Err(Failed::Vanished.into()),
+                read => read.map_err(Failed::source(ProblemKind::ReadSymlink))?,
+            };
+            let made = dirent::make_symlink(&text, at.replica, temporary);
+            target = Some(text);
+            made
+        }
+        Kind::Fifo => dirent::make_fifo(at.replica, temporary),
+        Kind::CharDevice | Kind::BlockDevice => {
+            dirent::make_device(at.replica, temporary, source.kind == Kind::BlockDevice, source.rdev)
+        }
+        Kind::File | Kind::Folder | Kind::Socket => return Err(Failed::Vanished.into()),
+    };
+    if let Err(errno) = made {
+        if errno == Errno::EXIST {
+            return Err(Failed::Taken.into());
+        }
+        // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
+        // a file can be made in it. Some in user space have other words for it (cryfs: ERANGE).
+        // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
+        let is_there = errno == Errno::IO
+            && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind);
+        let refused = is_unsupported(errno) || (is_refusal(errno) && can_make_files(at.replica)) || is_there;
+        // One device, or one target, may be refused for what it is, by a policy or a server.
+        let is_of_all = |feature: &Feature| !can_make_another(at.replica, *feature);
+        if refused && let Some(feature) = needed(source).filter(is_of_all) {
+            at.filesystem.learn_missing(feature);
+            context.not_held(feature);
+            return Err(Incomplete { failed: Failed::NotHeld, is_there });
+        }
+        return Err(Incomplete { failed: Failed::replica(ProblemKind::MakeEntry)(errno), is_there });
+    }
+    // Opening a FIFO or a device could block or do things; its metadata is reached by name.
+    let new = Subject::Named(at.replica, temporary);
+    let subject = Subject::Named(at.source, at.name);
+    let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
+    let new_target = Target { subject: new, folder: at.replica, filesystem: at.filesystem };
+    let set = set_metadata(context, model, new_target);
+    Published::of(set, new, None, target, false).map_err(Incomplete::created)
+}
+
+/// Whether an error may say that there are no entries of a kind.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(errno, Errno::PERM | Errno::INVAL | Errno::RANGE | Errno::NODEV | Errno::NXIO)
+}
+
+/// Copies a regular file under a temporary name. True when it has to be written to the disk yet.
+fn copy_file(
+    context: &Context<'_>,
+    at: Destination<'_>,
+    seen: &Entry,
+    temporary: &CStr,
+    sync: Fsync,
+) -> Result<(Published, bool), Incomplete> {
+    let original = Original::open(context, at, seen)?;
+    let copy = match create_private(at.replica, temporary) {
+        Err(Errno::EXIST) => return Err(Failed::Taken.into()),
+        copy => copy.map_err(Failed::replica(ProblemKind::MakeTemporaryFile))?,
+    };
+    original.copy_into(context, at, copy.as_fd(), sync).map_err(Incomplete::created)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capabilities::Filesystem;
+    use crate::capabilities::registry::Filesystems;
+    use crate::control::Interrupt;
+    use crate::fs::dir::Dir;
+    use crate::model::event::{Event, Monitor};
+    use crate::workers::Workers;
+    use std::fs;
+    use std::path::Path;
+
+    struct Deaf;
+
+    impl Monitor for Deaf {
+        fn event(&self, _: &Event<'_>) {}
+    }
+
+    fn making(work: impl FnOnce(&Context<'_>, Destination<'_>, &Path)) {
+        let scratch = tempfile::tempdir().unwrap();
+        let [source, replica] = ["source", "replica"].map(|name| scratch.path().join(name));
+        for path in [&source, &replica] {
+            fs::create_dir(path).unwrap();
+        }
+        let [from, to] = [&source, &replica].map(|path| Dir::root(path, 4).unwrap());
+        let (interrupt, filesystems, filesystem) =
+            (Interrupt::new(), Filesystems::default(), Filesystem::default());
+        let workers = Workers::new(1, 1).unwrap();
+        let (from_fd, to_fd) = (from.open().unwrap(), to.open().unwrap());
+        let context = Context::new(
+            &Deaf,
+            (&interrupt, &workers),
+            (&source, from),
+            (&replica, Some(to)),
+            (&filesystems, None),
+        );
+        let at = Destination {
+            source: from_fd.as_fd(),
+            replica: to_fd.as_fd(),
+            filesystem: &filesystem,
+            name: c"a",
+            expected: None,
+            content_is_right: false,
+        };
+        work(&context, at, scratch.path());
+    }
+
+    /// As where upper and lower case count as the same, and another name of the source has been made already.
+    #[test]
+    fn what_has_the_name_stays_whatever_fails() {
+        type Case = (&'static str, fn(&Path));
+        let cases: [Case; 4] = [
+            ("it can be made", |_| {}),
+            ("it is gone", |path| fs::remove_file(path).unwrap()),
+            ("it is a folder now", |path| {
+                fs::remove_file(path).unwrap();
+                fs::create_dir(path).unwrap();
+            }),
+            ("it is a link now", |path| {
+                fs::remove_file(path).unwrap();
+                std::os::unix::fs::symlink("elsewhere", path).unwrap();
+            }),
+        ];
+        for (what, happens) in cases {
+            for is_link in [false, true] {
+                making(|context, at, scratch| {
+                    let path = scratch.join("source/a");
+                    if is_link {
+                        std::os::unix::fs::symlink("target", &path).unwrap();
+                    } else {
+                        fs::write(&path, "content").unwrap();
+                    }
+                    let seen = stat::entry_at(at.source, at.name).unwrap();
+                    happens(&path);
+                    fs::write(scratch.join("replica/a"), "another").unwrap();
+                    let made = make_temporary(context, at, &seen, c"a".to_owned(), Fsync::Grouped);
+                    let unmade = made.expect_err(what);
+                    assert!(!unmade.remains, "{what}");
+                    assert_eq!(fs::read(scratch.join("replica/a")).unwrap(), b"another", "{what}");
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_begun_goes_when_it_fails() {
+        making(|context, at, scratch| {
+            fs::write(scratch.join("source/a"), "content").unwrap();
+            let seen = stat::entry_at(at.source, at.name).unwrap();
+            context.interrupt.stop(crate::model::signal::Signal::Terminate);
+            let unmade = make_temporary(context, at, &seen, c"a".to_owned(), Fsync::Grouped).unwrap_err();
+            assert_eq!((unmade.failed, unmade.remains), (Failed::Halted, false));
+            assert_eq!(fs::read_dir(scratch.join("replica")).unwrap().count(), 0);
+        });
+    }
+}

@@ -1,0 +1,292 @@
+//! The command line as it was typed: which options exist, what `--help` says, and nothing more.
+//!
+//! Values stay raw here (`OsString`, optional even where they are needed), because clap's own words for a bad value
+//! neither name what follows from it nor show a good one. `config` turns them into values that are valid, and its
+//! complaints come back through [`usage_error`] so that all of them look alike.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::ffi::OsString;
+
+const USAGE: &str = "\
+file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
+       file-sync --source DIR --replica DIR --once [OPTIONS]
+       file-sync --source DIR --replica DIR --dry-run [OPTIONS]
+       file-sync completions SHELL";
+
+const AFTER_HELP: &str = "\
+Examples:
+  Mirror a folder every 15 minutes until stopped:
+    file-sync --source /data --replica /mnt/backup --interval 15m --log_file /var/log/file-sync/
+
+  See what the next pass would do, without doing it:
+    file-sync --source /data --replica /mnt/backup --dry-run
+
+  Bring the replica up to date once, for instance from cron:
+    file-sync --source /data --replica /mnt/backup --log_file /tmp/once.log --once --quiet
+
+Signals:
+  SIGTERM, SIGINT   Stop: leave no file half done; a second one exits at once
+  SIGHUP            Open the log file anew, for log rotation; stop when the terminal was closed
+  SIGUSR1           Start a pass now
+
+Exit codes:
+   0  Done: the replica matches the source; or a signal stopped repeated passes
+   1  Error: the source is missing, or the replica cannot be used or is locked by another file-sync
+   2  Usage: the command line makes no sense
+  20  Stopped: a signal ended a single pass before it was done
+  23  Done with problems: the log names every path that could not be mirrored
+  25  Held: a root, or a disk mounted in it, was replaced or unmounted, so nothing was changed
+  Repeated passes with problems, or held ones, do not end the program; a missing source does.";
+
+/// The raw arguments.
+#[derive(Debug, Parser)]
+#[command(
+    name = "file-sync",
+    version,
+    about = "Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.",
+    override_usage = USAGE,
+    after_help = AFTER_HELP,
+    // Both come last, and `--help` is the compact form that `-h` has: one screen of options, not three.
+    disable_help_flag = true,
+    disable_version_flag = true,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    // A command stands alone; without one, the options mirror.
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// What to do other than mirror.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// Folder to copy from; it is only ever read
+    #[arg(long, value_name = "DIR", help_heading = "What to mirror")]
+    pub source: Option<OsString>,
+
+    /// Folder to make equal to the source: what the source does not have is deleted from it. It is
+    /// created when missing
+    #[arg(long, value_name = "DIR", help_heading = "What to mirror")]
+    pub replica: Option<OsString>,
+
+    /// Log file. An existing folder, or a path that ends in a slash, means file-sync.log inside it.
+    /// Missing folders are created; --once and --dry-run do without. --log-file is the same option
+    #[arg(long = "log_file", alias = "log-file", value_name = "PATH", help_heading = "What to mirror")]
+    pub log_file: Option<OsString>,
+
+    /// Time from the start of one pass to the start of the next: seconds (60) or a duration (90s,
+    /// 15m, 1h30m, 2d). A pass that takes longer is followed by the next at once
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "When")]
+    pub interval: Option<OsString>,
+
+    /// Run one pass, then exit; --interval is not needed
+    #[arg(long, help_heading = "When")]
+    pub once: bool,
+
+    /// Print what one pass would do, then exit; nothing is written but the log
+    #[arg(short = 'n', long, help_heading = "When")]
+    pub dry_run: bool,
+
+    /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32]
+    #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true, help_heading = "How")]
+    pub threads: Option<OsString>,
+
+    /// How contents are compared, byte by byte in both cases: sha256 also digests the source on the
+    /// way and logs it, bytes leaves that out and costs less of the processor
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = Compare::Sha256, help_heading = "How")]
+    pub compare: Compare,
+
+    /// Also log every file that was compared and found equal
+    #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
+    pub verbose: bool,
+
+    /// Show only warnings and errors on the console; the log file keeps every line
+    #[arg(short, long, help_heading = "What is shown")]
+    pub quiet: bool,
+
+    /// Colors on the console; auto means on a terminal, unless NO_COLOR is set
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "What is shown")]
+    pub color: Color,
+
+    /// Form of the lines in the log file and on the console
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text, help_heading = "What is shown")]
+    pub log_format: LogFormat,
+
+    /// Print this help
+    #[arg(short, long, action = ArgAction::HelpShort, help_heading = "About")]
+    help: Option<bool>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = "About")]
+    version: Option<bool>,
+}
+
+/// Commands beside the options; each has a file in `commands/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// Print what a shell needs to complete file-sync's options with the Tab key
+    #[command(after_help = "\
+Examples:
+  file-sync completions bash > /usr/share/bash-completion/completions/file-sync
+  file-sync completions zsh > ~/.zfunc/_file-sync")]
+    Completions {
+        /// The shell
+        shell: Shell,
+
+        /// Print this help
+        #[arg(short, long, action = ArgAction::Help)]
+        help: Option<bool>,
+    },
+}
+
+/// When to use colors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How contents are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Compare {
+    /// All bytes of both sides; the source's are digested on the way.
+    Sha256,
+    /// All bytes of both sides; only what is copied is digested.
+    Bytes,
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Values that every option takes, shown where one is missing.
+const EXAMPLES: [(&str, &str); 8] = [
+    ("--source", "--source /data"),
+    ("--replica", "--replica /mnt/backup"),
+    ("--log_file", "--log_file /var/log/file-sync/"),
+    ("--interval", "--interval 15m"),
+    ("--threads", "--threads 4"),
+    ("--compare", "--compare bytes"),
+    ("--color", "--color never"),
+    ("--log-format", "--log-format json"),
+];
+
+/// Reads the command line, program name first.
+///
+/// # Errors
+/// An option is unknown, given twice, lacks its value or excludes another; or help or the version was asked for.
+/// Printing the error and exiting with its `exit_code` does the right thing in every case.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+    Cli::try_parse_from(arguments).map_err(with_example)
+}
+
+/// Adds a valid value to an error about one option.
+fn with_example(mut error: clap::Error) -> clap::Error {
+    if error.kind() != ErrorKind::InvalidValue {
+        return error;
+    }
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return error;
+    };
+    let example = EXAMPLES.iter().find(|(option, _)| argument.split_whitespace().any(|word| word == *option));
+    if let Some((_, example)) = example {
+        let tip = format!("for example {example}").into();
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
+    error
+}
+
+/// A complaint about the arguments in the form that clap gives to its own, with exit code 2.
+pub fn usage_error(message: &str, color: Color) -> clap::Error {
+    let choice = match color {
+        Color::Auto => ColorChoice::Auto,
+        Color::Always => ColorChoice::Always,
+        Color::Never => ColorChoice::Never,
+    };
+    Cli::command().color(choice).error(ErrorKind::ValueValidation, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    fn parsed(line: &str) -> Result<Cli, ErrorKind> {
+        let arguments = ["file-sync"].into_iter().chain(line.split_whitespace()).map(OsString::from);
+        parse(arguments).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_has_no_contradictions() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_may_come_in_any_order_and_in_both_spellings() {
+        for line in [
+            "--source a --replica b --interval 60 --log_file c",
+            "--log-file c --interval=60 --replica=b --source=a",
+            "--interval 60 --log_file=c --source a --replica b",
+        ] {
+            let cli = parsed(line).expect(line);
+            assert_eq!(cli.source.as_deref(), Some("a".as_ref()), "{line}");
+            assert_eq!(cli.replica.as_deref(), Some("b".as_ref()), "{line}");
+            assert_eq!(cli.interval.as_deref(), Some("60".as_ref()), "{line}");
+            assert_eq!(cli.log_file.as_deref(), Some("c".as_ref()), "{line}");
+            assert!(!cli.once && !cli.dry_run && !cli.verbose && !cli.quiet, "{line}");
+        }
+    }
+
+    #[test]
+    fn short_options_work() {
+        let cli = parsed("-n -v -j 3").expect("valid");
+        assert!(cli.dry_run && cli.verbose);
+        assert_eq!(cli.threads.as_deref(), Some("3".as_ref()));
+        assert!(parsed("-qn").expect("valid").quiet);
+    }
+
+    #[test]
+    fn values_that_look_like_options_reach_the_validation() {
+        for line in ["--interval -5", "--interval=-5", "--interval -5m", "--interval --once"] {
+            assert!(parsed(line).expect(line).interval.is_some(), "{line}");
+        }
+        assert!(parsed("-j -1").expect("reaches the validation").threads.is_some());
+    }
+
+    #[test]
+    fn mistakes_are_refused() {
+        let cases = [
+            ("--sorce a", ErrorKind::UnknownArgument),
+            ("a b", ErrorKind::InvalidSubcommand),
+            ("--source a --source b", ErrorKind::ArgumentConflict),
+            ("--log_file a --log-file b", ErrorKind::ArgumentConflict),
+            ("--source", ErrorKind::InvalidValue),
+            ("--source --replica b", ErrorKind::InvalidValue),
+            ("--color blue", ErrorKind::InvalidValue),
+            ("--log-format xml", ErrorKind::InvalidValue),
+            ("-v -q", ErrorKind::ArgumentConflict),
+            ("--once=yes", ErrorKind::TooManyValues),
+        ];
+        for (line, kind) in cases {
+            assert_eq!(parsed(line).map(|_| ()), Err(kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_not_utf_8_are_taken_as_they_are() {
+        let name = OsString::from_vec(b"/data/\xff\xfe".to_vec());
+        let cli = parse(["file-sync".into(), "--source".into(), name.clone()]).expect("valid");
+        assert_eq!(cli.source, Some(name));
+    }
+}

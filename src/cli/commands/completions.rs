@@ -1,0 +1,14 @@
+//! `completions SHELL`: a script with which a shell completes the options, made of their definition.
+
+use crate::cli::args::Cli;
+use clap::CommandFactory;
+use clap_complete::{Shell, generate};
+use std::io::{Result, Write};
+
+pub(super) fn run(shell: Shell, out: &mut dyn Write) -> Result<()> {
+    // `generate` panics where it cannot write.
+    let mut script = Vec::new();
+    generate(shell, &mut Cli::command(), "file-sync", &mut script);
+    out.write_all(&script)?;
+    out.flush()
+}

@@ -1,0 +1,506 @@
+//! What the program is going to do: the raw arguments, checked and completed. Below this file every value is valid.
+//!
+//! Nothing here asks the system anything: what the outside world contributes comes in as [`Surroundings`], so that
+//! every rule can be tested with a table.
+
+use crate::cli::args::{Cli, Color, Compare, LogFormat};
+use crate::model::interval::Interval;
+use crate::model::path::shown;
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The log file's name where only its folder is given.
+pub const LOG_NAME: &str = "file-sync.log";
+
+const MAX_THREADS: usize = 1024;
+
+/// What `main` has found out about the world around the program.
+pub struct Surroundings {
+    /// The current folder; none where the system could not name it.
+    pub current_folder: Option<PathBuf>,
+    /// True when `NO_COLOR` is set to something, or the terminal is a dumb one.
+    pub no_color: bool,
+    /// True when the console is a terminal.
+    pub is_terminal: bool,
+    /// Processors this process may use.
+    pub processors: usize,
+    /// Tells whether there is something under a path, be it a link that leads nowhere.
+    pub exists: fn(&Path) -> bool,
+    /// Tells whether a path leads to a folder.
+    pub is_folder: fn(&Path) -> bool,
+    /// Resolves the symbolic links of an absolute path, of which any part may be missing.
+    pub resolve: fn(&Path) -> PathBuf,
+}
+
+/// When passes run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rhythm {
+    /// Again and again, from start to start.
+    Every(Interval),
+    /// One pass.
+    Once,
+    /// One pass that only makes the plan.
+    DryRun,
+}
+
+/// How much the console and the log show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The console shows warnings and errors only.
+    Quiet,
+    /// Operations, problems and passes.
+    Normal,
+    /// Also files that were compared and found equal.
+    Verbose,
+}
+
+/// The validated configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The source as the user gave it.
+    pub source: PathBuf,
+    /// The replica as the user gave it.
+    pub replica: PathBuf,
+    /// The log file, absolute, so that it stays the same file whatever happens to the current folder. A single pass may have
+    /// none.
+    pub log: Option<PathBuf>,
+    /// The source, absolute, where the log lies inside it: as long as the source is missing, nothing may be created
+    /// there. An empty source that the log itself has made would empty the replica.
+    pub log_keep_out: Option<PathBuf>,
+    /// When passes run.
+    pub rhythm: Rhythm,
+    /// The most worker threads, 1 to 1024; none leaves it to what helps.
+    pub threads: Option<usize>,
+    /// Processors this process may use.
+    pub processors: usize,
+    /// How contents are compared.
+    pub compare: Compare,
+    /// How much is shown.
+    pub detail: Detail,
+    /// True: the console is colored.
+    pub is_colored: bool,
+    /// The form of log lines.
+    pub log_format: LogFormat,
+}
+
+/// A command line that makes no sense, in words for the person who typed it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct UsageError(String);
+
+impl Config {
+    /// Checks and completes the raw arguments.
+    ///
+    /// # Errors
+    /// A needed option is missing, or a value makes no sense. The message names the option and shows a valid value.
+    pub fn new(cli: Cli, surroundings: &Surroundings) -> Result<Config, UsageError> {
+        // Before the options that move out of `cli`; a missing one of those is told first all the same.
+        let rhythm = rhythm(&cli);
+        let threads = cli.threads.as_deref().map(threads).transpose();
+        let source = folder("--source", cli.source, "--source /data")?;
+        let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
+        let (rhythm, threads) = (rhythm?, threads?);
+        let log = match (rhythm, cli.log_file) {
+            (Rhythm::Once | Rhythm::DryRun, None) => None,
+            (Rhythm::Every(_) | Rhythm::Once | Rhythm::DryRun, log) => {
+                Some(folder("--log_file", log, "--log_file /var/log/file-sync/")?)
+            }
+        };
+        let paths =
+            [("--source", Some(&source)), ("--replica", Some(&replica)), ("--log_file", log.as_ref())];
+        for (option, path) in paths {
+            path.map_or(Ok(()), |path| check_tilde(option, path, surroundings))?;
+        }
+        let log = log.map(|log| log_file(&log, surroundings)).transpose()?;
+        let log_keep_out = log.as_ref().and_then(|log| keep_out(log, &source, surroundings));
+        let detail = match (cli.quiet, cli.verbose) {
+            (true, _) => Detail::Quiet,
+            (false, true) => Detail::Verbose,
+            (false, false) => Detail::Normal,
+        };
+        let is_colored = match cli.color {
+            Color::Auto => surroundings.is_terminal && !surroundings.no_color,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        Ok(Config {
+            source,
+            replica,
+            log,
+            log_keep_out,
+            rhythm,
+            threads,
+            processors: surroundings.processors,
+            compare: cli.compare,
+            detail,
+            is_colored,
+            log_format: cli.log_format,
+        })
+    }
+
+    /// True when nothing but the log is written.
+    pub fn is_dry_run(&self) -> bool {
+        self.rhythm == Rhythm::DryRun
+    }
+
+    /// The interval, where passes repeat.
+    pub fn interval(&self) -> Option<Interval> {
+        match self.rhythm {
+            Rhythm::Every(interval) => Some(interval),
+            Rhythm::Once | Rhythm::DryRun => None,
+        }
+    }
+}
+
+/// An interval that makes no sense is refused even where a single pass does not need it.
+fn rhythm(cli: &Cli) -> Result<Rhythm, UsageError> {
+    let interval = cli.interval.as_deref().map(interval).transpose()?;
+    match (cli.dry_run, cli.once, interval) {
+        (true, _, _) => Ok(Rhythm::DryRun),
+        (false, true, _) => Ok(Rhythm::Once),
+        (false, false, Some(interval)) => Ok(Rhythm::Every(interval)),
+        (false, false, None) => Err(UsageError(
+            "The option --interval is missing; give the time from the start of one pass to the start of the next, \
+             such as --interval 15m, or give --once to run a single pass"
+                .into(),
+        )),
+    }
+}
+
+fn interval(text: &OsStr) -> Result<Interval, UsageError> {
+    // What is not UTF-8 becomes a replacement character here, which no time contains.
+    Interval::parse(&text.to_string_lossy()).map_err(|reason| {
+        let text = shown(text.as_bytes());
+        UsageError(format!(
+            "Cannot use --interval {text}: {reason}; give seconds or a duration, such as --interval 60, \
+             --interval 15m or --interval 1h30m"
+        ))
+    })
+}
+
+fn threads(text: &OsStr) -> Result<usize, UsageError> {
+    let number = text.to_str().and_then(|text| text.parse::<NonZeroUsize>().ok());
+    number.map(NonZeroUsize::get).filter(|number| *number <= MAX_THREADS).ok_or_else(|| {
+        let text = shown(text.as_bytes());
+        UsageError(format!(
+            "Cannot use --threads {text}: give a whole number from 1 to {MAX_THREADS}, such as --threads 4"
+        ))
+    })
+}
+
+/// A path that was given and is not empty.
+fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBuf, UsageError> {
+    match value {
+        None => Err(UsageError(format!("The option {option} is missing; give a path, such as {example}"))),
+        Some(path) if path.is_empty() => Err(UsageError(format!(
+            "Cannot use {option} \"\": the path is empty; give a path, such as {example}"
+        ))),
+        Some(path) => Ok(PathBuf::from(path)),
+    }
+}
+
+/// Refuses a path that begins with a `~` which no shell has replaced, unless there is something of that name. A shell does
+/// it only at the start of an unquoted word: not in `--replica=~/backup`, nor in a service file. Taken as it is, the replica
+/// or the log would be made in a new folder called `~`, and nobody would look for them there.
+fn check_tilde(option: &str, path: &Path, surroundings: &Surroundings) -> Result<(), UsageError> {
+    let bytes = path.as_os_str().as_bytes();
+    let first = bytes.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let first = Path::new(OsStr::from_bytes(first));
+    let Some(user) = first.as_os_str().as_bytes().strip_prefix(b"~") else { return Ok(()) };
+    if absolute(first, surroundings).is_some_and(|first| (surroundings.exists)(&first)) {
+        return Ok(());
+    }
+    let home = if user.is_empty() { b"$HOME".to_vec() } else { [b"/home/", user].concat() };
+    let rest = bytes.get(first.as_os_str().len()..).unwrap_or_default();
+    Err(UsageError(format!(
+        "Cannot use {option} {}: no shell has put a home folder in place of {}, as it does at the start of an unquoted \
+         word only; give the whole path, such as {option} {}, or {option} {} if that is its name",
+        shown(bytes),
+        shown(first.as_os_str().as_bytes()),
+        shown(&[&home, rest].concat()),
+        shown(&[b"./", bytes].concat()),
+    )))
+}
+
+/// The log file's absolute path. `..` is kept: taking it out would lead elsewhere where a symbolic link comes before.
+fn log_file(given: &Path, surroundings: &Surroundings) -> Result<PathBuf, UsageError> {
+    let Some(path) = absolute(given, surroundings) else {
+        let given = shown(given.as_os_str().as_bytes());
+        return Err(UsageError(format!(
+            "Cannot use --log_file {given}: the current folder is gone or unreadable, so that a relative path leads \
+             nowhere; give an absolute path, such as --log_file /var/log/file-sync/"
+        )));
+    };
+    let means_folder = names_folder(given) || (surroundings.is_folder)(&path);
+    Ok(if means_folder { path.join(LOG_NAME) } else { path })
+}
+
+/// True when a path can only mean a folder: its last name is empty, `.` or `..`.
+fn names_folder(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    matches!(bytes.rsplit(|byte| *byte == b'/').next(), Some(b"" | b"." | b".."))
+}
+
+/// The path from the root of the filesystem, without `.` and doubled slashes.
+fn absolute(path: &Path, surroundings: &Surroundings) -> Option<PathBuf> {
+    let joined =
+        if path.is_absolute() { path.to_owned() } else { surroundings.current_folder.as_ref()?.join(path) };
+    Some(joined.components().collect())
+}
+
+fn keep_out(log: &Path, source: &Path, surroundings: &Surroundings) -> Option<PathBuf> {
+    let source = absolute(source, surroundings)?;
+    let is_inside = (surroundings.resolve)(log).starts_with((surroundings.resolve)(&source));
+    is_inside.then_some(source)
+}
+
+#[cfg(test)]
+mod properties;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::parse;
+    use std::os::unix::ffi::OsStringExt;
+    use std::time::Duration;
+
+    const GIVEN: &str = "--source /src --replica /dst --log_file /log/x.log ";
+
+    pub(super) fn surroundings() -> Surroundings {
+        Surroundings {
+            current_folder: Some(PathBuf::from("/here")),
+            no_color: false,
+            is_terminal: true,
+            processors: 4,
+            exists: |path| path == Path::new("/here/~there"),
+            is_folder: |path| path == Path::new("/here/folder") || path == Path::new("/folder"),
+            resolve: |path| match path.strip_prefix("/link") {
+                Ok(rest) => Path::new("/src").join(rest),
+                Err(_) => path.to_owned(),
+            },
+        }
+    }
+
+    fn words(line: &str) -> impl Iterator<Item = OsString> {
+        line.split_whitespace().map(|word| OsString::from(if word == "''" { "" } else { word }))
+    }
+
+    fn config_in(line: &str, surroundings: &Surroundings) -> Result<Config, String> {
+        let cli = parse(words("file-sync").chain(words(line))).expect("clap takes it");
+        Config::new(cli, surroundings).map_err(|error| error.to_string())
+    }
+
+    fn config(line: &str) -> Result<Config, String> {
+        config_in(line, &surroundings())
+    }
+
+    #[test]
+    fn the_rhythm_follows_from_three_options() {
+        let quarter = Interval::new(Duration::from_secs(900)).expect("valid");
+        let cases = [
+            ("--interval 15m", Rhythm::Every(quarter)),
+            ("--interval 900", Rhythm::Every(quarter)),
+            ("--once", Rhythm::Once),
+            ("--once --interval 15m", Rhythm::Once),
+            ("-n", Rhythm::DryRun),
+            ("--dry-run --once", Rhythm::DryRun),
+            ("--dry-run --interval 15m", Rhythm::DryRun),
+        ];
+        for (line, rhythm) in cases {
+            let config = config(&format!("{GIVEN} {line}")).expect(line);
+            assert_eq!(config.rhythm, rhythm, "{line}");
+            assert_eq!(config.is_dry_run(), rhythm == Rhythm::DryRun, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name_with_a_valid_value() {
+        let all = "--source a --replica b --log_file c --interval 60 ";
+        let cases = [
+            ("-v", "--source is missing", "--source /data"),
+            ("--source a --replica b --log_file c", "--interval", "--interval 15m"),
+            ("--source a --replica b --log_file c", "--interval", "--once"),
+            ("--replica b --log_file c --interval 60", "--source is missing", "--source /data"),
+            ("--source a --log_file c --interval 60", "--replica is missing", "--replica /mnt/backup"),
+            (
+                "--source a --replica b --interval 1h",
+                "--log_file is missing",
+                "--log_file /var/log/file-sync/",
+            ),
+            ("--source '' --replica b --log_file c --once", "--source \"\"", "--source /data"),
+            ("--source a --replica '' --log_file c --once", "--replica \"\"", "--replica /mnt/backup"),
+            (
+                "--source a --replica b --log_file= --once",
+                "--log_file \"\"",
+                "--log_file /var/log/file-sync/",
+            ),
+            ("--source a --replica b --interval 0", "--interval 0", "--interval 15m"),
+            ("--source a --replica b --interval -5", "--interval -5", "--interval 15m"),
+            ("--source a --replica b --interval=-5", "--interval -5", "--interval 15m"),
+            ("--source a --replica b --interval ''", "--interval \"\"", "--interval 15m"),
+            ("--source a --replica b --interval soon", "--interval soon", "--interval 15m"),
+            ("--source a --replica b --once --interval soon", "--interval soon", "--interval 15m"),
+            ("--source a --replica b --interval 99999999999999999999", "--interval 9999", "--interval 15m"),
+            (&format!("{all} -j 0"), "--threads 0", "--threads 4"),
+            (&format!("{all} -j -1"), "--threads -1", "--threads 4"),
+            (&format!("{all} -j 1025"), "--threads 1025", "1024"),
+            (&format!("{all} -j four"), "--threads four", "--threads 4"),
+            (&format!("{all} -j ''"), "--threads \"\"", "--threads 4"),
+        ];
+        for (line, named, valid) in cases {
+            let message = config(line).expect_err(line);
+            assert!(message.contains(named), "{line}: {message}");
+            assert!(message.contains(valid), "{line}: {message}");
+            assert!(message.starts_with(char::is_uppercase) && !message.ends_with('.'), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_interval_that_is_not_utf_8_is_shown_escaped() {
+        let interval = OsString::from_vec(b"1\xffm".to_vec());
+        let cli = parse(words("file-sync --source a --replica b --interval").chain([interval]))
+            .expect("clap takes it");
+        let message = Config::new(cli, &surroundings()).expect_err("invalid").to_string();
+        assert!(message.contains(r#"--interval "1\xffm""#), "{message}");
+    }
+
+    #[test]
+    fn the_log_path_becomes_an_absolute_file() {
+        let cases = [
+            ("/var/x.log", "/var/x.log"),
+            ("x.log", "/here/x.log"),
+            ("./a//b.log", "/here/a/b.log"),
+            ("../x.log", "/here/../x.log"),
+            ("folder", "/here/folder/file-sync.log"),
+            ("/folder", "/folder/file-sync.log"),
+            ("/folder/", "/folder/file-sync.log"),
+            ("new/", "/here/new/file-sync.log"),
+            ("new/.", "/here/new/file-sync.log"),
+            ("/new///", "/new/file-sync.log"),
+            (".", "/here/file-sync.log"),
+            ("..", "/here/../file-sync.log"),
+            ("/", "/file-sync.log"),
+            ("x.", "/here/x."),
+            ("..x", "/here/..x"),
+        ];
+        for (given, expected) in cases {
+            let config =
+                config(&format!("--source /src --replica /dst --once --log_file {given}")).expect(given);
+            assert_eq!(config.log.map(PathBuf::into_os_string), Some(OsString::from(expected)), "{given}");
+        }
+    }
+
+    #[test]
+    fn without_a_current_folder_only_an_absolute_log_path_will_do() {
+        let lost = Surroundings { current_folder: None, ..surroundings() };
+        assert!(config_in("--source a --replica b --once --log_file /c", &lost).is_ok());
+        let message = config_in("--source a --replica b --once --log_file c", &lost).expect_err("relative");
+        assert!(
+            message.contains("--log_file c") && message.contains("--log_file /var/log/file-sync/"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_log_inside_the_source_is_kept_out_of_a_missing_source() {
+        let cases = [
+            ("/src", "/src/logs/x", Some("/src")),
+            ("/src/", "/src/x", Some("/src")),
+            ("/src", "/src", Some("/src")),
+            ("/src", "/srcx/x", None),
+            ("/src/a", "/src/x", None),
+            ("/link", "/src/x", Some("/link")),
+            ("/src", "/link/x", Some("/src")),
+            ("data", "/here/data/x", Some("/here/data")),
+            ("data", "data/x", Some("/here/data")),
+        ];
+        for (source, log, keep_out) in cases {
+            let line = format!("--source {source} --replica /dst --once --log_file {log}");
+            let config = config(&line).expect(&line);
+            assert_eq!(config.log_keep_out.as_deref(), keep_out.map(Path::new), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_tilde_that_no_shell_has_replaced_is_refused_where_nothing_has_that_name() {
+        // What is given, and what is said to be typed instead; nothing where it is taken as it is.
+        let cases = [
+            ("~", Some("$HOME")),
+            ("~/", Some("$HOME/")),
+            ("~/data", Some("$HOME/data")),
+            ("~ann/data", Some("/home/ann/data")),
+            ("~ann", Some("/home/ann")),
+            ("~there", None),
+            ("~there/data", None),
+            ("./~/data", None),
+            ("./~", None),
+            ("/~/data", None),
+            ("a/~/data", None),
+            ("data~", None),
+        ];
+        let line = |option: &str, given: &str| {
+            let all = [("--source", "/src"), ("--replica", "/dst"), ("--log_file", "/log/x.log")];
+            let words =
+                all.map(|(name, path)| format!("{name}={}", if name == option { given } else { path }));
+            format!("{} --once", words.join(" "))
+        };
+        for option in ["--source", "--replica", "--log_file"] {
+            for (given, instead) in cases {
+                let told = config(&line(option, given));
+                let Some(instead) = instead else {
+                    assert!(told.is_ok(), "{option} {given}: {told:?}");
+                    continue;
+                };
+                let message = told.expect_err(given);
+                for words in [
+                    format!("Cannot use {option} {given}: "),
+                    format!("such as {option} {instead}, "),
+                    format!("or {option} ./{given} if that is its name"),
+                ] {
+                    assert!(message.contains(&words), "{words}: {message}");
+                }
+            }
+        }
+        // In the folder of somebody who has one of that name.
+        let around = Surroundings { exists: |path| path == Path::new("/here/~"), ..surroundings() };
+        for option in ["--source", "--replica", "--log_file"] {
+            let config = config_in(&line(option, "~/data"), &around).expect(option);
+            assert_eq!(
+                config.log.is_some_and(|log| log.starts_with("/here/~")),
+                option == "--log_file",
+                "{option}"
+            );
+            assert!(config_in(&line(option, "~ann"), &around).is_err(), "{option}");
+        }
+        let lost = Surroundings { current_folder: None, ..around };
+        assert!(config_in(&line("--source", "~/data"), &lost).is_err(), "nobody can know");
+    }
+
+    #[test]
+    fn colors_follow_the_option_first_and_the_terminal_second() {
+        for (option, no_color, is_terminal, expected) in [
+            ("auto", false, true, true),
+            ("auto", true, true, false),
+            ("auto", false, false, false),
+            ("always", true, false, true),
+            ("never", false, true, false),
+        ] {
+            let around = Surroundings { no_color, is_terminal, ..surroundings() };
+            let config = config_in(&format!("{GIVEN} --once --color {option}"), &around).expect(option);
+            assert_eq!(config.is_colored, expected, "{option} {no_color} {is_terminal}");
+        }
+    }
+
+    #[test]
+    fn threads_are_as_many_as_were_asked_for_or_left_open() {
+        for (processors, given, expected) in
+            [(4, "", None), (4096, "", None), (4, "-j 1", Some(1)), (4, "--threads 1024", Some(1024))]
+        {
+            let around = Surroundings { processors, ..surroundings() };
+            let config = config_in(&format!("{GIVEN} --once {given}"), &around).expect(given);
+            assert_eq!((config.threads, config.processors), (expected, processors), "{given}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Numbers, sizes, times and messages as people read them; nothing here knows a line or a sink.
+
+use crate::model::entry::Kind;
+use crate::model::event::Notice;
+use crate::model::event::Reason;
+use crate::model::path::{RelPath, is_deceptive, shown};
+use std::borrow::Cow;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// `12,345`.
+pub(super) fn number(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.char_indices() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// `1 file`, `2,000 files`.
+pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(count), if count == 1 { one } else { many })
+}
+
+/// `12 B`, `12.3 KiB`, `34 MiB`: at most one decimal, and none that is zero.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut unit = 1024_u128;
+    let mut tenths = 0;
+    for name in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
+        tenths = (u128::from(bytes) * 10 + unit / 2) / unit;
+        if tenths < 10_240 {
+            let (whole, tenth) = (tenths / 10, tenths % 10);
+            return if tenth == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenth} {name}") };
+        }
+        unit *= 1024;
+    }
+    format!("{} EiB", tenths / 10)
+}
+
+/// How long something took: `0.4 s`, `2.1 s`, `1 min 5 s`, `2 h 3 min`, `3 d 4 h`.
+pub(super) fn duration(duration: Duration) -> String {
+    let tenths = (duration.as_millis() + 50) / 100;
+    if tenths < 600 { format!("{}.{} s", tenths / 10, tenths % 10) } else { age(duration) }
+}
+
+/// How old something is: as [`duration`], but in whole seconds.
+pub(super) fn age(age: Duration) -> String {
+    let seconds = (age.as_millis() + 500) / 1000;
+    let minutes = (seconds + 30) / 60;
+    let hours = (minutes + 30) / 60;
+    if seconds < 60 {
+        format!("{seconds} s")
+    } else if seconds < 3600 {
+        two(seconds / 60, "min", seconds % 60, "s")
+    } else if minutes < 24 * 60 {
+        two(minutes / 60, "h", minutes % 60, "min")
+    } else {
+        two(hours / 24, "d", hours % 24, "h")
+    }
+}
+
+fn two(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String {
+    if small == 0 {
+        format!("{large} {large_unit}")
+    } else {
+        format!("{large} {large_unit} {small} {small_unit}")
+    }
+}
+
+/// A path below the roots as the log shows it: a folder has a slash at its end, inside the quotes if there are any.
+pub(super) fn below(path: &RelPath, kind: Kind) -> String {
+    let mut text = path.to_string();
+    if kind == Kind::Folder {
+        // Only a quoted path ends in a quote: one in the name is escaped, and what has an escape is quoted.
+        if text.ends_with('"') {
+            text.pop();
+            text.push_str("/\"");
+        } else {
+            text.push('/');
+        }
+    }
+    text
+}
+
+/// A path of the system as the log shows it.
+pub(super) fn path(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
+}
+
+/// Words from elsewhere, on one line and without characters that could deceive, whatever they were.
+pub(super) fn one_line(words: &str) -> Cow<'_, str> {
+    if !words.contains(is_deceptive) {
+        return Cow::Borrowed(words);
+    }
+    let escaped =
+        words.chars().map(|c| if is_deceptive(c) { c.escape_default().to_string() } else { c.to_string() });
+    Cow::Owned(escaped.collect())
+}
+
+/// What a notice says.
+pub(super) fn notice(notice: &Notice<'_>) -> String {
+    match notice {
+        Notice::LogInside { side, path } => {
+            format!("The log file lies inside the {side} at {path}; it is neither copied nor deleted")
+        }
+        Notice::NotHeld(feature) => format!(
+            "The replica's filesystem, or the rights of this process, cannot hold {}; they are left out",
+            feature.words()
+        ),
+        Notice::NoLock => {
+            "The replica's filesystem knows no locks; make sure that no second file-sync works on it"
+                .to_owned()
+        }
+        Notice::FewerThreads { threads, open_files } => format!(
+            "Working with {}, fewer than asked for, because only {} may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
+            counted(u64::try_from(*threads).unwrap_or(u64::MAX), "thread", "threads"),
+            counted(*open_files, "file", "files"),
+        ),
+        Notice::ReplicaCreated(replica) => {
+            format!("The replica folder {} was missing and has been created", path(replica))
+        }
+        Notice::LinkUnread { path, cause } => format!(
+            "The symbolic link {path} of the replica does not tell where it leads: {cause}; it is compared by its length \
+             and age. No more like it are told in this pass"
+        ),
+        Notice::AttributeUnread { side, path, name, cause } => format!(
+            "The extended attribute {} of {path} is listed in the {side} and cannot be read: {cause}; in the replica it \
+             stays as it is. No more like it are told in this pass",
+            shown(name.to_bytes()),
+        ),
+        Notice::KeptBack { reason, entries, path } => {
+            let (is_one, entries) = (*entries == 1, counted(*entries, "entry", "entries"));
+            let why = match (reason, is_one) {
+                (Reason::Changed, true) => {
+                    "stays until the next pass, because the folder that it went from has changed during this one and it may have moved"
+                }
+                (Reason::Changed, false) => {
+                    "stay until the next pass, because the folders that they went from have changed during this one and they may have moved"
+                }
+                (Reason::Unmade, true) => {
+                    "stays, because something like it could not be made in the replica and it may be that under its old name"
+                }
+                (Reason::Unmade, false) => {
+                    "stay, because others like them could not be made in the replica and they may be those under their old names"
+                }
+            };
+            format!("{entries} that the source lacks {why} (the first: {path})")
+        }
+    }
+}
+
+/// What is said when the log file cannot be written.
+pub(super) fn unwritable(log: &Path, cause: &str) -> String {
+    format!("Cannot write the log file {}: {cause}; the backup goes on without it", path(log))
+}
+
+/// What is said when the log file can be written again.
+pub(super) fn lost(log: &Path, lines: u64) -> String {
+    let lines = match lines {
+        1 => "1 line was".to_owned(),
+        more => format!("{} lines were", number(more)),
+    };
+    format!("The log file {} is written again; {lines} lost while it could not be written", path(log))
+}
+
+/// What is said when the console takes lines again.
+pub(super) fn not_shown(lines: u64) -> String {
+    let lines = match lines {
+        1 => "1 line was".to_owned(),
+        more => format!("{} lines were", number(more)),
+    };
+    format!("{lines} not shown, because nobody read the console in time; see the log file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_separators_between_thousands() {
+        let cases = [(0, "0"), (999, "999"), (1000, "1,000"), (12_345, "12,345"), (1_234_567, "1,234,567")];
+        for (given, expected) in cases {
+            assert_eq!(number(given), expected);
+        }
+        assert_eq!(number(u64::MAX), "18,446,744,073,709,551,615");
+        assert_eq!(counted(1, "file", "files"), "1 file");
+        assert_eq!(counted(2000, "file", "files"), "2,000 files");
+    }
+
+    #[test]
+    fn sizes_have_at_most_one_decimal() {
+        let cases = [
+            (0, "0 B"),
+            (12, "12 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (12_595, "12.3 KiB"),
+            (1_048_524, "1023.9 KiB"),
+            (1_048_525, "1 MiB"),
+            (34 << 20, "34 MiB"),
+            (1_288_490_189, "1.2 GiB"),
+            (5 << 40, "5 TiB"),
+            (u64::MAX, "16 EiB"),
+        ];
+        for (given, expected) in cases {
+            assert_eq!(size(given), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn durations_have_the_two_largest_units_that_matter() {
+        let cases = [
+            (0, "0.0 s", "0 s"),
+            (49, "0.0 s", "0 s"),
+            (350, "0.4 s", "0 s"),
+            (2_100, "2.1 s", "2 s"),
+            (59_449, "59.4 s", "59 s"),
+            (59_950, "1 min", "1 min"),
+            (65_000, "1 min 5 s", "1 min 5 s"),
+            (3_599_600, "1 h", "1 h"),
+            (7_380_000, "2 h 3 min", "2 h 3 min"),
+            (86_399_000, "1 d", "1 d"),
+            (273_600_000, "3 d 4 h", "3 d 4 h"),
+        ];
+        for (millis, took, old) in cases {
+            assert_eq!(duration(Duration::from_millis(millis)), took, "{millis}");
+            assert_eq!(age(Duration::from_millis(millis)), old, "{millis}");
+        }
+        assert_eq!(duration(Duration::MAX), "213503982334601 d 7 h");
+    }
+
+    #[test]
+    fn a_folder_ends_in_a_slash_and_the_slash_is_inside_the_quotes() {
+        let cases: [(&[u8], &str, &str); 6] = [
+            (b"a", "a", "a/"),
+            (b"", ".", "./"),
+            (b"a b", "\"a b\"", "\"a b/\""),
+            (b"a\"", "\"a\\\"\"", "\"a\\\"/\""),
+            (b"\"", "\"\\\"\"", "\"\\\"/\""),
+            (b"n\xff/x", "\"n\\xff/x\"", "\"n\\xff/x/\""),
+        ];
+        for (raw, file, folder) in cases {
+            let path = RelPath::from_bytes(raw.to_vec());
+            assert_eq!(below(&path, Kind::File), file);
+            assert_eq!(below(&path, Kind::Folder), folder);
+        }
+    }
+
+    #[test]
+    fn foreign_words_stay_on_one_line() {
+        assert_eq!(one_line("plain\\n"), "plain\\n");
+        assert_eq!(one_line("a\nb\u{1b}[31m\u{85}"), "a\\nb\\u{1b}[31m\\u{85}");
+        assert_eq!(one_line("a\u{2028}b\u{202e}"), "a\\u{2028}b\\u{202e}");
+    }
+}

@@ -1,0 +1,159 @@
+//! What a pass does to the replica, or would do.
+
+use crate::model::digest::Digest;
+use crate::model::entry::Kind;
+use crate::model::path::RelPath;
+
+/// What was done to a path, or would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verb {
+    /// Made anew.
+    Create,
+    /// Replaced by the source's newer content.
+    Update,
+    /// Replaced because the replica alone was wrong.
+    Repair,
+    /// Removed, because the source has it no longer.
+    Delete,
+    /// Given its right name, which the replica listed in another spelling; nothing else.
+    Rename,
+    /// Made a hard link of another path of the replica.
+    Link,
+    /// Mode, owner, times or extended attributes set; the content is untouched.
+    Metadata,
+    /// Replaced by an entry of another kind.
+    Retype,
+}
+
+impl Verb {
+    /// Every verb, in the order of the summary.
+    pub const ALL: [Verb; 8] = [
+        Verb::Create,
+        Verb::Update,
+        Verb::Repair,
+        Verb::Retype,
+        Verb::Rename,
+        Verb::Link,
+        Verb::Metadata,
+        Verb::Delete,
+    ];
+
+    /// The verb as the log has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Create => "create",
+            Verb::Update => "update",
+            Verb::Repair => "repair",
+            Verb::Delete => "delete",
+            Verb::Rename => "rename",
+            Verb::Link => "link",
+            Verb::Metadata => "metadata",
+            Verb::Retype => "retype",
+        }
+    }
+}
+
+/// What lies below a folder that is created or deleted as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subtree {
+    /// Entries that are not folders.
+    pub files: u64,
+    /// Folders, without the top one.
+    pub folders: u64,
+    /// Bytes of the regular files.
+    pub bytes: u64,
+}
+
+/// One operation, done or planned.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation<'a> {
+    /// What is done.
+    pub verb: Verb,
+    /// Where.
+    pub path: &'a RelPath,
+    /// What the entry is now (before, for deletions).
+    pub kind: Kind,
+    /// Bytes of content, for regular files.
+    pub size: Option<u64>,
+    /// Digest of the content that was written.
+    pub digest: Option<Digest>,
+    /// True when the replica's old content could not be read: its digest is logged as empty.
+    pub replica_unreadable: bool,
+    /// The target of a symbolic link.
+    pub target: Option<&'a [u8]>,
+    /// The path that a hard link shares its content with.
+    pub linked_to: Option<&'a RelPath>,
+    /// The path under which the replica listed it until now.
+    pub renamed_from: Option<&'a RelPath>,
+    /// What lies below, for folders in a plan.
+    pub subtree: Option<Subtree>,
+    /// Why, in a few words; empty where the verb says it all.
+    pub reason: &'a str,
+}
+
+impl<'a> Operation<'a> {
+    /// An operation about which nothing is known but these three.
+    pub fn new(verb: Verb, path: &'a RelPath, kind: Kind) -> Operation<'a> {
+        Operation {
+            verb,
+            path,
+            kind,
+            size: None,
+            digest: None,
+            replica_unreadable: false,
+            target: None,
+            linked_to: None,
+            renamed_from: None,
+            subtree: None,
+            reason: "",
+        }
+    }
+}
+
+/// Which metadata of an entry differs. Extended attributes are compared elsewhere, since that takes reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Differences {
+    /// Permission bits.
+    pub mode: bool,
+    /// Owner or group.
+    pub owner: bool,
+    /// Modification time.
+    pub mtime: bool,
+    /// Extended attributes.
+    pub attributes: bool,
+}
+
+impl Differences {
+    /// True when something differs.
+    pub fn any(self) -> bool {
+        self.mode || self.owner || self.mtime || self.attributes
+    }
+
+    /// The differences in words, joined with commas.
+    pub fn words(self) -> &'static str {
+        // Four bits, sixteen texts: no allocation for what may be a million changes.
+        const WORDS: [&str; 16] = [
+            "",
+            "mode",
+            "owner",
+            "mode, owner",
+            "mtime",
+            "mode, mtime",
+            "owner, mtime",
+            "mode, owner, mtime",
+            "attributes",
+            "mode, attributes",
+            "owner, attributes",
+            "mode, owner, attributes",
+            "mtime, attributes",
+            "mode, mtime, attributes",
+            "owner, mtime, attributes",
+            "mode, owner, mtime, attributes",
+        ];
+        let index = usize::from(self.mode)
+            | usize::from(self.owner) << 1
+            | usize::from(self.mtime) << 2
+            | usize::from(self.attributes) << 3;
+        WORDS.get(index).copied().unwrap_or_default()
+    }
+}

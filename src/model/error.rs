@@ -1,0 +1,207 @@
+//! What can go wrong, in two classes: a [`Problem`] concerns one path, is collected, and the pass goes on; an
+//! [`Error`] ends the pass or the program.
+
+use crate::model::errno::Errno;
+use crate::model::path::{RelPath, shown};
+use crate::model::problem_kind::ProblemKind;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// One of the two trees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The tree that is only ever read.
+    Source,
+    /// The tree that is made to match.
+    Replica,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Side::Source => "source",
+            Side::Replica => "replica",
+        })
+    }
+}
+
+/// Why something could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The kernel refused, with this error.
+    System(Errno),
+    /// file-sync refused, for the reason said in these words (no capital, no period).
+    Refused(&'static str),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::System(errno) => write!(f, "{}", std::io::Error::from(*errno)),
+            Cause::Refused(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<Errno> for Cause {
+    fn from(errno: Errno) -> Cause {
+        Cause::System(errno)
+    }
+}
+
+/// Something about one path that could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The path below the roots.
+    pub path: RelPath,
+    /// What could not be done.
+    pub kind: ProblemKind,
+    /// Why.
+    pub cause: Cause,
+    /// What follows for the user's data: `its replica is kept`.
+    pub consequence: &'static str,
+    /// True when content was to be read and could not be: its digest is logged as empty.
+    pub content_unreadable: bool,
+}
+
+impl Problem {
+    /// A name that cannot be had in the replica, though what has it in the source is there.
+    pub fn shown_otherwise(path: RelPath, cause: Cause) -> Problem {
+        Problem {
+            path,
+            kind: ProblemKind::ShowName,
+            cause,
+            consequence: "it is mirrored under the name that is listed there",
+            content_unreadable: false,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    /// The message without the path, which the log shows in a place of its own.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cannot {}: {}; {}", self.kind.words(), self.cause, self.consequence)
+    }
+}
+
+/// What ends a pass or the program.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The source is not there.
+    #[error("The source {} does not exist; nothing was changed. Check --source, or mount what holds it", show(.path))]
+    SourceMissing {
+        /// As the user gave it.
+        path: PathBuf,
+    },
+    /// The source was there when the pass began, and is not any more.
+    #[error(
+        "The source {} disappeared during the pass; what was copied until then is complete, and nothing was deleted \
+         afterwards. Check --source, or mount what holds it", show(.path)
+    )]
+    SourceLost {
+        /// As the user gave it.
+        path: PathBuf,
+    },
+    /// The source is something else.
+    #[error("The source {} is not a folder; nothing was changed. Give a folder to --source", show(.path))]
+    SourceNotAFolder {
+        /// As the user gave it.
+        path: PathBuf,
+    },
+    /// The source folder cannot be opened.
+    #[error("The source {} cannot be opened: {cause}; nothing was changed", show(.path))]
+    SourceUnreadable {
+        /// As the user gave it.
+        path: PathBuf,
+        /// What the kernel said.
+        cause: Cause,
+    },
+    /// The replica is something else.
+    #[error("The replica {} is not a folder; nothing was changed. Give a folder, or a path that does not exist yet, to --replica", show(.path))]
+    ReplicaNotAFolder {
+        /// As the user gave it.
+        path: PathBuf,
+    },
+    /// The replica cannot be made or opened.
+    #[error("The replica {} cannot be {action}: {cause}", show(.path))]
+    ReplicaUnusable {
+        /// As the user gave it.
+        path: PathBuf,
+        /// `created`, `opened`, `examined`.
+        action: &'static str,
+        /// What the kernel said.
+        cause: Cause,
+    },
+    /// Another process works on this replica.
+    #[error("The replica {} is locked by another file-sync; wait for it to end or stop it", show(.path))]
+    ReplicaLocked {
+        /// As the user gave it.
+        path: PathBuf,
+    },
+    /// The two roots are one folder, or one lies inside the other.
+    #[error("{}", nested(*.relation, .source_path, .replica_path))]
+    RootsOverlap {
+        /// How they lie.
+        relation: Relation,
+        /// As the user gave it.
+        source_path: PathBuf,
+        /// As the user gave it.
+        replica_path: PathBuf,
+    },
+    /// No worker threads.
+    #[error("The worker threads could not be started: {reason}")]
+    NoThreads {
+        /// What the system said.
+        reason: String,
+    },
+    /// Something the program itself needs from the system and did not get.
+    #[error("Cannot {action}: {cause}")]
+    System {
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        cause: Cause,
+    },
+    /// A mistake in file-sync itself (a panic).
+    #[error(
+        "A mistake in file-sync ended the pass: {}; files already replaced are complete. Please report it, and start \
+         file-sync again", shown(.message.as_bytes())
+    )]
+    Panicked {
+        /// What the panic said.
+        message: String,
+    },
+}
+
+/// How two roots that must be apart lie to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// They are the same folder.
+    Same,
+    /// The replica lies inside the source.
+    ReplicaInSource,
+    /// The source lies inside the replica.
+    SourceInReplica,
+    /// Something that is mounted inside one of them belongs to the other as well.
+    Mounted,
+}
+
+fn show(path: &Path) -> String {
+    shown(path.as_os_str().as_bytes())
+}
+
+fn nested(relation: Relation, source: &Path, replica: &Path) -> String {
+    let (source, replica) = (show(source), show(replica));
+    let fact = match relation {
+        Relation::Same => format!("The source {source} and the replica {replica} are the same folder"),
+        Relation::ReplicaInSource => format!("The replica {replica} lies inside the source {source}"),
+        Relation::SourceInReplica => format!("The source {source} lies inside the replica {replica}"),
+        Relation::Mounted => {
+            format!(
+                "Through something that is mounted inside them, the source {source} and the replica {replica} overlap"
+            )
+        }
+    };
+    format!("{fact}; nothing was changed. Give two folders that lie apart")
+}

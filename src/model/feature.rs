@@ -1,0 +1,78 @@
+//! What a filesystem may be unable to hold.
+
+/// Something that the replica's filesystem, or the rights of this process, cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Feature {
+    /// Owner and group.
+    Owner,
+    /// Permission bits.
+    Mode,
+    /// Modification times as fine, or as far from today, as the source has them.
+    Mtime,
+    /// Owner and group of symbolic links.
+    LinkOwner,
+    /// Modification times of symbolic links.
+    LinkMtime,
+    /// Symbolic links.
+    Symlinks,
+    /// Hard links.
+    HardLinks,
+    /// Named pipes.
+    Fifos,
+    /// Device nodes.
+    Devices,
+    /// Device nodes of number 0:0, by which an overlay marks what has been deleted.
+    Whiteouts,
+    /// `user.*` extended attributes.
+    UserAttributes,
+    /// POSIX access control lists.
+    AccessLists,
+    /// File capabilities (capabilities(7)).
+    Capabilities,
+    /// Other `security.*` extended attributes.
+    SecurityAttributes,
+    /// `trusted.*` extended attributes.
+    TrustedAttributes,
+}
+
+impl Feature {
+    /// Every feature, in the order of their bits.
+    pub const ALL: [Feature; 15] = [
+        Feature::Owner,
+        Feature::Mode,
+        Feature::Mtime,
+        Feature::LinkOwner,
+        Feature::LinkMtime,
+        Feature::Symlinks,
+        Feature::HardLinks,
+        Feature::Fifos,
+        Feature::Devices,
+        Feature::Whiteouts,
+        Feature::UserAttributes,
+        Feature::AccessLists,
+        Feature::Capabilities,
+        Feature::SecurityAttributes,
+        Feature::TrustedAttributes,
+    ];
+
+    /// The plural that people know it by.
+    pub fn words(self) -> &'static str {
+        match self {
+            Feature::Owner => "owners and groups",
+            Feature::Mode => "permission bits",
+            Feature::Mtime => "exact modification times",
+            Feature::LinkOwner => "owners and groups of symbolic links",
+            Feature::LinkMtime => "modification times of symbolic links",
+            Feature::Symlinks => "symbolic links",
+            Feature::HardLinks => "hard links",
+            Feature::Fifos => "named pipes",
+            Feature::Devices => "device nodes",
+            Feature::Whiteouts => "whiteouts (device nodes 0:0)",
+            Feature::UserAttributes => "user extended attributes",
+            Feature::AccessLists => "access control lists",
+            Feature::Capabilities => "file capabilities",
+            Feature::SecurityAttributes => "security extended attributes",
+            Feature::TrustedAttributes => "trusted extended attributes",
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! What a pass remembers for the next one: where its two trees were. Plain data, made to be stored and loaded.
+//!
+//! A disk that is gone leaves an ordinary folder behind, its mount point, which looks like any other folder. Only somebody
+//! who remembers that a filesystem was mounted there knows better. So the folders that lead to the two roots are remembered,
+//! and everything that was mounted inside the trees: no more than there are mount points.
+
+use crate::model::entry::{Entry, FileId, Timestamp, device_numbers};
+use crate::model::error::Side;
+use crate::model::path::{RelPath, shown};
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// What tells one folder (or mounted file) from another one of the same name.
+///
+/// Device numbers alone do not: the kernel gives them to the next disk that is plugged in, and the top of a filesystem has
+/// the same inode number on all of a kind. The time at which it was made does, where the filesystem knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Device and inode.
+    pub id: FileId,
+    /// When the inode was made, where the filesystem remembers it.
+    pub btime: Option<Timestamp>,
+    /// Whether it is the top of a mount (`STATX_ATTR_MOUNT_ROOT`, statx(2)).
+    pub is_mount: bool,
+}
+
+impl Identity {
+    /// What an entry is known by.
+    pub fn of(entry: &Entry) -> Identity {
+        Identity { id: entry.id, btime: entry.btime, is_mount: entry.is_mount }
+    }
+
+    /// Whether both are one folder, mounted or not.
+    pub fn is_same_folder(&self, other: &Identity) -> bool {
+        self.id == other.id && self.btime == other.btime
+    }
+
+    /// What it is, for people.
+    fn words(&self) -> &'static str {
+        if self.is_mount { "the top of a mount" } else { "no mount" }
+    }
+
+    /// The device number as `lsblk` and `/proc/self/mountinfo` show it.
+    pub fn device(&self) -> String {
+        let (major, minor) = device_numbers(self.id.device);
+        format!("{major}:{minor}")
+    }
+}
+
+/// One folder on the way from `/` to a root, as the kernel passes it when it resolves the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The folder, without symbolic links.
+    pub path: PathBuf,
+    /// What is there; none where nothing is.
+    pub identity: Option<Identity>,
+}
+
+/// Where a root lies: every folder on the way to it, in the order in which they are passed, the root itself last.
+pub type Way = Vec<Step>;
+
+/// The step of a given path, if it is passed.
+pub fn step_at<'a>(way: &'a [Step], path: &Path) -> Option<&'a Step> {
+    way.iter().find(|step| step.path == path)
+}
+
+/// The tops of mounts that are passed on a way.
+pub fn mounts_on(way: &[Step]) -> impl Iterator<Item = (&Step, Identity)> {
+    way.iter().filter_map(|step| Some((step, step.identity.filter(|identity| identity.is_mount)?)))
+}
+
+/// The mount that the end of a way is on, if it is passed.
+pub fn mount_at_end(way: &[Step]) -> Option<(&Step, Identity)> {
+    let end = way.last()?;
+    let above = mounts_on(way).filter(|(step, _)| end.path.starts_with(&step.path));
+    above.max_by_key(|(step, _)| step.path.components().count())
+}
+
+/// Whether two ways lead to the same folder, whatever is mounted.
+pub fn is_same_end(then: &[Step], now: &[Step]) -> bool {
+    let end = |way: &[Step]| way.last().and_then(|step| step.identity);
+    end(then).zip(end(now)).is_some_and(|(then, now)| then.is_same_folder(&now))
+}
+
+/// The first top of a mount that is none any more, what it was, and what is there now.
+///
+/// A folder that is not passed any more is of no interest: a symbolic link leads elsewhere, and the folder that has the link is
+/// passed as before. Nor is anything, as long as the end is the same folder.
+pub fn gone_mount<'a>(then: &'a [Step], now: &[Step]) -> Option<(&'a Step, Identity, Option<Identity>)> {
+    if is_same_end(then, now) {
+        return None;
+    }
+    mounts_on(then).find_map(|(step, was)| {
+        let now = step_at(now, &step.path)?.identity;
+        let is_left = now.is_some_and(|now| now.is_mount || now.is_same_folder(&was));
+        (!is_left).then_some((step, was, now))
+    })
+}
+
+/// What is behind a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// A disk, a server, a program: the files are somewhere when they are not mounted.
+    Lasting,
+    /// Memory, or other filesystems that stay (tmpfs, overlayfs, images of programs): such mounts come and go with the
+    /// program that they are for, and nothing is lost with them.
+    Passing,
+}
+
+/// Something that is mounted inside a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InnerMount {
+    /// What the mount point showed.
+    pub identity: Identity,
+    /// What is behind it.
+    pub backing: Backing,
+    /// Whether the mount point was seen since without its mount. If it is gone afterwards somebody has removed it.
+    pub is_vacated: bool,
+}
+
+/// What is seen now at the place of something that was mounted inside a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// This is there.
+    Here(Identity),
+    /// Nothing is there, but the folder that had it is.
+    Gone,
+    /// The folder that had it is not there either, or is no folder any more.
+    Cleared,
+    /// It cannot be found out.
+    Unknown,
+}
+
+/// Where one of the trees was.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tree {
+    /// The way to its root.
+    pub way: Way,
+    /// What was mounted inside.
+    pub mounts: BTreeMap<RelPath, InnerMount>,
+}
+
+/// Where both trees were in the last pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// The tree that is read.
+    pub source: Tree,
+    /// The tree that is written.
+    pub replica: Tree,
+}
+
+impl Memory {
+    /// The tree of a side.
+    pub fn of(&self, side: Side) -> &Tree {
+        match side {
+            Side::Source => &self.source,
+            Side::Replica => &self.replica,
+        }
+    }
+
+    /// As [`Memory::of`].
+    pub fn of_mut(&mut self, side: Side) -> &mut Tree {
+        match side {
+            Side::Source => &mut self.source,
+            Side::Replica => &mut self.replica,
+        }
+    }
+}
+
+/// A place that is not what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A root.
+    Root(PathBuf),
+    /// A folder on the way to a root.
+    Above(PathBuf),
+    /// Something inside a tree.
+    Inside(RelPath),
+}
+
+/// What was at a place in the last pass, and what is there now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Which tree.
+    pub side: Side,
+    /// Where.
+    pub place: Place,
+    /// What was there.
+    pub was: Identity,
+    /// What is there; none where nothing is.
+    pub now: Option<Identity>,
+}
+
+impl Difference {
+    /// The path alone, as bytes.
+    pub fn path(&self) -> &[u8] {
+        match &self.place {
+            Place::Root(path) | Place::Above(path) => path.as_os_str().as_bytes(),
+            Place::Inside(path) => path.as_bytes(),
+        }
+    }
+
+    /// What was there and what is, as a sentence for people.
+    pub fn told(&self) -> String {
+        let (side, path, was) = (self.side, shown(self.path()), &self.was);
+        let place = match self.place {
+            Place::Root(_) => format!("the {side} {path}"),
+            Place::Above(_) => format!("{path}, on the way to the {side},"),
+            Place::Inside(_) => format!("{path} in the {side}"),
+        };
+        let Some(now) = &self.now else {
+            return format!(
+                "{place} was {} (device {}) in the last pass and is missing now",
+                was.words(),
+                was.device()
+            );
+        };
+        // The next disk may get the device number of the last one, and the top of each has the same inode number.
+        let is_same = (was.id.device == now.id.device, was.id.inode == now.id.inode);
+        let tell = |identity: &Identity| match (is_same, identity.btime) {
+            ((false, _), _) => format!("device {}", identity.device()),
+            ((true, true), Some(made)) => {
+                format!("device {} made at {}.{:09}", identity.device(), made.seconds, made.nanoseconds)
+            }
+            ((true, _), _) => format!("device {} inode {}", identity.device(), identity.id.inode),
+        };
+        format!(
+            "{place} was {} ({}) in the last pass and is {} ({}) now",
+            was.words(),
+            tell(was),
+            now.words(),
+            tell(now)
+        )
+    }
+}

@@ -1,0 +1,168 @@
+//! What kinds of problems there are: the identity of a [`Problem`](crate::model::error::Problem), its words, and its name in
+//! the JSON log, which does not change.
+
+/// What could not be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[allow(missing_docs, reason = "the table says what each one is")]
+pub enum ProblemKind {
+    ReadSourceFile,
+    ReadReplicaFile,
+    ReadSourceFolder,
+    ReadReplicaFolder,
+    OpenSourceFolder,
+    OpenReplicaFolder,
+    LookInSource,
+    LookInReplica,
+    LookAtSourceFile,
+    LookAtSourceFolder,
+    LookAtReplicaFolder,
+    ReadSymlink,
+    ReadSourceXattrs,
+    ReadReplicaXattrs,
+    ReadSourceXattr,
+    ReadReplicaXattr,
+    ReadSourceAcl,
+    ReadReplicaAcl,
+    ReadSourceCapabilities,
+    ReadReplicaCapabilities,
+    CopyFile,
+    CopyWholeFile,
+    CopyFileAtRest,
+    ReadWholeFile,
+    WriteWholeFile,
+    WriteFile,
+    SyncFile,
+    SyncReplica,
+    MakeTemporary,
+    MakeTemporaryFile,
+    MakeEntry,
+    MakeFolder,
+    Publish,
+    PutBack,
+    Link,
+    Rename,
+    ShowName,
+    MirrorFolder,
+    Delete,
+    ChangeFolder,
+    ReplaceFolder,
+    FindMount,
+    SetOwner,
+    SetMode,
+    SetSpecialBits,
+    SetMtime,
+    SetXattr,
+    RemoveXattr,
+    KeepModeAndOwner,
+    KeepXattr,
+    TryLink,
+    GoOn,
+    GoOnHere,
+    Vouch,
+}
+
+/// Every kind, its name in the JSON log, and its words, to be read after "Cannot".
+const TABLE: [(ProblemKind, &str, &str); 54] = [
+    (ProblemKind::ReadSourceFile, "read_source_file", "read the source file"),
+    (ProblemKind::ReadReplicaFile, "read_replica_file", "read the replica file"),
+    (ProblemKind::ReadSourceFolder, "read_source_folder", "read the source folder"),
+    (ProblemKind::ReadReplicaFolder, "read_replica_folder", "read the replica folder"),
+    (ProblemKind::OpenSourceFolder, "open_source_folder", "open the source folder"),
+    (ProblemKind::OpenReplicaFolder, "open_replica_folder", "open the replica folder"),
+    (ProblemKind::LookInSource, "look_in_source", "look at it in the source"),
+    (ProblemKind::LookInReplica, "look_in_replica", "look at it in the replica"),
+    (ProblemKind::LookAtSourceFile, "look_at_source_file", "look at the source file"),
+    (ProblemKind::LookAtSourceFolder, "look_at_source_folder", "look at the source folder"),
+    (ProblemKind::LookAtReplicaFolder, "look_at_replica_folder", "look at the replica folder"),
+    (ProblemKind::ReadSymlink, "read_symlink", "read the symbolic link"),
+    (ProblemKind::ReadSourceXattrs, "read_source_xattrs", "read the extended attributes in the source"),
+    (ProblemKind::ReadReplicaXattrs, "read_replica_xattrs", "read the extended attributes in the replica"),
+    (ProblemKind::ReadSourceXattr, "read_source_xattr", "read an extended attribute in the source"),
+    (ProblemKind::ReadReplicaXattr, "read_replica_xattr", "read an extended attribute in the replica"),
+    (ProblemKind::ReadSourceAcl, "read_source_acl", "read the access list in the source"),
+    (ProblemKind::ReadReplicaAcl, "read_replica_acl", "read the access list in the replica"),
+    (
+        ProblemKind::ReadSourceCapabilities,
+        "read_source_capabilities",
+        "read the file capabilities in the source",
+    ),
+    (
+        ProblemKind::ReadReplicaCapabilities,
+        "read_replica_capabilities",
+        "read the file capabilities in the replica",
+    ),
+    (ProblemKind::CopyFile, "copy_file", "copy the source file"),
+    (ProblemKind::CopyWholeFile, "copy_whole_file", "copy the whole source file"),
+    (ProblemKind::CopyFileAtRest, "copy_file_at_rest", "copy the source file at rest"),
+    (ProblemKind::ReadWholeFile, "read_whole_file", "read the whole source file"),
+    (ProblemKind::WriteWholeFile, "write_whole_file", "write the whole replica file"),
+    (ProblemKind::WriteFile, "write_file", "write the replica file"),
+    (ProblemKind::SyncFile, "sync_file", "write the replica file to its disk"),
+    (ProblemKind::SyncReplica, "sync_replica", "write the replica to its disk"),
+    (ProblemKind::MakeTemporary, "make_temporary", "make a temporary in the replica"),
+    (ProblemKind::MakeTemporaryFile, "make_temporary_file", "make a temporary file in the replica"),
+    (ProblemKind::MakeEntry, "make_entry", "make it"),
+    (ProblemKind::MakeFolder, "make_folder", "make the folder in the replica"),
+    (ProblemKind::Publish, "publish", "put it in its place"),
+    (ProblemKind::PutBack, "put_back", "put the old entry back"),
+    (ProblemKind::Link, "link", "link it to its other name"),
+    (ProblemKind::Rename, "rename", "give it this name in the replica"),
+    (ProblemKind::ShowName, "show_name", "show this name in the replica"),
+    (ProblemKind::MirrorFolder, "mirror_folder", "mirror this folder"),
+    (ProblemKind::Delete, "delete", "delete it from the replica"),
+    (ProblemKind::ChangeFolder, "change_folder", "change this folder of the replica"),
+    (ProblemKind::ReplaceFolder, "replace_folder", "replace this folder of the replica"),
+    (ProblemKind::FindMount, "find_mount", "find out what is mounted there in the replica"),
+    (ProblemKind::SetOwner, "set_owner", "set the owner"),
+    (ProblemKind::SetMode, "set_mode", "set the mode"),
+    (ProblemKind::SetSpecialBits, "set_special_bits", "set the setuid or setgid bit"),
+    (ProblemKind::SetMtime, "set_mtime", "set the modification time"),
+    (ProblemKind::SetXattr, "set_xattr", "set an extended attribute"),
+    (ProblemKind::RemoveXattr, "remove_xattr", "remove an extended attribute"),
+    (ProblemKind::KeepModeAndOwner, "keep_mode_and_owner", "make its mode and owner stay as they were set"),
+    (ProblemKind::KeepXattr, "keep_xattr", "keep an extended attribute of the old version"),
+    (ProblemKind::TryLink, "try_link", "find out what a symbolic link takes here"),
+    (ProblemKind::GoOn, "go_on", "go on with this pass"),
+    (ProblemKind::GoOnHere, "go_on_here", "go on here in the replica"),
+    (ProblemKind::Vouch, "vouch", "vouch for this pass"),
+];
+
+impl ProblemKind {
+    /// The name in the JSON log.
+    pub fn code(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What could not be done, to be read after "Cannot": `read the source file`.
+    pub fn words(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> (ProblemKind, &'static str, &'static str) {
+        // The table has the order of the kinds.
+        TABLE.get(self as usize).copied().unwrap_or((self, "", ""))
+    }
+
+    /// Every kind.
+    pub fn all() -> impl Iterator<Item = ProblemKind> {
+        TABLE.iter().map(|(kind, ..)| *kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_kind_has_a_row_and_a_name_of_its_own() {
+        for (at, (kind, code, words)) in TABLE.iter().enumerate() {
+            assert_eq!((*kind as usize, kind.code(), kind.words()), (at, *code, *words));
+            assert!(code.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()), "{code}");
+        }
+        let different =
+            |of: fn(ProblemKind) -> &'static str| ProblemKind::all().map(of).collect::<BTreeSet<_>>().len();
+        assert_eq!(different(ProblemKind::code), TABLE.len());
+        assert_eq!(different(ProblemKind::words), TABLE.len());
+    }
+}

@@ -1,0 +1,170 @@
+//! What one pass did, as numbers.
+
+use crate::model::change::Verb;
+use crate::model::mounts::{Difference, Place};
+use crate::model::signal::Signal;
+use std::fmt;
+use std::time::Duration;
+
+/// How a pass ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The whole plan was carried out, but for the problems.
+    Done,
+    /// Only the plan was made (dry run).
+    Planned,
+    /// The guard refused the plan; nothing was written.
+    Held(Hold),
+    /// A signal ended the pass early.
+    Interrupted(Signal),
+    /// The replica folder disappeared during the pass; what is left is for the next pass.
+    ReplicaLost,
+}
+
+/// Why the guard refused a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// The source path leads to another folder than at the start of the pass, or of the one whose rest this one does.
+    SourceReplaced,
+    /// Something that was mounted in the last pass is not mounted any more.
+    MountGone(Box<Difference>),
+    /// Something else is mounted than in the last pass, and it looks like the wrong disk.
+    Swapped(Box<Difference>, Turnover),
+    /// The replica folder is missing, on another filesystem than the one it was on in the last pass.
+    MissingElsewhere(Box<Difference>),
+}
+
+/// What a plan does at and below one place, in entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turnover {
+    /// What would be made in the replica.
+    pub created: u64,
+    /// What would be deleted from the replica.
+    pub deleted: u64,
+    /// What both sides have.
+    pub kept: u64,
+}
+
+impl Hold {
+    /// The word for it in the JSON log.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Hold::SourceReplaced => "source_replaced",
+            Hold::MountGone(_) => "mount_gone",
+            Hold::Swapped(..) => "other_filesystem",
+            Hold::MissingElsewhere(_) => "missing_on_other_filesystem",
+        }
+    }
+
+    /// The place that is not what it was, if it is about one.
+    pub fn difference(&self) -> Option<&Difference> {
+        match self {
+            Hold::SourceReplaced => None,
+            Hold::MountGone(difference)
+            | Hold::Swapped(difference, _)
+            | Hold::MissingElsewhere(difference) => Some(difference),
+        }
+    }
+}
+
+impl fmt::Display for Hold {
+    /// The reason, for people, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const AGAIN: &str = "if that is meant, start file-sync anew";
+        match self {
+            Hold::SourceReplaced => f.write_str(
+                "the source path leads to another folder than when the pass started (was something mounted or unmounted?)",
+            ),
+            Hold::MountGone(difference) => {
+                write!(f, "{}; mount it again, or, ", difference.told())?;
+                if matches!(difference.place, Place::Inside(_)) && difference.now.is_some() {
+                    write!(f, "{AGAIN} or remove the mount point")
+                } else {
+                    f.write_str(AGAIN)
+                }
+            }
+            Hold::Swapped(difference, Turnover { created, deleted, kept }) => write!(
+                f,
+                "{}, and the plan is to create {created} entries, delete {deleted} and keep {kept} there; mount the right \
+                 one, or, {AGAIN}",
+                difference.told()
+            ),
+            Hold::MissingElsewhere(difference) => write!(
+                f,
+                "{}, and the replica folder is missing there; mount the right one, or, {AGAIN}",
+                difference.told()
+            ),
+        }
+    }
+}
+
+/// Counts of one pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Entries made anew.
+    pub created: u64,
+    /// Entries whose content the source had changed.
+    pub updated: u64,
+    /// Files that were wrong in the replica alone.
+    pub repaired: u64,
+    /// Entries that changed their kind.
+    pub retyped: u64,
+    /// Entries that got their right name.
+    pub renamed: u64,
+    /// Paths made hard links.
+    pub linked: u64,
+    /// Entries of which only metadata was set.
+    pub metadata: u64,
+    /// Entries removed.
+    pub deleted: u64,
+    /// Entries that were right already.
+    pub unchanged: u64,
+    /// Entries left out by design (sockets, what the replica cannot hold, the log itself).
+    pub skipped: u64,
+    /// Entries of the replica that the source lacks and that stay until the next pass, because what they are missing in has
+    /// changed during this one.
+    pub kept_back: u64,
+    /// Problems.
+    pub problems: u64,
+    /// Bytes of content read, both sides together.
+    pub bytes_read: u64,
+    /// Bytes of content written.
+    pub bytes_written: u64,
+}
+
+impl Counts {
+    /// The count that belongs to a verb.
+    pub fn of(&self, verb: Verb) -> u64 {
+        match verb {
+            Verb::Create => self.created,
+            Verb::Update => self.updated,
+            Verb::Repair => self.repaired,
+            Verb::Retype => self.retyped,
+            Verb::Rename => self.renamed,
+            Verb::Link => self.linked,
+            Verb::Metadata => self.metadata,
+            Verb::Delete => self.deleted,
+        }
+    }
+
+    /// All operations together.
+    pub fn operations(&self) -> u64 {
+        Verb::ALL.iter().map(|verb| self.of(*verb)).sum()
+    }
+}
+
+/// The report of one pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassReport {
+    /// 1 for the first pass of this process.
+    pub number: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was counted.
+    pub counts: Counts,
+    /// From start to end, on the boot-time clock.
+    pub duration: Duration,
+    /// How old the replica is at the end: the time since the start of the last pass that was done.
+    /// None while no pass of this process has been done.
+    pub replica_age: Option<Duration>,
+}

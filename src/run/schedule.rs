@@ -1,0 +1,915 @@
+//! When a pass runs, and what follows from how it ends.
+//!
+//! [`Grid`] is the arithmetic alone. Starts lie on a grid of one interval, so that late wake-ups do not add up to a
+//! drift; where a start cannot lie on it (a pass overran, somebody asked for one, the computer was suspended) the
+//! grid begins anew with that start. Passes that were missed are not made up for: the next one brings the replica up
+//! to date all by itself.
+//!
+//! [`run`] is the loop around it. It knows the engine, the clock and the signals only through small traits and flags,
+//! so the tests run years of schedule in a moment.
+
+use crate::control::Interrupt;
+use crate::control::Requests;
+use crate::fs::clock::{BootTime, Timer};
+use crate::fs::is_passing;
+use crate::mirror::Mirror;
+use crate::model::error::{Cause, Error};
+use crate::model::event::{Event, Monitor};
+use crate::model::interval::Interval;
+use crate::model::report::{Outcome, PassReport};
+use crate::run::exit::Exit;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Something that can run passes.
+pub trait Engine {
+    /// Runs one pass and reports it; the schedule fills in the age of the replica.
+    ///
+    /// # Errors
+    /// What ends a pass before it could report.
+    fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error>;
+
+    /// Runs one more pass right after one that has kept something back.
+    ///
+    /// # Errors
+    /// As [`Engine::pass`].
+    fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        self.pass(number, monitor)
+    }
+}
+
+impl Engine for Mirror {
+    fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        Mirror::pass(self, number, monitor)
+    }
+
+    fn second_look(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
+        Mirror::second_look(self, number, monitor)
+    }
+}
+
+/// The time, and a way to wait for it.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> BootTime;
+
+    /// Waits for the deadline, or less long.
+    ///
+    /// # Errors
+    /// The system cannot wait.
+    fn wait_until(&self, deadline: BootTime) -> Result<(), Error>;
+}
+
+impl Clock for Timer {
+    fn now(&self) -> BootTime {
+        BootTime::now()
+    }
+
+    fn wait_until(&self, deadline: BootTime) -> Result<(), Error> {
+        Timer::wait_until(self, deadline)
+            .map_err(|errno| Error::System { action: "wait for the next pass", cause: Cause::System(errno) })
+    }
+}
+
+/// Start-to-start arithmetic; pure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    interval: Duration,
+    due: BootTime,
+}
+
+impl Grid {
+    /// A grid whose first start is due now.
+    pub fn new(interval: Interval, now: BootTime) -> Grid {
+        Grid { interval: interval.length(), due: now }
+    }
+
+    /// When the next pass is due.
+    pub fn due(&self) -> BootTime {
+        self.due
+    }
+
+    /// A pass starts: the next is due one interval after the moment this one was due.
+    ///
+    /// If it starts early because somebody asked for it, or so late that it was no ordinary wake-up (the computer was
+    /// suspended, the process stopped), the next is due one interval after now.
+    pub fn start(&mut self, now: BootTime) {
+        let is_early = now < self.due;
+        let is_late = now.since(self.due) > self.tolerance();
+        let start = if is_early || is_late { now } else { self.due };
+        self.due = start.plus(self.interval);
+    }
+
+    /// A pass has ended. If the next was due before now, says by how much, and makes it due now.
+    pub fn end(&mut self, now: BootTime) -> Option<Duration> {
+        let overrun = now.since(self.due);
+        if overrun.is_zero() {
+            return None;
+        }
+        self.due = now;
+        Some(overrun)
+    }
+
+    /// How late a wake-up may be on a busy computer before the grid begins anew.
+    fn tolerance(&self) -> Duration {
+        (self.interval / 2).min(Duration::from_secs(1))
+    }
+}
+
+/// What the schedule works with.
+pub struct Parts<'a> {
+    /// Runs the passes.
+    pub engine: &'a mut dyn Engine,
+    /// Tells the time and waits.
+    pub clock: &'a dyn Clock,
+    /// What signals ask for.
+    pub requests: &'a Requests,
+    /// The wish to stop.
+    pub interrupt: &'a Interrupt,
+    /// Hears everything.
+    pub monitor: &'a dyn Monitor,
+}
+
+/// Runs passes: one without an interval, else one after the other until a signal or an error ends them.
+pub fn run(interval: Option<Interval>, parts: Parts<'_>) -> Exit {
+    let mut runner = Runner { parts, number: 0, last_done: None, is_stopping: false };
+    let result = match interval {
+        Some(interval) => runner.repeat(interval),
+        None => runner.once(),
+    };
+    let event = match &result {
+        Ok(_) => Event::Stopped,
+        Err(error) => Event::Failed(error),
+    };
+    runner.parts.monitor.event(&event);
+    result.unwrap_or(Exit::Error)
+}
+
+/// Which pass is run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// One that looks at everything.
+    Whole,
+    /// One that follows at once, for what that has kept back.
+    SecondLook,
+}
+
+struct Runner<'a> {
+    parts: Parts<'a>,
+    number: u64,
+    /// When the last pass that was done has started: the moment the replica shows.
+    last_done: Option<BootTime>,
+    is_stopping: bool,
+}
+
+impl Runner<'_> {
+    fn once(&mut self) -> Result<Exit, Error> {
+        if self.should_stop() {
+            return Ok(Exit::Stopped);
+        }
+        let first = self.pass(Pass::Whole)?;
+        let has_kept_back = first.outcome == Outcome::Done && first.counts.kept_back > 0;
+        if !has_kept_back {
+            return Ok(Exit::of_pass(&first));
+        }
+        if self.should_stop() {
+            return Ok(Exit::Stopped);
+        }
+        // A process of one pass remembers nothing for the next, and where a folder changes during each of them what went
+        // from it would never go from the replica.
+        let second = self.pass(Pass::SecondLook)?;
+        // The second does not read again what the first could not read.
+        let is_clean = second.outcome == Outcome::Done && second.counts.problems == 0;
+        Ok(Exit::of_pass(if is_clean { &first } else { &second }))
+    }
+
+    fn repeat(&mut self, interval: Interval) -> Result<Exit, Error> {
+        let mut grid = Grid::new(interval, self.parts.clock.now());
+        let mut replica_lost = false;
+        let mut is_due_at_once = false;
+        loop {
+            if !is_due_at_once {
+                self.wait_until(grid.due())?;
+            }
+            if self.should_stop() {
+                return Ok(Exit::Done);
+            }
+            self.parts.requests.starts_pass();
+            grid.start(self.parts.clock.now());
+            let result = self.pass(Pass::Whole);
+            let lost_now = match &result {
+                Ok(report) => report.outcome == Outcome::ReplicaLost,
+                Err(error) if reach(error).ends_program(self.number) => return result.map(|_| Exit::Error),
+                Err(error) => {
+                    self.parts.monitor.event(&Event::Failed(error));
+                    false
+                }
+            };
+            // The replica is made again at once, but not again and again where something keeps removing it.
+            is_due_at_once = lost_now && !replica_lost;
+            replica_lost = lost_now;
+            if let Some(by) = grid.end(self.parts.clock.now())
+                && !self.should_stop()
+            {
+                self.parts.monitor.event(&Event::Overran { number: self.number, by });
+            }
+        }
+    }
+
+    /// Waits until a pass is due, asked for, or never again wanted.
+    fn wait_until(&self, due: BootTime) -> Result<(), Error> {
+        let Parts { clock, requests, interrupt, .. } = &self.parts;
+        while clock.now() < due && !requests.wants_pass() && !interrupt.is_set() {
+            clock.wait_until(due)?;
+        }
+        Ok(())
+    }
+
+    /// One pass, from its first event to its last.
+    fn pass(&mut self, which: Pass) -> Result<PassReport, Error> {
+        self.number += 1;
+        let Parts { engine, clock, monitor, .. } = &mut self.parts;
+        let started = clock.now();
+        monitor.event(&Event::PassStarted { number: self.number });
+        // A panic in a worker thread comes out here as well: rayon carries it to whoever waits for the work. The
+        // engine is not used again afterwards, so that it cannot matter in which state the panic has left it.
+        let work = || match which {
+            Pass::Whole => engine.pass(self.number, *monitor),
+            Pass::SecondLook => engine.second_look(self.number, *monitor),
+        };
+        let result = catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|panic| Err(Error::Panicked { message: words_of(panic.as_ref()) }));
+        let now = clock.now();
+        self.should_stop();
+        let mut report = result?;
+        if report.outcome == Outcome::Done {
+            self.last_done = Some(started);
+        }
+        report.replica_age = self.last_done.map(|moment| now.since(moment));
+        self.parts.monitor.event(&Event::PassEnded(&report));
+        Ok(report)
+    }
+
+    /// True once a signal has asked to stop; says so the first time.
+    fn should_stop(&mut self) -> bool {
+        let Some(signal) = self.parts.interrupt.stopped_by() else {
+            return false;
+        };
+        if !self.is_stopping {
+            self.is_stopping = true;
+            self.parts.monitor.event(&Event::Stopping(signal));
+        }
+        true
+    }
+}
+
+/// How far an error reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// The program, whenever it happens.
+    Program,
+    /// The program in its first pass, where it is most likely a mistake in the command line; later one pass, since it may be
+    /// over by the next: a disk that fails at times, a replica that is mounted again.
+    FirstPass,
+    /// One pass: the system was short of something for a moment, and nobody has made a mistake.
+    OnePass,
+}
+
+impl Reach {
+    fn ends_program(self, pass: u64) -> bool {
+        match self {
+            Reach::Program => true,
+            Reach::FirstPass => pass == 1,
+            Reach::OnePass => false,
+        }
+    }
+}
+
+fn reach(error: &Error) -> Reach {
+    match error {
+        Error::SourceUnreadable { cause, .. } | Error::ReplicaUnusable { cause, .. } => {
+            if is_of_the_moment(*cause) { Reach::OnePass } else { Reach::FirstPass }
+        }
+        Error::ReplicaNotAFolder { .. } | Error::ReplicaLocked { .. } | Error::RootsOverlap { .. } => {
+            Reach::FirstPass
+        }
+        Error::System { cause, .. } if is_of_the_moment(*cause) => Reach::OnePass,
+        Error::SourceMissing { .. }
+        | Error::SourceLost { .. }
+        | Error::SourceNotAFolder { .. }
+        | Error::NoThreads { .. }
+        | Error::System { .. }
+        | Error::Panicked { .. } => Reach::Program,
+    }
+}
+
+fn is_of_the_moment(cause: Cause) -> bool {
+    match cause {
+        Cause::System(errno) => is_passing(errno),
+        Cause::Refused(_) => false,
+    }
+}
+
+/// What a panic said: `panic!` carries a text in one of two types.
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Errno;
+    use crate::model::report::{Counts, Hold};
+    use crate::model::signal::Signal;
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+
+    const BOOT: BootTime = BootTime::from_start(Duration::from_secs(1_000));
+
+    fn at(seconds: f64) -> BootTime {
+        BOOT.plus(Duration::from_secs_f64(seconds))
+    }
+
+    fn interval(seconds: u64) -> Interval {
+        Interval::new(Duration::from_secs(seconds)).expect("valid")
+    }
+
+    #[test]
+    fn the_grid_neither_drifts_nor_catches_up() {
+        // Interval 10. Each case: starts and ends of passes, then when the next is due and the last overrun.
+        type Case = (&'static str, &'static [(f64, f64)], f64, Option<f64>);
+        let cases: [Case; 12] = [
+            ("a quick pass", &[(0.0, 3.0)], 10.0, None),
+            ("late wake-ups do not add up", &[(0.0, 1.0), (10.2, 11.0), (20.3, 21.0)], 30.0, None),
+            ("exactly as long as the interval", &[(0.0, 10.0)], 10.0, None),
+            ("an overrun", &[(0.0, 12.5)], 12.5, Some(2.5)),
+            ("by many intervals", &[(0.0, 75.0)], 75.0, Some(65.0)),
+            ("the grid begins anew after an overrun", &[(0.0, 12.5), (12.5, 13.0)], 22.5, None),
+            ("overrun after overrun", &[(0.0, 12.0), (12.0, 25.0)], 25.0, Some(3.0)),
+            ("a late wake-up counts as part of the pass", &[(0.0, 1.0), (10.5, 20.25)], 20.25, Some(0.25)),
+            ("asked for early", &[(0.0, 1.0), (4.0, 5.0)], 14.0, None),
+            ("suspended between passes", &[(0.0, 1.0), (95.0, 96.0)], 105.0, None),
+            ("suspended for less than an interval", &[(0.0, 1.0), (19.0, 21.0)], 29.0, None),
+            ("suspended during a pass", &[(0.0, 500.0), (500.0, 501.0)], 510.0, None),
+        ];
+        for (name, passes, due, overrun) in cases {
+            let mut grid = Grid::new(interval(10), BOOT);
+            let mut last = None;
+            for (start, end) in passes {
+                grid.start(at(*start));
+                last = grid.end(at(*end));
+            }
+            assert_eq!(grid.due(), at(due), "{name}");
+            assert_eq!(last, overrun.map(Duration::from_secs_f64), "{name}");
+        }
+    }
+
+    #[test]
+    fn years_of_passes_start_on_the_second() {
+        let mut grid = Grid::new(interval(60), BOOT);
+        for pass in 0..1_000_000 {
+            let due = grid.due();
+            assert_eq!(due, BOOT.plus(Duration::from_secs(60 * pass)));
+            let late = Duration::from_millis(pass % 999);
+            grid.start(due.plus(late));
+            assert_eq!(grid.end(due.plus(late + Duration::from_secs(5))), None);
+        }
+    }
+
+    /// What happens from outside.
+    #[derive(Clone, Copy, Debug)]
+    enum Poke {
+        RunNow,
+        Stop,
+        /// The wait ends for no reason.
+        Nothing,
+    }
+
+    /// A world without a clock: time passes only while somebody waits or an engine works.
+    struct World {
+        now: Mutex<BootTime>,
+        pokes: Mutex<VecDeque<(f64, Poke)>>,
+        requests: Requests,
+        interrupt: Interrupt,
+        heard: Mutex<Vec<String>>,
+    }
+
+    impl World {
+        fn new(pokes: &[(f64, Poke)]) -> World {
+            World {
+                now: Mutex::new(BOOT),
+                pokes: Mutex::new(pokes.iter().copied().collect()),
+                requests: Requests::new(),
+                interrupt: Interrupt::new(),
+                heard: Mutex::default(),
+            }
+        }
+
+        /// Time passes until the next poke, at most to the deadline. True if a poke came.
+        fn advance(&self, deadline: BootTime) -> bool {
+            let mut now = self.now.lock().expect("no panic");
+            let mut pokes = self.pokes.lock().expect("no panic");
+            match pokes.front().copied() {
+                Some((moment, poke)) if at(moment) <= deadline => {
+                    pokes.pop_front();
+                    *now = (*now).max(at(moment));
+                    match poke {
+                        Poke::RunNow => self.requests.run_now(),
+                        Poke::Stop => self.interrupt.stop(Signal::Terminate),
+                        Poke::Nothing => {}
+                    }
+                    true
+                }
+                _ => {
+                    *now = (*now).max(deadline);
+                    false
+                }
+            }
+        }
+
+        fn seconds(&self) -> f64 {
+            self.now().since(BOOT).as_secs_f64()
+        }
+    }
+
+    impl Clock for World {
+        fn now(&self) -> BootTime {
+            *self.now.lock().expect("no panic")
+        }
+
+        fn wait_until(&self, deadline: BootTime) -> Result<(), Error> {
+            self.advance(deadline);
+            Ok(())
+        }
+    }
+
+    impl Monitor for World {
+        fn event(&self, event: &Event<'_>) {
+            let words = match event {
+                Event::PassStarted { number } => format!("start {number}"),
+                Event::PassEnded(report) => {
+                    let age = report.replica_age.map(|age| age.as_secs_f64().to_string());
+                    format!("end {} age {}", report.number, age.as_deref().unwrap_or("unknown"))
+                }
+                Event::Overran { number, by } => format!("overran {number} by {}", by.as_secs_f64()),
+                Event::Stopping(signal) => format!("stopping {signal}"),
+                Event::Stopped => "stopped".into(),
+                Event::Failed(error) => format!("failed {error}"),
+                Event::Started { .. }
+                | Event::Verified { .. }
+                | Event::Done(_)
+                | Event::Planned(_)
+                | Event::Skipped { .. }
+                | Event::Problem(_)
+                | Event::Notice(_) => panic!("not an event of the schedule: {event:?}"),
+            };
+            self.heard.lock().expect("no panic").push(format!("{}: {words}", self.seconds()));
+        }
+    }
+
+    type Pass = (f64, Result<Outcome, Error>);
+
+    /// Passes as a script has them; quick and done once the script is over.
+    struct Script<'a> {
+        world: &'a World,
+        passes: VecDeque<Pass>,
+    }
+
+    impl Engine for Script<'_> {
+        fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+            let (seconds, result) = self.passes.pop_front().unwrap_or((1.0, Ok(Outcome::Done)));
+            let end = self.world.now().plus(Duration::from_secs_f64(seconds));
+            while self.world.advance(end) {
+                if let Some(signal) = self.world.interrupt.stopped_by() {
+                    return Ok(report(number, Outcome::Interrupted(signal)));
+                }
+            }
+            result.map(|outcome| report(number, outcome))
+        }
+    }
+
+    fn report(number: u64, outcome: Outcome) -> PassReport {
+        PassReport { number, outcome, counts: Counts::default(), duration: Duration::ZERO, replica_age: None }
+    }
+
+    fn play(every: Option<u64>, pokes: &[(f64, Poke)], passes: Vec<Pass>) -> (Exit, String) {
+        let world = World::new(pokes);
+        let mut engine = Script { world: &world, passes: passes.into() };
+        let parts = Parts {
+            engine: &mut engine,
+            clock: &world,
+            requests: &world.requests,
+            interrupt: &world.interrupt,
+            monitor: &world,
+        };
+        let exit = run(every.map(interval), parts);
+        let heard = world.heard.lock().expect("no panic").join("\n");
+        (exit, heard)
+    }
+
+    fn missing() -> Error {
+        Error::SourceMissing { path: "/s".into() }
+    }
+
+    fn locked() -> Error {
+        Error::ReplicaLocked { path: "/r".into() }
+    }
+
+    fn lines(text: &str) -> String {
+        text.trim().lines().map(str::trim).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn passes_follow_the_interval_until_a_signal_comes() {
+        let (exit, heard) = play(Some(10), &[(15.0, Poke::Nothing), (25.0, Poke::Stop)], vec![]);
+        let expected = "0: start 1
+            1: end 1 age 1
+            10: start 2
+            11: end 2 age 1
+            20: start 3
+            21: end 3 age 1
+            25: stopping SIGTERM
+            25: stopped";
+        assert_eq!((exit, heard), (Exit::Done, lines(expected)));
+    }
+
+    #[test]
+    fn an_overrun_is_told_and_the_next_pass_follows_at_once() {
+        let passes = vec![(12.5, Ok(Outcome::Done)), (4.0, Ok(Outcome::Done))];
+        let (_, heard) = play(Some(10), &[(23.0, Poke::Stop)], passes);
+        let expected = "0: start 1
+            12.5: end 1 age 12.5
+            12.5: overran 1 by 2.5
+            12.5: start 2
+            16.5: end 2 age 4
+            22.5: start 3
+            23: stopping SIGTERM
+            23: end 3 age 10.5
+            23: stopped";
+        assert_eq!(heard, lines(expected));
+    }
+
+    #[test]
+    fn a_request_while_waiting_starts_a_pass_and_a_new_grid() {
+        let (_, heard) = play(Some(10), &[(4.0, Poke::RunNow), (20.0, Poke::Stop)], vec![]);
+        let expected = "0: start 1
+            1: end 1 age 1
+            4: start 2
+            5: end 2 age 1
+            14: start 3
+            15: end 3 age 1
+            20: stopping SIGTERM
+            20: stopped";
+        assert_eq!(heard, lines(expected));
+    }
+
+    #[test]
+    fn requests_during_a_pass_are_answered_by_one_more() {
+        let pokes = [(1.0, Poke::RunNow), (2.0, Poke::RunNow), (9.0, Poke::Stop)];
+        let (_, heard) = play(Some(10), &pokes, vec![(3.0, Ok(Outcome::Done)), (2.0, Ok(Outcome::Done))]);
+        let expected = "0: start 1
+            3: end 1 age 3
+            3: start 2
+            5: end 2 age 2
+            9: stopping SIGTERM
+            9: stopped";
+        assert_eq!(heard, lines(expected));
+    }
+
+    #[test]
+    fn a_lost_replica_is_made_again_at_once_but_only_once_in_a_row() {
+        let lost = || (1.0, Ok(Outcome::ReplicaLost));
+        let passes = vec![(1.0, Ok(Outcome::Done)), lost(), lost(), lost()];
+        let (_, heard) = play(Some(10), &[(33.0, Poke::Stop)], passes);
+        let expected = "0: start 1
+            1: end 1 age 1
+            10: start 2
+            11: end 2 age 11
+            11: start 3
+            12: end 3 age 12
+            21: start 4
+            22: end 4 age 22
+            31: start 5
+            32: end 5 age 1
+            33: stopping SIGTERM
+            33: stopped";
+        assert_eq!(heard, lines(expected));
+    }
+
+    #[test]
+    fn the_replica_ages_until_a_pass_is_done() {
+        let held = || (1.0, Ok(Outcome::Held(Hold::SourceReplaced)));
+        let passes = vec![held(), (1.0, Ok(Outcome::Done)), held()];
+        let (_, heard) = play(Some(10), &[(25.0, Poke::Stop)], passes);
+        let ends: Vec<_> = heard.lines().filter(|line| line.contains("end")).collect();
+        assert_eq!(ends, ["1: end 1 age unknown", "11: end 2 age 1", "21: end 3 age 11"]);
+    }
+
+    #[test]
+    fn a_missing_source_ends_the_program_at_any_time() {
+        for before in [0, 1, 2] {
+            let mut passes: Vec<Pass> = (0..before).map(|_| (1.0, Ok(Outcome::Done))).collect();
+            passes.push((1.0, Err(missing())));
+            let (exit, heard) = play(Some(10), &[(100.0, Poke::Stop)], passes);
+            let last = format!("{}: failed {}", before * 10 + 1, missing());
+            assert_eq!((exit, heard.lines().last()), (Exit::Error, Some(last.as_str())));
+            assert_eq!(heard.matches("failed").count(), 1);
+        }
+    }
+
+    #[test]
+    fn an_error_that_may_pass_ends_the_program_only_in_its_first_pass() {
+        let (exit, heard) = play(Some(10), &[(100.0, Poke::Stop)], vec![(1.0, Err(locked()))]);
+        assert_eq!((exit, heard), (Exit::Error, format!("0: start 1\n1: failed {}", locked())));
+
+        let passes = vec![(1.0, Ok(Outcome::Done)), (12.0, Err(locked())), (1.0, Err(locked()))];
+        let (exit, heard) = play(Some(10), &[(35.0, Poke::Stop)], passes);
+        let expected = format!(
+            "0: start 1
+            1: end 1 age 1
+            10: start 2
+            22: failed {locked}
+            22: overran 2 by 2
+            22: start 3
+            23: failed {locked}
+            32: start 4
+            33: end 4 age 1
+            35: stopping SIGTERM
+            35: stopped",
+            locked = locked()
+        );
+        assert_eq!((exit, heard), (Exit::Done, lines(&expected)));
+    }
+
+    #[test]
+    fn every_error_is_known_to_end_the_program_or_a_pass() {
+        use Reach::{FirstPass, OnePass, Program};
+        let of = |reach_of: &dyn Fn(Cause) -> Error, refused: Reach, lasting: Reach, passing: Reach| {
+            let causes = |errnos: &[Errno]| errnos.iter().copied().map(Cause::System).collect::<Vec<_>>();
+            let lasts = [Errno::IO, Errno::ACCESS, Errno::NOENT, Errno::NOTCONN, Errno::NODEV, Errno::INVAL];
+            let passes = [
+                Errno::NFILE,
+                Errno::MFILE,
+                Errno::NOMEM,
+                Errno::NOBUFS,
+                Errno::INTR,
+                Errno::AGAIN,
+                Errno::STALE,
+            ];
+            let cases = [(causes(&lasts), lasting), (causes(&passes), passing)];
+            let cases = cases.into_iter().chain([(vec![Cause::Refused("x")], refused)]);
+            for (causes, expected) in cases {
+                for error in causes.into_iter().map(reach_of) {
+                    assert_eq!(reach(&error), expected, "{error:?}");
+                }
+            }
+        };
+        let path = || "/x".into();
+        of(&|cause| Error::SourceUnreadable { path: path(), cause }, FirstPass, FirstPass, OnePass);
+        let unusable = |cause| Error::ReplicaUnusable { path: path(), action: "opened", cause };
+        of(&unusable, FirstPass, FirstPass, OnePass);
+        of(&|cause| Error::System { action: "x", cause }, Program, Program, OnePass);
+
+        let relation = crate::model::error::Relation::Same;
+        let cases = [
+            (missing(), Program),
+            (Error::SourceLost { path: path() }, Program),
+            (Error::SourceNotAFolder { path: path() }, Program),
+            (Error::NoThreads { reason: "x".into() }, Program),
+            (Error::Panicked { message: "x".into() }, Program),
+            (Error::ReplicaNotAFolder { path: path() }, FirstPass),
+            (locked(), FirstPass),
+            (Error::RootsOverlap { relation, source_path: path(), replica_path: path() }, FirstPass),
+        ];
+        for (error, expected) in cases {
+            assert_eq!(reach(&error), expected, "{error}");
+        }
+        let ends = [(Program, [true, true]), (FirstPass, [true, false]), (OnePass, [false, false])];
+        for (reach, expected) in ends {
+            assert_eq!([1, 2].map(|pass| reach.ends_program(pass)), expected, "{reach:?}");
+        }
+    }
+
+    #[test]
+    fn a_system_that_is_short_of_something_for_a_moment_costs_one_pass_even_the_first() {
+        let full =
+            || Error::System { action: "find out where the two folders are", cause: Errno::NFILE.into() };
+        let passes = vec![(1.0, Err(full())), (1.0, Ok(Outcome::Done)), (1.0, Err(full()))];
+        let (exit, heard) = play(Some(10), &[(35.0, Poke::Stop)], passes);
+        let expected = format!(
+            "0: start 1
+            1: failed {full}
+            10: start 2
+            11: end 2 age 1
+            20: start 3
+            21: failed {full}
+            30: start 4
+            31: end 4 age 1
+            35: stopping SIGTERM
+            35: stopped",
+            full = full()
+        );
+        assert_eq!((exit, heard), (Exit::Done, lines(&expected)));
+        let (exit, _) = play(None, &[], vec![(1.0, Err(full()))]);
+        assert_eq!(exit, Exit::Error, "a single pass has no other");
+    }
+
+    #[test]
+    fn a_single_pass_gives_its_own_exit_code() {
+        let cases = [
+            (Ok(Outcome::Done), Exit::Done),
+            (Ok(Outcome::Planned), Exit::Done),
+            (Ok(Outcome::Held(Hold::SourceReplaced)), Exit::Held),
+            (Ok(Outcome::ReplicaLost), Exit::Problems),
+            (Ok(Outcome::Interrupted(Signal::Terminate)), Exit::Stopped),
+            (Err(locked()), Exit::Error),
+            (Err(missing()), Exit::Error),
+        ];
+        for (result, expected) in cases {
+            let (exit, heard) = play(None, &[], vec![(50.0, result.clone())]);
+            assert_eq!(exit, expected, "{result:?}");
+            assert_eq!(heard.matches("start").count(), 1, "{result:?}");
+            assert!(!heard.contains("overran"), "{result:?}");
+        }
+    }
+
+    /// Passes that keep so much back and have so many problems, each in turn.
+    struct Keeping {
+        passes: VecDeque<(u64, u64, Outcome)>,
+        looks: Vec<&'static str>,
+    }
+
+    impl Keeping {
+        fn next(&mut self, number: u64, look: &'static str) -> PassReport {
+            self.looks.push(look);
+            let (kept_back, problems, outcome) = self.passes.pop_front().expect("no more passes");
+            PassReport {
+                counts: Counts { kept_back, problems, ..Counts::default() },
+                ..report(number, outcome)
+            }
+        }
+    }
+
+    impl Engine for Keeping {
+        fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+            Ok(self.next(number, "whole"))
+        }
+
+        fn second_look(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+            Ok(self.next(number, "second"))
+        }
+    }
+
+    #[test]
+    fn a_single_pass_that_kept_something_back_is_followed_by_a_second_look_and_no_third() {
+        const DONE: Outcome = Outcome::Done;
+        type Case<'a> = (&'a [(u64, u64, Outcome)], &'a [&'a str], Exit);
+        let cases: [Case<'_>; 7] = [
+            (&[(0, 0, DONE)], &["whole"], Exit::Done),
+            (&[(2, 0, DONE), (0, 0, DONE)], &["whole", "second"], Exit::Done),
+            (&[(2, 0, DONE), (1, 0, DONE)], &["whole", "second"], Exit::Done),
+            // Whichever of the two had problems.
+            (&[(2, 1, DONE), (0, 0, DONE)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, DONE), (0, 1, DONE)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, DONE), (0, 0, Outcome::ReplicaLost)], &["whole", "second"], Exit::Problems),
+            (&[(2, 0, Outcome::Planned)], &["whole"], Exit::Done),
+        ];
+        for (passes, looks, exit) in cases {
+            let world = World::new(&[]);
+            let mut engine = Keeping { passes: passes.iter().cloned().collect(), looks: Vec::new() };
+            let parts = Parts {
+                engine: &mut engine,
+                clock: &world,
+                requests: &world.requests,
+                interrupt: &world.interrupt,
+                monitor: &world,
+            };
+            assert_eq!(run(None, parts), exit, "{passes:?}");
+            assert_eq!(engine.looks, looks, "{passes:?}");
+            let heard = world.heard.lock().expect("no panic").join("\n");
+            assert_eq!(heard.matches("start").count(), looks.len(), "{heard}");
+        }
+    }
+
+    #[test]
+    fn passes_on_a_schedule_are_whole_ones_whatever_they_keep_back() {
+        let passes = [(2, 0, Outcome::Done), (0, 0, Outcome::Interrupted(Signal::Terminate))];
+        let world = World::new(&[(15.0, Poke::Stop)]);
+        let mut engine = Keeping { passes: passes.into(), looks: Vec::new() };
+        let parts = Parts {
+            engine: &mut engine,
+            clock: &world,
+            requests: &world.requests,
+            interrupt: &world.interrupt,
+            monitor: &world,
+        };
+        assert_eq!(run(Some(interval(10)), parts), Exit::Done);
+        assert_eq!(engine.looks, ["whole", "whole"]);
+    }
+
+    #[test]
+    fn a_signal_during_a_single_pass_ends_it_with_a_code_of_its_own() {
+        let (exit, heard) = play(None, &[(0.5, Poke::Stop)], vec![]);
+        let expected = "0: start 1
+            0.5: stopping SIGTERM
+            0.5: end 1 age unknown
+            0.5: stopped";
+        assert_eq!((exit, heard), (Exit::Stopped, lines(expected)));
+    }
+
+    #[test]
+    fn a_signal_at_the_end_of_a_single_pass_does_not_change_its_exit_code() {
+        /// Past the last place where the engine asks whether a signal came.
+        struct Ending<'a>(&'a Interrupt, Outcome);
+        impl Engine for Ending<'_> {
+            fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+                self.0.stop(Signal::Terminate);
+                Ok(report(number, self.1.clone()))
+            }
+        }
+        for (outcome, expected) in [
+            (Outcome::Done, Exit::Done),
+            (Outcome::Planned, Exit::Done),
+            (Outcome::Held(Hold::SourceReplaced), Exit::Held),
+            (Outcome::ReplicaLost, Exit::Problems),
+        ] {
+            let world = World::new(&[]);
+            let parts = Parts {
+                engine: &mut Ending(&world.interrupt, outcome.clone()),
+                clock: &world,
+                requests: &world.requests,
+                interrupt: &world.interrupt,
+                monitor: &world,
+            };
+            assert_eq!(run(None, parts), expected, "{outcome:?}");
+            let heard = world.heard.lock().expect("no panic").join("\n");
+            assert!(heard.contains("stopping SIGTERM"), "{heard}");
+        }
+    }
+
+    #[test]
+    fn a_signal_before_the_first_pass_prevents_it() {
+        for (every, exit) in [(Some(10), Exit::Done), (None, Exit::Stopped)] {
+            let world = World::new(&[]);
+            world.interrupt.stop(Signal::Interrupt);
+            let mut engine = Script { world: &world, passes: VecDeque::new() };
+            let parts = Parts {
+                engine: &mut engine,
+                clock: &world,
+                requests: &world.requests,
+                interrupt: &world.interrupt,
+                monitor: &world,
+            };
+            assert_eq!(run(every.map(interval), parts), exit);
+            let heard = world.heard.lock().expect("no panic").join("\n");
+            assert_eq!(heard, "0: stopping SIGINT\n0: stopped");
+        }
+    }
+
+    #[test]
+    fn a_panic_in_the_engine_is_an_error_with_a_message() {
+        struct Broken;
+        impl Engine for Broken {
+            fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {
+                panic!("index {number} is out of bounds");
+            }
+        }
+        let world = World::new(&[(5.0, Poke::Stop)]);
+        let parts = Parts {
+            engine: &mut Broken,
+            clock: &world,
+            requests: &world.requests,
+            interrupt: &world.interrupt,
+            monitor: &world,
+        };
+        assert_eq!(run(Some(interval(10)), parts), Exit::Error);
+        let heard = world.heard.lock().expect("no panic").join("\n");
+        assert!(heard.contains("failed A mistake in file-sync"), "{heard}");
+        assert!(heard.contains("index 1 is out of bounds"), "{heard}");
+    }
+
+    #[test]
+    fn a_clock_that_cannot_wait_is_an_error() {
+        struct Stuck;
+        impl Clock for Stuck {
+            fn now(&self) -> BootTime {
+                BOOT
+            }
+            fn wait_until(&self, _: BootTime) -> Result<(), Error> {
+                Err(Error::System { action: "wait for the next pass", cause: Cause::Refused("stuck") })
+            }
+        }
+        let world = World::new(&[]);
+        let mut engine = Script { world: &world, passes: VecDeque::new() };
+        let parts = Parts {
+            engine: &mut engine,
+            clock: &Stuck,
+            requests: &world.requests,
+            interrupt: &world.interrupt,
+            monitor: &world,
+        };
+        assert_eq!(run(Some(interval(10)), parts), Exit::Error);
+    }
+}

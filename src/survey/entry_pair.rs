@@ -1,0 +1,258 @@
+//! Comparing two entries of one kind: content, symbolic link target, metadata.
+
+use crate::capabilities::Filesystem;
+use crate::fs::file::{BUFFER, forget_cached};
+use crate::fs::metadata::Subject;
+use crate::fs::{Errno, dirent};
+use crate::model::digest::Digests;
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::event::Event;
+use crate::model::feature::Feature;
+use crate::plan::{Action, Change, Pair};
+use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
+use crate::survey::hardlinks::Verdict;
+use crate::survey::metadata::Subjects;
+use crate::survey::reconcile::{Decision, content_verb};
+use crate::survey::{Doors, Survey, change};
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+impl Survey<'_> {
+    pub(super) fn compare_large(
+        &self,
+        pair: &Arc<Pair>,
+        name: &CStr,
+        decision: Decision,
+        entries: (&Entry, &Entry),
+    ) -> u64 {
+        let Some(open) = self.open_both(pair) else { return 0 };
+        if self.context.is_halted() { 0 } else { self.compare(pair, open.doors(), name, decision, entries) }
+    }
+
+    /// Compares two entries of one kind that are not folders. Returns 1 when nothing differs.
+    pub(super) fn compare(
+        &self,
+        pair: &Arc<Pair>,
+        doors: Doors<'_>,
+        name: &CStr,
+        decision: Decision,
+        (source, replica): (&Entry, &Entry),
+    ) -> u64 {
+        if source.links > 1 || replica.links > 1 {
+            if let Some(ticket) = self.links.enter(pair, name, source, replica) {
+                let verdict = self.verdict(pair, doors, name, decision, (source, replica));
+                self.links.judge(ticket, verdict);
+            }
+            return 0;
+        }
+        let change = change(pair, name, source, Action::Create);
+        match self.verdict(pair, doors, name, decision, (source, replica)) {
+            Verdict::Same(differences) if differences.any() => {
+                let is_foreign = !self.context.rights.owns(replica.uid);
+                // Nobody may set the metadata of somebody else's file, but everybody may replace it by a copy.
+                let change = if is_foreign
+                    && pair.filesystem.holds_for(Kind::File, Feature::Owner)
+                    && source.kind == Kind::File
+                {
+                    Change { action: Action::Reown, reason: "its metadata belongs to another user", ..change }
+                } else {
+                    Change { action: Action::SetMetadata(differences), ..change }
+                };
+                self.push(Change { expected: Some(replica.id), ..change });
+                0
+            }
+            Verdict::Same(_) => 1,
+            Verdict::Replace { verb, reason, replica_unreadable } => {
+                let action = Action::Replace(verb);
+                self.push(Change {
+                    action,
+                    expected: Some(replica.id),
+                    replica_unreadable,
+                    reason,
+                    ..change
+                });
+                0
+            }
+            Verdict::Unknown => 0,
+        }
+    }
+
+    fn verdict(
+        &self,
+        pair: &Arc<Pair>,
+        doors: Doors<'_>,
+        name: &CStr,
+        decision: Decision,
+        (source, replica): (&Entry, &Entry),
+    ) -> Verdict {
+        let (Some(source_folder), Some(replica_folder)) = (doors.source, doors.replica) else {
+            return Verdict::Unknown;
+        };
+        let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
+        let subjects = match decision {
+            Decision::Replace(verb, reason) => {
+                return Verdict::Replace { verb, reason, replica_unreadable: false };
+            }
+            Decision::CompareContents => {
+                return self.compare_files(pair, (source_folder, replica_folder), name, (source, replica));
+            }
+            Decision::CompareTargets => {
+                match (dirent::read_symlink(source_folder, name), dirent::read_symlink(replica_folder, name))
+                {
+                    (Ok(ours), Ok(theirs)) if ours == theirs => named,
+                    (Ok(_), Ok(_)) => {
+                        let verb = content_verb(source, replica);
+                        return Verdict::Replace {
+                            verb,
+                            reason: "target differs",
+                            replica_unreadable: false,
+                        };
+                    }
+                    // EINVAL: no symbolic link any more.
+                    (Err(Errno::INVAL), _) => return Verdict::Unknown,
+                    (Err(errno), _) => return self.unreadable_source(pair, name, errno),
+                    (Ok(_), Err(Errno::INVAL)) => {
+                        self.gone(pair, Side::Replica, Errno::INVAL);
+                        return Verdict::Unknown;
+                    }
+                    (Ok(ours), Err(errno)) if is_as_made(ours.count_bytes(), errno, (source, replica)) => {
+                        self.context.link_unread(&pair.path().join(name), errno);
+                        named
+                    }
+                    (Ok(_), Err(errno)) => return self.unreadable_replica(pair, name, errno),
+                }
+            }
+            Decision::CompareMetadata => named,
+            Decision::Nothing
+            | Decision::Descend
+            | Decision::Create
+            | Decision::Delete(_)
+            | Decision::LeaveOut { .. }
+            | Decision::Blocked(_) => return Verdict::Unknown,
+        };
+        self.same_but_metadata(pair, name, (source, replica), subjects)
+    }
+
+    fn compare_files(
+        &self,
+        pair: &Arc<Pair>,
+        (source_folder, replica_folder): (BorrowedFd<'_>, BorrowedFd<'_>),
+        name: &CStr,
+        (source, replica): (&Entry, &Entry),
+    ) -> Verdict {
+        if self.context.was_compared_before(pair.source.as_ref(), source, replica) {
+            let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
+            return self.same_but_metadata(pair, name, (source, replica), named);
+        }
+        let source_file = match self.context.open_to_read(source_folder, name, source.uid) {
+            Ok(file) => file,
+            Err(_) if self.context.is_halted() => return Verdict::Unknown,
+            Err(errno) => return self.unreadable_source(pair, name, errno),
+        };
+        let replica_file = match self.context.open_to_read(replica_folder, name, replica.uid) {
+            Ok(file) => file,
+            Err(_) if self.context.is_halted() => return Verdict::Unknown,
+            Err(errno) => return self.unreadable_replica(pair, name, errno),
+        };
+        let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
+        if self.context.asks_the_disk {
+            forget_cached(replica_file);
+        }
+        let sparse = source.may_have_holes();
+        let sizes = (source.size, source.blocks.saturating_mul(512));
+        let compare = |digests| {
+            let files = (source_file, replica_file);
+            if source.size == 0 {
+                compare_to_end(self.context, files, replica.size, digests)
+            } else {
+                compare_contents(self.context, files, sizes, sparse, digests)
+            }
+        };
+        let wanted = self.context.digests;
+        // Where the times differ the contents most likely do, and a digest of their common start would be for nothing. What
+        // fits into one buffer is digested after the comparison in any case, and reading twice from a disk costs more.
+        let is_digested_at_once = shows_same_time(source, replica, &pair.filesystem)
+            || source.size <= BUFFER as u64
+            || self.context.workers.wait_for_disk();
+        let comparison = if is_digested_at_once {
+            compare(wanted)
+        } else {
+            let compared = compare(Digests::OfCopies);
+            let is_equal = matches!(compared, Comparison::Equal(_));
+            if is_equal && wanted == Digests::OfAll { compare(wanted) } else { compared }
+        };
+        match comparison {
+            Comparison::Equal(digest) => {
+                if self.context.monitor.wants_verified() {
+                    let path = pair.path().join(name);
+                    self.context.monitor.event(&Event::Verified { path: &path, size: replica.size, digest });
+                }
+                let subjects = (Subject::Open(source_file), Subject::Open(replica_file));
+                self.same_but_metadata(pair, name, (source, replica), subjects)
+            }
+            Comparison::Different => Verdict::Replace {
+                verb: content_verb(source, replica),
+                reason: if source.size == replica.size { "content differs" } else { "size differs" },
+                replica_unreadable: false,
+            },
+            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
+            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, name, errno),
+            Comparison::Interrupted => Verdict::Unknown,
+        }
+    }
+
+    fn same_but_metadata(
+        &self,
+        pair: &Arc<Pair>,
+        name: &CStr,
+        entries: (&Entry, &Entry),
+        (ours, theirs): (Subject<'_>, Subject<'_>),
+    ) -> Verdict {
+        let compared = self.compare_metadata(pair, Some(name), entries, Subjects::Both(ours, theirs));
+        compared.map_or(Verdict::Unknown, Verdict::Same)
+    }
+}
+
+/// Whether two entries show the same modification time, as far as the replica's filesystem shows it: which step it has may
+/// not have been learned yet, and none is coarser than two seconds.
+fn shows_same_time(source: &Entry, replica: &Entry, filesystem: &Filesystem) -> bool {
+    const COARSEST: i64 = 2;
+    filesystem.holdable(source.mtime) == replica.mtime
+        || replica.mtime.nanoseconds == 0
+            && (source.mtime.seconds.saturating_sub(replica.mtime.seconds)).abs() <= COARSEST
+}
+
+/// Whether a symbolic link of the replica that does not tell where it leads is the one that was made there: sshfs shows no
+/// link that leads out of it, and a new one would show no more. It has the right length, and the source's has not changed
+/// since.
+fn is_as_made(length: usize, errno: Errno, (source, replica): (&Entry, &Entry)) -> bool {
+    matches!(errno, Errno::PERM | Errno::ACCESS)
+        && replica.size == length as u64
+        && source.ctime <= replica.ctime.max(replica.mtime)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::entry::Timestamp;
+    use crate::survey::reconcile::tests::file;
+
+    #[test]
+    fn a_link_that_cannot_be_read_is_right_if_it_is_younger_and_as_long_and_only_the_reading_is_refused() {
+        let at = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        let source = Entry { ctime: at(5), ..file(1) };
+        let replica = |size, mtime, ctime| Entry { size, mtime: at(mtime), ctime: at(ctime), ..file(2) };
+        for (errno, copy, expected) in [
+            (Errno::PERM, replica(8, 9, 0), true),
+            (Errno::ACCESS, replica(8, 0, 9), true),
+            (Errno::PERM, replica(8, 5, 5), true),
+            (Errno::PERM, replica(8, 4, 4), false),
+            (Errno::PERM, replica(9, 9, 9), false),
+            (Errno::IO, replica(8, 9, 9), false),
+        ] {
+            assert_eq!(is_as_made(8, errno, (&source, &copy)), expected, "{errno:?} {copy:?}");
+        }
+    }
+}
