@@ -18,7 +18,7 @@ use crate::model::digest::Digests;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::{Cause, Error, Side};
 use crate::model::event::{Event, Monitor, Notice};
-use crate::model::mounts::{Difference, Way};
+use crate::model::mounts::{Difference, Identity, Way};
 use crate::model::path::RelPath;
 use crate::model::report::{Counts, Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
@@ -81,6 +81,16 @@ struct Moment {
 struct Begin {
     start: Start,
     source: FileId,
+    /// More of its identity, where the way to it could be looked at: a new folder may get the number of the old one.
+    identity: Option<Identity>,
+}
+
+impl Begin {
+    fn is_with(&self, other: &Begin) -> bool {
+        let is_known_as_another =
+            self.identity.zip(other.identity).is_some_and(|(one, other)| !one.is_same_folder(&other));
+        self.source == other.source && !is_known_as_another
+    }
 }
 
 enum FirstNotice {
@@ -192,10 +202,12 @@ impl Mirror {
         let (source_way, source) =
             find(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
         let source = source.ok_or_else(|| self.source_error(Errno::NOENT))?;
-        if moment.before.is_some_and(|before| before.source != source.id()) {
+        let identity = source_way.last().and_then(|step| step.identity);
+        let begin = Begin { start: moment.start, source: source.id(), identity };
+        if moment.before.is_some_and(|before| !before.is_with(&begin)) {
             return Ok((Outcome::Held(Hold::SourceReplaced), Counts::default()));
         }
-        self.last = Some(Begin { start: moment.start, source: source.id() });
+        self.last = Some(begin);
         let (replica_way, mut replica) = self.find_replica(capacity)?;
         let mut ways = Ways { source: source_way, replica: replica_way };
         let mut swapped = match self.judge(&ways) {

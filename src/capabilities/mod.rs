@@ -296,6 +296,11 @@ impl Filesystem {
     }
 }
 
+/// Whether some filesystem shows a time that was set as this one, because it has coarser steps.
+pub fn may_be_shown_as(set: Timestamp, shown: Timestamp) -> bool {
+    matches!(rule(set, shown), Some(TimeRule::Step(_)))
+}
+
 fn rule(set: Timestamp, shown: Timestamp) -> Option<TimeRule> {
     const STEPS: [u32; 7] = [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000, 2_000_000_000];
     if let Some(step) = STEPS.into_iter().find(|step| truncate(set, *step) == shown) {

@@ -1,6 +1,6 @@
 //! Comparing two entries of one kind: content, symbolic link target, metadata.
 
-use crate::capabilities::Filesystem;
+use crate::capabilities::{Filesystem, may_be_shown_as};
 use crate::fs::file::{BUFFER, forget_cached};
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, dirent};
@@ -220,6 +220,7 @@ impl Survey<'_> {
 fn shows_same_time(source: &Entry, replica: &Entry, filesystem: &Filesystem) -> bool {
     const COARSEST: i64 = 2;
     filesystem.holdable(source.mtime) == replica.mtime
+        || may_be_shown_as(source.mtime, replica.mtime)
         || replica.mtime.nanoseconds == 0
             && (source.mtime.seconds.saturating_sub(replica.mtime.seconds)).abs() <= COARSEST
 }
@@ -238,6 +239,29 @@ mod tests {
     use super::*;
     use crate::model::entry::Timestamp;
     use crate::survey::reconcile::tests::file;
+
+    #[test]
+    fn a_time_is_the_same_in_the_steps_of_any_filesystem_and_another_one_is_not() {
+        let at = |seconds, nanoseconds| Entry { mtime: Timestamp { seconds, nanoseconds }, ..file(1) };
+        let same = |source, replica| shows_same_time(&source, &replica, &Filesystem::default());
+        let source = || at(1_000_001, 123_456_789);
+        // In full; in steps of 100 ns (NTFS, SMB), 1 µs, 10 ms (exfat), 1 s (ext4 with small inodes), 2 s (vfat).
+        for shown in [
+            at(1_000_001, 123_456_789),
+            at(1_000_001, 123_456_700),
+            at(1_000_001, 123_456_000),
+            at(1_000_001, 120_000_000),
+            at(1_000_001, 0),
+            at(1_000_000, 0),
+            at(1_000_002, 0),
+        ] {
+            assert!(same(source(), shown), "{:?}", shown.mtime);
+        }
+        for other in [at(1_000_001, 123_456_788), at(1_000_001, 1), at(1_000_004, 0), at(999_998, 0)] {
+            assert!(!same(source(), other), "{:?}", other.mtime);
+        }
+        assert!(!same(at(i64::MAX, 0), at(i64::MIN, 0)), "no overflow");
+    }
 
     #[test]
     fn a_link_that_cannot_be_read_is_right_if_it_is_younger_and_as_long_and_only_the_reading_is_refused() {

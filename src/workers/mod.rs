@@ -155,7 +155,7 @@ impl Workers {
         self.has_spare_time.load(Ordering::Relaxed)
     }
 
-    /// Does some work with all threads that were started, whatever the limit: what only computes.
+    /// Does some work with all threads that were started, whatever the limit: what is over soon.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
@@ -206,7 +206,8 @@ impl Workers {
 
     /// Rests while more threads than the limit would be at work, and there is work.
     fn rest(&self) {
-        let at_work = || self.started.load(Ordering::Relaxed) - self.resting.load(Ordering::Relaxed);
+        let at_work =
+            || self.started.load(Ordering::Relaxed).saturating_sub(self.resting.load(Ordering::Relaxed));
         let limit = || self.limit.load(Ordering::Relaxed);
         if at_work() <= limit() {
             return;
@@ -289,8 +290,8 @@ impl Workers {
             while started < wanted
                 && let Some(thread) = unstarted.pop()
             {
+                // The rest may be had another time.
                 if start(thread).is_err() {
-                    unstarted.clear();
                     break;
                 }
                 started = self.started.fetch_add(1, Ordering::AcqRel) + 1;

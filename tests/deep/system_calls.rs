@@ -74,6 +74,7 @@ pub(crate) fn run() {
     cases.run("calls for each unchanged file", calls_per_file);
     cases.run("the disk writes while a pass copies", the_disk_is_not_idle);
     cases.run("a disk that fails while a pass copies, which is then interrupted", interrupted_after_failure);
+    cases.run("what is read next is announced where the disk is waited for", announced);
     cases.finish();
 }
 
@@ -184,6 +185,30 @@ fn interrupted_after_failure() {
     assert_eq!(pass.of("pass_done").count(), 0, "it was to be interrupted: {:?}", pass.told());
     let problems: Vec<String> = pass.of("problem").map(ToString::to_string).collect();
     assert!(problems.len() == 1 && problems[0].contains("to its disk"), "{problems:?}: {:?}", pass.told());
+}
+
+/// Reading that takes its time is announced, and what comes from the cache is not.
+fn announced() {
+    const FILES: usize = 2000;
+    need(&["strace"]);
+    let place = Place::new();
+    for number in 0..FILES {
+        fs::write(place.source.join(format!("{number:04}")), format!("{number:08000}")).expect("written");
+    }
+    assert_eq!(place.pass(&[]).code, Some(0));
+    let announced = |delay: &[&str]| {
+        let trace = place.path("trace");
+        let mut strace = Command::new("strace");
+        strace.args(["-f", "-qq", "--seccomp-bpf", "-e", "signal=none"]).args(delay);
+        strace.args(["-e", "trace=pread64,fadvise64", "-o"]).arg(&trace);
+        let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "4"]));
+        assert_eq!((pass.code, pass.count("unchanged")), (Some(0), FILES as u64), "{:?}", pass.told());
+        fs::read_to_string(trace).expect("a trace").matches("fadvise64(").count()
+    };
+    let slow = announced(&["-e", "inject=pread64:delay_exit=1000"]);
+    // Both sides of most of them; the first are read before it is known how long that takes.
+    assert!((FILES..=2 * FILES).contains(&slow), "{slow} of {}", 2 * FILES);
+    tell(&format!("{slow} of {} contents are announced where reading takes a millisecond", 2 * FILES));
 }
 
 /// A disk that says "end of file" too early: the old version is worth more than what was read.

@@ -1,7 +1,8 @@
 //! Hard link targets: which replica inode the further names of a source inode are linked to.
 //!
 //! An inode is forgotten when all its names are made. Until then it takes 32 bytes and its name: of 300,000 files the first
-//! names may all be made before the first of their second ones.
+//! names may all be made before the first of their second ones. Where something is mounted inside the source, whose names may
+//! be more than its links, it is not forgotten before the end of the pass.
 
 use crate::apply::error::Failed;
 use crate::apply::new_folder::NewFolder;
