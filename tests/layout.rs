@@ -29,7 +29,7 @@ type Import = (String, String);
 
 fn floor(room: &str) -> usize {
     let floor = FLOORS.iter().position(|rooms| rooms.contains(&room));
-    floor.unwrap_or_else(|| panic!("no floor has {room}: put it in the picture, here and in docs/design.md"))
+    floor.unwrap_or_else(|| panic!("no floor has {room}: put it in the picture, here and in docs/code.md"))
 }
 
 /// Every file of a folder, with its path below `src/`, without what only tests need.
