@@ -175,7 +175,7 @@ impl Filesystem {
 
     /// True when a new file is best made without a name (`O_TMPFILE`) and gets it when it is whole. Not on XFS: there it
     /// takes as long as the other way, and of 250,000 small files each keeps 24 KiB until it is written, so that the
-    /// filesystem is full long before. Not on an ext4 that may write fast commits, see [`crate::fs::superblock`].
+    /// filesystem is full long before. Not on an ext4 that may write fast commits, see [`crate::fs::ext4`].
     /// Elsewhere it has not been measured.
     pub fn takes_unnamed_files(&self) -> bool {
         self.takes_unnamed_files.load(Ordering::Relaxed) && !self.may_commit_fast.load(Ordering::Relaxed)
