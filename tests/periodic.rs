@@ -121,7 +121,7 @@ fn a_pass_that_overruns_is_followed_at_once_and_the_log_says_by_how_much() {
     let running = start(place.command("--interval 2"));
     running.copies_into(&place.at("replica"));
     // Suspended, as a laptop is: the time counts.
-    running.signal(Signal::STOP);
+    running.suspend();
     assert!(!place.has("replica/large"), "it has been copied already");
     std::thread::sleep(Duration::from_millis(2100));
     running.signal(Signal::CONT);

@@ -190,22 +190,15 @@ fn a_replica_whose_parents_vanished_is_made_again_with_them() {
 fn a_replica_lost_in_the_middle_of_a_pass_is_one_problem_and_filled_at_once() {
     let ways: [Way; 2] = [
         ("renamed", |place| place.rename("replica", "elsewhere")),
-        // Not `place.remove`: a file may still come in between, and then it is tried again.
-        ("removed", |place| drop(fs::remove_dir_all(place.at("replica")))),
+        ("removed", |place| place.remove("replica")),
     ];
     for (way, lose) in ways {
         let place = Place::new();
         many_files(&place);
         let running = start(place.command("--interval 1h"));
         meets_the_middle(&place, &running);
-        running.signal(Signal::STOP);
-        // What the program has begun goes on for a moment.
-        until("it is gone", || {
-            if place.has("replica") {
-                lose(&place);
-            }
-            !place.has("replica")
-        });
+        running.suspend();
+        lose(&place);
         running.signal(Signal::CONT);
         running.hears("pass 1 ended early: the replica folder disappeared");
         running.pass_ends(2);
@@ -243,7 +236,7 @@ fn a_folder_of_the_replica_lost_in_the_middle_of_a_pass_is_one_problem_and_not_o
     let running = start(place.command("--interval 1h"));
     meets_the_middle(&place, &running);
     let half_full = || {
-        running.signal(Signal::STOP);
+        running.suspend();
         let names = (0..FOLDERS).map(|number| place.at("replica").join(number.to_string()));
         let is_half_full = |path: &PathBuf| {
             let count = fs::read_dir(path).map_or(0, Iterator::count);
@@ -261,7 +254,7 @@ fn a_folder_of_the_replica_lost_in_the_middle_of_a_pass_is_one_problem_and_not_o
         found.is_some()
     });
     let folder = found.expect("found");
-    until("it is gone", || fs::remove_dir_all(&folder).is_ok());
+    fs::remove_dir_all(&folder).expect("nothing fills it now");
     running.signal(Signal::CONT);
     running.pass_ends(1);
     running.pass_now();

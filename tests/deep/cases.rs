@@ -18,7 +18,8 @@ pub(crate) const ONLY: &str = "FILE_SYNC_DEEP_ONLY";
 /// The seed of everything random; `--seed N` sets it.
 pub(crate) const SEED: &str = "FILE_SYNC_DEEP_SEED";
 
-/// A file that gets one line, `passed failed skipped`, from each suite.
+/// A file that gets one line, `passed failed skipped`, from each suite, and before it the report of each check that
+/// failed: the end of a long run tells them again.
 pub(crate) const TALLY: &str = "FILE_SYNC_DEEP_TALLY";
 
 /// Whether the long form was asked for: every occurrence, not a sample of them, and thousands of random cases.
@@ -89,14 +90,15 @@ impl Cases {
             }
             Err(cause) => cause,
         };
-        tell(&format!(
+        let report = format!(
             "FAILED {name}\n    {}\n    repeat: FILE_SYNC_DEEP=1{} cargo test --release --test deep -- {} --seed {} --only '{name}'",
             shortened(message(&*cause)).replace('\n', "\n    "),
             if is_thorough() { " FILE_SYNC_PROOF=deep" } else { "" },
             self.suite,
             seed()
-        ));
-        lock(&self.failed).push(name.to_owned());
+        );
+        tell(&report);
+        lock(&self.failed).push(report);
     }
 
     /// Many checks at once, twice as many as there are processors, since they mostly wait: for each item its name and
@@ -140,12 +142,16 @@ impl Cases {
         for (why, count) in &*lock(&self.skipped) {
             tell(&format!("skipped {count}: {why}"));
         }
-        let failed = lock(&self.failed).len();
+        let failures = lock(&self.failed);
+        let failed = failures.len();
         let passed = self.passed.load(Ordering::Relaxed);
         let skipped: usize = lock(&self.skipped).values().sum();
         tell(&format!("{}: {passed} passed, {failed} failed, {skipped} skipped", self.suite));
         if let Some(tally) = var_os(TALLY) {
             let mut tally = OpenOptions::new().append(true).open(tally).expect("the tally");
+            for report in failures.iter() {
+                writeln!(tally, "{}: {report}", self.suite).expect("written");
+            }
             writeln!(tally, "{passed} {failed} {skipped}").expect("written");
         }
         assert!(failed == 0, "{failed} failed");

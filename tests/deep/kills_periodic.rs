@@ -11,6 +11,7 @@
 use crate::cases::{Cases, is_thorough, seed};
 use crate::kills::{KILL, long_stage};
 use crate::kit::{Place, Running};
+use crate::process::stands_still;
 use crate::trace::signal_of;
 use crate::tree::Dice;
 use crate::verdict::Before;
@@ -226,14 +227,8 @@ impl<'a> Program<'a> {
 
     /// Waits until every thread is stopped.
     fn wait_until_still(&mut self) {
-        let tasks = format!("/proc/{}/task", self.process.0.id());
-        let is_stopped = |task: PathBuf| {
-            let status = fs::read_to_string(task.join("status")).unwrap_or_default();
-            status.lines().any(|line| line.starts_with("State:\tT"))
-        };
-        let is_still =
-            || fs::read_dir(&tasks).is_ok_and(|tasks| tasks.flatten().all(|task| is_stopped(task.path())));
-        self.wait("its threads stand still", |_| is_still().then_some(()));
+        let process = self.process.0.id();
+        self.wait("its threads stand still", |_| stands_still(process).then_some(()));
     }
 
     /// Kills it. Returns whether it had said by then that a pass was done.

@@ -66,6 +66,8 @@ mod dice;
 mod edits;
 #[path = "../support/namespaces.rs"]
 mod namespaces;
+#[path = "../support/process.rs"]
+mod process;
 #[path = "../support/story.rs"]
 mod story;
 #[path = "../support/mod.rs"]
@@ -159,15 +161,16 @@ fn main() -> ExitCode {
             begin.elapsed().as_secs()
         );
     }
-    let counts = fs::read_to_string(tally.path()).expect("the tally");
+    let tally = fs::read_to_string(tally.path()).expect("the tally");
     let mut sums = [0, 0, 0];
-    for line in counts.lines() {
-        for (sum, count) in sums.iter_mut().zip(line.split(' ')) {
-            *sum += count.parse::<usize>().unwrap_or_default();
+    println!("\nsuites that failed: {failed}");
+    for line in tally.lines() {
+        match counts(line) {
+            Some(counts) => sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count),
+            None => println!("{line}"),
         }
     }
     let [checks_passed, checks_failed, checks_skipped] = sums;
-    println!("\nsuites that failed: {failed}");
     println!("deep: {checks_passed} passed, {checks_failed} failed, {checks_skipped} skipped");
     if sums == [0, 0, 0]
         && let Some(only) = &words.only
@@ -176,6 +179,12 @@ fn main() -> ExitCode {
         failed += 1;
     }
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The line of a suite in the tally; none for a line of a report.
+fn counts(line: &str) -> Option<[usize; 3]> {
+    let counts: Result<Vec<usize>, _> = line.split(' ').map(str::parse).collect();
+    counts.ok()?.try_into().ok()
 }
 
 /// What the command line asks for.

@@ -3,6 +3,9 @@
 #![allow(dead_code, reason = "every test file uses a part of this")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 
+#[path = "process.rs"]
+mod process;
+
 use insta::Settings;
 use rustix::fs::{AtFlags, CWD, FallocateFlags, Gid, Uid, chownat, fallocate};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
@@ -400,6 +403,12 @@ impl Running {
 
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// Stops it for a while, until it gets [`Signal::CONT`]: from here on it does nothing.
+    pub(crate) fn suspend(&self) {
+        self.signal(Signal::STOP);
+        until("its threads stand still", || process::stands_still(self.id()));
     }
 
     pub(crate) fn has_ended(&mut self) -> bool {

@@ -1,0 +1,13 @@
+//! What the kernel tells of a process that a test has started.
+
+use std::fs;
+
+/// Whether every thread of a process is stopped: a signal that stops it does so a moment after it was sent, and what a
+/// thread does in the kernel comes to its end before.
+pub(crate) fn stands_still(process: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
+    threads.flatten().all(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tT"))
+    })
+}
