@@ -6,6 +6,7 @@
 use crate::capabilities::registry::Filesystems;
 use crate::context::Context;
 use crate::context::absence::{Absence, Remembered};
+use crate::context::compared::Compared;
 use crate::context::protected::LogFile;
 use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
@@ -14,13 +15,14 @@ use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_gone, is_passing, roots, stat};
 use crate::guard::examine_ways;
 use crate::lock::ReplicaLock;
+use crate::model::counters::Counts;
 use crate::model::digest::Digests;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::{Cause, Error, Side};
 use crate::model::event::{Event, Monitor, Notice};
 use crate::model::mounts::{Difference, Identity, Way};
 use crate::model::path::RelPath;
-use crate::model::report::{Counts, Hold, Outcome, PassReport};
+use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
 use crate::whereabouts::{Ways, end, find};
 use crate::workers::{MOST, Workers};
@@ -253,16 +255,16 @@ impl Mirror {
             (&self.filesystems, self.protected.as_ref()),
         );
         self.filesystems.begin_pass();
-        context.real_source = source_path;
+        context.roots.real_source = source_path;
         context.absence = Absence::new(moment.start, self.remembered.clone());
-        context.compared_before = moment.before.map(|before| before.start.stamp());
+        context.compared = Compared::since(moment.before.map(|before| before.start.stamp()));
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
-        context.log = LogFile::at(self.options.log.as_deref());
+        context.log = LogFile::new(self.options.log.as_deref(), self.protected.as_ref());
         moment.start.let_tick();
         let outcome = run(&context, purpose, arrival, &mut self.carried);
         if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {
-            context.tell_kept_back();
+            context.reporter.kept_back(&context.absence);
         }
         let counts = context.counts();
         let to_remember = context.absence.to_remember();

@@ -2,14 +2,16 @@
 
 use crate::apply::apply;
 use crate::apply::durability::Volumes;
-use crate::context::{Context, SourceState};
+use crate::context::Context;
+use crate::context::roots::SourceState;
 use crate::guard::{Facts, Ruling, examine};
+use crate::model::counters::Counter;
 use crate::model::error::{Cause, Error, Problem};
 use crate::model::mounts::{Difference, Memory};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
 use crate::model::report::{Outcome, Turnover};
-use crate::plan::{Pair, Watch};
+use crate::plan::Pair;
 use crate::survey::survey;
 use crate::whereabouts::{Inner, Ways, turnover};
 use std::sync::Arc;
@@ -62,7 +64,7 @@ pub fn run(
     }
     let root = Arc::new(root_pair(context));
     let plan = survey(context, root);
-    let state = context.source_state();
+    let state = context.roots.source_state();
     let inner = Inner::look(context, carried.memory.as_ref());
     let swapped: Vec<(Difference, Turnover)> = arrival
         .swapped
@@ -74,7 +76,7 @@ pub fn run(
         return Ok(Outcome::Interrupted(signal));
     }
     if state == SourceState::Missing {
-        return Err(Error::SourceMissing { path: context.source.0.to_path_buf() });
+        return Err(Error::SourceMissing { path: context.roots.source.0.to_path_buf() });
     }
     let facts = Facts { source_is_same: state.is_whole(), gone: inner.gone(), swapped: &swapped };
     if let Ruling::Hold(hold) = examine(facts) {
@@ -82,8 +84,8 @@ pub fn run(
         return Ok(Outcome::Held(hold));
     }
     if purpose == Purpose::Plan {
-        context.written(plan.bytes_to_copy());
-        plan.describe(|operation| context.planned(operation));
+        context.reporter.count(Counter::BytesToWrite, plan.bytes_to_copy());
+        plan.describe(|operation| context.reporter.planned(operation));
         return Ok(Outcome::Planned);
     }
     if !context.check_replica() {
@@ -106,8 +108,8 @@ pub fn run(
     if *unsynced {
         *unsynced = disks.sync(context).is_err();
     }
-    let (elsewhere, consequence) = match context.source_state() {
-        SourceState::Same | SourceState::LeftBehind if context.was_source_away() => {
+    let (elsewhere, consequence) = match context.roots.source_state() {
+        SourceState::Same | SourceState::LeftBehind if context.roots.was_source_away() => {
             ("the source path led elsewhere for a while", TAKEN)
         }
         SourceState::Same | SourceState::LeftBehind if context.has_kept_back() => (
@@ -120,7 +122,7 @@ pub fn run(
             ("the source path leads to another folder than when the pass started", TAKEN)
         }
         SourceState::Missing => {
-            return Err(Error::SourceLost { path: context.source.0.to_path_buf() });
+            return Err(Error::SourceLost { path: context.roots.source.0.to_path_buf() });
         }
     };
     context.problem(&Problem {
@@ -134,12 +136,12 @@ pub fn run(
 }
 
 fn root_pair(context: &Context<'_>) -> Pair {
-    let replica = context.replica.1.clone();
+    let replica = context.roots.replica.1.clone();
     let filesystem = replica.as_ref().and_then(|dir| context.filesystems.of(dir).ok()).unwrap_or_default();
     Pair {
-        source: Some(Arc::clone(&context.source.1)),
+        source: Some(Arc::clone(&context.roots.source.1)),
         replica,
         filesystem,
-        watch: if context.protected.is_some() { Watch::On(0) } else { Watch::Off },
+        watch: context.log.watch_of_roots(),
     }
 }

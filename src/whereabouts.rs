@@ -72,8 +72,8 @@ impl Inner {
         let mut found = Vec::new();
         for side in [Side::Source, Side::Replica] {
             let root = match side {
-                Side::Source => Some(&context.source.1),
-                Side::Replica => context.replica.1.as_ref(),
+                Side::Source => Some(&context.roots.source.1),
+                Side::Replica => context.roots.replica.1.as_ref(),
             };
             let (Some(root), Some(memory)) = (root, memory) else { continue };
             for (path, then) in &memory.of(side).mounts {
@@ -146,7 +146,7 @@ pub fn turnover(context: &Context<'_>, plan: &Plan, place: &Place) -> Turnover {
         Place::Inside(path) => path,
     };
     let (created, deleted) = plan.turnover_below(path);
-    let there = folder_at(&context.source.1, path).map_or(0, |dir| total(context, dir));
+    let there = folder_at(&context.roots.source.1, path).map_or(0, |dir| total(context, dir));
     Turnover { created, deleted, kept: there.saturating_sub(created) }
 }
 

@@ -48,9 +48,9 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> Seen {
         (&filesystems, None),
     );
     let root = Pair {
-        source: Some(Arc::clone(&context.source.1)),
-        replica: context.replica.1.clone(),
-        filesystem: filesystems.of(context.replica.1.as_ref().unwrap()).unwrap(),
+        source: Some(Arc::clone(&context.roots.source.1)),
+        replica: context.roots.replica.1.clone(),
+        filesystem: filesystems.of(context.roots.replica.1.as_ref().unwrap()).unwrap(),
         watch: Watch::Off,
     };
     // Whatever changes from here on gets a later stamp than the start of the pass, however coarse the clock ticks.

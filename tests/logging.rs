@@ -366,7 +366,8 @@ fn check_json(text: &str, seen: &mut BTreeSet<String>) {
             }
             "problem" => BTreeSet::from(["errno", "sha256", "path"]),
             "pass_stopped" | "pass_done" | "pass_planned" | "pass_held" | "pass_ended_early" => {
-                BTreeSet::from(["signal", "reason", "hold"])
+                let bytes = if event == "pass_planned" { "bytes_written" } else { "bytes_to_write" };
+                BTreeSet::from(["signal", "reason", "hold", bytes])
             }
             _ => BTreeSet::new(),
         };

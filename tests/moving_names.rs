@@ -12,6 +12,7 @@ use file_sync::context::Context;
 use file_sync::control::Interrupt;
 use file_sync::fs::dir::Dir;
 use file_sync::model::change::Verb;
+use file_sync::model::counters::Counter;
 use file_sync::model::event::Event;
 use file_sync::model::report::Outcome;
 use file_sync::plan::{Pair, Watch};
@@ -65,8 +66,8 @@ fn has(root: &Path, content: &str) -> bool {
 }
 
 fn kept_back(passed: &Passed) -> u64 {
-    assert_eq!((passed.report.outcome.clone(), passed.report.counts.problems), (Outcome::Done, 0));
-    let count = passed.report.counts.kept_back;
+    assert_eq!((passed.report.outcome.clone(), passed.report.counts[Counter::Problems]), (Outcome::Done, 0));
+    let count = passed.report.counts[Counter::KeptBack];
     let told = passed.seen.notices.iter().filter(|notice| notice.contains("reason: Changed")).count();
     assert_eq!(told, usize::from(count > 0), "{:?}", passed.seen.notices);
     count
@@ -160,7 +161,7 @@ fn what_is_replaced_by_another_kind_of_entry_stays_for_one_pass_when_it_may_have
         }
     }
     let second = pass(&mut mirror);
-    assert_eq!((kept_back(&second), second.report.counts.retyped), (0, 2));
+    assert_eq!((kept_back(&second), second.report.counts[Counter::Retyped]), (0, 2));
     drop(mirror);
     scratch.converge();
 }
@@ -181,7 +182,7 @@ fn what_is_kept_does_not_make_its_other_names_be_copied() {
         fs::remove_file(scratch.source.join(unread).join("name")).unwrap();
         fs::remove_dir_all(scratch.source.join(unread).join("below")).unwrap();
     });
-    assert_eq!((kept_back(&first), first.report.counts.bytes_written), (2, 0));
+    assert_eq!((kept_back(&first), first.report.counts[Counter::BytesWritten]), (2, 0));
     assert_eq!(kept_back(&pass(&mut mirror)), 0);
     drop(mirror);
     scratch.converge();
@@ -194,7 +195,7 @@ fn a_dry_run_does_not_announce_a_deletion_that_would_not_be_made() {
         fs::remove_file(scratch.source.join(unread).join("item")).unwrap();
     });
     assert_eq!(passed.report.outcome, Outcome::Planned);
-    assert_eq!(passed.report.counts.kept_back, 1);
+    assert_eq!(passed.report.counts[Counter::KeptBack], 1);
     assert!(passed.seen.planned.iter().all(|line| line.0 != Verb::Delete), "{:?}", passed.seen.planned);
     scratch.converge();
 }
@@ -215,16 +216,16 @@ fn between(scratch: &Scratch, edits: impl FnOnce()) -> (Seen, u64) {
     // As a pass does: what changes from here on is stamped later.
     std::thread::sleep(std::time::Duration::from_millis(20));
     let root = Pair {
-        source: Some(Arc::clone(&context.source.1)),
-        replica: context.replica.1.clone(),
-        filesystem: filesystems.of(context.replica.1.as_ref().unwrap()).unwrap(),
+        source: Some(Arc::clone(&context.roots.source.1)),
+        replica: context.roots.replica.1.clone(),
+        filesystem: filesystems.of(context.roots.replica.1.as_ref().unwrap()).unwrap(),
         watch: Watch::Off,
     };
     let plan = survey(&context, Arc::new(root));
-    assert_eq!(context.counts().kept_back, 0, "nothing has changed yet");
+    assert_eq!(context.counts()[Counter::KeptBack], 0, "nothing has changed yet");
     edits();
     apply(&context, &plan, &Volumes::new(&context, &plan));
-    let kept = context.counts().kept_back;
+    let kept = context.counts()[Counter::KeptBack];
     drop(context);
     (collector.seen(), kept)
 }

@@ -8,10 +8,11 @@
 use file_sync::control::Interrupt;
 use file_sync::control::Requests;
 use file_sync::fs::clock::Timer;
+use file_sync::model::counters::Counts;
 use file_sync::model::error::Error;
 use file_sync::model::event::{Both, Event, Monitor};
 use file_sync::model::interval::Interval;
-use file_sync::model::report::{Counts, Outcome, PassReport};
+use file_sync::model::report::{Outcome, PassReport};
 use file_sync::run::exit::Exit;
 use file_sync::run::schedule::{Engine, Parts, run};
 use file_sync::run::signals::{Listener, Reactions};

@@ -7,6 +7,7 @@
 mod support;
 
 use file_sync::model::change::Verb;
+use file_sync::model::counters::Counter;
 use file_sync::model::report::Outcome;
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,7 @@ fn mirrored(names: &[&str]) -> Option<Scratch> {
 
 fn problems(passed: &Passed) -> Vec<&str> {
     assert_eq!(passed.report.outcome, Outcome::Done);
-    assert_eq!(passed.report.counts.problems, passed.seen.problems.len() as u64);
+    assert_eq!(passed.report.counts[Counter::Problems], passed.seen.problems.len() as u64);
     let mut paths: Vec<&str> = passed.seen.problems.iter().map(|(path, _)| path.as_str()).collect();
     paths.sort_unstable();
     paths

@@ -14,6 +14,7 @@ use crate::fs::file::{BUFFER, Segment, read_at, segment, set_length, sync_conten
 use crate::fs::metadata::Subject;
 use crate::fs::stat;
 use crate::hasher::Hashing;
+use crate::model::counters::Counter;
 use crate::model::digest::{Digest, Hasher};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
@@ -60,7 +61,7 @@ impl Original {
             // A mount that gives every file to one user: a copy would be no more this user's than the original.
             at.filesystem.learn_missing_for(Kind::File, Feature::Owner);
             if at.content_is_right {
-                context.not_held(Feature::Owner);
+                context.reporter.not_held(Feature::Owner);
                 return Err(Failed::NotHeld);
             }
         }
@@ -210,7 +211,7 @@ fn copy_content(
                             hasher.update(piece);
                         }
                         context.read(read);
-                        context.written(written);
+                        context.reporter.count(Counter::BytesWritten, written);
                         at += read as u64;
                         if read < want {
                             break 'pieces;

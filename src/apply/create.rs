@@ -12,6 +12,7 @@ use crate::apply::{Apply, HUGE, Job, lock};
 use crate::fs::dir::Dir;
 use crate::fs::{dirent, is_full, stat};
 use crate::model::change::{Operation, Verb};
+use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Side};
 use crate::model::feature::Feature;
@@ -62,13 +63,13 @@ impl Apply<'_> {
         holder: Option<Arc<NewFolder>>,
     ) {
         match entry.kind {
-            Kind::Folder if self.context.is_other_root(Side::Source, &entry) => {
+            Kind::Folder if self.context.roots.is_other_root(Side::Source, &entry) => {
                 let reason = Cause::Refused("it is the replica itself, through a mount");
                 self.problem(&job.path(), ProblemKind::MirrorFolder, reason, "it is left out; unmount it");
                 self.release(holder);
             }
             Kind::File if self.context.log.was(&entry) => {
-                self.context.skipped(&job.path(), entry.kind, "it is the log file");
+                self.context.reporter.skipped(&job.path(), entry.kind, "it is the log file");
                 self.release(holder);
             }
             Kind::Folder => {
@@ -123,14 +124,14 @@ impl Apply<'_> {
             // It became a folder meanwhile: the next pass sees it.
             Kind::Folder => return false,
             Kind::Socket => {
-                self.context.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
+                self.context.reporter.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
                 return false;
             }
             Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {}
         }
         if let Some(feature) = needed(entry).filter(|feature| !job.pair.filesystem.holds(*feature)) {
-            self.context.not_held(feature);
-            self.context.left_out();
+            self.context.reporter.not_held(feature);
+            self.context.reporter.count(Counter::Skipped, 1);
             return false;
         }
         true
@@ -141,12 +142,12 @@ impl Apply<'_> {
         if self.again.is_last_try() { Fsync::Now } else { Fsync::Grouped }
     }
 
-    /// Makes an entry by copying it. `key` is what further names are linked to it by.
+    /// Creates an entry by copying it. Further hard links find it by `key`.
     pub(super) fn make_alone(&self, job: &Job, entry: &Entry, sync: Fsync, key: Option<Key>) -> Outcome {
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
             return Outcome::Failed(None);
         };
-        // Where one call does not write a whole filesystem, each file is written by its own.
+        // Without a `syncfs` that covers the whole filesystem, each file needs an fdatasync of its own.
         let sync = if job.pair.filesystem.syncs_as_a_whole() { sync } else { Fsync::Now };
         let made = self.open_for_temporaries(source, replica).and_then(|(source, replica)| {
             let at = job.destination(source.as_fd(), replica.as_fd());
@@ -161,14 +162,14 @@ impl Apply<'_> {
             }
             let made = ready.publish(at)?;
             if may_be_unnamed {
-                // What goes with a temporary name and not without one would be copied twice for every file.
+                // O_TMPFILE failed where a named temporary works: trying it again would copy every file twice.
                 at.filesystem.learn_no_unnamed_files();
             }
             Ok(Copied::Published(made))
         });
         match made {
             Ok(Copied::Published(made)) => {
-                // What replaced something was written to the disk before.
+                // A replacement is durable before its rename.
                 let content = if job.expected.is_some() { Content::OnDisk } else { Content::Written };
                 let (folder, name) = (Arc::clone(replica), job.name.clone());
                 let place = Place { folder, name, id: made.entry.id, content };
@@ -229,7 +230,7 @@ impl Apply<'_> {
         let path = job.path();
         let linked_verb = if job.verb == Verb::Link { Verb::Update } else { job.verb };
         let reason = if made.unstable { "unstable: it changed while it was read" } else { job.reason };
-        self.context.done(Operation {
+        self.context.reporter.done(Operation {
             size: (made.entry.kind == Kind::File).then_some(made.entry.size),
             digest: made.digest,
             replica_unreadable: job.replica_unreadable,

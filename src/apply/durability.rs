@@ -6,11 +6,12 @@
 //! before the first write on, that one descriptor is asked every time, and what it said once is remembered: what was
 //! lost then does not come back because a later answer is better.
 //!
-//! Where much is copied the disk gets it while more is copied, and is not idle until the processors are.
+//! A large copy runs `syncfs` in the background while it goes on, so that the disk is not idle until the processors are.
 
 use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, dirent};
+use crate::model::counters::Counter;
 use crate::model::error::{Cause, Problem};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
@@ -22,10 +23,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle, Thread, park_timeout, scope};
 use std::time::Duration;
 
-/// So much is made before the disk gets it, at least: each time costs the filesystem a commit of its journal.
+/// `syncfs` runs in the background after so many bytes at least: each one costs the filesystem a commit of its journal.
 const STEP: u64 = 96 << 20;
 
-/// What the disk gets for an entry besides its content, in the journal and in its place, about.
+/// Bytes of journal and inode table that the filesystem writes for one entry, about.
 const ENTRY: u64 = 4096;
 
 /// How often what has been copied is looked at.
@@ -66,7 +67,7 @@ impl Volumes {
         let pairs = plan.changes.iter().map(|change| &change.pair);
         let pairs = pairs.chain(plan.renames.iter().map(|rename| &rename.pair));
         let pairs = pairs.chain(plan.folders.iter().map(|folder| &folder.pair));
-        for folder in context.replica.1.iter().chain(pairs.filter_map(|pair| pair.replica.as_ref())) {
+        for folder in context.roots.replica.1.iter().chain(pairs.filter_map(|pair| pair.replica.as_ref())) {
             disks.hold(folder);
         }
         disks
@@ -99,7 +100,8 @@ impl Volumes {
     }
 
     fn write_until(&self, context: &Context<'_>, is_over: &AtomicBool) {
-        let made = || context.bytes_written() + ENTRY * context.counts().operations();
+        let made =
+            || context.reporter.counters().get(Counter::BytesWritten) + ENTRY * context.counts().operations();
         let mut written = made();
         while !is_over.load(Ordering::Relaxed) {
             park_timeout(LOOK);
@@ -110,7 +112,7 @@ impl Volumes {
             written = now;
             let devices: Vec<u64> = self.lock().keys().copied().collect();
             for device in devices {
-                // What fails is remembered, and told at the end.
+                // A failure is remembered, and told at the end.
                 if self.sync_one(context, device).is_err() {
                     return;
                 }

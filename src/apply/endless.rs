@@ -6,6 +6,7 @@ use crate::apply::error::Failed;
 use crate::context::Context;
 use crate::fs::file::{read_some, with_buffers, write_at};
 use crate::fs::stat::{has_false_sizes, room_left};
+use crate::model::counters::Counter;
 use crate::model::digest::{Digest, Hasher};
 use crate::model::entry::Entry;
 use crate::model::error::Cause;
@@ -13,14 +14,14 @@ use crate::model::problem_kind::ProblemKind;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// What the kernel makes up when it is read (procfs, sysfs) has less than this, but for views of memory and of the devices in
-/// it, of which a copy is of no use: the symbols of a kernel are some 10 MiB.
+/// The limit for files of procfs and sysfs, which the kernel generates when they are read. The largest useful one, the symbols
+/// of a kernel, has some 10 MiB; larger ones are views of memory and devices, whose copy is of no use.
 const MADE_UP: u64 = 64 << 20;
 
-/// Photos, films and documents of a server that does not know their sizes have less than this.
+/// The limit elsewhere, for a server that does not know the sizes of its photos, films and documents.
 const ANY: u64 = 1 << 30;
 
-/// A stream that gives a little now and then would take for ever to reach the other bounds.
+/// The limit in time: a stream that gives a little now and then would take for ever to reach the others.
 const TIME: Duration = Duration::from_secs(3600);
 
 /// After so many bytes each it is asked whether the disk has as much room left as they have taken.
@@ -83,7 +84,7 @@ pub(super) fn copy_to_end(
             }
             write_at(copy, piece, at).map_err(Failed::replica(ProblemKind::WriteFile))?;
             hasher.update(piece);
-            context.written(read as u64);
+            context.reporter.count(Counter::BytesWritten, read as u64);
             at += read as u64;
             if at >= next_step {
                 next_step += STEP;

@@ -34,7 +34,7 @@ mod unnamed;
 use crate::apply::durability::Volumes;
 use crate::apply::group_sync::PendingRenames;
 use crate::apply::hardlinks::targets::Anchors;
-use crate::apply::metadata::make_writable;
+use crate::apply::metadata::folders::make_writable;
 use crate::apply::precondition::Precondition;
 use crate::apply::publish::Destination;
 use crate::apply::remove::{Target, remove};
@@ -103,7 +103,7 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
     }
     apply.try_for_the_last_time();
     // A source that is gone by now is no model for anything.
-    if context.source_state().is_whole() {
+    if context.roots.source_state().is_whole() {
         apply.finish_folders(plan);
         context.vanished.settle(context);
     }

@@ -88,7 +88,7 @@ impl Apply<'_> {
                 Ok(after) if after.position(&rename.name).is_some() => {
                     let path = pair.path().join(&rename.name);
                     let from = pair.path().join(&rename.listed);
-                    self.context.done(Operation {
+                    self.context.reporter.done(Operation {
                         renamed_from: Some(&from),
                         ..Operation::new(Verb::Rename, &path, rename.kind)
                     });

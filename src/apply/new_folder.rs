@@ -56,7 +56,9 @@ impl Apply<'_> {
             }
         };
         let path = job.path();
-        self.context.done(Operation { reason: job.reason, ..Operation::new(job.verb, &path, Kind::Folder) });
+        self.context
+            .reporter
+            .done(Operation { reason: job.reason, ..Operation::new(job.verb, &path, Kind::Folder) });
         let listing = match listing {
             Ok(listing) => Arc::new(listing),
             Err(errno) => {

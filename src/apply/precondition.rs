@@ -1,7 +1,8 @@
 //! The precondition of every deletion, checked again right before it: the source root is still the same folder, the source's
 //! folder is still where it was, it still lacks the name, it is not locked, and it has not changed since the pass began.
 
-use crate::context::{Context, SourceState};
+use crate::context::Context;
+use crate::context::roots::SourceState;
 use crate::fs::dir::{Dir, Found};
 use crate::fs::encryption::is_locked;
 use crate::fs::listing::Listing;
@@ -53,7 +54,7 @@ enum Seen {
 impl Precondition<'_> {
     /// Whether the reason holds now.
     pub fn check(self, context: &Context<'_>, look: Look) -> Check {
-        let state = context.source_state();
+        let state = context.roots.source_state();
         if !state.is_whole() {
             return Check::Broken;
         }
@@ -64,7 +65,7 @@ impl Precondition<'_> {
             Some(dir) => is_where_it_was(context, dir, look).and_then(|is_there| {
                 if is_there { find(context, dir, name, left_out) } else { Ok(Seen::Nowhere) }
             }),
-            None => look_down(context, &context.source.1, &path(), left_out),
+            None => look_down(context, &context.roots.source.1, &path(), left_out),
         };
         match seen {
             // The name left this folder after the pass had begun, perhaps for one that had been read.
@@ -75,7 +76,7 @@ impl Precondition<'_> {
             }
             Ok(Seen::Nothing(_)) if state == SourceState::LeftBehind && look == Look::Thorough => {
                 // Who moves a link on may remove the old version, a piece at a time. So the new one has to lack it, too.
-                let root = Dir::root(context.source.0, FEW);
+                let root = Dir::root(context.roots.source.0, FEW);
                 let there = root.and_then(|root| look_down(context, &root, &path(), left_out));
                 if matches!(there, Ok(Seen::Nothing(_))) {
                     Check::Holds

@@ -2,7 +2,7 @@
 //!
 //! Absence is checked again right before each destruction, see [`precondition`](crate::apply::precondition).
 
-use crate::apply::metadata::make_writable;
+use crate::apply::metadata::folders::make_writable;
 use crate::apply::precondition::{CachedCheck, Check, Look, Precondition};
 use crate::apply::read_only::is_told;
 use crate::apply::retire;
@@ -244,7 +244,7 @@ fn report(
         Ok(()) => {
             if tell {
                 let size = (entry.kind == Kind::File).then_some(entry.size);
-                context.done(Operation { size, ..Operation::new(Verb::Delete, path, entry.kind) });
+                context.reporter.done(Operation { size, ..Operation::new(Verb::Delete, path, entry.kind) });
             }
             true
         }

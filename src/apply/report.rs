@@ -5,6 +5,7 @@ use crate::apply::read_only::is_told;
 use crate::apply::refusal::MetadataError;
 use crate::apply::{Apply, Job};
 use crate::fs::{Errno, is_gone};
+use crate::model::counters::Counter;
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
@@ -25,7 +26,7 @@ impl Apply<'_> {
             Failed::Vanished | Failed::Halted => {
                 self.context.check_replica();
             }
-            Failed::NotHeld => self.context.left_out(),
+            Failed::NotHeld => self.context.reporter.count(Counter::Skipped, 1),
             Failed::Gone(..) if has_gone => {
                 self.context.check_replica();
             }

@@ -114,7 +114,7 @@ fn make_special(
         let is_of_all = |feature: &Feature| !can_make_another(at.replica, *feature);
         if refused && let Some(feature) = needed(source).filter(is_of_all) {
             at.filesystem.learn_missing(feature);
-            context.not_held(feature);
+            context.reporter.not_held(feature);
             return Err(Incomplete { failed: Failed::NotHeld, is_there });
         }
         return Err(Incomplete { failed: Failed::replica(ProblemKind::MakeEntry)(errno), is_there });

@@ -15,7 +15,7 @@ use crate::model::spelling::folded;
 use crate::plan::Watch;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ const FRESH: Duration = Duration::from_millis(10);
 #[derive(Debug, Default)]
 pub struct LogFile<'a> {
     path: Option<&'a Path>,
+    /// Its path below the roots, where it lies in one of them.
+    below: Option<&'a PathBuf>,
     /// Its identity when the pass began.
     first: Option<FileId>,
     /// Its identity, and when it was asked for: a rotation puts another file under the path.
@@ -33,9 +35,35 @@ pub struct LogFile<'a> {
 }
 
 impl<'a> LogFile<'a> {
-    /// The log at a path, if there is one; it need not exist yet.
-    pub fn at(path: Option<&'a Path>) -> LogFile<'a> {
-        LogFile { path, first: path.and_then(id_at), last: Mutex::default() }
+    /// The log at a path, if there is one, and its path below the roots, where it lies in one of them; it need not exist
+    /// yet.
+    pub fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
+        LogFile { path, below, first: path.and_then(id_at), last: Mutex::default() }
+    }
+
+    /// How the roots lie to it.
+    pub fn watch_of_roots(&self) -> Watch {
+        if self.below.is_some() { Watch::On(0) } else { Watch::Off }
+    }
+
+    /// How `name` in a folder that lies like `watch` lies to it: off it, above it, or the file itself (none).
+    fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
+        match self.next_name(watch) {
+            Some(next) if next == name.to_bytes() => self.watch_of_next(watch),
+            Some(_) | None => Some(Watch::Off),
+        }
+    }
+
+    /// The next name on the way to it in a folder that lies like `watch`; none off the way.
+    fn next_name(&self, watch: Watch) -> Option<&[u8]> {
+        let (Watch::On(matched), Some(below)) = (watch, self.below) else { return None };
+        below.components().nth(matched).map(|next| next.as_os_str().as_encoded_bytes())
+    }
+
+    /// How what has that name lies to it; none for the file itself.
+    fn watch_of_next(&self, watch: Watch) -> Option<Watch> {
+        let (Watch::On(matched), Some(below)) = (watch, self.below) else { return Some(Watch::Off) };
+        below.components().nth(matched + 1).map(|_| Watch::On(matched + 1))
     }
 
     /// Whether an entry was the log when the pass began.
@@ -87,7 +115,7 @@ impl Watched {
         sides: impl IntoIterator<Item = (BorrowedFd<'f>, &'f Listing)>,
     ) -> Watched {
         let mut spellings = Vec::new();
-        if let Some(next) = context.next_protected(watch).and_then(|next| CString::new(next).ok()) {
+        if let Some(next) = context.log.next_name(watch).and_then(|next| CString::new(next).ok()) {
             for (folder, listing) in sides {
                 spellings.extend(spellings_of(&next, folder, listing));
             }
@@ -97,9 +125,9 @@ impl Watched {
 
     /// How what has this name lies to the log: off it, above it, or the file itself (none).
     pub fn below(&self, context: &Context<'_>, name: &CStr) -> Option<Watch> {
-        match context.watch_below(self.watch, name) {
+        match context.log.watch_below(self.watch, name) {
             Some(Watch::Off) if self.spellings.iter().any(|spelling| **spelling == *name) => {
-                context.watch_of_next(self.watch)
+                context.log.watch_of_next(self.watch)
             }
             watch => watch,
         }
@@ -108,10 +136,10 @@ impl Watched {
 
 /// How a folder that was found under `name` in `parent` lies to the log file.
 pub fn watch_of_folder(context: &Context<'_>, watch: Watch, parent: &Arc<Dir>, name: &CStr) -> Watch {
-    let next = context.next_protected(watch).and_then(|next| CString::new(next).ok());
+    let next = context.log.next_name(watch).and_then(|next| CString::new(next).ok());
     let Some(next) = next.filter(|next| folded(next) == folded(name)) else { return Watch::Off };
     if *next == *name {
-        return context.watch_of_next(watch).unwrap_or(Watch::Off);
+        return context.log.watch_of_next(watch).unwrap_or(Watch::Off);
     }
     let listed = parent.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
     match listed {
@@ -120,7 +148,7 @@ pub fn watch_of_folder(context: &Context<'_>, watch: Watch, parent: &Arc<Dir>, n
             watched.below(context, name).unwrap_or(Watch::Off)
         }
         // It may be on the way.
-        Err(_) => context.watch_of_next(watch).unwrap_or(Watch::Off),
+        Err(_) => context.log.watch_of_next(watch).unwrap_or(Watch::Off),
     }
 }
 

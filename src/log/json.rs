@@ -2,6 +2,7 @@
 //! a test compares.
 
 use crate::model::change::Operation;
+use crate::model::counters::Counter;
 use crate::model::digest::Digest;
 use crate::model::error::{Cause, Problem};
 use crate::model::event::Reason;
@@ -260,22 +261,32 @@ fn write_pass_end<M: SerializeMap>(map: &mut M, report: &PassReport) -> Result<(
     if let Outcome::Held(hold) = outcome {
         write_hold(map, hold)?;
     }
-    map.serialize_entry("created", &counts.created)?;
-    map.serialize_entry("updated", &counts.updated)?;
-    map.serialize_entry("repaired", &counts.repaired)?;
-    map.serialize_entry("retyped", &counts.retyped)?;
-    map.serialize_entry("renamed", &counts.renamed)?;
-    map.serialize_entry("linked", &counts.linked)?;
-    map.serialize_entry("metadata", &counts.metadata)?;
-    map.serialize_entry("deleted", &counts.deleted)?;
-    map.serialize_entry("unchanged", &counts.unchanged)?;
-    map.serialize_entry("skipped", &counts.skipped)?;
-    map.serialize_entry("kept_back", &counts.kept_back)?;
-    map.serialize_entry("problems", &counts.problems)?;
-    map.serialize_entry("bytes_read", &counts.bytes_read)?;
-    map.serialize_entry("bytes_written", &counts.bytes_written)?;
+    for counter in Counter::ALL.into_iter().filter(|counter| tells(outcome, *counter)) {
+        map.serialize_entry(counter.code(), &counts[counter])?;
+    }
     map.serialize_entry("duration_seconds", &seconds(*duration))?;
     map.serialize_entry("replica_age_seconds", &replica_age.map(seconds))
+}
+
+/// Whether the end of a pass tells a counter: a plan has written nothing, and after the work nobody asks for the plan.
+fn tells(outcome: &Outcome, counter: Counter) -> bool {
+    match counter {
+        Counter::BytesToWrite => *outcome == Outcome::Planned,
+        Counter::BytesWritten => *outcome != Outcome::Planned,
+        Counter::Created
+        | Counter::Updated
+        | Counter::Repaired
+        | Counter::Retyped
+        | Counter::Renamed
+        | Counter::Linked
+        | Counter::Metadata
+        | Counter::Deleted
+        | Counter::Unchanged
+        | Counter::Skipped
+        | Counter::KeptBack
+        | Counter::Problems
+        | Counter::BytesRead => true,
+    }
 }
 
 /// Why a pass was held, in fields: what was at a place in the last pass, and what is there now.

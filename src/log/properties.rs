@@ -2,6 +2,7 @@
 
 use crate::fs::Errno;
 use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::counters::Counts;
 use crate::model::digest::Hasher;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::{Cause, Error, Problem, Relation, Side};
@@ -10,7 +11,7 @@ use crate::model::feature::Feature;
 use crate::model::mounts::{Difference, Identity, Place};
 use crate::model::path::{RelPath, shown};
 use crate::model::problem_kind::ProblemKind;
-use crate::model::report::{Counts, Hold, Outcome, PassReport};
+use crate::model::report::{Hold, Outcome, PassReport};
 use crate::test_strategies::{KINDS, bytes, pure};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

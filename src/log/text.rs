@@ -1,10 +1,11 @@
 //! The text form of the log: time, level, verb, path, facts. `docs/log-format.md` documents it; a test compares.
 
-use crate::model::change::{Operation, Verb};
+use crate::model::change::Operation;
+use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digest;
 use crate::model::event::Event;
 use crate::model::path::shown;
-use crate::model::report::{Counts, Outcome, PassReport};
+use crate::model::report::{Outcome, PassReport};
 use crate::model::signal::Signal;
 use std::fmt::{self, Write};
 use std::path::Path;
@@ -197,8 +198,8 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
     match &report.outcome {
         Outcome::Done => {
             out.words(format_args!(" done: {counts}, {duration}, {age}"));
-            if report.counts.problems > 0 {
-                let problems = humanize::counted(report.counts.problems, "problem", "problems");
+            if report.counts[Counter::Problems] > 0 {
+                let problems = humanize::counted(report.counts[Counter::Problems], "problem", "problems");
                 out.words(format_args!(" but for {problems}"));
             }
         }
@@ -227,49 +228,61 @@ enum Tense {
     Planned,
 }
 
-impl Tense {
-    fn words(self, verb: Verb) -> &'static str {
-        let (done, planned) = match verb {
-            Verb::Create => ("created", "to create"),
-            Verb::Update => ("updated", "to update"),
-            Verb::Repair => ("repaired", "to repair"),
-            Verb::Retype => ("retyped", "to retype"),
-            Verb::Rename => ("renamed", "to rename"),
-            Verb::Link => ("linked", "to link"),
-            Verb::Metadata => ("metadata set", "metadata to set"),
-            Verb::Delete => ("deleted", "to delete"),
-        };
-        match self {
-            Tense::Done => done,
-            Tense::Planned => planned,
-        }
-    }
-}
-
 /// The numbers of a pass, in one order; what is rare is left out where it is zero.
 fn numbers(counts: &Counts, tense: Tense) -> String {
     let mut list = List::default();
-    for verb in Verb::ALL {
-        match verb {
-            Verb::Create | Verb::Update | Verb::Delete => list.always(counts.of(verb), tense.words(verb)),
-            Verb::Repair | Verb::Retype | Verb::Rename | Verb::Link | Verb::Metadata => {
-                list.unless_zero(counts.of(verb), tense.words(verb));
+    for counter in Counter::ALL {
+        let number = counts[counter];
+        let words = words(counter, tense, number);
+        match counter {
+            Counter::Created
+            | Counter::Updated
+            | Counter::Deleted
+            | Counter::Unchanged
+            | Counter::Problems => list.count(number, words),
+            Counter::Repaired
+            | Counter::Retyped
+            | Counter::Renamed
+            | Counter::Linked
+            | Counter::Metadata
+            | Counter::Skipped
+            | Counter::KeptBack => {
+                if number > 0 {
+                    list.count(number, words);
+                }
+            }
+            Counter::BytesToWrite if tense == Tense::Done || number == 0 => {}
+            Counter::BytesWritten if tense == Tense::Planned => {}
+            Counter::BytesRead | Counter::BytesToWrite | Counter::BytesWritten => {
+                list.item(format!("{} {words}", humanize::size(number)));
             }
         }
     }
-    list.always(counts.unchanged, "unchanged");
-    list.unless_zero(counts.skipped, "skipped");
-    list.unless_zero(counts.kept_back, "kept back");
-    list.always(counts.problems, if counts.problems == 1 { "problem" } else { "problems" });
-    list.item(format!("{} read", humanize::size(counts.bytes_read)));
-    match tense {
-        Tense::Done => list.item(format!("{} written", humanize::size(counts.bytes_written))),
-        Tense::Planned if counts.bytes_written > 0 => {
-            list.item(format!("{} to write", humanize::size(counts.bytes_written)));
-        }
-        Tense::Planned => {}
-    }
     list.0
+}
+
+fn words(counter: Counter, tense: Tense, number: u64) -> &'static str {
+    let (done, planned) = match counter {
+        Counter::Created => ("created", "to create"),
+        Counter::Updated => ("updated", "to update"),
+        Counter::Repaired => ("repaired", "to repair"),
+        Counter::Retyped => ("retyped", "to retype"),
+        Counter::Renamed => ("renamed", "to rename"),
+        Counter::Linked => ("linked", "to link"),
+        Counter::Metadata => ("metadata set", "metadata to set"),
+        Counter::Deleted => ("deleted", "to delete"),
+        Counter::Unchanged => return "unchanged",
+        Counter::Skipped => return "skipped",
+        Counter::KeptBack => return "kept back",
+        Counter::Problems => return if number == 1 { "problem" } else { "problems" },
+        Counter::BytesRead => return "read",
+        Counter::BytesToWrite => return "to write",
+        Counter::BytesWritten => return "written",
+    };
+    match tense {
+        Tense::Done => done,
+        Tense::Planned => planned,
+    }
 }
 
 /// Items joined by commas.
@@ -284,13 +297,7 @@ impl List {
         self.0.push_str(&item);
     }
 
-    fn always(&mut self, count: u64, what: &str) {
+    fn count(&mut self, count: u64, what: &str) {
         self.item(format!("{} {what}", humanize::number(count)));
-    }
-
-    fn unless_zero(&mut self, count: u64, what: &str) {
-        if count > 0 {
-            self.always(count, what);
-        }
     }
 }

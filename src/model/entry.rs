@@ -110,7 +110,7 @@ impl Entry {
     }
 }
 
-/// Major and minor number of a device, as `makedev(3)` has joined them.
+/// Major and minor number of a device, as `makedev(3)` has joined them: arithmetic, no system call.
 pub fn device_numbers(device: u64) -> (u32, u32) {
     (major(device), minor(device))
 }

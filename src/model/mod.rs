@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod change;
+pub mod counters;
 pub mod digest;
 pub mod entry;
 pub mod errno;

@@ -1,6 +1,6 @@
 //! What one pass did, as numbers.
 
-use crate::model::change::Verb;
+use crate::model::counters::Counts;
 use crate::model::mounts::{Difference, Place};
 use crate::model::signal::Signal;
 use std::fmt;
@@ -95,61 +95,6 @@ impl fmt::Display for Hold {
                 difference.told()
             ),
         }
-    }
-}
-
-/// Counts of one pass.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Entries made anew.
-    pub created: u64,
-    /// Entries whose content the source had changed.
-    pub updated: u64,
-    /// Files that were wrong in the replica alone.
-    pub repaired: u64,
-    /// Entries that changed their kind.
-    pub retyped: u64,
-    /// Entries that got their right name.
-    pub renamed: u64,
-    /// Paths made hard links.
-    pub linked: u64,
-    /// Entries of which only metadata was set.
-    pub metadata: u64,
-    /// Entries removed.
-    pub deleted: u64,
-    /// Entries that were right already.
-    pub unchanged: u64,
-    /// Entries left out by design (sockets, what the replica cannot hold, the log itself).
-    pub skipped: u64,
-    /// Entries of the replica that the source lacks and that stay until the next pass, because what they are missing in has
-    /// changed during this one.
-    pub kept_back: u64,
-    /// Problems.
-    pub problems: u64,
-    /// Bytes of content read, both sides together.
-    pub bytes_read: u64,
-    /// Bytes of content written.
-    pub bytes_written: u64,
-}
-
-impl Counts {
-    /// The count that belongs to a verb.
-    pub fn of(&self, verb: Verb) -> u64 {
-        match verb {
-            Verb::Create => self.created,
-            Verb::Update => self.updated,
-            Verb::Repair => self.repaired,
-            Verb::Retype => self.retyped,
-            Verb::Rename => self.renamed,
-            Verb::Link => self.linked,
-            Verb::Metadata => self.metadata,
-            Verb::Delete => self.deleted,
-        }
-    }
-
-    /// All operations together.
-    pub fn operations(&self) -> u64 {
-        Verb::ALL.iter().map(|verb| self.of(*verb)).sum()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Exit codes: what a script or a monitoring system reads.
 
+use crate::model::counters::Counter;
 use crate::model::report::{Outcome, PassReport};
 
 /// How the program ended.
@@ -39,7 +40,7 @@ impl Exit {
             Outcome::Held(_) => Exit::Held,
             Outcome::ReplicaLost => Exit::Problems,
             Outcome::Done | Outcome::Planned => {
-                if report.counts.problems == 0 {
+                if report.counts[Counter::Problems] == 0 {
                     Exit::Done
                 } else {
                     Exit::Problems

@@ -13,6 +13,7 @@ use crate::control::Requests;
 use crate::fs::clock::{BootTime, Timer};
 use crate::fs::is_passing;
 use crate::mirror::Mirror;
+use crate::model::counters::Counter;
 use crate::model::error::{Cause, Error};
 use crate::model::event::{Event, Monitor};
 use crate::model::interval::Interval;
@@ -169,7 +170,7 @@ impl Runner<'_> {
             return Ok(Exit::Stopped);
         }
         let first = self.pass(Pass::Whole)?;
-        let has_kept_back = first.outcome == Outcome::Done && first.counts.kept_back > 0;
+        let has_kept_back = first.outcome == Outcome::Done && first.counts[Counter::KeptBack] > 0;
         if !has_kept_back {
             return Ok(Exit::of_pass(&first));
         }
@@ -180,7 +181,7 @@ impl Runner<'_> {
         // from it would never go from the replica.
         let second = self.pass(Pass::SecondLook)?;
         // The second does not read again what the first could not read.
-        let is_clean = second.outcome == Outcome::Done && second.counts.problems == 0;
+        let is_clean = second.outcome == Outcome::Done && second.counts[Counter::Problems] == 0;
         Ok(Exit::of_pass(if is_clean { &first } else { &second }))
     }
 
@@ -321,7 +322,8 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 mod tests {
     use super::*;
     use crate::fs::Errno;
-    use crate::model::report::{Counts, Hold};
+    use crate::model::counters::Counts;
+    use crate::model::report::Hold;
     use crate::model::signal::Signal;
     use std::collections::VecDeque;
     use std::sync::Mutex;
@@ -746,7 +748,7 @@ mod tests {
             self.looks.push(look);
             let (kept_back, problems, outcome) = self.passes.pop_front().expect("no more passes");
             PassReport {
-                counts: Counts { kept_back, problems, ..Counts::default() },
+                counts: Counts::from_iter([(Counter::KeptBack, kept_back), (Counter::Problems, problems)]),
                 ..report(number, outcome)
             }
         }

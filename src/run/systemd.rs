@@ -13,6 +13,7 @@
 //! manager must not hold up a backup. Nothing happens at all when `NOTIFY_SOCKET` is unset.
 
 use crate::control::Interrupt;
+use crate::model::counters::Counter;
 use crate::model::event::{Event, Monitor};
 use crate::model::report::{Outcome, PassReport};
 use sd_notify::NotifyState;
@@ -138,7 +139,11 @@ fn summary(report: &PassReport) -> String {
     let PassReport { number, outcome, counts, .. } = report;
     match outcome {
         Outcome::Done => {
-            format!("Pass {number} done: {} operations, {} problems", counts.operations(), counts.problems)
+            format!(
+                "Pass {number} done: {} operations, {} problems",
+                counts.operations(),
+                counts[Counter::Problems]
+            )
         }
         Outcome::Planned => format!("Pass {number} planned {} operations", counts.operations()),
         Outcome::Held(hold) => format!("Pass {number} held: {hold}"),
@@ -219,7 +224,8 @@ impl Vigil {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::report::{Counts, Hold};
+    use crate::model::counters::Counts;
+    use crate::model::report::Hold;
     use crate::model::signal::Signal;
 
     #[test]
@@ -249,7 +255,8 @@ mod tests {
 
     #[test]
     fn every_outcome_has_a_short_status() {
-        let counts = Counts { created: 2, deleted: 1, problems: 4, ..Counts::default() };
+        let counts =
+            Counts::from_iter([(Counter::Created, 2), (Counter::Deleted, 1), (Counter::Problems, 4)]);
         let outcomes = [
             (Outcome::Done, "Pass 7 done: 3 operations, 4 problems"),
             (Outcome::Planned, "Pass 7 planned 3 operations"),

@@ -6,6 +6,7 @@ use crate::context::vanished::{Doubt, sort_out, tell_ghost};
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::is_gone;
 use crate::fs::listing::Listing;
+use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::problem_kind::ProblemKind;
@@ -126,7 +127,7 @@ impl Survey<'_> {
         for (denied, in_replica) in listed.chain(gone.into_iter().map(|denied| (denied, false))) {
             let name = (&*denied.name, denied.in_source, in_replica);
             let unchanged = self.name(scope, &merge, open.doors(), name);
-            self.context.unchanged(unchanged);
+            self.context.reporter.count(Counter::Unchanged, unchanged);
         }
     }
 }

@@ -90,7 +90,9 @@ impl Survey<'_> {
             match entry.kind {
                 Kind::Folder => {
                     folders += 1;
-                    if self.context.is_other_root(side, &entry) || (side == Side::Replica && entry.is_mount) {
+                    if self.context.roots.is_other_root(side, &entry)
+                        || (side == Side::Replica && entry.is_mount)
+                    {
                         continue;
                     }
                     let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));

@@ -7,7 +7,6 @@ use crate::fs::{Errno, dirent};
 use crate::model::digest::Digests;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
-use crate::model::event::Event;
 use crate::model::feature::Feature;
 use crate::plan::{Action, Change, Pair};
 use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
@@ -118,7 +117,7 @@ impl Survey<'_> {
                         return Verdict::Unknown;
                     }
                     (Ok(ours), Err(errno)) if is_as_made(ours.count_bytes(), errno, (source, replica)) => {
-                        self.context.link_unread(&pair.path().join(name), errno);
+                        self.context.reporter.link_unread(&pair.path().join(name), errno);
                         named
                     }
                     (Ok(_), Err(errno)) => return self.unreadable_replica(pair, name, errno),
@@ -142,7 +141,7 @@ impl Survey<'_> {
         name: &CStr,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
-        if self.context.was_compared_before(pair.source.as_ref(), source, replica) {
+        if self.context.compared.has(pair.source.as_ref(), source, replica) {
             let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
             return self.same_but_metadata(pair, name, (source, replica), named);
         }
@@ -185,9 +184,9 @@ impl Survey<'_> {
         };
         match comparison {
             Comparison::Equal(digest) => {
-                if self.context.monitor.wants_verified() {
+                if self.context.reporter.wants_verified() {
                     let path = pair.path().join(name);
-                    self.context.monitor.event(&Event::Verified { path: &path, size: replica.size, digest });
+                    self.context.reporter.verified(&path, replica.size, digest);
                 }
                 let subjects = (Subject::Open(source_file), Subject::Open(replica_file));
                 self.same_but_metadata(pair, name, (source, replica), subjects)

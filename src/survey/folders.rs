@@ -3,6 +3,7 @@
 use crate::fs::dir::Dir;
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, is_gone, stat};
+use crate::model::counters::Counter;
 use crate::model::entry::Entry;
 use crate::model::error::Side;
 use crate::plan::{FolderChange, Pair};
@@ -39,7 +40,7 @@ impl Survey<'_> {
         if differences.any() {
             self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences, seen: replica });
         } else if source_dir.parent().is_some() {
-            self.context.unchanged(1);
+            self.context.reporter.count(Counter::Unchanged, 1);
         }
     }
 }

@@ -72,7 +72,7 @@ impl Survey<'_> {
             (mtime_not_held, mtime_feature(kind, &pair.filesystem)),
         ] {
             if not_held {
-                self.context.not_held(feature);
+                self.context.reporter.not_held(feature);
             }
         }
         if let (Some(ours), Theirs::Read(theirs)) = (&found.ours, &found.theirs) {
@@ -84,7 +84,7 @@ impl Survey<'_> {
             let is_owner_kept = (due.uid, due.gid) == (source.uid, source.gid);
             let (ours, lacks_capability) = ours.adapted(&list, is_owner_kept);
             if lacks_capability {
-                self.context.not_held(Feature::Capabilities);
+                self.context.reporter.not_held(Feature::Capabilities);
             }
             differences.attributes = self.do_attributes_differ(pair, kind, &ours, theirs);
         }
@@ -161,7 +161,7 @@ impl Survey<'_> {
             if pair.filesystem.holds_for(kind, feature) && rights.may_set(feature) {
                 differ = true;
             } else {
-                self.context.not_held(feature);
+                self.context.reporter.not_held(feature);
             }
         }
         differ

@@ -28,6 +28,7 @@ use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::{is_denial, is_gone, stat};
 use crate::model::change::Verb;
+use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::feature::Feature;
@@ -58,9 +59,9 @@ pub fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     context.vanished.settle(context);
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
     if resolution.not_held {
-        context.not_held(Feature::HardLinks);
+        context.reporter.not_held(Feature::HardLinks);
     }
-    context.unchanged(resolution.unchanged);
+    context.reporter.count(Counter::Unchanged, resolution.unchanged);
     plan.changes.extend(resolution.changes);
     plan.anchors = resolution.anchors;
     context.workers.install(|| plan.sort());
@@ -137,7 +138,7 @@ impl Survey<'_> {
             Err(errno) => return self.unreadable_folder(&pair, Side::Source, errno),
         };
         if let (Some(dir), Some((_, facts))) = (&pair.source, &facts) {
-            self.context.note_moved(dir, facts);
+            self.context.compared.note_moved(dir, facts);
         }
         // Without a folder in the source apply finds out, when it looks for the name.
         let has_changed = facts.is_some_and(|(_, facts)| self.context.absence.has_changed(&facts));
@@ -177,7 +178,7 @@ impl Survey<'_> {
             unchanged += self.name(scope, &merge, doors, name);
         }
         self.context.workers.did_names((end - from) as u64);
-        self.context.unchanged(unchanged);
+        self.context.reporter.count(Counter::Unchanged, unchanged);
         self.context.interrupt.beat();
     }
 
@@ -224,7 +225,7 @@ impl Survey<'_> {
             return 0;
         }
         if let Some(entry) = [&source, &replica].into_iter().find_map(|seen| self.log_in(seen)) {
-            self.context.skipped(&pair.path().join(name), entry.kind, "it is the log file");
+            self.context.reporter.skipped(&pair.path().join(name), entry.kind, "it is the log file");
             return 0;
         }
         let alias = if in_source && in_replica { merge.alias(name) } else { None };
@@ -330,7 +331,7 @@ impl Survey<'_> {
                     self.context.workers.spawn(scope, move |_| {
                         let pair = &merge.pair;
                         let unchanged = self.compare_large(pair, &name, decision, (&source, &replica));
-                        self.context.unchanged(unchanged);
+                        self.context.reporter.count(Counter::Unchanged, unchanged);
                     });
                     return 0;
                 }
@@ -351,7 +352,7 @@ impl Survey<'_> {
     fn look(&self, pair: &Pair, side: Side, door: Option<BorrowedFd<'_>>, name: &CStr) -> Sighting {
         let Some(folder) = door else { return Sighting::Absent };
         match stat::entry_at(folder, name) {
-            Ok(entry) if entry.kind == Kind::Folder && self.context.is_other_root(side, &entry) => {
+            Ok(entry) if entry.kind == Kind::Folder && self.context.roots.is_other_root(side, &entry) => {
                 self.is_of_other_tree(pair, name);
                 Sighting::Unreadable
             }
@@ -403,7 +404,7 @@ impl Survey<'_> {
             return self.is_of_other_tree(pair, name);
         }
         if replica.is_mount {
-            match self.context.are_roots_apart() {
+            match self.context.roots.are_apart() {
                 Ok(true) => {}
                 Ok(false) => return self.is_of_other_tree(pair, name),
                 Err(errno) => return self.unknown_mount(pair, name, errno),
@@ -448,10 +449,10 @@ impl Survey<'_> {
     fn leave_out(&self, pair: &Pair, name: &CStr, kind: Kind, missing: Option<Feature>) {
         match missing {
             Some(feature) => {
-                self.context.not_held(feature);
-                self.context.left_out();
+                self.context.reporter.not_held(feature);
+                self.context.reporter.count(Counter::Skipped, 1);
             }
-            None => self.context.skipped(&pair.path().join(name), kind, "sockets are not mirrored"),
+            None => self.context.reporter.skipped(&pair.path().join(name), kind, "sockets are not mirrored"),
         }
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod proof;
 use file_sync::control::Interrupt;
 use file_sync::mirror::{Mirror, MirrorOptions};
 use file_sync::model::change::Verb;
+use file_sync::model::counters::Counter;
 use file_sync::model::digest::Digests;
 use file_sync::model::error::Error;
 use file_sync::model::event::{Event, Monitor};
@@ -256,7 +257,7 @@ impl Passed {
     /// The pass was done, without a problem, and without taking the filesystem for a lesser one.
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.seen.problems, [], "problems");
-        assert_eq!(self.report.counts.problems, 0);
+        assert_eq!(self.report.counts[Counter::Problems], 0);
         assert_eq!(self.report.outcome, Outcome::Done);
         let not_held: Vec<&String> =
             self.seen.notices.iter().filter(|notice| notice.starts_with("NotHeld")).collect();
@@ -281,7 +282,7 @@ pub(crate) fn clean_pass(mirror: &mut Mirror) -> PassReport {
     let collector = Collector { forgets_operations: true, ..Collector::default() };
     let report = mirror.pass(1, &collector).unwrap();
     assert_eq!(collector.seen().problems, [], "problems");
-    assert_eq!((&report.outcome, report.counts.problems), (&Outcome::Done, 0));
+    assert_eq!((&report.outcome, report.counts[Counter::Problems]), (&Outcome::Done, 0));
     report
 }
 

@@ -6,6 +6,7 @@
 
 use crate::edits::{Edit, Limits, Pick, Side, Thing, World, content};
 use crate::support::{Tree, What, assert_same, differences, pass, set_mtime};
+use file_sync::model::counters::Counter;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,7 +142,7 @@ fn check(world: &World, round: &Round) {
     passed.assert_clean();
     assert_eq!(passed.seen.done, [], "a second pass still finds something to do");
     assert_eq!(
-        passed.report.counts.unchanged,
+        passed.report.counts[Counter::Unchanged],
         source.entries(),
         "entries that a second pass finds unchanged"
     );

@@ -11,6 +11,7 @@ use crate::fs::file::{create_private, open_to_read};
 use crate::fs::{Errno, dirent, is_full, is_passing, stat};
 use crate::identity::Numbers;
 use crate::model::change::{Operation, Verb};
+use crate::model::counters::Counter;
 use crate::model::digest::Digests;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
@@ -67,7 +68,7 @@ impl Apply<'_> {
         }
         let looks_linked = job.expected == Some(anchor.id);
         if looks_linked && self.devices.numbers(replica) == Numbers::Proof {
-            self.context.unchanged(1);
+            self.context.reporter.count(Counter::Unchanged, 1);
             return Ok(());
         }
         if job.expected.is_none() {
@@ -106,7 +107,7 @@ impl Apply<'_> {
     pub(in crate::apply) fn told_link(&self, job: &Job, entry: &Entry, anchor: &Place) {
         let (path, other) = (job.path(), anchor.folder.path().join(&anchor.name));
         let link = Operation { linked_to: Some(&other), ..Operation::new(Verb::Link, &path, entry.kind) };
-        self.context.done(link);
+        self.context.reporter.done(link);
     }
 
     /// Gives an inode one more name, if that is free.
@@ -154,7 +155,7 @@ impl Apply<'_> {
             }
             Answer::Refuses => {
                 filesystem.learn_missing(Feature::HardLinks);
-                self.context.not_held(Feature::HardLinks);
+                self.context.reporter.not_held(Feature::HardLinks);
             }
             Answer::Unknown => {}
         }

@@ -10,7 +10,7 @@ pub(in crate::apply) mod targets;
 use crate::apply::create::Outcome;
 use crate::apply::hardlinks::link::Unlinked;
 use crate::apply::hardlinks::targets::{Content, Key, Parked, Place, Turn};
-use crate::apply::metadata::make_writable;
+use crate::apply::metadata::folders::make_writable;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::{Apply, CHUNK, Job};
 use crate::identity::Identity;

@@ -1,12 +1,20 @@
 //! Sets the metadata of every folder after its contents.
 
-use crate::apply::metadata::{Extent, Set, finish_folder, make_writable};
+use crate::apply::metadata::{Extent, Model, Set, Target, set_metadata};
+use crate::apply::refusal::{MetadataError, in_replica, in_source};
 use crate::apply::{Apply, lock};
 use crate::collections::HashMap;
+use crate::context::Context;
+use crate::fs::Errno;
+use crate::fs::dir::Dir;
+use crate::fs::metadata::Subject;
 use crate::model::change::{Operation, Verb};
 use crate::model::entry::Kind;
+use crate::model::problem_kind::ProblemKind;
+use crate::model::rights::Capability;
 use crate::plan::{Action, FolderChange, Pair, Plan, Rename};
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Apply<'_> {
@@ -96,8 +104,66 @@ impl Apply<'_> {
                 let path = pair.path();
                 let reason = folder.differences.words();
                 self.context
+                    .reporter
                     .done(Operation { reason, ..Operation::new(Verb::Metadata, &path, Kind::Folder) });
             }
         }
+    }
+}
+
+/// Makes the metadata of a folder that of the source, after its contents.
+///
+/// # Errors
+/// One of the two cannot be opened; `ENOENT` when it is not there any more.
+fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<Option<Set>, MetadataError> {
+    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
+    let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
+    let subject = Subject::Open(source.as_fd());
+    let entry = subject.entry().map_err(in_source(ProblemKind::LookAtSourceFolder))?;
+    let model = Model { entry: &entry, subject, extent };
+    let set = match (replica.open(), replica.parent().map(Dir::open)) {
+        (Ok(fd), _) => {
+            let (subject, folder) = (Subject::Open(fd.as_fd()), fd.as_fd());
+            set_metadata(context, model, Target { subject, folder, filesystem: &pair.filesystem })
+        }
+        // Its own mode keeps even its owner out: that much can be mended from outside.
+        (Err(Errno::ACCESS), Some(Ok(parent))) => {
+            let subject = Subject::Named(parent.as_fd(), replica.name());
+            if subject.entry().map_err(in_replica(ProblemKind::LookAtReplicaFolder))?.id != replica.id() {
+                return Err(in_replica(ProblemKind::OpenReplicaFolder)(Errno::NOENT));
+            }
+            let model = Model { extent: Extent::NoAttributes, ..model };
+            let target = Target { subject, folder: parent.as_fd(), filesystem: &pair.filesystem };
+            set_metadata(context, model, target)
+        }
+        (Err(errno), _) => Err(in_replica(ProblemKind::OpenReplicaFolder)(errno)),
+    };
+    set.map(Some)
+}
+
+/// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.
+/// Whoever has `CAP_DAC_OVERRIDE` needs no such thing.
+pub(in crate::apply) fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
+    const OWN: u16 = 0o700;
+    if context.rights.may(Capability::DacOverride) {
+        return;
+    }
+    let open_up = |subject: Subject<'_>| {
+        if let Ok(entry) = subject.entry()
+            && entry.id == dir.id()
+            && entry.mode & OWN != OWN
+            && context.rights.is_user(entry.uid)
+        {
+            // Where this fails, the work in the folder fails too, and is told there.
+            match subject.set_mode(entry.mode | OWN) {
+                Ok(()) | Err(_) => {}
+            }
+        }
+    };
+    match (dir.open(), dir.parent().map(Dir::open)) {
+        (Ok(fd), _) => open_up(Subject::Open(fd.as_fd())),
+        // Closed even to its owner: reached by name.
+        (Err(Errno::ACCESS), Some(Ok(parent))) => open_up(Subject::Named(parent.as_fd(), dir.name())),
+        (Err(_), _) => {}
     }
 }

@@ -21,7 +21,6 @@ use crate::apply::refusal::{MetadataError, in_replica, in_source};
 use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::context::unread::Unread;
-use crate::fs::dir::Dir;
 use crate::fs::metadata::Subject;
 use crate::fs::xattr::{Attributes, feature_of, is_of_target};
 use crate::fs::{Errno, is_unsupported};
@@ -34,10 +33,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
-use crate::model::rights::Capability;
-use crate::plan::Pair;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::os::fd::BorrowedFd;
 
 /// A source entry whose metadata is to be copied.
 #[derive(Clone, Copy)]
@@ -207,7 +203,7 @@ pub fn set_metadata(
             (left.mtime_not_held || left.differences.mtime, mtime_feature(kind, filesystem)),
         ] {
             if is_missing {
-                context.not_held(feature);
+                context.reporter.not_held(feature);
             }
         }
     }
@@ -313,14 +309,14 @@ impl Work<'_> {
         {
             // Not even looked at: what is shown may be its target's.
             let missing = attributes.iter().filter_map(|(name, _)| feature_of(name));
-            missing.for_each(|feature| self.context.not_held(feature));
+            missing.for_each(|feature| self.context.reporter.not_held(feature));
             return None;
         }
         let is_owner_kept = (now.uid, now.gid) == (source.uid, source.gid);
         let (ours, lacks_capability) =
             attributes.adapted(&due.list, is_owner_kept || which == Which::AllButRights);
         if lacks_capability {
-            self.context.not_held(Feature::Capabilities);
+            self.context.reporter.not_held(Feature::Capabilities);
         }
         Some(set_attributes(self.context, (self.filesystem, source.kind), &ours, self.target.subject, which))
     }
@@ -351,66 +347,5 @@ impl Work<'_> {
             unread: self.origin.attributes.iter().flat_map(|it| unread_in(Side::Source, it)).collect(),
             are_attributes_unknown: is_unknown,
         }
-    }
-}
-
-/// Makes the metadata of a folder that of the source, after its contents.
-///
-/// # Errors
-/// One of the two cannot be opened; `ENOENT` when it is not there any more.
-pub fn finish_folder(
-    context: &Context<'_>,
-    pair: &Pair,
-    extent: Extent,
-) -> Result<Option<Set>, MetadataError> {
-    let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
-    let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
-    let subject = Subject::Open(source.as_fd());
-    let entry = subject.entry().map_err(in_source(ProblemKind::LookAtSourceFolder))?;
-    let model = Model { entry: &entry, subject, extent };
-    let set = match (replica.open(), replica.parent().map(Dir::open)) {
-        (Ok(fd), _) => {
-            let (subject, folder) = (Subject::Open(fd.as_fd()), fd.as_fd());
-            set_metadata(context, model, Target { subject, folder, filesystem: &pair.filesystem })
-        }
-        // Its own mode keeps even its owner out: that much can be mended from outside.
-        (Err(Errno::ACCESS), Some(Ok(parent))) => {
-            let subject = Subject::Named(parent.as_fd(), replica.name());
-            if subject.entry().map_err(in_replica(ProblemKind::LookAtReplicaFolder))?.id != replica.id() {
-                return Err(in_replica(ProblemKind::OpenReplicaFolder)(Errno::NOENT));
-            }
-            let model = Model { extent: Extent::NoAttributes, ..model };
-            let target = Target { subject, folder: parent.as_fd(), filesystem: &pair.filesystem };
-            set_metadata(context, model, target)
-        }
-        (Err(errno), _) => Err(in_replica(ProblemKind::OpenReplicaFolder)(errno)),
-    };
-    set.map(Some)
-}
-
-/// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.
-/// Whoever has `CAP_DAC_OVERRIDE` needs no such thing.
-pub fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
-    const OWN: u16 = 0o700;
-    if context.rights.may(Capability::DacOverride) {
-        return;
-    }
-    let open_up = |subject: Subject<'_>| {
-        if let Ok(entry) = subject.entry()
-            && entry.id == dir.id()
-            && entry.mode & OWN != OWN
-            && context.rights.is_user(entry.uid)
-        {
-            // Where this fails, the work in the folder fails too, and is told there.
-            match subject.set_mode(entry.mode | OWN) {
-                Ok(()) | Err(_) => {}
-            }
-        }
-    };
-    match (dir.open(), dir.parent().map(Dir::open)) {
-        (Ok(fd), _) => open_up(Subject::Open(fd.as_fd())),
-        // Closed even to its owner: reached by name.
-        (Err(Errno::ACCESS), Some(Ok(parent))) => open_up(Subject::Named(parent.as_fd(), dir.name())),
-        (Err(_), _) => {}
     }
 }

@@ -93,7 +93,7 @@ fn learn_no_owner(
     } else {
         target.filesystem.learn_refused_group(due.gid);
     }
-    context.not_held(owner_feature(kind));
+    context.reporter.not_held(owner_feature(kind));
     true
 }
 
@@ -117,7 +117,7 @@ pub(in crate::apply) fn set_mode(
         }
         Err(errno) if is_mode_missing(target, kind, errno) => {
             target.filesystem.learn_missing_for(kind, Feature::Mode);
-            context.not_held(Feature::Mode);
+            context.reporter.not_held(Feature::Mode);
             Ok(())
         }
         Err(errno) => Err(in_replica(SET_MODE)(errno)),
@@ -142,7 +142,7 @@ pub(in crate::apply) fn set_mtime(
         // EPERM where every file belongs to one user, who is another one.
         Err(errno) if says_missing(errno) && is_missing(takes_mtime(target.folder, kind), target, errno) => {
             target.filesystem.learn_missing_for(kind, Feature::Mtime);
-            context.not_held(mtime_feature(kind, target.filesystem));
+            context.reporter.not_held(mtime_feature(kind, target.filesystem));
             Ok(())
         }
         set => set.map_err(in_replica(ProblemKind::SetMtime)),
@@ -208,10 +208,10 @@ pub(in crate::apply) fn learn(
     let is_wrong = wrong.mode && (due.mode ^ shown.mode) & 0o777 != 0;
     if is_wrong && takes_mode(target.folder, kind) != Some(true) {
         filesystem.learn_missing_for(kind, Feature::Mode);
-        context.not_held(Feature::Mode);
+        context.reporter.not_held(Feature::Mode);
     }
     if wrong.mtime && filesystem.learn_mtime(source.mtime, shown.mtime) {
-        context.not_held(mtime_feature(kind, filesystem));
+        context.reporter.not_held(mtime_feature(kind, filesystem));
     }
 }
 

@@ -6,6 +6,7 @@ use crate::apply::{Apply, Job};
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, stat};
 use crate::model::change::{Operation, Verb};
+use crate::model::counters::Counter;
 use crate::model::entry::Kind;
 use crate::model::problem_kind::ProblemKind;
 use std::os::fd::AsFd;
@@ -19,13 +20,13 @@ impl Apply<'_> {
                 if set.differs_from(&set.before) {
                     let kind = set.entry.kind;
                     let size = (kind == Kind::File).then_some(set.entry.size);
-                    self.context.done(Operation {
+                    self.context.reporter.done(Operation {
                         size,
                         reason,
                         ..Operation::new(Verb::Metadata, &path, kind)
                     });
                 } else if set.not_set.is_none() {
-                    self.context.unchanged(1);
+                    self.context.reporter.count(Counter::Unchanged, 1);
                 }
                 set.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
                 set.not_set

@@ -112,7 +112,7 @@ pub(in crate::apply) fn set_attributes(
     for (name, value) in ours.iter().filter(|(name, value)| is_due(name, value)) {
         let Some(feature) = feature_of(name) else { continue };
         if !filesystem.holds_for(kind, feature) || !context.rights.may_set(feature) {
-            context.not_held(feature);
+            context.reporter.not_held(feature);
             continue;
         }
         // Labels and the like may be refused although the filesystem has attributes.
@@ -126,7 +126,7 @@ pub(in crate::apply) fn set_attributes(
                         && !is_immutable(target)) =>
             {
                 filesystem.learn_missing_for(kind, feature);
-                context.not_held(feature);
+                context.reporter.not_held(feature);
             }
             Err(errno) => not_set = not_set.or(Some(in_replica(ProblemKind::SetXattr)(errno))),
         }
@@ -141,7 +141,7 @@ pub(in crate::apply) fn set_attributes(
         for (name, _) in ours.iter().filter(|(name, _)| !now.has(name) && !waits(name)) {
             if let Some(feature) = feature_of(name) {
                 filesystem.learn_missing_for(kind, feature);
-                context.not_held(feature);
+                context.reporter.not_held(feature);
             }
         }
     }

@@ -1,0 +1,156 @@
+//! The only place that tells events and counts: whatever happens in a pass is told and counted in one call, so that log,
+//! summary and exit code cannot disagree.
+
+use crate::collections::HashSet;
+use crate::context::absence::{Absence, Kept};
+use crate::context::unread::{Telling, Unread};
+use crate::fs::Errno;
+use crate::identity::hash_of;
+use crate::model::change::Operation;
+use crate::model::counters::{Counter, Counters};
+use crate::model::digest::Digest;
+use crate::model::entry::Kind;
+use crate::model::error::{Cause, Problem, Side};
+use crate::model::event::{Event, Monitor, Notice, Reason};
+use crate::model::feature::Feature;
+use crate::model::path::RelPath;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Tells and counts what happens in one pass.
+pub struct Reporter<'a> {
+    monitor: &'a dyn Monitor,
+    counters: Counters,
+    /// The features that have been told.
+    features: AtomicU32,
+    /// The ways in which unread attributes and links have been told.
+    unread: AtomicU32,
+    /// Hashes of the attributes that have been told, each with its path.
+    unread_by_path: Mutex<HashSet<u64>>,
+}
+
+/// The bit of links that cannot be read, among those of attributes: one for each side and way of telling.
+const LINK: u32 = 1 << 4;
+
+impl<'a> Reporter<'a> {
+    /// Nothing has happened yet.
+    pub fn new(monitor: &'a dyn Monitor) -> Reporter<'a> {
+        Reporter {
+            monitor,
+            counters: Counters::default(),
+            features: AtomicU32::new(0),
+            unread: AtomicU32::new(0),
+            unread_by_path: Mutex::default(),
+        }
+    }
+
+    /// The numbers so far, read while they grow.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Counts something that is not told.
+    pub fn count(&self, counter: Counter, number: u64) {
+        self.counters.add(counter, number);
+    }
+
+    /// Reports something done, and counts it.
+    pub fn done(&self, operation: Operation<'_>) {
+        self.count(Counter::of(operation.verb), 1);
+        self.monitor.event(&Event::Done(operation));
+    }
+
+    /// Reports something planned, and counts it.
+    pub fn planned(&self, operation: Operation<'_>) {
+        self.count(Counter::of(operation.verb), 1);
+        self.monitor.event(&Event::Planned(operation));
+    }
+
+    /// Reports a problem, and counts it.
+    pub fn problem(&self, problem: &Problem) {
+        self.count(Counter::Problems, 1);
+        self.monitor.event(&Event::Problem(problem));
+    }
+
+    /// Reports an entry that is left out by design, and counts it.
+    pub fn skipped(&self, path: &RelPath, kind: Kind, reason: &str) {
+        self.count(Counter::Skipped, 1);
+        self.monitor.event(&Event::Skipped { path, kind, reason });
+    }
+
+    /// Whether somebody wants to hear of [`Reporter::verified`].
+    pub fn wants_verified(&self) -> bool {
+        self.monitor.wants_verified()
+    }
+
+    /// Reports a file that was read on both sides and agrees.
+    pub fn verified(&self, path: &RelPath, size: u64, digest: Option<Digest>) {
+        self.monitor.event(&Event::Verified { path, size, digest });
+    }
+
+    /// Tells, once per pass, that the replica cannot hold something.
+    pub fn not_held(&self, feature: Feature) {
+        if is_first(&self.features, 1 << feature as u32) {
+            self.monitor.event(&Event::Notice(Notice::NotHeld(feature)));
+        }
+    }
+
+    /// Tells, once per pass, that a symbolic link of the replica does not show where it leads.
+    pub fn link_unread(&self, path: &RelPath, errno: Errno) {
+        if is_first(&self.unread, LINK) {
+            let cause = Cause::System(errno);
+            self.monitor.event(&Event::Notice(Notice::LinkUnread { path, cause }));
+        }
+    }
+
+    /// Tells that an extended attribute is there and could not be read, where it is not told yet; the problem that it is,
+    /// where it is one, is for the caller to report.
+    pub fn attribute_unread(&self, path: &RelPath, unread: &Unread) -> Option<Problem> {
+        let telling = unread.telling();
+        let cause = Cause::System(unread.errno);
+        let is_new = if telling == Telling::Problem {
+            // The survey and apply both read it.
+            let what = hash_of(&(path.as_bytes(), unread.name.as_c_str(), unread.side == Side::Source));
+            self.unread_by_path.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
+        } else {
+            let bit = 2 * u32::from(telling == Telling::Notice) + u32::from(unread.side == Side::Source);
+            is_first(&self.unread, 1 << bit)
+        };
+        if !is_new {
+            return None;
+        }
+        match telling {
+            Telling::Notice => {
+                self.monitor.event(&Event::Notice(Notice::AttributeUnread {
+                    side: unread.side,
+                    path,
+                    name: &unread.name,
+                    cause,
+                }));
+                None
+            }
+            Telling::ProblemOnce | Telling::Problem => Some(Problem {
+                path: path.clone(),
+                kind: unread.kind(),
+                cause,
+                consequence: unread.consequence(),
+                content_unreadable: false,
+            }),
+        }
+    }
+
+    /// Tells what was kept back.
+    pub fn kept_back(&self, absence: &Absence) {
+        for reason in Reason::ALL {
+            let Kept { entries, first } = absence.kept(reason);
+            if entries > 0 {
+                self.monitor.event(&Event::Notice(Notice::KeptBack { reason, entries, path: &first }));
+            }
+        }
+    }
+}
+
+/// Sets a bit; true for whoever was the first to set it.
+fn is_first(bits: &AtomicU32, bit: u32) -> bool {
+    bits.fetch_or(bit, Ordering::Relaxed) & bit == 0
+}

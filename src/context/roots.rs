@@ -1,0 +1,141 @@
+//! The two roots of a pass, and whether they are still the folders that it began with. It looks and remembers, and reports
+//! nothing.
+
+use crate::fs::dir::Dir;
+use crate::fs::{Errno, is_gone, roots, stat};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The roots of one pass.
+pub struct Roots<'a> {
+    /// The source as the user gave it, and the folder it led to when the pass began.
+    pub source: (&'a Path, Arc<Dir>),
+    /// Where that folder is, whatever symbolic links the user's path goes through.
+    pub real_source: PathBuf,
+    /// The replica likewise; no folder in a dry run without a replica.
+    pub replica: (&'a Path, Option<Arc<Dir>>),
+    is_replica_lost: AtomicBool,
+    was_source_away: AtomicBool,
+}
+
+/// Whether the folder that the pass began with is still the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceState {
+    /// The source path leads to it.
+    Same,
+    /// A symbolic link on the way leads elsewhere by now, and the folder is where it was: it is as good a source as before.
+    /// But whoever moves a link on may remove what it led to.
+    LeftBehind,
+    /// The path leads nowhere, or to something that is not a folder.
+    Missing,
+    /// It leads to another folder, and so does the real path: something was mounted, unmounted, renamed or replaced.
+    Replaced,
+}
+
+impl SourceState {
+    /// Whether the pass may go on with the folder that it began with.
+    pub fn is_whole(self) -> bool {
+        match self {
+            SourceState::Same | SourceState::LeftBehind => true,
+            SourceState::Missing | SourceState::Replaced => false,
+        }
+    }
+}
+
+/// Whether the folder that the pass began with is still the replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplicaState {
+    /// It is.
+    Here,
+    /// It was found missing or replaced, now for the first time in this pass.
+    JustLost,
+    /// It was found so before.
+    Lost,
+}
+
+impl<'a> Roots<'a> {
+    /// Both are what their paths lead to.
+    pub fn new(source: (&'a Path, Arc<Dir>), replica: (&'a Path, Option<Arc<Dir>>)) -> Roots<'a> {
+        Roots {
+            real_source: source.0.to_path_buf(),
+            source,
+            replica,
+            is_replica_lost: AtomicBool::new(false),
+            was_source_away: AtomicBool::new(false),
+        }
+    }
+
+    /// The folder of one side; none for a replica that a dry run has not.
+    pub fn of(&self, side: Side) -> Option<&Arc<Dir>> {
+        match side {
+            Side::Source => Some(&self.source.1),
+            Side::Replica => self.replica.1.as_ref(),
+        }
+    }
+
+    /// True once the replica folder was found missing or replaced.
+    pub fn is_replica_lost(&self) -> bool {
+        self.is_replica_lost.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the replica path still leads to the folder of this pass.
+    pub fn replica_state(&self) -> ReplicaState {
+        let Some(dir) = &self.replica.1 else { return ReplicaState::Here };
+        if stat::entry_at_path(self.replica.0).is_ok_and(|entry| entry.id == dir.id()) {
+            ReplicaState::Here
+        } else if self.is_replica_lost.swap(true, Ordering::Relaxed) {
+            ReplicaState::Lost
+        } else {
+            ReplicaState::JustLost
+        }
+    }
+
+    /// Looks whether the folder of this pass is still the source.
+    pub fn source_state(&self) -> SourceState {
+        let state = self.look_at_source();
+        if !state.is_whole() {
+            self.was_source_away.store(true, Ordering::Relaxed);
+        }
+        state
+    }
+
+    /// True once the source path was found to lead elsewhere, even if it came back: something was left undone then.
+    pub fn was_source_away(&self) -> bool {
+        self.was_source_away.load(Ordering::Relaxed)
+    }
+
+    fn look_at_source(&self) -> SourceState {
+        let leads = |path: &Path| match stat::entry_at_path(path) {
+            Ok(entry) if entry.id == self.source.1.id() => SourceState::Same,
+            Ok(entry) if entry.kind == Kind::Folder => SourceState::Replaced,
+            Ok(_) => SourceState::Missing,
+            Err(errno) if is_gone(errno) => SourceState::Missing,
+            // It cannot be seen: then it cannot be shown to be the same either.
+            Err(_) => SourceState::Replaced,
+        };
+        let state = leads(self.source.0);
+        let is_left_behind = state != SourceState::Same
+            && self.real_source != self.source.0
+            && leads(&self.real_source) == SourceState::Same;
+        if is_left_behind { SourceState::LeftBehind } else { state }
+    }
+
+    /// Whether an entry of one tree is the root of the other.
+    pub fn is_other_root(&self, side: Side, entry: &Entry) -> bool {
+        match side {
+            Side::Source => self.replica.1.as_ref().is_some_and(|root| root.id() == entry.id),
+            Side::Replica => self.source.1.id() == entry.id,
+        }
+    }
+
+    /// Whether the two roots, with everything that is mounted inside them now, have nothing in common.
+    ///
+    /// # Errors
+    /// As [`roots::relation`].
+    pub fn are_apart(&self) -> Result<bool, Errno> {
+        Ok(roots::relation(&self.real_source, self.replica.0)?.is_none())
+    }
+}

@@ -1,0 +1,182 @@
+//! What one pass counts: the same array of numbers while it runs, in its report and in the log.
+
+use crate::model::change::Verb;
+use std::ops::{Index, IndexMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One thing that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Entries made anew.
+    Created,
+    /// Entries whose content the source had changed.
+    Updated,
+    /// Files that were wrong in the replica alone.
+    Repaired,
+    /// Entries that changed their kind.
+    Retyped,
+    /// Entries that got their right name.
+    Renamed,
+    /// Paths made hard links.
+    Linked,
+    /// Entries of which only metadata was set.
+    Metadata,
+    /// Entries removed.
+    Deleted,
+    /// Entries that were right already.
+    Unchanged,
+    /// Entries left out by design (sockets, what the replica cannot hold, the log itself).
+    Skipped,
+    /// Entries of the replica that the source lacks and that stay until the next pass, because what they are missing in has
+    /// changed during this one.
+    KeptBack,
+    /// Problems.
+    Problems,
+    /// Bytes of content read, both sides together.
+    BytesRead,
+    /// Bytes of content that the plan is to write, as far as it is known before: a file may have grown by then.
+    BytesToWrite,
+    /// Bytes of content written.
+    BytesWritten,
+}
+
+impl Counter {
+    /// Every counter, in the order of the summary.
+    pub const ALL: [Counter; 15] = [
+        Counter::Created,
+        Counter::Updated,
+        Counter::Repaired,
+        Counter::Retyped,
+        Counter::Renamed,
+        Counter::Linked,
+        Counter::Metadata,
+        Counter::Deleted,
+        Counter::Unchanged,
+        Counter::Skipped,
+        Counter::KeptBack,
+        Counter::Problems,
+        Counter::BytesRead,
+        Counter::BytesToWrite,
+        Counter::BytesWritten,
+    ];
+
+    /// The counter of what a verb does.
+    pub fn of(verb: Verb) -> Counter {
+        match verb {
+            Verb::Create => Counter::Created,
+            Verb::Update => Counter::Updated,
+            Verb::Repair => Counter::Repaired,
+            Verb::Retype => Counter::Retyped,
+            Verb::Rename => Counter::Renamed,
+            Verb::Link => Counter::Linked,
+            Verb::Metadata => Counter::Metadata,
+            Verb::Delete => Counter::Deleted,
+        }
+    }
+
+    /// Its name for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Counter::Created => "created",
+            Counter::Updated => "updated",
+            Counter::Repaired => "repaired",
+            Counter::Retyped => "retyped",
+            Counter::Renamed => "renamed",
+            Counter::Linked => "linked",
+            Counter::Metadata => "metadata",
+            Counter::Deleted => "deleted",
+            Counter::Unchanged => "unchanged",
+            Counter::Skipped => "skipped",
+            Counter::KeptBack => "kept_back",
+            Counter::Problems => "problems",
+            Counter::BytesRead => "bytes_read",
+            Counter::BytesToWrite => "bytes_to_write",
+            Counter::BytesWritten => "bytes_written",
+        }
+    }
+}
+
+const COUNT: usize = Counter::ALL.len();
+
+/// The numbers at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts([u64; COUNT]);
+
+impl Counts {
+    /// All operations together.
+    pub fn operations(&self) -> u64 {
+        Verb::ALL.iter().map(|verb| self[Counter::of(*verb)]).sum()
+    }
+}
+
+impl Index<Counter> for Counts {
+    type Output = u64;
+
+    fn index(&self, counter: Counter) -> &u64 {
+        &self.0[counter as usize]
+    }
+}
+
+impl IndexMut<Counter> for Counts {
+    fn index_mut(&mut self, counter: Counter) -> &mut u64 {
+        &mut self.0[counter as usize]
+    }
+}
+
+impl FromIterator<(Counter, u64)> for Counts {
+    fn from_iter<T: IntoIterator<Item = (Counter, u64)>>(numbers: T) -> Counts {
+        let mut counts = Counts::default();
+        for (counter, number) in numbers {
+            counts[counter] += number;
+        }
+        counts
+    }
+}
+
+/// The numbers of a pass while it runs: all threads add, and whoever shows progress reads.
+#[derive(Debug, Default)]
+pub struct Counters([AtomicU64; COUNT]);
+
+impl Counters {
+    /// Adds to one of them.
+    pub fn add(&self, counter: Counter, number: u64) {
+        self.0[counter as usize].fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// One of them.
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.0[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// All of them. While a pass runs they are of slightly different moments.
+    pub fn read(&self) -> Counts {
+        Counter::ALL.into_iter().map(|counter| (counter, self.get(counter))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_has_a_place_and_a_name_of_its_own() {
+        let counters = Counters::default();
+        for (at, counter) in Counter::ALL.into_iter().enumerate() {
+            assert_eq!(counter as usize, at);
+            counters.add(counter, at as u64 + 1);
+        }
+        let counts = counters.read();
+        for (at, counter) in Counter::ALL.into_iter().enumerate() {
+            assert_eq!((counts[counter], counters.get(counter)), (at as u64 + 1, at as u64 + 1));
+        }
+        let mut codes = Counter::ALL.map(Counter::code);
+        codes.sort_unstable();
+        assert!(codes.windows(2).all(|pair| pair[0] != pair[1]), "{codes:?}");
+    }
+
+    #[test]
+    fn operations_are_what_the_verbs_count() {
+        let counts: Counts = Counter::ALL.into_iter().map(|counter| (counter, 1)).collect();
+        assert_eq!(counts.operations(), Verb::ALL.len() as u64);
+    }
+}
