@@ -52,8 +52,8 @@ use crate::plan::{Action, Change, Pair, Plan};
 use rayon::Scope;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// So many changes, or names of a new folder, are one task.
@@ -79,17 +79,16 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
         leftovers: Mutex::default(),
         touched: Mutex::default(),
         waiting: Mutex::default(),
-        chunks: AtomicUsize::new(1),
-        large: AtomicUsize::new(0),
     };
     apply.take_anchors(plan);
     let of = |is_it: fn(Action) -> bool| plan.changes.iter().filter(move |change| is_it(change.action));
-    let changes: Vec<&Change> = of(|action| !is_link(action) && action != Action::Delete).collect();
+    let (large, small): (Vec<&Change>, Vec<&Change>) =
+        of(|action| !is_link(action) && action != Action::Delete).partition(|change| is_large(change));
     let links: Vec<&Change> = of(is_link).collect();
     let removals: Vec<&Change> = of(|action| action == Action::Delete).collect();
 
     let workers = context.workers;
-    let copy = || workers.scope(|scope| apply.change_all(scope, &changes));
+    let copy = || workers.scope(|scope| apply.change_all(scope, &small, &large));
     disks.write_during(context, plan, copy);
     apply.finish_waiting();
     apply.write_before_links(&links);
@@ -192,54 +191,34 @@ struct Apply<'a> {
     touched: Mutex<Vec<Arc<Pair>>>,
     /// Replaced files that wait to be written to the disk together, before they get their names.
     waiting: Mutex<PendingRenames>,
-    /// Chunks of changes that are not through yet.
-    chunks: AtomicUsize,
-    /// Large files that are not through yet.
-    large: AtomicUsize,
 }
 
 impl Apply<'_> {
-    /// Creates, updates and metadata: a chunk, after handing the rest to whoever is free.
-    fn change_all<'s>(&'s self, scope: &Scope<'s>, changes: &'s [&'s Change]) {
-        if self.context.is_halted() {
-            return;
-        }
-        let (chunk, rest) = changes.split_at(changes.len().min(CHUNK));
-        self.context.workers.did_names(chunk.len() as u64);
-        let mut prepared: Option<&Arc<Pair>> = None;
-        for change in chunk {
-            if !prepared.is_some_and(|pair| Arc::ptr_eq(pair, &change.pair)) {
-                if let Some(dir) = &change.pair.replica {
-                    make_writable(self.context, dir);
-                }
-                prepared = Some(&change.pair);
-            }
-        }
+    /// Creates, updates and metadata; large files apart. Whatever waits for its way to the disk is published when the last
+    /// one of its kind is through: small files do not wait for large ones, and neither of them for huge ones.
+    fn change_all<'s>(&'s self, scope: &Scope<'s>, small: &'s [&'s Change], large: &'s [&'s Change]) {
         // Large files are spawned first: rayon's thieves steal the oldest task, this worker pops the newest.
-        let (large, small): (Vec<&Change>, Vec<&Change>) = chunk.iter().partition(|change| is_large(change));
-        for change in large {
-            self.large.fetch_add(1, Ordering::Relaxed);
-            self.context.workers.spawn(scope, move |scope| {
-                self.change(scope, change);
-                self.is_through(&self.large);
-            });
-        }
-        if !rest.is_empty() {
-            self.chunks.fetch_add(1, Ordering::Relaxed);
-            self.context.workers.spawn(scope, move |scope| self.change_all(scope, rest));
-        }
-        for change in small {
-            self.change(scope, change);
-        }
-        self.is_through(&self.chunks);
+        self.context.workers.spawn(scope, move |scope| self.change_chunks(scope, large, 1));
+        self.change_chunks(scope, small, CHUNK);
     }
 
-    /// Publishes what waits when the last task of its kind is through: small files do not wait for large ones, and neither
-    /// of them for huge ones.
-    fn is_through(&self, tasks: &AtomicUsize) {
-        if tasks.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.publish_waiting();
-        }
+    fn change_chunks<'s>(&'s self, scope: &Scope<'s>, changes: &'s [&'s Change], size: usize) {
+        let work = move |scope: &Scope<'s>, chunk: Range<usize>| {
+            let mut prepared: Option<&Arc<Pair>> = None;
+            for change in changes.get(chunk).unwrap_or_default() {
+                if self.context.is_halted() {
+                    return;
+                }
+                if !prepared.is_some_and(|pair| Arc::ptr_eq(pair, &change.pair)) {
+                    if let Some(dir) = &change.pair.replica {
+                        make_writable(self.context, dir);
+                    }
+                    prepared = Some(&change.pair);
+                }
+                self.change(scope, change);
+            }
+        };
+        self.context.workers.in_chunks(scope, (changes.len(), size), work, |_| self.publish_waiting());
     }
 
     fn change<'s>(&'s self, scope: &Scope<'s>, change: &Change) {
@@ -282,29 +261,25 @@ impl Apply<'_> {
         self.disks.sync(self.context).is_ok()
     }
 
-    /// Removes what the source no longer has: a chunk, after handing the rest on.
+    /// Removes what the source no longer has.
     fn remove_all<'s>(&'s self, scope: &Scope<'s>, removals: &'s [&'s Change]) {
-        let (chunk, rest) = removals.split_at(removals.len().min(CHUNK));
-        self.context.workers.did_names(chunk.len() as u64);
-        if !rest.is_empty() {
-            self.context.workers.spawn(scope, move |scope| self.remove_all(scope, rest));
+        let work = move |_: &Scope<'s>, chunk: Range<usize>| {
+            removals.get(chunk).unwrap_or_default().iter().for_each(|change| self.remove(change));
+        };
+        self.context.workers.in_chunks(scope, (removals.len(), CHUNK), work, |_| {});
+    }
+
+    fn remove(&self, change: &Change) {
+        let Some(folder) = change.pair.replica.as_ref().filter(|_| !self.context.is_halted()) else { return };
+        make_writable(self.context, folder);
+        let path = change.pair.path().join(&change.name);
+        if self.has_a_taken_name(change) {
+            let reason = "a name of the source that could not be made may lead to it";
+            return self.problem(&path, ProblemKind::Delete, Cause::Refused(reason), "it stays");
         }
-        for change in chunk {
-            if self.context.is_halted() {
-                return;
-            }
-            let Some(folder) = &change.pair.replica else { continue };
-            make_writable(self.context, folder);
-            let path = change.pair.path().join(&change.name);
-            if self.has_a_taken_name(change) {
-                let reason = "a name of the source that could not be made may lead to it";
-                self.problem(&path, ProblemKind::Delete, Cause::Refused(reason), "it stays");
-                continue;
-            }
-            let target =
-                Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
-            remove(self.context, target, Precondition::Absent(&change.pair, &change.name));
-        }
+        let target =
+            Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
+        remove(self.context, target, Precondition::Absent(&change.pair, &change.name));
     }
 
     fn remove_leftovers(&self) {

@@ -13,6 +13,7 @@ use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Watch};
 use rayon::Scope;
 use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -80,13 +81,18 @@ impl Apply<'_> {
             self.first_made(&job, made);
         }
         self.start_ready(scope);
-        let mut left = first.left;
-        while left.len() > CHUNK {
-            folder.hold();
-            let (chunk, holder) = (left.split_off(left.len() - CHUNK), Arc::clone(&folder));
-            self.context.workers.spawn(scope, move |scope| self.make_left(scope, holder, chunk));
-        }
-        self.make_left(scope, folder, left);
+        let (left, holder) = (first.left, Arc::clone(&folder));
+        let len = left.len();
+        let make = move |scope: &Scope<'s>, chunk: Range<usize>| {
+            for (job, entry) in left.get(chunk).unwrap_or_default() {
+                if self.context.is_halted() {
+                    break;
+                }
+                holder.hold();
+                self.start_seen(scope, job.clone(), *entry, Some(Arc::clone(&holder)));
+            }
+        };
+        self.context.workers.in_chunks(scope, (len, CHUNK), make, |_| self.release(Some(folder)));
     }
 
     /// How the names of a new folder lie to the log file.
@@ -98,20 +104,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Makes what is left of the first names. Holds the folder once.
-    fn make_left<'s>(&'s self, scope: &Scope<'s>, folder: Arc<NewFolder>, left: Vec<(Job, Entry)>) {
-        self.context.workers.did_names(left.len() as u64);
-        for (job, entry) in left {
-            if self.context.is_halted() {
-                break;
-            }
-            folder.hold();
-            self.start_seen(scope, job, entry, Some(Arc::clone(&folder)));
-        }
-        self.release(Some(folder));
-    }
-
-    /// Makes up to [`CHUNK`] entries of a new folder, after handing the rest on. Holds the folder once.
+    /// Makes the entries of a new folder, from one of its names on. Holds the folder once.
     fn fill_from<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -119,25 +112,19 @@ impl Apply<'_> {
         listing: Arc<Listing>,
         from: usize,
     ) {
-        let end = (from + CHUNK).min(listing.len());
-        if end < listing.len() {
-            folder.hold();
-            let (rest, listing) = (Arc::clone(&folder), Arc::clone(&listing));
-            self.context.workers.spawn(scope, move |scope| self.fill_from(scope, rest, listing, end));
-        }
-        self.context.workers.did_names((end - from) as u64);
-        for at in from..end {
-            let Some(name) = listing.get(at) else { break };
-            if self.context.is_halted() {
-                break;
+        let (holder, len) = (Arc::clone(&folder), listing.len() - from);
+        let make = move |scope: &Scope<'s>, chunk: Range<usize>| {
+            for name in chunk.filter_map(|at| listing.get(from + at)) {
+                if self.context.is_halted() {
+                    break;
+                }
+                if holder.watched.below(self.context, name).is_some() {
+                    holder.hold();
+                    self.start(scope, new_entry(&holder.pair, name), Some(Arc::clone(&holder)));
+                }
             }
-            if folder.watched.below(self.context, name).is_none() {
-                continue;
-            }
-            folder.hold();
-            self.start(scope, new_entry(&folder.pair, name), Some(Arc::clone(&folder)));
-        }
-        self.release(Some(folder));
+        };
+        self.context.workers.in_chunks(scope, (len, CHUNK), make, |_| self.release(Some(folder)));
     }
 
     /// Lets go of a new folder; whoever is last finishes it, and then the folder above in the same way.

@@ -18,19 +18,12 @@ use crate::survey::reconcile::{Sighting, is_left_out};
 use crate::survey::{CHUNK, Survey};
 use rayon::Scope;
 use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A folder pair whose names are being asked for.
-struct Asking {
-    merge: Arc<Merge>,
-    /// Positions in the source's listing.
-    names: Vec<usize>,
-    answers: Mutex<Vec<(usize, Result<Entry, Errno>)>>,
-    /// Tasks that are not through yet.
-    pending: AtomicUsize,
-}
+/// What the replica has for names, by their positions in the source's listing.
+type Answers = Mutex<Vec<(usize, Result<Entry, Errno>)>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -42,15 +35,23 @@ impl Survey<'_> {
         let merge = Arc::new(merge);
         let names = self.names_to_ask(&merge);
         if names.is_empty() {
-            return self.chunk(scope, merge, 0);
+            return self.names(scope, merge);
         }
-        let pending = AtomicUsize::new(names.len().div_ceil(CHUNK));
-        let asking = Arc::new(Asking { merge, names, answers: Mutex::default(), pending });
-        for from in (0..asking.names.len()).step_by(CHUNK).skip(1) {
-            let asking = Arc::clone(&asking);
-            self.context.workers.spawn(scope, move |scope| self.ask(scope, asking, from));
-        }
-        self.ask(scope, asking, 0);
+        let answers = Arc::new(Answers::default());
+        let (asked, given) = (Arc::clone(&merge), Arc::clone(&answers));
+        let len = names.len();
+        let ask = move |_: &Scope<'s>, chunk: Range<usize>| {
+            let mut found = self.ask(&asked, names.get(chunk).unwrap_or_default());
+            lock(&given).append(&mut found);
+        };
+        self.context.workers.in_chunks(scope, (len, CHUNK), ask, move |scope| {
+            let mut answers = std::mem::take(&mut *lock(&answers));
+            answers.sort_unstable_by_key(|(at, _)| *at);
+            if !answers.is_empty() {
+                merge.aliases.get_or_init(|| self.aliases(&merge, &answers));
+            }
+            self.names(scope, merge);
+        });
     }
 
     /// The names that only the source lists; none where the replica has none of its own, as a rule.
@@ -66,13 +67,15 @@ impl Survey<'_> {
         merge.only(Side::Source).filter(|at| is_free(merge.source.get(*at))).collect()
     }
 
-    /// Asks for up to [`CHUNK`] names. Who is last goes on with the folder.
-    fn ask<'s>(&'s self, scope: &Scope<'s>, asking: Arc<Asking>, from: usize) {
+    /// Asks for some names.
+    fn ask(&self, merge: &Merge, names: &[usize]) -> Vec<(usize, Result<Entry, Errno>)> {
         self.context.interrupt.beat();
-        let Asking { merge, names, answers, pending } = &*asking;
-        let folder = merge.pair.replica.as_ref().map_or(Err(Errno::NOENT), Dir::open);
         let mut found = Vec::new();
-        for at in names.iter().skip(from).take(CHUNK) {
+        if self.context.is_halted() {
+            return found;
+        }
+        let folder = merge.pair.replica.as_ref().map_or(Err(Errno::NOENT), Dir::open);
+        for at in names {
             let Some(name) = merge.source.get(*at) else { continue };
             match folder.as_ref().map(|folder| stat::entry_at(folder.as_fd(), name)) {
                 Ok(Err(Errno::NOENT)) => {}
@@ -80,16 +83,7 @@ impl Survey<'_> {
                 Err(errno) => found.push((*at, Err(*errno))),
             }
         }
-        lock(answers).append(&mut found);
-        if pending.fetch_sub(1, Ordering::AcqRel) != 1 || self.context.is_halted() {
-            return;
-        }
-        let mut answers = std::mem::take(&mut *lock(answers));
-        answers.sort_unstable_by_key(|(at, _)| *at);
-        if !answers.is_empty() {
-            merge.aliases.get_or_init(|| self.aliases(merge, &answers));
-        }
-        self.chunk(scope, Arc::clone(merge), 0);
+        found
     }
 
     /// What the replica lists for the names that it has answered to.

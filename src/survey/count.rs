@@ -10,6 +10,7 @@ use crate::plan::{Counted, Pair};
 use crate::survey::{CHUNK, Survey};
 use rayon::Scope;
 use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,37 +56,30 @@ impl Survey<'_> {
         self.context.interrupt.beat();
         let Ok(fd) = dir.open() else { return };
         let Ok(listing) = Listing::read(fd.as_fd()) else { return };
-        self.count_from(scope, side, dir, Arc::new(listing), 0, counted);
+        let len = listing.len();
+        let work = move |scope: &Scope<'s>, chunk: Range<usize>| {
+            self.count_names(scope, (side, &dir), chunk.filter_map(|at| listing.get(at)), &counted);
+        };
+        self.context.workers.in_chunks(scope, (len, CHUNK), work, |_| {});
     }
 
-    /// Counts up to [`CHUNK`] names, after handing the rest to whoever is free.
-    fn count_from<'s>(
+    fn count_names<'s, 'n>(
         &'s self,
         scope: &Scope<'s>,
-        side: Side,
-        dir: Arc<Dir>,
-        listing: Arc<Listing>,
-        from: usize,
-        counted: Arc<Counted>,
+        (side, dir): (Side, &Arc<Dir>),
+        names: impl Iterator<Item = &'n CStr>,
+        counted: &Arc<Counted>,
     ) {
         if self.context.is_halted() {
             return;
         }
         self.context.interrupt.beat();
-        let end = (from + CHUNK).min(listing.len());
-        if end < listing.len() {
-            let (dir, listing, counted) = (Arc::clone(&dir), Arc::clone(&listing), Arc::clone(&counted));
-            self.context
-                .workers
-                .spawn(scope, move |scope| self.count_from(scope, side, dir, listing, end, counted));
-        }
         let Ok(fd) = dir.open() else { return };
         let (mut files, mut folders, mut bytes) = (0, 0, 0);
-        for at in from..end {
-            let Some(name) = listing.get(at) else { break };
+        for name in names {
             let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
             if entry.is_mount {
-                self.context.inner_mounts.meet(side, (&dir, name), &entry);
+                self.context.inner_mounts.meet(side, (dir, name), &entry);
             }
             match entry.kind {
                 Kind::Folder => {
@@ -95,7 +89,7 @@ impl Survey<'_> {
                     {
                         continue;
                     }
-                    let (child, counted) = (dir.child(name, entry.id), Arc::clone(&counted));
+                    let (child, counted) = (dir.child(name, entry.id), Arc::clone(counted));
                     self.context.workers.spawn(scope, move |scope| self.count(scope, side, child, counted));
                 }
                 Kind::File
@@ -112,12 +106,11 @@ impl Survey<'_> {
                     // `cp -al`): counted as one of the replica it would be written through.
                     match side {
                         Side::Source => self.links.want(&entry),
-                        Side::Replica => self.links.count_name(Some(&dir), &entry),
+                        Side::Replica => self.links.count_name(Some(dir), &entry),
                     }
                 }
             }
         }
-        self.context.workers.did_names(files + folders);
         counted.files.fetch_add(files, Ordering::Relaxed);
         counted.folders.fetch_add(folders, Ordering::Relaxed);
         counted.bytes.fetch_add(bytes, Ordering::Relaxed);

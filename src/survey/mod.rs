@@ -41,6 +41,7 @@ use crate::survey::merge::Merge;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
 use rayon::Scope;
 use std::ffi::CStr;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -159,25 +160,24 @@ impl Survey<'_> {
         }
     }
 
-    /// Works through up to [`CHUNK`] names from `from` on, after handing the rest to whoever is free.
-    fn chunk<'s>(&'s self, scope: &Scope<'s>, merge: Arc<Merge>, from: usize) {
-        let end = (from + CHUNK).min(merge.len());
-        if end < merge.len() {
-            let rest = Arc::clone(&merge);
-            self.context.workers.spawn(scope, move |scope| self.chunk(scope, rest, end));
-        }
-        let pair = &merge.pair;
-        let Some(open) = self.open_both(pair) else { return };
+    /// Works through the names of a folder pair.
+    fn names<'s>(&'s self, scope: &Scope<'s>, merge: Arc<Merge>) {
+        let len = merge.len();
+        let work = move |scope: &Scope<'s>, chunk: Range<usize>| self.chunk(scope, &merge, chunk);
+        self.context.workers.in_chunks(scope, (len, CHUNK), work, |_| {});
+    }
+
+    fn chunk<'s>(&'s self, scope: &Scope<'s>, merge: &Arc<Merge>, chunk: Range<usize>) {
+        let Some(open) = self.open_both(&merge.pair) else { return };
         let doors = open.doors();
-        self.announce(&merge, doors, from..end);
+        self.announce(merge, doors, chunk.clone());
         let mut unchanged = 0;
-        for name in (from..end).filter_map(|at| merge.get(at)) {
+        for name in chunk.filter_map(|at| merge.get(at)) {
             if self.context.is_halted() {
                 break;
             }
-            unchanged += self.name(scope, &merge, doors, name);
+            unchanged += self.name(scope, merge, doors, name);
         }
-        self.context.workers.did_names((end - from) as u64);
         self.context.reporter.count(Counter::Unchanged, unchanged);
         self.context.interrupt.beat();
     }

@@ -15,8 +15,9 @@ use crate::workers::limit::{Limit, NAME, Sample};
 use rayon::{Scope, ThreadBuilder, ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::cell::Cell;
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// As many workers as help at most where nobody says otherwise. On a virtual solid-state disk 64 were slower than 32.
@@ -180,6 +181,41 @@ impl Workers {
             self.work(|| task(scope));
             self.rest();
         });
+    }
+
+    /// Works through `0..len` in chunks of `size`, each of them one task that hands the rest to whoever is free before it
+    /// begins. Whoever is through last calls `done`.
+    pub fn in_chunks<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        (len, size): (usize, usize),
+        work: impl Fn(&Scope<'s>, Range<usize>) + Send + Sync + 's,
+        done: impl FnOnce(&Scope<'s>) + Send + Sync + 's,
+    ) {
+        self.chunk(scope, 0..len, size, Arc::new((work, done)));
+    }
+
+    fn chunk<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        all: Range<usize>,
+        size: usize,
+        task: Arc<(
+            impl Fn(&Scope<'s>, Range<usize>) + Send + Sync + 's,
+            impl FnOnce(&Scope<'s>) + Send + Sync + 's,
+        )>,
+    ) {
+        let end = all.end.min(all.start + size);
+        if end < all.end {
+            let (rest, task) = (end..all.end, Arc::clone(&task));
+            self.spawn(scope, move |scope| self.chunk(scope, rest, size, task));
+        }
+        self.did_names((end - all.start) as u64);
+        (task.0)(scope, all.start..end);
+        // Only the last one gets it.
+        if let Some((_, done)) = Arc::into_inner(task) {
+            done(scope);
+        }
     }
 
     fn work(&self, task: impl FnOnce()) {
@@ -367,6 +403,31 @@ mod tests {
                 workers.scope(|scope| chain(&workers, scope, &gauge, tasks, || {}));
                 assert_eq!(gauge.runs.load(Ordering::SeqCst), tasks, "{processors} {most}");
                 assert!(gauge.most.load(Ordering::SeqCst) <= most);
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_cover_everything_once_and_whoever_is_last_ends_them() {
+        for most in [1, 8] {
+            let workers = Workers::new(2, most).unwrap();
+            for (len, size, chunks) in [(0, 4, 1), (3, 4, 1), (4, 4, 1), (5, 4, 2), (1000, 7, 143)] {
+                let (runs, ends) = (AtomicUsize::new(0), AtomicUsize::new(0));
+                let seen: Vec<AtomicUsize> = (0..len).map(|_| AtomicUsize::new(0)).collect();
+                let work = |_: &Scope<'_>, chunk: Range<usize>| {
+                    assert_eq!(ends.load(Ordering::SeqCst), 0);
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    for at in &seen[chunk] {
+                        at.fetch_add(1, Ordering::SeqCst);
+                    }
+                };
+                let done = |_: &Scope<'_>| {
+                    assert_eq!(runs.load(Ordering::SeqCst), chunks);
+                    ends.fetch_add(1, Ordering::SeqCst);
+                };
+                workers.scope(|scope| workers.in_chunks(scope, (len, size), work, done));
+                assert_eq!(ends.load(Ordering::SeqCst), 1);
+                assert!(seen.iter().all(|at| at.load(Ordering::SeqCst) == 1), "{len} {size}");
             }
         }
     }

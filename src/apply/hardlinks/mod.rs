@@ -19,6 +19,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::plan::{Change, Plan};
 use rayon::Scope;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// So few names that replace others are not worth a `syncfs`: their files are written to the disk one by one.
@@ -143,23 +144,24 @@ impl Apply<'_> {
 
     /// The names that the survey found to be linked: a chunk, after handing the rest on.
     pub(in crate::apply) fn link_all<'s>(&'s self, scope: &Scope<'s>, links: &'s [&'s Change]) {
-        let (chunk, rest) = links.split_at(links.len().min(CHUNK));
-        if !rest.is_empty() {
-            self.context.workers.spawn(scope, move |scope| self.link_all(scope, rest));
+        let link = move |scope: &Scope<'s>, chunk: Range<usize>| {
+            links.get(chunk).unwrap_or_default().iter().for_each(|change| self.start_link(scope, change));
+        };
+        self.context.workers.in_chunks(scope, (links.len(), CHUNK), link, |_| {});
+    }
+
+    fn start_link<'s>(&'s self, scope: &Scope<'s>, change: &Change) {
+        if self.context.is_halted() {
+            return;
         }
-        for change in chunk {
-            if self.context.is_halted() {
-                return;
-            }
-            if let Some(folder) = &change.pair.replica {
-                make_writable(self.context, folder);
-            }
-            let job = Job::of(change, Verb::Link);
-            match self.look(&job) {
-                // It became a folder meanwhile: the next pass sees it.
-                Some(entry) if entry.kind != Kind::Folder => self.start_seen(scope, job, entry, None),
-                Some(_) | None => {}
-            }
+        if let Some(folder) = &change.pair.replica {
+            make_writable(self.context, folder);
+        }
+        let job = Job::of(change, Verb::Link);
+        match self.look(&job) {
+            // It became a folder meanwhile: the next pass sees it.
+            Some(entry) if entry.kind != Kind::Folder => self.start_seen(scope, job, entry, None),
+            Some(_) | None => {}
         }
     }
 
