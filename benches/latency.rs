@@ -2,8 +2,9 @@
 //! workers share? `cargo bench --bench latency` mounts two equal trees of files by FUSE, whose answers come late, as
 //! source and as replica, and runs one pass with each number of workers, and one with as many as the program finds helpful.
 //!
-//! With `--one-head` each tree answers one call at a time, in the order of their coming, and takes a tenth of the time for
-//! what lies beside what it answered last: a disk with one head, without the queue in which the kernel sorts requests.
+//! With `--one-head` each tree answers one call at a time, and takes a tenth of the time for what lies beside what it
+//! answered last: a disk with one head. Of the calls that wait it takes the nearest, as the queues of the kernel and of a disk
+//! do; with `--in-order` the first, as a disk without such queues.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do than to stop")]
 
@@ -17,12 +18,13 @@ use fuser::{
     ReplyOpen, ReplyXattr, Request,
 };
 use namespaces::in_namespaces;
+use std::collections::BTreeMap;
 use std::env::{args_os, current_exe, var_os};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
@@ -59,6 +61,10 @@ struct Arguments {
     /// Each tree answers one call at a time, and quicker what lies beside what it answered last
     #[arg(long)]
     one_head: bool,
+
+    /// What waits for the head is answered in the order of its coming
+    #[arg(long, requires = "one_head")]
+    in_order: bool,
 
     /// What cargo bench adds
     #[arg(long, hide = true)]
@@ -97,7 +103,7 @@ fn measure(arguments: &Arguments) -> ExitCode {
             folders: arguments.folders,
             files: arguments.files,
             calls: Arc::clone(&calls),
-            head: arguments.one_head.then(Mutex::default),
+            head: arguments.one_head.then(|| Head { in_order: arguments.in_order, ..Head::default() }),
         };
         match fuser::spawn_mount(tree, &at, &config) {
             Ok(mount) => mounts.push(mount),
@@ -158,8 +164,53 @@ struct Tree {
     folders: u64,
     files: u64,
     calls: Arc<AtomicU64>,
-    /// The inode that was asked for last, where there is one head.
-    head: Option<Mutex<u64>>,
+    head: Option<Head>,
+}
+
+/// A head that answers one call at a time.
+#[derive(Default)]
+struct Head {
+    in_order: bool,
+    queue: Mutex<Waiting>,
+    is_free: Condvar,
+}
+
+/// What waits for a head.
+#[derive(Default)]
+struct Waiting {
+    /// The inode that was answered last.
+    at: u64,
+    is_busy: bool,
+    /// The calls that have come, and the inode of each that waits.
+    come: u64,
+    calls: BTreeMap<u64, u64>,
+}
+
+impl Head {
+    fn answer(&self, inode: u64, delay: Duration) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let call = queue.come;
+        queue.come += 1;
+        queue.calls.insert(call, inode);
+        while queue.is_busy || self.next(&queue) != Some(call) {
+            queue = self.is_free.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+        queue.calls.remove(&call);
+        queue.is_busy = true;
+        let distance = queue.at.abs_diff(inode);
+        drop(queue);
+        sleep(if distance <= NEAR { delay / 10 } else { delay });
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        (queue.is_busy, queue.at) = (false, inode);
+        self.is_free.notify_all();
+    }
+
+    /// The call whose turn it is.
+    fn next(&self, queue: &Waiting) -> Option<u64> {
+        let calls = queue.calls.iter();
+        let next = calls.min_by_key(|(_, inode)| if self.in_order { 0 } else { queue.at.abs_diff(**inode) });
+        next.map(|(call, _)| *call)
+    }
 }
 
 /// What lies so near to the head takes a tenth of the time.
@@ -172,11 +223,7 @@ impl Tree {
         self.calls.fetch_add(1, Ordering::Relaxed);
         match &self.head {
             None => sleep(self.delay),
-            Some(head) => {
-                let mut at = head.lock().unwrap_or_else(PoisonError::into_inner);
-                sleep(if at.abs_diff(inode) <= NEAR { self.delay / 10 } else { self.delay });
-                *at = inode;
-            }
+            Some(head) => head.answer(inode, self.delay),
         }
     }
 

@@ -2,8 +2,10 @@
 //! space, and some servers, give one number to different files, or show more links than there are.
 
 use crate::fs::dir::Dir;
-use crate::fs::ext4::EXT;
-use crate::fs::stat::filesystem_type;
+use crate::fs::magic::{
+    BCACHEFS, BTRFS, CEPH, ECRYPTFS, EROFS, EXT, F2FS, GFS2, ISO9660, JFS, NFS, NILFS, OCFS2, OVERLAY, RAMFS,
+    REISERFS, SQUASHFS, TMPFS, UBIFS, XFS, ZFS, filesystem_type,
+};
 use crate::model::entry::{Entry, FileId, Kind, Timestamp};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,29 +24,9 @@ impl Numbers {
     /// The numbers of a filesystem of the type that `statfs(2)` reports as `magic`: those that keep a table of their inodes
     /// are believed, and so is NFS, whose protocol asks for it. FUSE, SMB and 9p are not, nor is what is not known.
     pub fn of_type(magic: u64) -> Numbers {
-        // linux/magic.h; ZFS, bcachefs and OCFS2 have theirs in their own sources.
         const PROOF: [u64; 21] = [
-            EXT,
-            0x5846_5342, // XFS
-            0x9123_683e, // btrfs
-            0xf2f5_2010, // F2FS
-            0x0102_1994, // tmpfs
-            0x8584_58f6, // ramfs
-            0x2fc1_2fc1, // ZFS
-            0xca45_1a4e, // bcachefs
-            0x794c_7630, // overlayfs
-            0x0000_6969, // NFS
-            0x00c3_6400, // Ceph
-            0x3153_464a, // JFS
-            0x5265_4973, // ReiserFS
-            0x0000_3434, // NILFS
-            0x2405_1905, // UBIFS
-            0x7371_7368, // squashfs
-            0xe0f5_e1e2, // EROFS
-            0x0000_9660, // ISO 9660
-            0x0116_1970, // GFS2
-            0x7461_636f, // OCFS2
-            0x0000_f15f, // eCryptfs
+            EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS, ZFS, BCACHEFS, OVERLAY, NFS, CEPH, JFS, REISERFS, NILFS,
+            UBIFS, SQUASHFS, EROFS, ISO9660, GFS2, OCFS2, ECRYPTFS,
         ];
         if PROOF.contains(&magic) { Numbers::Proof } else { Numbers::Claim }
     }

@@ -11,6 +11,7 @@ use crate::apply::refusal::{MetadataError, in_replica};
 use crate::apply::staged::{Fsync, Published};
 use crate::context::Context;
 use crate::fs::file::{BUFFER, Segment, read_at, segment, set_length, sync_content, with_buffers, write_at};
+use crate::fs::magic::has_false_sizes;
 use crate::fs::metadata::Subject;
 use crate::fs::stat;
 use crate::hasher::Hashing;
@@ -96,7 +97,7 @@ impl Original {
             }
             let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
             // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
-            let is_whole = length >= before.size || stat::has_false_sizes(source);
+            let is_whole = length >= before.size || has_false_sizes(source);
             if is_whole && after.is_unchanged_since(&before) {
                 break (digest, length, false, is_clone);
             }

@@ -216,6 +216,7 @@ impl Apply<'_> {
                     prepared = Some(&change.pair);
                 }
                 self.change(scope, change);
+                self.context.workers.did_name();
             }
         };
         self.context.workers.in_chunks(scope, (changes.len(), size), work, |_| self.publish_waiting());
@@ -280,6 +281,7 @@ impl Apply<'_> {
         let target =
             Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
         remove(self.context, target, Precondition::Absent(&change.pair, &change.name));
+        self.context.workers.did_name();
     }
 
     fn remove_leftovers(&self) {

@@ -69,7 +69,7 @@ impl Apply<'_> {
                 return self.release(parent);
             }
         };
-        self.context.workers.did_names(first.done.len() as u64 + 1);
+        self.context.workers.did_name();
         let watched = self.watched(&pair, &listing);
         let folder = Arc::new(NewFolder { pair, parent, watched, pending: AtomicUsize::new(1) });
         if first.names < listing.len() {
@@ -90,6 +90,7 @@ impl Apply<'_> {
                 }
                 holder.hold();
                 self.start_seen(scope, job.clone(), *entry, Some(Arc::clone(&holder)));
+                self.context.workers.did_name();
             }
         };
         self.context.workers.in_chunks(scope, (len, CHUNK), make, |_| self.release(Some(folder)));
@@ -121,6 +122,7 @@ impl Apply<'_> {
                 if holder.watched.below(self.context, name).is_some() {
                     holder.hold();
                     self.start(scope, new_entry(&holder.pair, name), Some(Arc::clone(&holder)));
+                    self.context.workers.did_name();
                 }
             }
         };

@@ -15,6 +15,7 @@ use crate::fs::dir::Dir;
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::file::{announce, open_to_read};
 use crate::fs::listing::Listing;
+use crate::fs::magic::is_on_disk;
 use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
@@ -143,7 +144,7 @@ impl Apply<'_> {
     /// Announces the contents of the first files to a disk that everything waits for, so that it can read them in the order
     /// in which they lie. What cannot be opened is told when its turn comes.
     fn announce(&self, folder: BorrowedFd<'_>, names: &[Seen], job: &Job) {
-        if !self.context.workers.wait_for_disk() {
+        if !self.context.workers.wait_for_disk() || !is_on_disk(folder) {
             return;
         }
         let mut room = MOST_FIRST_BYTES;
@@ -260,6 +261,7 @@ impl Apply<'_> {
                         && !self.context.is_halted() =>
                 {
                     self.context.interrupt.beat();
+                    self.context.workers.did_name();
                     self.publish_overdue();
                     room -= entry.size;
                     let made = if entry.links > 1 {

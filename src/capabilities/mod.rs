@@ -9,7 +9,7 @@
 
 pub mod registry;
 
-use crate::fs::ext4::EXT;
+use crate::fs::magic::{BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, OVERLAY, RAMFS, TMPFS, XFS, ZFS};
 use crate::model::entry::{Kind, Timestamp};
 use crate::model::feature::Feature;
 use crate::model::spelling::Names;
@@ -104,17 +104,6 @@ enum TimeRule {
 impl Filesystem {
     /// A filesystem of the type that `statfs(2)` reports as `magic`.
     pub fn of_type(magic: u64) -> Filesystem {
-        const MSDOS: u64 = 0x4d44;
-        const EXFAT: u64 = 0x2011_bab0;
-        // linux/magic.h; ZFS and bcachefs from their own sources.
-        const XFS: u64 = 0x5846_5342;
-        const BTRFS: u64 = 0x9123_683e;
-        const F2FS: u64 = 0xf2f5_2010;
-        const TMPFS: u64 = 0x0102_1994;
-        const RAMFS: u64 = 0x8584_58f6;
-        const OVERLAY: u64 = 0x794c_7630;
-        const ZFS: u64 = 0x2fc1_2fc1;
-        const BCACHEFS: u64 = 0xca45_1a4e;
         let sound_links = [EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS, OVERLAY, ZFS, BCACHEFS];
         let filesystem = Filesystem {
             has_sound_links: AtomicBool::new(sound_links.contains(&magic)),

@@ -4,7 +4,8 @@ use crate::capabilities::Filesystem;
 use crate::collections::HashMap;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
-use crate::fs::ext4::{EXT, may_commit_fast};
+use crate::fs::ext4::may_commit_fast;
+use crate::fs::magic::{EXT, filesystem_type};
 use crate::fs::rights::rights;
 use crate::fs::{Errno, stat};
 use crate::model::feature::Feature;
@@ -60,7 +61,7 @@ impl Filesystems {
     /// As opening the folder, `statx(2)` and `fstatfs(2)`.
     pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
         let folder = dir.open()?;
-        let magic = stat::filesystem_type(&*folder)?;
+        let magic = filesystem_type(&*folder)?;
         let place = (dir.id().device, stat::mount_of(folder.as_fd())?);
         let filesystem = self.known(place, magic, BootTime::now(), rights);
         if magic == EXT {

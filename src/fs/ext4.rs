@@ -5,14 +5,12 @@
 //! had been replaced and written to the disk after them was lost or full of zeros, and e2fsck found errors (Linux 6.18).
 
 use crate::fs::file::read_at;
+use crate::fs::magic::EXT;
 use crate::fs::stat::entry_of;
 use crate::model::entry::Kind;
 use rustix::fs::{CWD, Mode, OFlags, major, minor, openat};
 use std::os::fd::AsFd;
 use std::path::Path;
-
-/// The type of ext2, ext3 and ext4 (linux/magic.h), which their superblocks have as well.
-pub const EXT: u64 = 0xef53;
 
 /// Where the superblock begins, and how long it is (linux/fs/ext4/ext4.h).
 const START: u64 = 1024;

@@ -13,6 +13,7 @@ pub mod file;
 pub mod lease;
 pub mod listing;
 pub mod log_file;
+pub mod magic;
 pub mod metadata;
 mod mounts;
 pub mod read_only;

@@ -1,8 +1,9 @@
 //! Where a root lies and what is mounted inside: looks at places that a pass remembers.
 
 use crate::fs::dir::Dir;
+use crate::fs::magic::{filesystem_type, is_passing_type};
 use crate::fs::resolve::resolve_past;
-use crate::fs::stat::{entry_at, entry_at_path, filesystem_type, is_passing_type};
+use crate::fs::stat::{entry_at, entry_at_path};
 use crate::fs::{Errno, is_gone};
 use crate::model::entry::Kind;
 use crate::model::mounts::{Backing, Identity, Sight, Step, Way};

@@ -1,9 +1,11 @@
 //! What is read next is announced to the kernel, while the processors have nothing else to do.
 //!
 //! A disk with one head does more when it knows many requests at once, because it takes them in the order in which they lie.
-//! The files of a whole chunk of names are announced before the first of them is compared.
+//! The files of a whole chunk of names are announced before the first of them is compared. Where opening a file asks a server,
+//! or a process (FUSE), that would double what is waited for, so only what lies on a disk of this machine is announced.
 
 use crate::fs::file::{announce, open_to_read};
+use crate::fs::magic::is_on_disk;
 use crate::fs::stat::entry_at;
 use crate::model::entry::Kind;
 use crate::survey::merge::Merge;
@@ -17,6 +19,10 @@ impl Survey<'_> {
     pub(super) fn announce(&self, merge: &Merge, doors: Doors<'_>, names: Range<usize>) {
         let (Some(source), Some(replica)) = (doors.source, doors.replica) else { return };
         if !self.context.workers.wait_for_disk() {
+            return;
+        }
+        let [source_on_disk, replica_on_disk] = [is_on_disk(source), is_on_disk(replica)];
+        if !source_on_disk && !replica_on_disk {
             return;
         }
         for (name, in_source, in_replica) in names.filter_map(|at| merge.get(at)) {
@@ -33,8 +39,10 @@ impl Survey<'_> {
             if !is_compared || ours.size == 0 || ours.size >= LARGE || ours.links > 1 {
                 continue;
             }
-            for (folder, entry) in [(source, ours), (replica, theirs)] {
-                if let Ok(file) = open_to_read(folder, name, self.context.owns(entry.uid)) {
+            for (folder, entry, is_on_disk) in
+                [(source, ours, source_on_disk), (replica, theirs, replica_on_disk)]
+            {
+                if is_on_disk && let Ok(file) = open_to_read(folder, name, self.context.owns(entry.uid)) {
                     announce(file.as_fd(), 0, entry.size);
                 }
             }

@@ -78,6 +78,7 @@ impl Survey<'_> {
         let (mut files, mut folders, mut bytes) = (0, 0, 0);
         for name in names {
             let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
+            self.context.workers.did_name();
             if entry.is_mount {
                 self.context.inner_mounts.meet(side, (dir, name), &entry);
             }

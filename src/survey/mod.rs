@@ -177,6 +177,7 @@ impl Survey<'_> {
                 break;
             }
             unchanged += self.name(scope, merge, doors, name);
+            self.context.workers.did_name();
         }
         self.context.reporter.count(Counter::Unchanged, unchanged);
         self.context.interrupt.beat();

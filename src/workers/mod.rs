@@ -210,7 +210,6 @@ impl Workers {
             let (rest, task) = (end..all.end, Arc::clone(&task));
             self.spawn(scope, move |scope| self.chunk(scope, rest, size, task));
         }
-        self.did_names((end - all.start) as u64);
         (task.0)(scope, all.start..end);
         // Only the last one gets it.
         if let Some((_, done)) = Arc::into_inner(task) {
@@ -226,9 +225,10 @@ impl Workers {
         drop(over);
     }
 
-    /// Counts names that were worked on.
-    pub fn did_names(&self, names: u64) {
-        self.effort.fetch_add(names * NAME, Ordering::Relaxed);
+    /// Counts a name that was worked on: each by itself, since on a slow disk a whole chunk of them takes longer than two
+    /// limits are compared.
+    pub fn did_name(&self) {
+        self.effort.fetch_add(NAME, Ordering::Relaxed);
     }
 
     /// Counts bytes of content.
@@ -240,20 +240,23 @@ impl Workers {
         }
     }
 
+    /// How many threads do not rest.
+    fn at_work(&self) -> usize {
+        self.started.load(Ordering::Relaxed).saturating_sub(self.resting.load(Ordering::Relaxed))
+    }
+
     /// Rests while more threads than the limit would be at work, and there is work.
     fn rest(&self) {
-        let at_work =
-            || self.started.load(Ordering::Relaxed).saturating_sub(self.resting.load(Ordering::Relaxed));
         let limit = || self.limit.load(Ordering::Relaxed);
-        if at_work() <= limit() {
+        if self.at_work() <= limit() {
             return;
         }
         let mut is_over = lock(&self.is_over);
-        if at_work() <= limit() {
+        if self.at_work() <= limit() {
             return;
         }
         self.resting.fetch_add(1, Ordering::Relaxed);
-        while !*is_over && at_work() >= limit() {
+        while !*is_over && self.at_work() >= limit() {
             is_over = self.end_of_rest.wait(is_over).unwrap_or_else(PoisonError::into_inner);
         }
         self.resting.fetch_sub(1, Ordering::Relaxed);
@@ -296,7 +299,7 @@ impl Workers {
         control.watched += watched;
         control.busy += busy.saturating_sub(busy_then);
         let done = self.effort.load(Ordering::Relaxed);
-        let Some(sample) = control.ripe(now, done) else { return };
+        let Some(sample) = control.ripe(now, done, self.at_work()) else { return };
         let before = control.limit.now();
         let used = processor_time().saturating_sub(control.used).as_secs_f64();
         let has_spare_time = used < SPARE * sample.elapsed.as_secs_f64() * self.computing() as f64;
@@ -352,9 +355,9 @@ impl Control {
     }
 
     /// What was seen, once it is enough to judge by.
-    fn ripe(&self, now: Instant, done: u64) -> Option<Sample> {
+    fn ripe(&self, now: Instant, done: u64, at_work: usize) -> Option<Sample> {
         let (elapsed, effort) = (now.duration_since(self.since), done.saturating_sub(self.effort));
-        let is_ripe = !self.watched.is_zero() && self.limit.is_ripe(elapsed, effort);
+        let is_ripe = !self.watched.is_zero() && self.limit.is_ripe(elapsed, effort, at_work);
         is_ripe.then(|| {
             let share = self.busy.as_secs_f64() / self.watched.as_secs_f64();
             Sample { elapsed, effort, waiting: (1.0 - share).clamp(0.0, 1.0) }
@@ -391,7 +394,7 @@ mod tests {
             workers.spawn(scope, move |scope| chain(workers, scope, gauge, left - 1, task));
         }
         gauge.run(task);
-        workers.did_names(32);
+        (0..32).for_each(|_| workers.did_name());
     }
 
     #[test]

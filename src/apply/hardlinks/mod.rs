@@ -163,6 +163,7 @@ impl Apply<'_> {
             Some(entry) if entry.kind != Kind::Folder => self.start_seen(scope, job, entry, None),
             Some(_) | None => {}
         }
+        self.context.workers.did_name();
     }
 
     /// Writes what names are going to be linked to to the disk, since each of them replaces an old version: all of it
