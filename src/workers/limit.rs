@@ -123,8 +123,9 @@ impl Limit {
     /// Takes in what was seen under the limit of now, and chooses the next one.
     pub(super) fn judge(&mut self, sample: Sample) {
         if sample.waiting < BUSY {
-            // The processors are the limit, or more workers than processors would be idle.
-            self.now = self.processors.min(self.most);
+            // The processors are the limit. Step by step: where there is something to wait for at one moment and much to
+            // compute at the next, as in a first copy, the limit would jump from one end to the other.
+            self.now = (self.now / 2).max(self.processors.min(self.most));
             self.phase = Phase::Growing(0.0);
             return;
         }
