@@ -21,5 +21,6 @@ pub mod run;
 pub mod survey;
 #[cfg(test)]
 mod test_strategies;
+pub mod walk;
 pub mod whereabouts;
 pub mod workers;

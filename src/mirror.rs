@@ -7,7 +7,7 @@ use crate::capabilities::registry::Filesystems;
 use crate::context::Context;
 use crate::context::absence::{Absence, Remembered};
 use crate::context::compared::Compared;
-use crate::context::protected::LogFile;
+use crate::context::log_file::LogFile;
 use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;

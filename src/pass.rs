@@ -5,7 +5,6 @@ use crate::apply::durability::Volumes;
 use crate::context::Context;
 use crate::context::roots::SourceState;
 use crate::guard::{Facts, Ruling, examine};
-use crate::model::counters::Counter;
 use crate::model::error::{Cause, Error, Problem};
 use crate::model::mounts::{Difference, Memory};
 use crate::model::path::RelPath;
@@ -83,8 +82,9 @@ pub fn run(
         inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
+    let totals = plan.totals();
     if purpose == Purpose::Plan {
-        context.reporter.count(Counter::BytesToWrite, plan.bytes_to_copy());
+        context.reporter.planned_in_all(&totals);
         plan.describe(|operation| context.reporter.planned(operation));
         return Ok(Outcome::Planned);
     }

@@ -5,6 +5,7 @@ use crate::fs::dir::Dir;
 use crate::identity::Identity;
 use crate::model::change::Differences;
 use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::counters::{Counter, Counts};
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
 use rayon::slice::ParallelSliceMut;
@@ -76,6 +77,20 @@ pub enum Action {
     SetMetadata(Differences),
     /// Remove it, with everything below.
     Delete,
+}
+
+impl Action {
+    /// What it is called.
+    pub fn verb(self) -> Verb {
+        match self {
+            Action::Create => Verb::Create,
+            Action::Replace(verb) => verb,
+            Action::Reown => Verb::Update,
+            Action::Link { .. } => Verb::Link,
+            Action::SetMetadata(_) => Verb::Metadata,
+            Action::Delete => Verb::Delete,
+        }
+    }
 }
 
 /// One planned change.
@@ -200,6 +215,26 @@ impl Plan {
         self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
     }
 
+    /// What it does, in the counters of a pass that does it: everything below the folders that it makes or deletes
+    /// included. Further hard links in new folders count as created.
+    pub fn totals(&self) -> Counts {
+        let mut totals = Counts::default();
+        for change in &self.changes {
+            totals[Counter::of(change.action.verb())] += 1;
+            if let Some(below) = &change.subtree {
+                let below = below.subtree();
+                // What comes, or else what goes: of the two sides of a retype one may be a folder.
+                let is_made = change.kind == Kind::Folder && change.action != Action::Delete;
+                let counter = if is_made { Counter::Created } else { Counter::Deleted };
+                totals[counter] += below.files + below.folders;
+            }
+        }
+        totals[Counter::Renamed] = self.renames.len() as u64;
+        totals[Counter::Metadata] += self.folders.len() as u64;
+        totals[Counter::BytesToWrite] = self.bytes_to_copy();
+        totals
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.renames.is_empty() && self.folders.is_empty()
@@ -256,20 +291,20 @@ impl Plan {
     pub fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);
-            let (verb, reason) = match change.action {
-                Action::Create => (Verb::Create, change.reason),
-                Action::Replace(verb) => (verb, change.reason),
-                Action::Reown => (Verb::Update, change.reason),
-                Action::Link { .. } => (Verb::Link, change.reason),
-                Action::SetMetadata(differences) => (Verb::Metadata, differences.words()),
-                Action::Delete => (Verb::Delete, change.reason),
+            let reason = match change.action {
+                Action::SetMetadata(differences) => differences.words(),
+                Action::Create
+                | Action::Replace(_)
+                | Action::Reown
+                | Action::Link { .. }
+                | Action::Delete => change.reason,
             };
             tell(Operation {
                 size: (change.kind == Kind::File).then_some(change.size),
                 replica_unreadable: change.replica_unreadable,
                 subtree: change.subtree.as_ref().map(|counted| counted.subtree()),
                 reason,
-                ..Operation::new(verb, &path, change.kind)
+                ..Operation::new(change.action.verb(), &path, change.kind)
             });
         }
         for rename in &self.renames {

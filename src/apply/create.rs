@@ -12,12 +12,11 @@ use crate::apply::{Apply, HUGE, Job, lock};
 use crate::fs::dir::Dir;
 use crate::fs::{dirent, is_full, stat};
 use crate::model::change::{Operation, Verb};
-use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Side};
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
-use crate::survey::reconcile::needed;
+use crate::walk::{Standing, Watched, left_out, standing, tell_left_out};
 use rayon::Scope;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -62,16 +61,20 @@ impl Apply<'_> {
         entry: Entry,
         holder: Option<Arc<NewFolder>>,
     ) {
-        match entry.kind {
-            Kind::Folder if self.context.roots.is_other_root(Side::Source, &entry) => {
+        // Its name was looked at in its folder.
+        match standing(self.context, &Watched::off(), Side::Source, (&job.name, &entry)) {
+            Standing::Mirrored(_) => {}
+            Standing::Log => {
+                self.context.reporter.skipped(&job.path(), entry.kind, "it is the log file");
+                return self.release(holder);
+            }
+            Standing::OtherRoot => {
                 let reason = Cause::Refused("it is the replica itself, through a mount");
                 self.problem(&job.path(), ProblemKind::MirrorFolder, reason, "it is left out; unmount it");
-                self.release(holder);
+                return self.release(holder);
             }
-            Kind::File if self.context.log.was(&entry) => {
-                self.context.reporter.skipped(&job.path(), entry.kind, "it is the log file");
-                self.release(holder);
-            }
+        }
+        match entry.kind {
             Kind::Folder => {
                 self.context.workers.spawn(scope, move |scope| self.make_folder(scope, &job, &entry, holder))
             }
@@ -120,18 +123,12 @@ impl Apply<'_> {
         }
         self.context.interrupt.beat();
         self.publish_overdue();
-        match entry.kind {
-            // It became a folder meanwhile: the next pass sees it.
-            Kind::Folder => return false,
-            Kind::Socket => {
-                self.context.reporter.skipped(&job.path(), Kind::Socket, "sockets are not mirrored");
-                return false;
-            }
-            Kind::File | Kind::Symlink | Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => {}
+        // What became a folder meanwhile the next pass sees.
+        if entry.kind == Kind::Folder {
+            return false;
         }
-        if let Some(feature) = needed(entry).filter(|feature| !job.pair.filesystem.holds(*feature)) {
-            self.context.reporter.not_held(feature);
-            self.context.reporter.count(Counter::Skipped, 1);
+        if let Some(left_out) = left_out(entry, &job.pair.filesystem) {
+            tell_left_out(self.context, &job.path(), left_out);
             return false;
         }
         true

@@ -128,11 +128,11 @@ struct Job {
 }
 
 impl Job {
-    fn of(change: &Change, verb: Verb) -> Job {
+    fn of(change: &Change) -> Job {
         Job {
             pair: Arc::clone(&change.pair),
             name: change.name.clone(),
-            verb,
+            verb: change.action.verb(),
             expected: change.expected,
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
@@ -228,7 +228,7 @@ impl Apply<'_> {
         }
         let is_hopeless = match change.action {
             Action::Create | Action::Replace(_) | Action::Reown | Action::Link { .. } => {
-                self.is_hopeless(&Job::of(change, Verb::Create))
+                self.is_hopeless(&Job::of(change))
             }
             Action::SetMetadata(_) | Action::Delete => {
                 change.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder))
@@ -239,11 +239,9 @@ impl Apply<'_> {
         }
         match change.action {
             Action::Replace(Verb::Retype) if self.is_too_early(&change.pair, &change.name) => {}
-            Action::Create => self.start(scope, Job::of(change, Verb::Create), None),
-            Action::Replace(verb) => self.start(scope, Job::of(change, verb), None),
-            Action::Reown => self.start(scope, Job::of(change, Verb::Update), None),
+            Action::Create | Action::Replace(_) | Action::Reown => self.start(scope, Job::of(change), None),
             Action::SetMetadata(differences) => {
-                self.set_metadata(&Job::of(change, Verb::Metadata), differences.words());
+                self.set_metadata(&Job::of(change), differences.words());
             }
             // They come later.
             Action::Link { .. } | Action::Delete => {}

@@ -3,7 +3,6 @@
 use crate::apply::metadata::Extent;
 use crate::apply::show_folder::Shown;
 use crate::apply::{Apply, CHUNK, Job};
-use crate::context::protected::Watched;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::model::change::{Operation, Verb};
@@ -11,6 +10,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Watch};
+use crate::walk::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;

@@ -12,7 +12,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::path::RelPath;
 use crate::plan::Pair;
-use crate::survey::reconcile::is_left_out;
+use crate::walk::left_out;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Precondition<'_> {
         }
         let Precondition::Absent(pair, name) = self else { return Check::Holds };
         let path = || pair.path().join(name);
-        let left_out = |entry: &Entry| is_left_out(entry, &pair.filesystem);
+        let left_out = |entry: &Entry| left_out(entry, &pair.filesystem).is_some();
         let seen = match &pair.source {
             Some(dir) => is_where_it_was(context, dir, look).and_then(|is_there| {
                 if is_there { find(context, dir, name, left_out) } else { Ok(Seen::Nowhere) }

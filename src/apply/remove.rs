@@ -16,9 +16,12 @@ use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
+use crate::walk::{Stays, stays};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+
+const MOUNTED: Cause = Cause::Refused("something is mounted there; unmount it first");
 
 /// What is to be removed.
 #[derive(Clone, Copy)]
@@ -65,7 +68,8 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, precondition: Precondit
     if target.expected.is_some_and(|expected| expected != entry.id) {
         return context.replica_disturbed(target.path);
     }
-    if context.log.is(&entry) {
+    let stays = stays(context, &entry);
+    if stays == Some(Stays::Log) {
         return;
     }
     let mut cached = CachedCheck::new(precondition);
@@ -77,6 +81,9 @@ pub fn remove(context: &Context<'_>, target: Target<'_>, precondition: Precondit
     let home = context.absence.has_unmade().then(|| target.folder.path());
     if context.absence.keep_unmade(target.path, home.as_ref(), &entry) {
         return;
+    }
+    if stays == Some(Stays::Mounted) {
+        return problem(context, target.path, MOUNTED);
     }
     if entry.kind == Kind::Folder {
         remove_tree(context, target, &entry, &mut cached);
@@ -118,7 +125,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &
                     levels.push((below, entry));
                     path = inner;
                 }
-                Err(Stays) => level.stays = true,
+                Err(Kept) => level.stays = true,
             }
             continue;
         }
@@ -143,7 +150,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &
 }
 
 /// An entry that was not removed: that has been told, or is for the next pass to decide.
-struct Stays;
+struct Kept;
 
 /// Removes one name inside a folder that is being emptied; a folder is entered instead.
 fn remove_inner(
@@ -152,10 +159,10 @@ fn remove_inner(
     name: &CStr,
     path: &RelPath,
     cached: &mut CachedCheck<'_>,
-) -> Result<Option<(Level, Entry)>, Stays> {
+) -> Result<Option<(Level, Entry)>, Kept> {
     let told = |cause: Cause| {
         problem(context, path, cause);
-        Stays
+        Kept
     };
     let fd = level.dir.open().map_err(|errno| told(Cause::System(errno)))?;
     let entry = match stat::entry_at(fd.as_fd(), name) {
@@ -163,23 +170,27 @@ fn remove_inner(
         Err(errno) if is_gone(errno) => return Ok(None),
         Err(errno) => return Err(told(Cause::System(errno))),
     };
-    if context.log.is(&entry) {
-        return Err(Stays);
+    let stays = stays(context, &entry);
+    if stays == Some(Stays::Log) {
+        return Err(Kept);
     }
     match cached.check(context, entry.kind) {
         Check::Holds => {}
-        Check::Broken => return Err(Stays),
+        Check::Broken => return Err(Kept),
         Check::Unknown(errno) => return Err(told(Cause::System(errno))),
     }
     if context.absence.keep_unmade(path, None, &entry) {
-        return Err(Stays);
+        return Err(Kept);
     }
     if entry.kind != Kind::Folder {
         let removed = retire::delete(fd.as_fd(), name, entry.kind);
         if removed.is_err_and(|errno| is_told(context, &level.dir, errno)) {
-            return Err(Stays);
+            return Err(Kept);
         }
-        return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Stays) };
+        return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Kept) };
+    }
+    if stays == Some(Stays::Mounted) {
+        return Err(told(MOUNTED));
     }
     match enter(context, &level.dir, name, &entry, path) {
         Ok(below) => Ok(Some((below, entry))),
@@ -198,9 +209,6 @@ fn enter(
     entry: &Entry,
     path: &RelPath,
 ) -> Result<Level, Cause> {
-    if entry.is_mount {
-        return Err(Cause::Refused("something is mounted there; unmount it first"));
-    }
     let dir = parent.child(name, entry.id);
     make_writable(context, &dir);
     let listing = match dir.open().and_then(|fd| Listing::read(fd.as_fd())) {

@@ -13,7 +13,6 @@ use crate::fs::{Errno, dirent, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
-use crate::survey::reconcile::needed;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
@@ -112,7 +111,7 @@ fn make_special(
         let refused = is_unsupported(errno) || (is_refusal(errno) && can_make_files(at.replica)) || is_there;
         // One device, or one target, may be refused for what it is, by a policy or a server.
         let is_of_all = |feature: &Feature| !can_make_another(at.replica, *feature);
-        if refused && let Some(feature) = needed(source).filter(is_of_all) {
+        if refused && let Some(feature) = Feature::needed_by(source).filter(is_of_all) {
             at.filesystem.learn_missing(feature);
             context.reporter.not_held(feature);
             return Err(Incomplete { failed: Failed::NotHeld, is_there });

@@ -4,7 +4,7 @@
 pub mod absence;
 pub mod compared;
 pub mod inner_mounts;
-pub mod protected;
+pub mod log_file;
 pub mod reporter;
 pub mod roots;
 pub mod unread;
@@ -15,7 +15,7 @@ use crate::capabilities::registry::Filesystems;
 use crate::context::absence::{Absence, Remembered};
 use crate::context::compared::Compared;
 use crate::context::inner_mounts::InnerMounts;
-use crate::context::protected::LogFile;
+use crate::context::log_file::LogFile;
 use crate::context::reporter::Reporter;
 use crate::context::roots::{ReplicaState, Roots};
 use crate::context::unread::Unread;

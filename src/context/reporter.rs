@@ -7,7 +7,7 @@ use crate::context::unread::{Telling, Unread};
 use crate::fs::Errno;
 use crate::identity::hash_of;
 use crate::model::change::Operation;
-use crate::model::counters::{Counter, Counters};
+use crate::model::counters::{Counter, Counters, Counts};
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem, Side};
@@ -60,10 +60,16 @@ impl<'a> Reporter<'a> {
         self.monitor.event(&Event::Done(operation));
     }
 
-    /// Reports something planned, and counts it.
+    /// Reports something planned; [`Reporter::planned_in_all`] counts it.
     pub fn planned(&self, operation: Operation<'_>) {
-        self.count(Counter::of(operation.verb), 1);
         self.monitor.event(&Event::Planned(operation));
+    }
+
+    /// Counts what a plan would do.
+    pub fn planned_in_all(&self, totals: &Counts) {
+        for counter in Counter::ALL {
+            self.count(counter, totals[counter]);
+        }
     }
 
     /// Reports a problem, and counts it.
@@ -86,6 +92,12 @@ impl<'a> Reporter<'a> {
     /// Reports a file that was read on both sides and agrees.
     pub fn verified(&self, path: &RelPath, size: u64, digest: Option<Digest>) {
         self.monitor.event(&Event::Verified { path, size, digest });
+    }
+
+    /// Tells, once per pass, that the replica cannot hold a kind of entries, and counts one that is left out for it.
+    pub fn left_out(&self, feature: Feature) {
+        self.not_held(feature);
+        self.count(Counter::Skipped, 1);
     }
 
     /// Tells, once per pass, that the replica cannot hold something.

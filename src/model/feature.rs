@@ -1,5 +1,7 @@
 //! What a filesystem may be unable to hold.
 
+use crate::model::entry::{Entry, Kind};
+
 /// Something that the replica's filesystem, or the rights of this process, cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Feature {
@@ -54,6 +56,18 @@ impl Feature {
         Feature::SecurityAttributes,
         Feature::TrustedAttributes,
     ];
+
+    /// What a filesystem has to hold to have an entry like this.
+    pub fn needed_by(entry: &Entry) -> Option<Feature> {
+        match entry.kind {
+            Kind::Symlink => Some(Feature::Symlinks),
+            Kind::Fifo => Some(Feature::Fifos),
+            // An overlayfs refuses it, and everywhere else everybody may make it (mknod(2), since Linux 5.8).
+            Kind::CharDevice if entry.rdev == 0 => Some(Feature::Whiteouts),
+            Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
+            Kind::File | Kind::Folder | Kind::Socket => None,
+        }
+    }
 
     /// The plural that people know it by.
     pub fn words(self) -> &'static str {

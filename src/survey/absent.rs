@@ -1,7 +1,6 @@
 //! What the source lacks, and what a look denies: whether anything follows from it in this pass.
 
 use crate::collections::HashMap;
-use crate::context::protected::Watched;
 use crate::context::vanished::{Doubt, sort_out, tell_ghost};
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::is_gone;
@@ -13,6 +12,7 @@ use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
 use crate::survey::Survey;
 use crate::survey::merge::Merge;
+use crate::walk::Watched;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;

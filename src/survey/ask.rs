@@ -7,20 +7,27 @@
 
 use crate::fs::dir::Dir;
 use crate::fs::spelled::{Listed, Spellings};
-use crate::fs::{Errno, stat};
+use crate::fs::{Errno, is_gone, stat};
 use crate::model::entry::Entry;
 use crate::model::error::{Cause, Problem, Side};
+use crate::model::problem_kind::ProblemKind;
 use crate::model::spelling::Alteration;
 use crate::plan::{Pair, Rename};
 use crate::survey::aliases::{Alias, Aliases, Answer, Likeness, likeness, settle};
 use crate::survey::merge::Merge;
-use crate::survey::reconcile::{Sighting, is_left_out};
+use crate::survey::reconcile::Sighting;
 use crate::survey::{CHUNK, Survey};
+use crate::walk::left_out;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Whether an error says that a filesystem does not take a name.
+fn is_refusal_of_names(errno: Errno) -> bool {
+    matches!(errno, Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG)
+}
 
 /// What the replica has for names, by their positions in the source's listing.
 type Answers = Mutex<Vec<(usize, Result<Entry, Errno>)>>;
@@ -77,7 +84,12 @@ impl Survey<'_> {
         let folder = merge.pair.replica.as_ref().map_or(Err(Errno::NOENT), Dir::open);
         for at in names {
             let Some(name) = merge.source.get(*at) else { continue };
-            match folder.as_ref().map(|folder| stat::entry_at(folder.as_fd(), name)) {
+            let look = |folder: &Arc<OwnedFd>| match stat::entry_at(folder.as_fd(), name) {
+                // One answer is no proof: the name may be made all the same.
+                Err(errno) if is_refusal_of_names(errno) => stat::entry_at(folder.as_fd(), name),
+                answer => answer,
+            };
+            match folder.as_ref().map(look) {
                 Ok(Err(Errno::NOENT)) => {}
                 Ok(answer) => found.push((*at, answer)),
                 Err(errno) => found.push((*at, Err(*errno))),
@@ -95,11 +107,12 @@ impl Survey<'_> {
             })
         };
         let every = || (0..merge.replica.len()).filter(is_extra).collect();
-        let open = |dir: &Option<Arc<Dir>>| dir.as_ref().map_or(Err(Errno::NOENT), Dir::open);
-        let (Ok(source), Ok(replica)) = (open(&merge.pair.source), open(&merge.pair.replica)) else {
-            // Who works on the names finds it out, too, and tells it.
+        // A failure is told here: whoever works on the names may be able to open them.
+        let open = self.open_both(&merge.pair).and_then(|open| open.source.zip(open.replica));
+        let Some((source, replica)) = open else {
             return settle(&[(0, Answer::Unknown(every()))]);
         };
+        let mut is_told = false;
         let mut spellings = Spellings::of(replica.as_fd(), &merge.replica);
         let mut answers = Vec::new();
         for (at, answer) in asked {
@@ -122,14 +135,36 @@ impl Survey<'_> {
                     if extras.len() == list.len() { Answer::Perhaps(extras) } else { Answer::Unknown(extras) }
                 }
                 // The name itself is refused.
-                Err(Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG) => {
+                Err(errno) if is_refusal_of_names(errno) => {
                     Answer::Unknown(spellings.alike(name).into_iter().filter(is_extra).collect())
                 }
-                Err(_) => Answer::Unknown(every()),
+                Err(errno) => {
+                    let kept: Vec<usize> = every();
+                    // Once for a folder: all of its names may fail. The name itself may be made all the same.
+                    if !kept.is_empty() && !is_told {
+                        is_told = true;
+                        self.unasked(&merge.pair, name, errno);
+                    }
+                    Answer::Unknown(kept)
+                }
             };
             answers.push((*at, answer));
         }
         settle(&answers)
+    }
+
+    /// The replica does not say whether it has a name of the source under another one.
+    fn unasked(&self, pair: &Pair, name: &CStr, errno: Errno) {
+        if is_gone(errno) {
+            return self.gone(pair, Side::Replica, errno);
+        }
+        self.context.problem(&Problem {
+            path: pair.path().join(name),
+            kind: ProblemKind::LookInReplica,
+            cause: Cause::System(errno),
+            consequence: "what the replica alone has beside it is kept in this pass",
+            content_unreadable: false,
+        });
     }
 
     /// What becomes of a name that the replica lists as another one: it gets the right one, unless its filesystem is
@@ -142,7 +177,7 @@ impl Survey<'_> {
         (source, replica): (&Sighting, &Sighting),
     ) {
         let (Sighting::Present(source), Sighting::Present(_)) = (source, replica) else { return };
-        if is_left_out(source, &pair.filesystem) {
+        if left_out(source, &pair.filesystem).is_some() {
             return;
         }
         let Alias::Listed(listed) = alias else {

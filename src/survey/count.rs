@@ -1,17 +1,20 @@
-//! The size of what is on one side only: counted for the plan, never expanded in memory.
+//! The size of what is on one side only: counted for the plan, never expanded in memory. What is left out, or stays, when that
+//! is created or deleted is not counted.
 
+use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
-use crate::plan::{Counted, Pair};
+use crate::plan::{Counted, Pair, Watch};
 use crate::survey::{CHUNK, Survey};
+use crate::walk::{Standing, Watched, left_out, standing, stays, watch_of_folder};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,10 +22,25 @@ use std::sync::atomic::Ordering;
 pub fn total(context: &Context<'_>, dir: Arc<Dir>) -> u64 {
     let survey = Survey::new(context);
     let counted = Arc::new(Counted::default());
-    let task = Arc::clone(&counted);
-    context.workers.scope(|scope| survey.count(scope, Side::Source, dir, task));
+    let tree = Tree { side: Side::Source, filesystem: Arc::default(), counted: Arc::clone(&counted) };
+    context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, context.log.watch_of_roots()));
     let below = counted.subtree();
     below.files + below.folders
+}
+
+/// A tree that one side has.
+struct Tree {
+    side: Side,
+    /// What holds the replica's folder that it is in, or is going to be.
+    filesystem: Arc<Filesystem>,
+    counted: Arc<Counted>,
+}
+
+/// One folder of it.
+struct Folder {
+    dir: Arc<Dir>,
+    listing: Listing,
+    watched: Watched,
 }
 
 impl Survey<'_> {
@@ -41,79 +59,85 @@ impl Survey<'_> {
         };
         // What is mounted in the replica is never deleted, so its names stay.
         let stays = side == Side::Replica && entry.is_mount;
-        let dir = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?.child(name, entry.id);
+        let parent = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?;
+        let watch = watch_of_folder(self.context, pair.watch, parent, name);
+        let dir = parent.child(name, entry.id);
         let counted = Arc::new(Counted::default());
-        let task = Arc::clone(&counted);
-        self.context.workers.spawn(scope, move |scope| self.count(scope, side, dir, task));
+        let tree =
+            Arc::new(Tree { side, filesystem: Arc::clone(&pair.filesystem), counted: Arc::clone(&counted) });
+        self.context.workers.spawn(scope, move |scope| self.count(scope, tree, dir, watch));
         Some(counted)
     }
 
-    /// Counts one folder of a subtree. What cannot be read is not counted; apply tells it when it gets there.
-    fn count<'s>(&'s self, scope: &Scope<'s>, side: Side, dir: Arc<Dir>, counted: Arc<Counted>) {
+    /// Counts one folder of a tree. What cannot be read is not counted; apply tells it when it gets there.
+    fn count<'s>(&'s self, scope: &Scope<'s>, tree: Arc<Tree>, dir: Arc<Dir>, watch: Watch) {
         if self.context.is_halted() {
             return;
         }
         self.context.interrupt.beat();
         let Ok(fd) = dir.open() else { return };
         let Ok(listing) = Listing::read(fd.as_fd()) else { return };
-        let len = listing.len();
+        let watched = Watched::in_folder(self.context, watch, [(fd.as_fd(), &listing)]);
+        let (len, folder) = (listing.len(), Folder { dir, listing, watched });
         let work = move |scope: &Scope<'s>, chunk: Range<usize>| {
-            self.count_names(scope, (side, &dir), chunk.filter_map(|at| listing.get(at)), &counted);
+            if let Ok(fd) = folder.dir.open() {
+                self.count_names(scope, &tree, (&folder, fd.as_fd()), chunk);
+            }
         };
         self.context.workers.in_chunks(scope, (len, CHUNK), work, |_| {});
     }
 
-    fn count_names<'s, 'n>(
+    fn count_names<'s>(
         &'s self,
         scope: &Scope<'s>,
-        (side, dir): (Side, &Arc<Dir>),
-        names: impl Iterator<Item = &'n CStr>,
-        counted: &Arc<Counted>,
+        tree: &Arc<Tree>,
+        (folder, fd): (&Folder, BorrowedFd<'_>),
+        names: Range<usize>,
     ) {
-        if self.context.is_halted() {
-            return;
-        }
-        self.context.interrupt.beat();
-        let Ok(fd) = dir.open() else { return };
         let (mut files, mut folders, mut bytes) = (0, 0, 0);
-        for name in names {
-            let Ok(entry) = stat::entry_at(fd.as_fd(), name) else { continue };
+        for name in names.filter_map(|at| folder.listing.get(at)) {
+            if self.context.is_halted() {
+                return;
+            }
+            self.context.interrupt.beat();
             self.context.workers.did_name();
+            let Ok(entry) = stat::entry_at(fd, name) else { continue };
             if entry.is_mount {
-                self.context.inner_mounts.meet(side, (dir, name), &entry);
+                self.context.inner_mounts.meet(tree.side, (&folder.dir, name), &entry);
+            }
+            let Standing::Mirrored(watch) =
+                standing(self.context, &folder.watched, tree.side, (name, &entry))
+            else {
+                continue;
+            };
+            // A name of the source is a name outside, even where the replica has the same inode (as after `cp -al`):
+            // counted as one of the replica it would be written through.
+            match tree.side {
+                Side::Source if left_out(&entry, &tree.filesystem).is_some() => continue,
+                Side::Replica if stays(self.context, &entry).is_some() => continue,
+                Side::Source if entry.kind != Kind::Folder => self.links.want(&entry),
+                Side::Replica if entry.kind != Kind::Folder => {
+                    self.links.count_name(Some(&folder.dir), &entry);
+                }
+                Side::Source | Side::Replica => {}
             }
             match entry.kind {
                 Kind::Folder => {
                     folders += 1;
-                    if self.context.roots.is_other_root(side, &entry)
-                        || (side == Side::Replica && entry.is_mount)
-                    {
-                        continue;
-                    }
-                    let (child, counted) = (dir.child(name, entry.id), Arc::clone(counted));
-                    self.context.workers.spawn(scope, move |scope| self.count(scope, side, child, counted));
+                    let (tree, child) = (Arc::clone(tree), folder.dir.child(name, entry.id));
+                    self.context.workers.spawn(scope, move |scope| self.count(scope, tree, child, watch));
                 }
-                Kind::File
-                | Kind::Symlink
-                | Kind::Fifo
-                | Kind::Socket
-                | Kind::CharDevice
-                | Kind::BlockDevice => {
+                Kind::File => {
                     files += 1;
-                    if entry.kind == Kind::File {
-                        bytes += entry.size;
-                    }
-                    // A name of the source is a name outside, even where the replica has the same inode (as after
-                    // `cp -al`): counted as one of the replica it would be written through.
-                    match side {
-                        Side::Source => self.links.want(&entry),
-                        Side::Replica => self.links.count_name(Some(dir), &entry),
-                    }
+                    bytes += entry.size;
+                }
+                Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {
+                    files += 1
                 }
             }
         }
-        counted.files.fetch_add(files, Ordering::Relaxed);
-        counted.folders.fetch_add(folders, Ordering::Relaxed);
-        counted.bytes.fetch_add(bytes, Ordering::Relaxed);
+        tree.counted.files.fetch_add(files, Ordering::Relaxed);
+        tree.counted.folders.fetch_add(folders, Ordering::Relaxed);
+        tree.counted.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }

@@ -4,12 +4,12 @@
 //! disk in that order, while names of many folders follow no order that a disk knows. A small folder is a single task
 //! and stays in the order of its names.
 
-use crate::context::protected::Watched;
 use crate::fs::listing::Listing;
 use crate::model::error::Side;
 use crate::plan::Pair;
 use crate::survey::CHUNK;
 use crate::survey::aliases::{Alias, Aliases};
+use crate::walk::Watched;
 use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::sync::{Arc, OnceLock};

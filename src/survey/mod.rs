@@ -23,22 +23,21 @@ mod recall;
 pub mod reconcile;
 
 use crate::context::Context;
-use crate::context::protected::Watched;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::{is_denial, is_gone, stat};
 use crate::model::change::Verb;
 use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
-use crate::model::error::{Cause, Problem, Side};
+use crate::model::error::Side;
 use crate::model::feature::Feature;
-use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Action, Change, Pair, Plan, Watch};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
 use crate::survey::hardlinks::LinkTable;
 use crate::survey::merge::Merge;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
+use crate::walk::{Standing, Watched, standing, tell_left_out};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
@@ -76,6 +75,9 @@ struct Survey<'a> {
     /// Names that the replica listed and denied.
     denied: Mutex<Vec<Denied>>,
 }
+
+/// A name is the log file, of this kind.
+struct IsLog(Kind);
 
 /// The open folders of a pair.
 #[derive(Clone, Copy)]
@@ -212,8 +214,19 @@ impl Survey<'_> {
     ) -> u64 {
         let pair = &merge.pair;
         let Some(mut watch) = merge.watched.below(self.context, name) else { return 0 };
-        let source = self.look(pair, Side::Source, doors.source.filter(|_| in_source), name);
-        let replica = self.look(pair, Side::Replica, doors.replica.filter(|_| in_replica), name);
+        let look = |side, door: Option<BorrowedFd<'_>>| match door {
+            Some(door) => self.look(merge, side, door, name),
+            None => Ok(Sighting::Absent),
+        };
+        let source = look(Side::Source, doors.source.filter(|_| in_source));
+        let replica = look(Side::Replica, doors.replica.filter(|_| in_replica));
+        let (source, replica) = match (source, replica) {
+            (Ok(source), Ok(replica)) => (source, replica),
+            (Err(IsLog(kind)), _) | (_, Err(IsLog(kind))) => {
+                self.context.reporter.skipped(&pair.path().join(name), kind, "it is the log file");
+                return 0;
+            }
+        };
         if in_source && source == Sighting::Absent {
             // It vanished since the listing, as it seems: neither a problem nor a deletion in this pass.
             if let Some(dir) = &pair.source {
@@ -223,10 +236,6 @@ impl Survey<'_> {
         }
         if in_replica && replica == Sighting::Absent {
             self.deny(merge, name, in_source);
-            return 0;
-        }
-        if let Some(entry) = [&source, &replica].into_iter().find_map(|seen| self.log_in(seen)) {
-            self.context.reporter.skipped(&pair.path().join(name), entry.kind, "it is the log file");
             return 0;
         }
         let alias = if in_source && in_replica { merge.alias(name) } else { None };
@@ -275,10 +284,8 @@ impl Survey<'_> {
                 }
                 0
             }
-            Decision::LeaveOut { missing, delete } => {
-                if let Sighting::Present(source) = &source {
-                    self.leave_out(pair, name, source.kind, missing);
-                }
+            Decision::LeaveOut { why, delete } => {
+                tell_left_out(self.context, &pair.path().join(name), why);
                 if let (true, Sighting::Present(replica)) = (delete, &replica) {
                     self.delete(
                         scope,
@@ -341,43 +348,30 @@ impl Survey<'_> {
         }
     }
 
-    /// The entry, if it is the log file.
-    fn log_in<'e>(&self, seen: &'e Sighting) -> Option<&'e Entry> {
-        match seen {
-            Sighting::Present(entry) if self.context.log.was(entry) => Some(entry),
-            Sighting::Present(_) | Sighting::Absent | Sighting::Unreadable => None,
-        }
-    }
-
     /// The facts of one name on one side.
-    fn look(&self, pair: &Pair, side: Side, door: Option<BorrowedFd<'_>>, name: &CStr) -> Sighting {
-        let Some(folder) = door else { return Sighting::Absent };
-        match stat::entry_at(folder, name) {
-            Ok(entry) if entry.kind == Kind::Folder && self.context.roots.is_other_root(side, &entry) => {
-                self.is_of_other_tree(pair, name);
-                Sighting::Unreadable
-            }
-            Ok(entry) => {
-                if entry.is_mount {
-                    self.meet_mount(pair, side, name, &entry);
+    fn look(&self, merge: &Merge, side: Side, door: BorrowedFd<'_>, name: &CStr) -> Result<Sighting, IsLog> {
+        let pair = &merge.pair;
+        let seen = match stat::entry_at(door, name) {
+            Ok(entry) => match standing(self.context, &merge.watched, side, (name, &entry)) {
+                Standing::Log => return Err(IsLog(entry.kind)),
+                Standing::OtherRoot => {
+                    self.is_of_other_tree(pair, name);
+                    Sighting::Unreadable
                 }
-                Sighting::Present(entry)
-            }
+                Standing::Mirrored(_) => {
+                    if entry.is_mount {
+                        self.meet_mount(pair, side, name, &entry);
+                    }
+                    Sighting::Present(entry)
+                }
+            },
             Err(errno) if is_denial(errno) => Sighting::Absent,
             Err(errno) => {
-                self.context.problem(&Problem {
-                    path: pair.path().join(name),
-                    kind: match side {
-                        Side::Source => ProblemKind::LookInSource,
-                        Side::Replica => ProblemKind::LookInReplica,
-                    },
-                    cause: Cause::System(errno),
-                    consequence: "nothing at or below it is changed in this pass",
-                    content_unreadable: true,
-                });
+                self.unseen(pair, side, name, errno);
                 Sighting::Unreadable
             }
-        }
+        };
+        Ok(seen)
     }
 
     fn meet_mount(&self, pair: &Pair, side: Side, name: &CStr, entry: &Entry) {
@@ -444,16 +438,6 @@ impl Survey<'_> {
         if !self.stays(merge, name) {
             let expected = Some(replica.id);
             self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
-        }
-    }
-
-    fn leave_out(&self, pair: &Pair, name: &CStr, kind: Kind, missing: Option<Feature>) {
-        match missing {
-            Some(feature) => {
-                self.context.reporter.not_held(feature);
-                self.context.reporter.count(Counter::Skipped, 1);
-            }
-            None => self.context.reporter.skipped(&pair.path().join(name), kind, "sockets are not mirrored"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The words for what the survey cannot read.
 
-use crate::fs::{Errno, is_gone, is_passing};
+use crate::fs::{Errno, is_denial, is_gone, is_passing};
 use crate::model::change::Verb;
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::problem_kind::ProblemKind;
@@ -92,6 +92,24 @@ impl Survey<'_> {
             consequence: "those of the replica are kept as they are",
             content_unreadable: false,
         });
+    }
+
+    /// A name that was listed cannot be looked at, so nothing is known of it. One that is denied may have vanished.
+    pub(super) fn unseen(&self, pair: &Pair, side: Side, name: &CStr, errno: Errno) {
+        let (dir, kind) = match side {
+            Side::Source => (&pair.source, ProblemKind::LookInSource),
+            Side::Replica => (&pair.replica, ProblemKind::LookInReplica),
+        };
+        match dir {
+            Some(dir) if is_denial(errno) => self.context.vanished.note(side, dir, name),
+            Some(_) | None => self.context.problem(&Problem {
+                path: pair.path().join(name),
+                kind,
+                cause: Cause::System(errno),
+                consequence: "nothing at or below it is changed in this pass",
+                content_unreadable: true,
+            }),
+        }
     }
 
     pub(super) fn unreadable_folder(&self, pair: &Pair, side: Side, errno: Errno) {

@@ -3,9 +3,8 @@
 use super::hardlinks::tests::Named;
 use super::hardlinks::{Resolution, Verdict};
 use super::merge::Merge;
-use super::reconcile::{Decision, Sighting, is_left_out, reconcile};
+use super::reconcile::{Decision, Sighting, reconcile};
 use crate::capabilities::Filesystem;
-use crate::context::protected::Watched;
 use crate::fs::listing::Listing;
 use crate::model::change::Differences;
 use crate::model::change::Verb;
@@ -15,6 +14,7 @@ use crate::model::feature::Feature;
 use crate::plan::{Action, Change};
 use crate::survey::reconcile::tests::file;
 use crate::test_strategies::{entries, filesystem, name, pair, pure};
+use crate::walk::{LeftOut, Watched, left_out};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,8 +82,9 @@ proptest! {
             (Sighting::Absent, Sighting::Absent) => prop_assert_eq!(decision, Decision::Nothing),
             _ => prop_assert!(!matches!(decision, Decision::Delete(_) | Decision::Nothing)),
         }
-        if let Decision::LeaveOut { missing, delete } = decision {
-            prop_assert!(missing.is_none_or(|feature| !filesystem.holds(feature)), "left out without need");
+        if let Decision::LeaveOut { why, delete } = decision {
+            let is_held = matches!(why, LeftOut::NotHeld(feature) if filesystem.holds(feature));
+            prop_assert!(!is_held, "left out without need");
             prop_assert!(!delete || matches!(replica, Sighting::Present(_)), "nothing is there to delete");
             if let (Sighting::Present(source), Sighting::Present(replica)) = (source, replica) {
                 prop_assert!(!delete || source.kind != replica.kind, "of the same kind, so perhaps a good copy");
@@ -107,7 +108,7 @@ proptest! {
     fn what_is_left_out_of_a_new_replica_is_an_extra_in_an_old_one((source, _) in entries(), filesystem in filesystem()) {
         let decision = reconcile(&Sighting::Present(source), &Sighting::Absent, &filesystem);
         let expected = matches!(decision, Decision::LeaveOut { delete: false, .. });
-        prop_assert_eq!(is_left_out(&source, &filesystem), expected);
+        prop_assert_eq!(left_out(&source, &filesystem).is_some(), expected);
         prop_assert!(expected || decision == Decision::Create);
     }
 

@@ -77,9 +77,11 @@ impl Survey<'_> {
         let mut found = Vec::with_capacity(asked.len());
         for name in (0..listing.len()).filter_map(|at| listing.get(at)) {
             let Some(asked) = by_number.get_mut(&name_number(name)) else { continue };
-            // What cannot be looked at any more is for the next pass.
-            let Ok(ours) = stat::entry_at(source, name) else { continue };
-            let Ok(theirs) = stat::entry_at(replica, name) else { continue };
+            let look = |side, folder| {
+                stat::entry_at(folder, name).map_err(|errno| self.unseen(pair, side, name, errno)).ok()
+            };
+            let Some(ours) = look(Side::Source, source) else { continue };
+            let Some(theirs) = look(Side::Replica, replica) else { continue };
             let is_it = |asked: &&Asked| self.links.is_still(asked, pair, &ours, &theirs);
             if let Some(asked) = asked.iter().position(is_it).map(|at| asked.swap_remove(at)) {
                 found.push((asked.at, Found { name: name.into(), source: ours, replica: theirs }));

@@ -4,7 +4,7 @@ use crate::capabilities::Filesystem;
 use crate::model::change::Verb;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
-use crate::model::feature::Feature;
+use crate::walk::{LeftOut, left_out};
 
 /// What one side of a pair looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub enum Decision {
     Delete(&'static str),
     /// Left out by design; a stale entry of another kind in the replica goes.
     LeaveOut {
-        /// The missing feature; none for sockets, which are never mirrored.
-        missing: Option<Feature>,
+        /// Why.
+        why: LeftOut,
         /// True when the replica has something else under the name.
         delete: bool,
     },
@@ -60,22 +60,18 @@ pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem)
         Sighting::Present(replica) => Some(replica),
         Sighting::Absent | Sighting::Unreadable => None,
     };
-    if source.kind == Kind::Socket {
-        let delete = replica.is_some_and(|replica| replica.kind != Kind::Socket);
-        return Decision::LeaveOut { missing: None, delete };
-    }
-    let missing = needed(source).filter(|feature| !filesystem.holds(*feature));
+    let left_out = left_out(source, filesystem);
     let Some(replica) = replica else {
-        return match missing {
-            Some(_) => Decision::LeaveOut { missing, delete: false },
-            None => Decision::Create,
-        };
+        return left_out.map_or(Decision::Create, |why| Decision::LeaveOut { why, delete: false });
     };
+    match left_out {
+        Some(why) if source.kind != replica.kind => return Decision::LeaveOut { why, delete: true },
+        Some(why @ LeftOut::Socket) => return Decision::LeaveOut { why, delete: false },
+        // It is there already, whatever was learned of its filesystem.
+        Some(LeftOut::NotHeld(_)) | None => {}
+    }
     if source.kind != replica.kind {
-        return match missing {
-            Some(_) => Decision::LeaveOut { missing, delete: true },
-            None => Decision::Replace(Verb::Retype, retyped(replica.kind)),
-        };
+        return Decision::Replace(Verb::Retype, retyped(replica.kind));
     }
     match source.kind {
         Kind::Folder => Decision::Descend,
@@ -105,23 +101,6 @@ pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
     if replica_alone { Verb::Repair } else { Verb::Update }
 }
 
-/// True for what a replica on this filesystem never has: whatever is there under its name is an extra.
-pub fn is_left_out(entry: &Entry, filesystem: &Filesystem) -> bool {
-    entry.kind == Kind::Socket || needed(entry).is_some_and(|feature| !filesystem.holds(feature))
-}
-
-/// The feature that an entry like this needs.
-pub fn needed(entry: &Entry) -> Option<Feature> {
-    match entry.kind {
-        Kind::Symlink => Some(Feature::Symlinks),
-        Kind::Fifo => Some(Feature::Fifos),
-        // An overlayfs refuses it, and everywhere else everybody may make it (mknod(2), since Linux 5.8).
-        Kind::CharDevice if entry.rdev == 0 => Some(Feature::Whiteouts),
-        Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
-        Kind::File | Kind::Folder | Kind::Socket => None,
-    }
-}
-
 fn retyped(was: Kind) -> &'static str {
     match was {
         Kind::File => "was a file",
@@ -137,6 +116,7 @@ fn retyped(was: Kind) -> &'static str {
 pub(crate) mod tests {
     use super::*;
     use crate::model::entry::{FileId, Timestamp};
+    use crate::model::feature::Feature;
     use crate::test_strategies::KINDS;
 
     /// A plain file of 10 bytes.
@@ -172,8 +152,10 @@ pub(crate) mod tests {
             for replica in KINDS {
                 let decision = reconcile(&of(source), &of(replica), &able);
                 let expected = match (source, replica) {
-                    (Kind::Socket, Kind::Socket) => Decision::LeaveOut { missing: None, delete: false },
-                    (Kind::Socket, _) => Decision::LeaveOut { missing: None, delete: true },
+                    (Kind::Socket, Kind::Socket) => {
+                        Decision::LeaveOut { why: LeftOut::Socket, delete: false }
+                    }
+                    (Kind::Socket, _) => Decision::LeaveOut { why: LeftOut::Socket, delete: true },
                     (Kind::Folder, Kind::Folder) => Decision::Descend,
                     (Kind::File, Kind::File) => Decision::CompareContents,
                     (Kind::Symlink, Kind::Symlink) => Decision::CompareTargets,
@@ -184,7 +166,7 @@ pub(crate) mod tests {
             }
             let created = reconcile(&of(source), &Sighting::Absent, &able);
             let expected = if source == Kind::Socket {
-                Decision::LeaveOut { missing: None, delete: false }
+                Decision::LeaveOut { why: LeftOut::Socket, delete: false }
             } else {
                 Decision::Create
             };
@@ -242,11 +224,11 @@ pub(crate) mod tests {
             (Kind::BlockDevice, Feature::Devices),
         ];
         for (kind, feature) in cases {
-            let missing = Some(feature);
+            let why = LeftOut::NotHeld(feature);
             let alone = reconcile(&of(kind), &Sighting::Absent, &vfat);
-            assert_eq!(alone, Decision::LeaveOut { missing, delete: false });
+            assert_eq!(alone, Decision::LeaveOut { why, delete: false });
             let stale = reconcile(&of(kind), &of(Kind::File), &vfat);
-            assert_eq!(stale, Decision::LeaveOut { missing, delete: true });
+            assert_eq!(stale, Decision::LeaveOut { why, delete: true });
         }
         assert_eq!(reconcile(&of(Kind::File), &Sighting::Absent, &vfat), Decision::Create);
     }
@@ -262,12 +244,12 @@ pub(crate) mod tests {
             (Kind::BlockDevice, 0, false),
             (Kind::BlockDevice, 0x700, false),
         ] {
-            assert_eq!(is_left_out(&node(kind, rdev), &filesystem), expected, "{kind} {rdev:x}");
+            assert_eq!(left_out(&node(kind, rdev), &filesystem).is_some(), expected, "{kind} {rdev:x}");
         }
         let filesystem = Filesystem::default();
         filesystem.learn_missing(Feature::Devices);
-        assert!(!is_left_out(&node(Kind::CharDevice, 0), &filesystem));
-        assert!(is_left_out(&node(Kind::BlockDevice, 0), &filesystem));
+        assert_eq!(left_out(&node(Kind::CharDevice, 0), &filesystem), None);
+        assert!(left_out(&node(Kind::BlockDevice, 0), &filesystem).is_some());
     }
 
     #[test]

@@ -117,13 +117,14 @@ fn on(cases: &Cases, name: &str, at: &Path) {
 }
 
 /// A file of which two blocks far from each other changed, and one that became shorter.
+/// The shorter one comes before the edited one, so that this is still to be copied while that is cut.
 fn stage(place: &Place) {
     fs::create_dir(&place.replica).expect("created");
     let content = Dice(1).bytes(MIB + MIB / 2);
     write(&place.replica.join("edited"), &content);
-    write(&place.replica.join("shorter"), &content);
+    write(&place.replica.join("a shorter one"), &content);
     write(&place.source.join("edited"), &new_content());
-    write(&place.source.join("shorter"), &content[..MIB + 100]);
+    write(&place.source.join("a shorter one"), &content[..MIB + 100]);
     for root in [&place.source, &place.replica] {
         set_mtime(root, 1000, 5).expect("a time");
     }

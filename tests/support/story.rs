@@ -6,7 +6,7 @@
 
 use crate::edits::{Edit, Limits, Pick, Side, Thing, World, content};
 use crate::support::{Tree, What, assert_same, differences, pass, set_mtime};
-use file_sync::model::counters::Counter;
+use file_sync::model::counters::{Counter, Counts};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -119,6 +119,7 @@ fn check(world: &World, round: &Round) {
     let scratch = &world.scratch;
     let (source, replica, outside) =
         (Tree::of(&scratch.source), Tree::of(&scratch.replica), Tree::of(&scratch.outside));
+    let mut planned = None;
     if round.dry_run_first {
         let passed = pass(&mut scratch.mirror_with(round.threads, true));
         assert_eq!(passed.seen.problems, []);
@@ -128,10 +129,15 @@ fn check(world: &World, round: &Round) {
             passed.report.counts.operations() > 0 || is_same,
             "a dry run plans nothing for two trees that differ"
         );
+        planned = Some(passed.report.counts);
     }
 
     let mut mirror = scratch.mirror(round.threads);
-    pass(&mut mirror).assert_clean();
+    let passed = pass(&mut mirror);
+    passed.assert_clean();
+    if let Some(planned) = planned {
+        assert_eq!(totals(&planned), totals(&passed.report.counts), "what was planned, and what was done");
+    }
     let mirrored = Tree::of(&scratch.replica);
     assert_same("the replica is not the source", &source, &mirrored);
     assert_eq!(mirrored.shared_outside(), [""; 0], "the replica shares files with something outside");
@@ -147,6 +153,13 @@ fn check(world: &World, round: &Round) {
         "entries that a second pass finds unchanged"
     );
     assert_same("a second pass wrote", &mirrored.stamped(), &Tree::of(&scratch.replica).stamped());
+}
+
+/// What a plan knows before: what is made, in whatever way, and what goes. A file of several names is planned as what each
+/// name is, and some of them become links. The folders whose metadata has to be set are known when what is in them is done.
+fn totals(counts: &Counts) -> (u64, u64) {
+    let ways = [Counter::Created, Counter::Linked, Counter::Updated, Counter::Repaired, Counter::Retyped];
+    (ways.iter().map(|counter| counts[*counter]).sum(), counts[Counter::Deleted])
 }
 
 /// The source is as it was, down to the ctimes; but a name that the replica gives up shows in the ctime of a file that

@@ -14,7 +14,6 @@ use crate::apply::metadata::folders::make_writable;
 use crate::apply::new_folder::NewFolder;
 use crate::apply::{Apply, CHUNK, Job};
 use crate::identity::Identity;
-use crate::model::change::Verb;
 use crate::model::entry::{Entry, Kind};
 use crate::plan::{Change, Plan};
 use rayon::Scope;
@@ -157,7 +156,7 @@ impl Apply<'_> {
         if let Some(folder) = &change.pair.replica {
             make_writable(self.context, folder);
         }
-        let job = Job::of(change, Verb::Link);
+        let job = Job::of(change);
         match self.look(&job) {
             // It became a folder meanwhile: the next pass sees it.
             Some(entry) if entry.kind != Kind::Folder => self.start_seen(scope, job, entry, None),

@@ -1,97 +1,98 @@
-//! The log file, where it lies in a root: it is neither copied nor deleted, under whatever name a folder lists it.
+//! Which names of a folder are mirrored, and what the others are. Whatever goes through a folder asks here: the survey, the
+//! counting of what one side alone has, the filling of new folders, and removal.
 //!
-//! Its path is known, so each name of it is compared with what a folder lists. A filesystem that takes upper and lower case
-//! for the same, or alters names, lists another spelling: then the folder is asked for the name of the path, once for each
-//! folder on the way. And whatever the path says, a file with the inode of the log is the log (a bind mount, a hard
-//! link).
+//! The log file is neither copied nor deleted, under whatever name a folder lists it. Its path is known, so each name of it
+//! is compared with what a folder lists. A filesystem that takes upper and lower case for the same, or alters names, lists
+//! another spelling: then the folder is asked for the name of the path, once for each folder on the way.
 
+use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::spelled::{Listed, Spellings};
 use crate::fs::{Errno, stat};
-use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::entry::{Entry, Kind};
+use crate::model::error::Side;
+use crate::model::feature::Feature;
+use crate::model::path::RelPath;
 use crate::model::spelling::folded;
 use crate::plan::Watch;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-/// How long an answer about the inode of the log is good for while things are being removed.
-const FRESH: Duration = Duration::from_millis(10);
-
-/// The file that the log is being written to.
-#[derive(Debug, Default)]
-pub struct LogFile<'a> {
-    path: Option<&'a Path>,
-    /// Its path below the roots, where it lies in one of them.
-    below: Option<&'a PathBuf>,
-    /// Its identity when the pass began.
-    first: Option<FileId>,
-    /// Its identity, and when it was asked for: a rotation puts another file under the path.
-    last: Mutex<Option<(Instant, Option<FileId>)>>,
+/// What an entry of one side is to a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// An entry like any other. If it is a folder, this is how its names lie to the log file.
+    Mirrored(Watch),
+    /// The log file, or what has its path on the other side.
+    Log,
+    /// The root of the other tree, through a mount.
+    OtherRoot,
 }
 
-impl<'a> LogFile<'a> {
-    /// The log at a path, if there is one, and its path below the roots, where it lies in one of them; it need not exist
-    /// yet.
-    pub fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
-        LogFile { path, below, first: path.and_then(id_at), last: Mutex::default() }
-    }
+/// Why an entry of the source is left out by design.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftOut {
+    /// Sockets are never mirrored: their server makes them.
+    Socket,
+    /// The replica's filesystem cannot hold it.
+    NotHeld(Feature),
+}
 
-    /// How the roots lie to it.
-    pub fn watch_of_roots(&self) -> Watch {
-        if self.below.is_some() { Watch::On(0) } else { Watch::Off }
-    }
-
-    /// How `name` in a folder that lies like `watch` lies to it: off it, above it, or the file itself (none).
-    fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
-        match self.next_name(watch) {
-            Some(next) if next == name.to_bytes() => self.watch_of_next(watch),
-            Some(_) | None => Some(Watch::Off),
+/// What an entry of a folder is, whose names lie to the log file like this.
+pub fn standing(
+    context: &Context<'_>,
+    watched: &Watched,
+    side: Side,
+    (name, entry): (&CStr, &Entry),
+) -> Standing {
+    match watched.below(context, name) {
+        None => Standing::Log,
+        Some(_) if context.log.was(entry) => Standing::Log,
+        Some(_) if entry.kind == Kind::Folder && context.roots.is_other_root(side, entry) => {
+            Standing::OtherRoot
         }
-    }
-
-    /// The next name on the way to it in a folder that lies like `watch`; none off the way.
-    fn next_name(&self, watch: Watch) -> Option<&[u8]> {
-        let (Watch::On(matched), Some(below)) = (watch, self.below) else { return None };
-        below.components().nth(matched).map(|next| next.as_os_str().as_encoded_bytes())
-    }
-
-    /// How what has that name lies to it; none for the file itself.
-    fn watch_of_next(&self, watch: Watch) -> Option<Watch> {
-        let (Watch::On(matched), Some(below)) = (watch, self.below) else { return Some(Watch::Off) };
-        below.components().nth(matched + 1).map(|_| Watch::On(matched + 1))
-    }
-
-    /// Whether an entry was the log when the pass began.
-    pub fn was(&self, entry: &Entry) -> bool {
-        entry.kind == Kind::File && self.first == Some(entry.id)
-    }
-
-    /// Whether an entry that is about to be removed is the log, or was it when the pass began.
-    pub fn is(&self, entry: &Entry) -> bool {
-        let Some(path) = self.path.filter(|_| entry.kind == Kind::File) else { return false };
-        if self.was(entry) {
-            return true;
-        }
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = match *last {
-            Some((asked, id)) if asked.elapsed() < FRESH => id,
-            Some(_) | None => {
-                let id = id_at(path);
-                *last = Some((Instant::now(), id));
-                id
-            }
-        };
-        id == Some(entry.id)
+        Some(watch) => Standing::Mirrored(watch),
     }
 }
 
-fn id_at(path: &Path) -> Option<FileId> {
-    stat::entry_at_path(path).ok().filter(|entry| entry.kind == Kind::File).map(|entry| entry.id)
+/// Why a replica on this filesystem never has an entry like this; whatever is there under its name is an extra. None for
+/// what is mirrored.
+pub fn left_out(entry: &Entry, filesystem: &Filesystem) -> Option<LeftOut> {
+    if entry.kind == Kind::Socket {
+        return Some(LeftOut::Socket);
+    }
+    Feature::needed_by(entry).filter(|feature| !filesystem.holds(*feature)).map(LeftOut::NotHeld)
+}
+
+/// Tells that an entry is left out, and counts it.
+pub fn tell_left_out(context: &Context<'_>, path: &RelPath, left_out: LeftOut) {
+    match left_out {
+        LeftOut::Socket => context.reporter.skipped(path, Kind::Socket, "sockets are not mirrored"),
+        LeftOut::NotHeld(feature) => context.reporter.left_out(feature),
+    }
+}
+
+/// Why an entry of the replica is not removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// It is the log file.
+    Log,
+    /// Something is mounted there.
+    Mounted,
+}
+
+/// Why an entry of the replica would not be removed now; none for what goes.
+pub fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
+    if context.log.is(entry) {
+        Some(Stays::Log)
+    } else if entry.kind == Kind::Folder && entry.is_mount {
+        Some(Stays::Mounted)
+    } else {
+        None
+    }
 }
 
 /// How the names of one folder lie to the log file.
