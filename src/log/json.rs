@@ -22,6 +22,9 @@ use super::humanize;
 use super::record::{Level, Record};
 use super::timestamp::Stamp;
 
+/// The version of this form. A field that is new leaves it as it is; one that goes, or means something else, raises it.
+const LOG_VERSION: u32 = 1;
+
 /// The whole line with its newline.
 pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> String {
     let mut out = Vec::with_capacity(384);
@@ -72,6 +75,7 @@ fn write_event<M: SerializeMap>(map: &mut M, event: &Event<'_>) -> Result<(), M:
         Event::Started { source, replica, interval, log, dry_run } => {
             map.serialize_entry("event", "started")?;
             map.serialize_entry("version", env!("CARGO_PKG_VERSION"))?;
+            map.serialize_entry("log_version", &LOG_VERSION)?;
             path(map, "source", "source_bytes", source)?;
             path(map, "replica", "replica_bytes", replica)?;
             map.serialize_entry("interval_seconds", &interval.map(seconds))?;
@@ -201,7 +205,7 @@ fn write_notice<M: SerializeMap>(map: &mut M, notice: &Notice<'_>) -> Result<(),
         }
         Notice::NotHeld(feature) => {
             map.serialize_entry("notice", "not_held")?;
-            map.serialize_entry("feature", feature.words())?;
+            map.serialize_entry("feature", feature.code())?;
         }
         Notice::NoLock => map.serialize_entry("notice", "no_lock")?,
         Notice::FewerThreads { threads, open_files } => {

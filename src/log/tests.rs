@@ -429,7 +429,7 @@ fn problems_and_notices_as_json() {
             Notice::LogInside { side: Side::Replica, path: &log },
             r#""log_inside","side":"replica","path":"l","#,
         ),
-        (Notice::NotHeld(Feature::Owner), r#""not_held","feature":"owners and groups","#),
+        (Notice::NotHeld(Feature::Owner), r#""not_held","feature":"owner","#),
         (Notice::NoLock, r#""no_lock","#),
         (
             Notice::FewerThreads { threads: 2, open_files: 64 },
@@ -514,7 +514,7 @@ fn the_life_of_the_program_as_json() {
     assert_eq!(
         json(started(Some(60), false)),
         format!(
-            r#""level":"INFO","event":"started","version":"{version}","source":"/home","replica":"/mnt/home","interval_seconds":60.0,"dry_run":false,"log":"/var/log/file-sync.log"}}"#
+            r#""level":"INFO","event":"started","version":"{version}","log_version":1,"source":"/home","replica":"/mnt/home","interval_seconds":60.0,"dry_run":false,"log":"/var/log/file-sync.log"}}"#
         )
     );
     assert!(json(started(None, true)).contains(r#""interval_seconds":null,"dry_run":true"#));

@@ -69,6 +69,27 @@ impl Feature {
         }
     }
 
+    /// Its name for programs.
+    pub fn code(self) -> &'static str {
+        match self {
+            Feature::Owner => "owner",
+            Feature::Mode => "mode",
+            Feature::Mtime => "mtime",
+            Feature::LinkOwner => "link_owner",
+            Feature::LinkMtime => "link_mtime",
+            Feature::Symlinks => "symlinks",
+            Feature::HardLinks => "hard_links",
+            Feature::Fifos => "fifos",
+            Feature::Devices => "devices",
+            Feature::Whiteouts => "whiteouts",
+            Feature::UserAttributes => "user_xattrs",
+            Feature::AccessLists => "acls",
+            Feature::Capabilities => "capabilities",
+            Feature::SecurityAttributes => "security_xattrs",
+            Feature::TrustedAttributes => "trusted_xattrs",
+        }
+    }
+
     /// The plural that people know it by.
     pub fn words(self) -> &'static str {
         match self {

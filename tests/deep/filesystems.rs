@@ -41,7 +41,7 @@ const ABLE: [(Image, &[&str]); 5] = [
             mkfs: &["mkfs.ext4", "-q", "-F", "-I", "128"],
             mount: &["mount", "-o", "loop"],
         },
-        &["exact modification times"],
+        &["mtime"],
     ),
     (
         Image {
@@ -59,7 +59,7 @@ const ABLE: [(Image, &[&str]); 5] = [
             mkfs: &["mkfs.xfs", "-q", "-f", "-m", "bigtime=0"],
             mount: &["mount", "-o", "loop"],
         },
-        &["exact modification times"],
+        &["mtime"],
     ),
     (
         Image {

@@ -165,7 +165,7 @@ fn replica_with(oddity: Oddity) {
         Oddity::Links(links) => links == 0,
     };
     if no_links && oddity != Oddity::Links(0) {
-        assert!(first.not_held().contains(&"hard links".to_owned()), "{:?}", first.told());
+        assert!(first.not_held().contains(&"hard_links".to_owned()), "{:?}", first.told());
         let mut twice = first.not_held();
         twice.dedup();
         assert_eq!(twice.len(), first.not_held().len(), "told once");
