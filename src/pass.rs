@@ -5,6 +5,7 @@ use crate::apply::durability::Volumes;
 use crate::context::Context;
 use crate::context::roots::SourceState;
 use crate::guard::{Facts, Ruling, examine};
+use crate::model::counters::Counter;
 use crate::model::error::{Cause, Error, Problem};
 use crate::model::mounts::{Difference, Memory};
 use crate::model::path::RelPath;
@@ -82,9 +83,8 @@ pub fn run(
         inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
-    let totals = plan.totals();
     if purpose == Purpose::Plan {
-        context.reporter.planned_in_all(&totals);
+        context.reporter.planned_in_all(&plan.totals());
         plan.describe(|operation| context.reporter.planned(operation));
         return Ok(Outcome::Planned);
     }
@@ -94,6 +94,7 @@ pub fn run(
     carried.memory = Some(inner.remember(&arrival.ways, context.inner_mounts.take()));
     let unsynced = &mut carried.unsynced;
     let disks = Volumes::new(context, &plan);
+    context.reporter.count(Counter::BytesToWrite, plan.bytes_to_copy());
     if !plan.is_empty() {
         *unsynced = true;
         apply(context, &plan, &disks);

@@ -1,5 +1,5 @@
-//! Which names of a folder are mirrored, and what the others are. Whatever goes through a folder asks here: the survey, the
-//! counting of what one side alone has, the filling of new folders, and removal.
+//! Which names of a folder are mirrored, and what the others are: the rules, for the survey, the counting of what one side
+//! alone has, the filling of new folders, and removal.
 //!
 //! The log file is neither copied nor deleted, under whatever name a folder lists it. Its path is known, so each name of it
 //! is compared with what a folder lists. A filesystem that takes upper and lower case for the same, or alters names, lists
@@ -84,11 +84,16 @@ pub enum Stays {
     Mounted,
 }
 
+/// Whether something is mounted on a folder of the replica: it is never removed, nor what is in it.
+pub fn is_kept_mount(entry: &Entry) -> bool {
+    entry.kind == Kind::Folder && entry.is_mount
+}
+
 /// Why an entry of the replica would not be removed now; none for what goes.
 pub fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
     if context.log.is(entry) {
         Some(Stays::Log)
-    } else if entry.kind == Kind::Folder && entry.is_mount {
+    } else if is_kept_mount(entry) {
         Some(Stays::Mounted)
     } else {
         None

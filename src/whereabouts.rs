@@ -146,7 +146,9 @@ pub fn turnover(context: &Context<'_>, plan: &Plan, place: &Place) -> Turnover {
         Place::Inside(path) => path,
     };
     let (created, deleted) = plan.turnover_below(path);
-    let there = folder_at(&context.roots.source.1, path).map_or(0, |dir| total(context, dir));
+    let replica = context.roots.replica.1.as_ref().and_then(|root| folder_at(root, path));
+    let filesystem = replica.and_then(|dir| context.filesystems.of(&dir).ok()).unwrap_or_default();
+    let there = folder_at(&context.roots.source.1, path).map_or(0, |dir| total(context, dir, filesystem));
     Turnover { created, deleted, kept: there.saturating_sub(created) }
 }
 

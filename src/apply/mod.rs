@@ -198,7 +198,9 @@ impl Apply<'_> {
     /// one of its kind is through: small files do not wait for large ones, and neither of them for huge ones.
     fn change_all<'s>(&'s self, scope: &Scope<'s>, small: &'s [&'s Change], large: &'s [&'s Change]) {
         // Large files are spawned first: rayon's thieves steal the oldest task, this worker pops the newest.
-        self.context.workers.spawn(scope, move |scope| self.change_chunks(scope, large, 1));
+        if !large.is_empty() {
+            self.context.workers.spawn(scope, move |scope| self.change_chunks(scope, large, 1));
+        }
         self.change_chunks(scope, small, CHUNK);
     }
 

@@ -14,7 +14,6 @@ use crate::fs::dir::Dir;
 use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::file::{announce, open_to_read};
 use crate::fs::listing::Listing;
-use crate::fs::magic::is_on_disk;
 use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
@@ -108,7 +107,7 @@ impl Apply<'_> {
             Err(errno) => (Err(errno), None, Vec::new()),
         };
         if let Some(from) = &from {
-            self.announce(from.as_fd(), &names, job);
+            self.announce((&ours, from.as_fd()), &names, job);
         }
         let new = New { job, at, ours, watch, from, names };
         let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
@@ -143,8 +142,8 @@ impl Apply<'_> {
 
     /// Announces the contents of the first files to a disk that everything waits for, so that it can read them in the order
     /// in which they lie. What cannot be opened is told when its turn comes.
-    fn announce(&self, folder: BorrowedFd<'_>, names: &[Seen], job: &Job) {
-        if !self.context.workers.wait_for_disk() || !is_on_disk(folder) {
+    fn announce(&self, (dir, folder): (&Arc<Dir>, BorrowedFd<'_>), names: &[Seen], job: &Job) {
+        if !self.context.workers.wait_for_disk() || !self.context.on_disk.has(dir) {
             return;
         }
         let mut room = MOST_FIRST_BYTES;

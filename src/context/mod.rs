@@ -5,6 +5,7 @@ pub mod absence;
 pub mod compared;
 pub mod inner_mounts;
 pub mod log_file;
+pub mod on_disk;
 pub mod reporter;
 pub mod roots;
 pub mod unread;
@@ -16,6 +17,7 @@ use crate::context::absence::{Absence, Remembered};
 use crate::context::compared::Compared;
 use crate::context::inner_mounts::InnerMounts;
 use crate::context::log_file::LogFile;
+use crate::context::on_disk::OnDisk;
 use crate::context::reporter::Reporter;
 use crate::context::roots::{ReplicaState, Roots};
 use crate::context::unread::Unread;
@@ -78,6 +80,8 @@ pub struct Context<'a> {
     pub vanished: Vanished,
     /// What need not be read again.
     pub compared: Compared,
+    /// Where reading can be announced at no cost.
+    pub on_disk: OnDisk,
     is_disturbed: AtomicBool,
     has_kept_back: AtomicBool,
     has_disk_failed: AtomicBool,
@@ -109,6 +113,7 @@ impl<'a> Context<'a> {
             absence: Absence::new(Start::now(), Remembered::default()),
             vanished: Vanished::default(),
             compared: Compared::default(),
+            on_disk: OnDisk::default(),
             is_disturbed: AtomicBool::new(false),
             has_kept_back: AtomicBool::new(false),
             has_disk_failed: AtomicBool::new(false),

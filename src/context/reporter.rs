@@ -1,5 +1,5 @@
-//! The only place that tells events and counts: whatever happens in a pass is told and counted in one call, so that log,
-//! summary and exit code cannot disagree.
+//! The only place that tells events and counts: what is done, left out or fails in a pass is told and counted in one call, so
+//! that log, summary and exit code cannot disagree.
 
 use crate::collections::HashSet;
 use crate::context::absence::{Absence, Kept};

@@ -31,7 +31,8 @@ pub(crate) const OCFS2: u64 = 0x7461_636f;
 pub(crate) const NFS: u64 = 0x0000_6969;
 pub(crate) const CEPH: u64 = 0x00c3_6400;
 
-/// Filesystems of one machine whose files lie on a disk.
+/// Filesystems of one machine whose files lie on a disk. What lies below an overlayfs, or any other that stands on another
+/// one, is not known.
 const ON_DISK: [u64; 16] = [
     EXT, XFS, BTRFS, F2FS, ZFS, BCACHEFS, MSDOS, EXFAT, NTFS, JFS, REISERFS, NILFS, UBIFS, SQUASHFS, EROFS,
     ISO9660,

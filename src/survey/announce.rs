@@ -4,14 +4,15 @@
 //! The files of a whole chunk of names are announced before the first of them is compared. Where opening a file asks a server,
 //! or a process (FUSE), that would double what is waited for, so only what lies on a disk of this machine is announced.
 
+use crate::fs::dir::Dir;
 use crate::fs::file::{announce, open_to_read};
-use crate::fs::magic::is_on_disk;
 use crate::fs::stat::entry_at;
 use crate::model::entry::Kind;
 use crate::survey::merge::Merge;
 use crate::survey::{Doors, LARGE, Survey};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 impl Survey<'_> {
     /// Announces the contents of those files among the names that are going to be compared. What cannot be looked at or
@@ -21,7 +22,10 @@ impl Survey<'_> {
         if !self.context.workers.wait_for_disk() {
             return;
         }
-        let [source_on_disk, replica_on_disk] = [is_on_disk(source), is_on_disk(replica)];
+        let is_on_disk =
+            |dir: &Option<Arc<Dir>>| dir.as_ref().is_some_and(|dir| self.context.on_disk.has(dir));
+        let (source_on_disk, replica_on_disk) =
+            (is_on_disk(&merge.pair.source), is_on_disk(&merge.pair.replica));
         if !source_on_disk && !replica_on_disk {
             return;
         }

@@ -10,7 +10,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::plan::{Counted, Pair, Watch};
 use crate::survey::{CHUNK, Survey};
-use crate::walk::{Standing, Watched, left_out, standing, stays, watch_of_folder};
+use crate::walk::{Standing, Watched, is_kept_mount, left_out, standing, watch_of_folder};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
@@ -18,12 +18,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// How many entries lie below a folder of the source.
-pub fn total(context: &Context<'_>, dir: Arc<Dir>) -> u64 {
+/// How many entries lie below a folder of the source, of those that a replica on this filesystem has: what a plan leaves out
+/// is not to look like what is there on both sides.
+pub fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
     let survey = Survey::new(context);
     let counted = Arc::new(Counted::default());
-    let tree = Tree { side: Side::Source, filesystem: Arc::default(), counted: Arc::clone(&counted) };
-    context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, context.log.watch_of_roots()));
+    let tree = Tree { side: Side::Source, filesystem, counted: Arc::clone(&counted) };
+    context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, Watch::Off));
     let below = counted.subtree();
     below.files + below.folders
 }
@@ -58,7 +59,7 @@ impl Survey<'_> {
             Side::Replica => &pair.replica,
         };
         // What is mounted in the replica is never deleted, so its names stay.
-        let stays = side == Side::Replica && entry.is_mount;
+        let stays = side == Side::Replica && is_kept_mount(entry);
         let parent = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?;
         let watch = watch_of_folder(self.context, pair.watch, parent, name);
         let dir = parent.child(name, entry.id);
@@ -114,7 +115,7 @@ impl Survey<'_> {
             // counted as one of the replica it would be written through.
             match tree.side {
                 Side::Source if left_out(&entry, &tree.filesystem).is_some() => continue,
-                Side::Replica if stays(self.context, &entry).is_some() => continue,
+                Side::Replica if is_kept_mount(&entry) => continue,
                 Side::Source if entry.kind != Kind::Folder => self.links.want(&entry),
                 Side::Replica if entry.kind != Kind::Folder => {
                     self.links.count_name(Some(&folder.dir), &entry);
@@ -139,5 +140,46 @@ impl Survey<'_> {
         tree.counted.files.fetch_add(files, Ordering::Relaxed);
         tree.counted.folders.fetch_add(folders, Ordering::Relaxed);
         tree.counted.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capabilities::registry::Filesystems;
+    use crate::control::Interrupt;
+    use crate::fs::magic::MSDOS;
+    use crate::model::event::{Event, Monitor};
+    use crate::workers::Workers;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    struct Deaf;
+
+    impl Monitor for Deaf {
+        fn event(&self, _: &Event<'_>) {}
+    }
+
+    #[test]
+    fn what_a_replica_never_has_is_not_counted() {
+        let scratch = tempfile::tempdir().unwrap();
+        let [source, replica] = ["source", "replica"].map(|name| scratch.path().join(name));
+        std::fs::create_dir_all(source.join("folder")).unwrap();
+        std::fs::create_dir(&replica).unwrap();
+        for at in ["1", "2", "folder/3"] {
+            std::fs::write(source.join(at), at).unwrap();
+        }
+        for at in ["4", "5", "6", "folder/7"] {
+            symlink("nowhere", source.join(at)).unwrap();
+        }
+        let _socket = UnixListener::bind(source.join("socket")).unwrap();
+        let (interrupt, filesystems) = (Interrupt::new(), Filesystems::default());
+        let workers = Workers::new(2, 2).unwrap();
+        let [from, to] = [&source, &replica].map(|path| Dir::root(path, 4).unwrap());
+        let roots = ((source.as_path(), from.clone()), (replica.as_path(), Some(to)));
+        let context = Context::new(&Deaf, (&interrupt, &workers), roots.0, roots.1, (&filesystems, None));
+        assert_eq!(total(&context, Arc::clone(&from), Arc::default()), 8);
+        // Where the guard asks how much of the source the replica has, links are not to count as kept.
+        assert_eq!(total(&context, from, Arc::new(Filesystem::of_type(MSDOS))), 4);
     }
 }

@@ -94,15 +94,19 @@ impl Survey<'_> {
         });
     }
 
-    /// A name that was listed cannot be looked at, so nothing is known of it. One that is denied may have vanished.
+    /// A name that was listed cannot be looked at, so nothing is known of it. One that the source denies may have vanished; what
+    /// the replica denies somebody else has removed.
     pub(super) fn unseen(&self, pair: &Pair, side: Side, name: &CStr, errno: Errno) {
         let (dir, kind) = match side {
             Side::Source => (&pair.source, ProblemKind::LookInSource),
             Side::Replica => (&pair.replica, ProblemKind::LookInReplica),
         };
-        match dir {
-            Some(dir) if is_denial(errno) => self.context.vanished.note(side, dir, name),
-            Some(_) | None => self.context.problem(&Problem {
+        match (dir, side) {
+            (Some(dir), Side::Source) if is_denial(errno) => self.context.vanished.note(side, dir, name),
+            (Some(_), Side::Replica) if is_denial(errno) => {
+                self.context.replica_disturbed(&pair.path().join(name));
+            }
+            (Some(_) | None, _) => self.context.problem(&Problem {
                 path: pair.path().join(name),
                 kind,
                 cause: Cause::System(errno),

@@ -50,6 +50,8 @@ pub struct Workers {
     end_of_rest: Condvar,
     /// Tasks that are not over.
     pending: AtomicUsize,
+    /// Tasks that a thread is at.
+    working: AtomicUsize,
     /// What was done so far, in KiB.
     effort: AtomicU64,
     control: Mutex<Control>,
@@ -77,6 +79,7 @@ struct Task<'a>(&'a Workers);
 
 impl Drop for Task<'_> {
     fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Ordering::Relaxed);
         if self.0.pending.fetch_sub(1, Ordering::AcqRel) == 1 {
             *lock(&self.0.is_over) = true;
             self.0.end_of_rest.notify_all();
@@ -125,6 +128,7 @@ impl Workers {
             is_over: Mutex::new(true),
             end_of_rest: Condvar::new(),
             pending: AtomicUsize::new(0),
+            working: AtomicUsize::new(0),
             effort: AtomicU64::new(0),
             control: Mutex::new(Control {
                 limit,
@@ -218,6 +222,7 @@ impl Workers {
     }
 
     fn work(&self, task: impl FnOnce()) {
+        self.working.fetch_add(1, Ordering::Relaxed);
         let over = Task(self);
         self.watch();
         task();
@@ -299,7 +304,7 @@ impl Workers {
         control.watched += watched;
         control.busy += busy.saturating_sub(busy_then);
         let done = self.effort.load(Ordering::Relaxed);
-        let Some(sample) = control.ripe(now, done, self.at_work()) else { return };
+        let Some(sample) = control.ripe(now, done, self.working.load(Ordering::Relaxed)) else { return };
         let before = control.limit.now();
         let used = processor_time().saturating_sub(control.used).as_secs_f64();
         let has_spare_time = used < SPARE * sample.elapsed.as_secs_f64() * self.computing() as f64;

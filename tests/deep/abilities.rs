@@ -440,11 +440,7 @@ fn links(memory: &Path, follows: bool) {
         let pass = place.pass(&["--threads", threads]);
         assert_eq!(pass.code, Some(0), "{:?}", pass.told());
         let told = pass.not_held();
-        let expected: &[&str] = if follows {
-            &["link_mtime", "link_owner"]
-        } else {
-            &[]
-        };
+        let expected: &[&str] = if follows { &["link_mtime", "link_owner"] } else { &[] };
         for feature in expected {
             assert!(told.iter().any(|it| it == feature), "{told:?}");
         }

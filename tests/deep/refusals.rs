@@ -220,12 +220,7 @@ fn no_setgid(memory: &Path) {
     let mut without = Command::new("setpriv");
     without.args(["--bounding-set", "-fsetid", "--inh-caps", "-fsetid", "--"]);
     let pass = place.run(place.file_sync_under(without, &["--once"]));
-    assert_eq!(
-        (pass.code, pass.not_held()),
-        (Some(0), vec!["mode".to_owned()]),
-        "{:?}",
-        pass.told()
-    );
+    assert_eq!((pass.code, pass.not_held()), (Some(0), vec!["mode".to_owned()]), "{:?}", pass.told());
     let mode = fs::metadata(place.replica.join("setgid")).expect("its content is there").mode() & 0o7777;
     assert_eq!(mode, 0o755);
     assert_eq!(place.pass(&[]).code, Some(0));
