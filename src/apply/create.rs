@@ -33,13 +33,13 @@ enum Copied {
     Staged(Staged),
 }
 
-/// What became of a copy.
+/// The outcome of a copy.
 pub(super) enum Outcome {
-    /// It is there.
+    /// The entry is in place under its name.
     Published(Place),
-    /// It waits for its way to the disk, without its name.
+    /// It is staged and waits for a group commit to get its name.
     Waits,
-    /// It was not made, which has been told, or will be tried again.
+    /// It was not made: that has been told, or a retry follows.
     Failed(Option<Failed>),
 }
 
@@ -123,7 +123,7 @@ impl Apply<'_> {
         }
         self.context.interrupt.beat();
         self.publish_overdue();
-        // What became a folder meanwhile the next pass sees.
+        // A file that became a folder meanwhile is for the next pass.
         if entry.kind == Kind::Folder {
             return false;
         }

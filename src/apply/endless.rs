@@ -28,7 +28,7 @@ const TIME: Duration = Duration::from_secs(3600);
 /// After so many bytes each it is asked whether the disk has as much room left as they have taken.
 const STEP: u64 = 16 << 20;
 
-/// What was copied of a file that shows no size.
+/// The outcome of copying a file that shows no size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copied {
     /// All of it: its digest and its length.

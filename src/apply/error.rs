@@ -20,7 +20,8 @@ pub enum Hope {
 pub enum Failed {
     /// The source has it as another kind by now: the next pass sees it.
     Vanished,
-    /// What could not be done, and the error that says that the source has it no longer. That may be true.
+    /// An action failed with an error (ENOENT, ENOTDIR, ELOOP) that says that the source no longer has the entry, which is still to
+    /// be confirmed.
     Gone(ProblemKind, Errno),
     /// A signal came.
     Halted,
@@ -28,7 +29,7 @@ pub enum Failed {
     NotHeld,
     /// The replica has another entry of that name by now, or one whose name counts as the same there.
     Taken,
-    /// What could not be done, and why. True when it was the source's content that could not be read.
+    /// An action failed, for this cause. The flag says that it was reading the source's content.
     Because(ProblemKind, Cause, bool),
 }
 

@@ -1,8 +1,8 @@
 //! Group commit: finished replacements are held under their temporary names until many of them can be made durable with one
 //! `syncfs`; then each is renamed into place. One `fdatasync` per file was the largest cost of a pass with many small edits.
 //!
-//! What waits takes room beside the old versions, so not much does; and what ends the pass early ends the waiting: the
-//! old versions are all there, and the next pass copies again.
+//! Pending files take room beside the old versions, so their number is limited. A pass that ends early discards them: the old
+//! versions are all there, and the next pass copies again.
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
@@ -36,7 +36,7 @@ struct Finished {
     key: Option<Key>,
 }
 
-/// What waits for its way to the disk.
+/// Finished replacements whose data is not durable yet.
 #[derive(Default)]
 pub(super) struct PendingRenames {
     files: Vec<Finished>,
@@ -97,8 +97,8 @@ impl Apply<'_> {
             disks.entry(folder.id().device).or_default().push(file);
         }
         for (device, files) in disks {
-            // Where it fails each file is asked for itself, so that those that are on the disk are known from those that
-            // are not. That something else may not be there is told at the end, and keeps everything from being deleted.
+            // After a failed `syncfs` each file gets an fdatasync of its own, which tells the durable ones from the others. The
+            // failure itself is told at the end, and nothing is deleted then.
             let is_written = !self.context.is_halted()
                 && files.len() > FEW
                 && self.disks.sync_one(self.context, device).is_ok();
