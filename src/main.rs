@@ -20,7 +20,7 @@ use file_sync::log::{ConsoleOptions, Format, Log, LogOptions};
 use file_sync::mirror::{Mirror, MirrorOptions};
 use file_sync::model::digest::Digests;
 use file_sync::model::error::{Cause, Error};
-use file_sync::model::event::{Both, Event, Monitor};
+use file_sync::model::event::{Event, Fanout, Monitor};
 use file_sync::run::exit::Exit;
 use file_sync::run::schedule::{Parts, run};
 use file_sync::run::signals::{Listener, Reactions, survive_size_limits};
@@ -118,6 +118,7 @@ fn start(config: &Config) -> Exit {
     // The slot is empty: it is filled here only.
     let _ = slot.set(Arc::clone(&log));
     log.event(&Event::Started {
+        version: env!("CARGO_PKG_VERSION"),
         source: &config.source,
         replica: &config.replica,
         interval: config.interval().map(|interval| interval.length()),
@@ -190,7 +191,7 @@ fn mirror(config: &Config, ready: Ready, interrupt: &Interrupt, log: &Log) -> Ex
         clock: &timer,
         requests: &requests,
         interrupt,
-        monitor: &Both(log, &service),
+        monitor: &Fanout::new([log as &dyn Monitor, &service]),
     };
     let exit = run(config.interval(), parts);
     service.finish();

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::context::absence::{Absence, Remembered};
 use crate::context::compared::Compared;
 use crate::context::log_file::LogFile;
+use crate::context::reporter::Reporter;
 use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
@@ -73,6 +74,8 @@ pub struct Mirror {
 /// When a pass begins.
 #[derive(Clone, Copy)]
 struct Moment {
+    /// The number of the pass.
+    number: u64,
     start: Start,
     /// The pass before, whose comparisons still hold.
     before: Option<Begin>,
@@ -192,7 +195,7 @@ impl Mirror {
                 }
             }));
         }
-        let (outcome, counts) = self.visit(monitor, Moment { start, before })?;
+        let (outcome, counts) = self.visit(monitor, Moment { number, start, before })?;
         let duration = BootTime::now().since(started);
         Ok(PassReport { number, outcome, counts, duration, replica_age: None })
     }
@@ -223,7 +226,7 @@ impl Mirror {
             // RACE: what is unmounted between the judgement and now gets a folder into its mount point, and nothing else.
             roots::create_with_parents(&self.options.replica)
                 .map_err(|errno| self.replica_error("created", errno))?;
-            monitor.event(&Event::Notice(Notice::ReplicaCreated(&self.options.replica)));
+            monitor.event(&Event::Notice(Notice::ReplicaCreated { replica: &self.options.replica }));
             (ways.replica, replica) = self.find_replica(capacity)?;
             swapped = match self.judge(&ways) {
                 Ok(_) if replica.is_none() => return Ok((Outcome::ReplicaLost, Counts::default())),
@@ -248,7 +251,7 @@ impl Mirror {
     ) -> Result<(Outcome, Counts), Error> {
         let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
-            monitor,
+            Reporter::new(monitor, moment.number),
             (&self.interrupt, &self.workers),
             (&self.options.source, source),
             (&self.options.replica, replica),

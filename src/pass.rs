@@ -62,8 +62,8 @@ pub fn run(
         inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
-    let root = Arc::new(root_pair(context));
-    let plan = survey(context, root);
+    context.reporter.surveying();
+    let plan = survey(context, Arc::new(root_pair(context)));
     let state = context.roots.source_state();
     let inner = Inner::look(context, carried.memory.as_ref());
     let swapped: Vec<(Difference, Turnover)> = arrival
@@ -78,13 +78,15 @@ pub fn run(
     if state == SourceState::Missing {
         return Err(Error::SourceMissing { path: context.roots.source.0.to_path_buf() });
     }
+    let totals = plan.totals();
+    context.reporter.surveyed(&totals);
     let facts = Facts { source_is_same: state.is_whole(), gone: inner.gone(), swapped: &swapped };
     if let Ruling::Hold(hold) = examine(facts) {
         inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
     if purpose == Purpose::Plan {
-        context.reporter.planned_in_all(&plan.totals());
+        context.reporter.planned_in_all(&totals);
         plan.describe(|operation| context.reporter.planned(operation));
         return Ok(Outcome::Planned);
     }
@@ -94,9 +96,10 @@ pub fn run(
     carried.memory = Some(inner.remember(&arrival.ways, context.inner_mounts.take()));
     let unsynced = &mut carried.unsynced;
     let disks = Volumes::new(context, &plan);
-    context.reporter.count(Counter::BytesToWrite, plan.bytes_to_copy());
+    context.reporter.count(Counter::BytesToWrite, totals[Counter::BytesToWrite]);
     if !plan.is_empty() {
         *unsynced = true;
+        context.reporter.applying();
         apply(context, &plan, &disks);
         disks.tell_failures(context);
     }
@@ -107,6 +110,7 @@ pub fn run(
         return Ok(Outcome::ReplicaLost);
     }
     if *unsynced {
+        context.reporter.syncing();
         *unsynced = disks.sync(context).is_err();
     }
     let (elsewhere, consequence) = match context.roots.source_state() {

@@ -349,7 +349,7 @@ fn check_json(text: &str, seen: &mut BTreeSet<String>) {
             let more = documented.get(notice).unwrap_or_else(|| panic!("{notice} is not documented"));
             fields.extend(more.iter().cloned());
         }
-        if event == "pass_held" {
+        if object.contains_key("hold") {
             let more = documented.get(word("hold")).unwrap_or_else(|| panic!("not documented: {line}"));
             fields.extend(more.iter().cloned());
         }
@@ -365,10 +365,13 @@ fn check_json(text: &str, seen: &mut BTreeSet<String>) {
                 BTreeSet::new()
             }
             "problem" => BTreeSet::from(["errno", "sha256", "path"]),
-            "pass_stopped" | "pass_done" | "pass_planned" | "pass_held" | "pass_ended_early" => {
-                let bytes = if event == "pass_planned" { "bytes_written" } else { "bytes_to_write" };
-                BTreeSet::from(["signal", "reason", "hold", bytes])
+            "pass_ended" => BTreeSet::from(["signal", "message", "hold", "replica_age_seconds"]),
+            "phase" => {
+                let is_plan = word("phase") == "surveyed";
+                fields.retain(|name| is_plan || ["pass", "phase"].contains(&name.as_str()));
+                BTreeSet::new()
             }
+            "started" => BTreeSet::from(["interval_seconds", "log"]),
             _ => BTreeSet::new(),
         };
         for name in fields {
@@ -390,7 +393,7 @@ fn json_lines_have_the_fields_that_the_document_gives_them() {
     let ended = start(place.with(ROOTS, "--once --log-format json --log_file /dev/full")).end();
     check_json(&ended.console(), &mut seen);
     let ended = start(place.with(ROOTS, "--interval 1h --log-format json --log_file source/log"));
-    ended.hears("pass_done");
+    ended.hears("\"outcome\":\"done\"");
     check_json(&ended.stop().console(), &mut seen);
     place.write("source/logs", "a file in the way");
     let ended = start(place.with(ROOTS, "--once --log-format json --log_file replica/logs/log")).end();
@@ -405,9 +408,9 @@ fn json_lines_have_the_fields_that_the_document_gives_them() {
         "notice log_inside",
         "notice replica_created",
         "operation",
-        "pass_done",
-        "pass_planned",
+        "pass_ended",
         "pass_started",
+        "phase",
         "planned",
         "problem",
         "same",

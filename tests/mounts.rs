@@ -452,13 +452,13 @@ fn a_pass_that_is_held_for_a_mount_tells_it_in_fields() {
     let words = "--source source --replica disk/replica --log_file log --interval 1h --log-format json";
     let Some(command) = place.behind_mounts("mount -t tmpfs none disk", words) else { return };
     let running = start(command);
-    running.hears("\"pass_done\"");
+    running.hears("\"outcome\":\"done\"");
     let story = Story { place, running };
     story.does("umount -l disk");
     story.running.signal(Signal::USR1);
-    story.running.hears("\"pass_held\"");
+    story.running.hears("\"outcome\":\"held\"");
     let (place, ended) = story.stop();
-    let line = ended.stderr.lines().find(|line| line.contains("pass_held")).expect("a line");
+    let line = ended.stderr.lines().find(|line| line.contains("\"outcome\":\"held\"")).expect("a line");
     let event: serde_json::Value = serde_json::from_str(line).expect("an object");
     assert_eq!(event["hold"], "mount_gone", "{line}");
     assert_eq!(event["side"], "replica", "{line}");

@@ -5,24 +5,14 @@
 
 mod support;
 
-use file_sync::apply::apply;
-use file_sync::apply::durability::Volumes;
-use file_sync::capabilities::registry::Filesystems;
-use file_sync::context::Context;
-use file_sync::control::Interrupt;
-use file_sync::fs::dir::Dir;
 use file_sync::model::change::Verb;
 use file_sync::model::counters::Counter;
 use file_sync::model::event::Event;
 use file_sync::model::report::Outcome;
-use file_sync::plan::{Pair, Watch};
-use file_sync::survey::survey;
-use file_sync::workers::Workers;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::{Collector, Passed, Scratch, Seen, link, pass, pass_with, plant};
+use support::{Passed, Scratch, Seen, link, pass, pass_with, plant};
 
 /// Two folders, of which a pass with one worker reads one before the other, with the same names in each.
 const FOLDERS: [&str; 2] = ["one", "two"];
@@ -200,34 +190,12 @@ fn a_dry_run_does_not_announce_a_deletion_that_would_not_be_made() {
     scratch.converge();
 }
 
-/// A survey, then `edits`, then the apply of what the survey planned.
-fn between(scratch: &Scratch, edits: impl FnOnce()) -> (Seen, u64) {
-    let collector = Collector::default();
-    let (interrupt, filesystems) = (Interrupt::new(), Filesystems::default());
-    let open = |path: &Path| Dir::root(path, 16).unwrap();
-    let workers = Workers::new(2, 2).unwrap();
-    let context = Context::new(
-        &collector,
-        (&interrupt, &workers),
-        (&scratch.source, open(&scratch.source)),
-        (&scratch.replica, Some(open(&scratch.replica))),
-        (&filesystems, None),
-    );
-    // As a pass does: what changes from here on is stamped later.
-    std::thread::sleep(std::time::Duration::from_millis(20));
-    let root = Pair {
-        source: Some(Arc::clone(&context.roots.source.1)),
-        replica: context.roots.replica.1.clone(),
-        filesystem: filesystems.of(context.roots.replica.1.as_ref().unwrap()).unwrap(),
-        watch: Watch::Off,
-    };
-    let plan = survey(&context, Arc::new(root));
-    assert_eq!(context.counts()[Counter::KeptBack], 0, "nothing has changed yet");
-    edits();
-    apply(&context, &plan, &Volumes::new(&context, &plan));
-    let kept = context.counts()[Counter::KeptBack];
-    drop(context);
-    (collector.seen(), kept)
+/// The plan of one pass, then `edits`, then what is left of the plan; and how many entries are kept back.
+fn between(scratch: &Scratch, edits: impl FnOnce() + Send) -> (Seen, u64) {
+    let (report, seen) = support::between(&mut scratch.mirror(2), edits);
+    let report = report.unwrap();
+    assert_eq!(report.outcome, Outcome::Done);
+    (seen, report.counts[Counter::KeptBack])
 }
 
 #[test]

@@ -10,7 +10,7 @@ use file_sync::control::Requests;
 use file_sync::fs::clock::Timer;
 use file_sync::model::counters::Counts;
 use file_sync::model::error::Error;
-use file_sync::model::event::{Both, Event, Monitor};
+use file_sync::model::event::{Event, Fanout, Monitor};
 use file_sync::model::interval::Interval;
 use file_sync::model::report::{Outcome, PassReport};
 use file_sync::run::exit::Exit;
@@ -93,11 +93,12 @@ impl Monitor for Printer {
         match event {
             Event::PassStarted { number } => say(&format!("start {number}")),
             Event::PassEnded(report) => say(&format!("end {}", report.number)),
-            Event::Stopping(signal) => say(&format!("stopping {signal}")),
+            Event::Stopping { signal } => say(&format!("stopping {signal}")),
             Event::Stopped => say("stopped"),
             Event::Overran { .. } => say("overran"),
             Event::Failed(error) => say(&error.to_string()),
             Event::Started { .. }
+            | Event::Phase { .. }
             | Event::Verified { .. }
             | Event::Done(_)
             | Event::Planned(_)
@@ -137,7 +138,7 @@ fn child() {
         clock: &timer,
         requests: &requests,
         interrupt: &interrupt,
-        monitor: &Both(&Printer, &service),
+        monitor: &Fanout::new([&Printer as &dyn Monitor, &service]),
     };
     let hour = Interval::new(Duration::from_secs(3600)).expect("valid");
     assert_eq!(run(Some(hour), parts), Exit::Done);

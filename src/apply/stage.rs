@@ -153,6 +153,7 @@ mod tests {
     use super::*;
     use crate::capabilities::Filesystem;
     use crate::capabilities::registry::Filesystems;
+    use crate::context::reporter::Reporter;
     use crate::control::Interrupt;
     use crate::fs::dir::Dir;
     use crate::model::event::{Event, Monitor};
@@ -178,7 +179,7 @@ mod tests {
         let workers = Workers::new(1, 1).unwrap();
         let (from_fd, to_fd) = (from.open().unwrap(), to.open().unwrap());
         let context = Context::new(
-            &Deaf,
+            Reporter::new(&Deaf, 1),
             (&interrupt, &workers),
             (&source, from),
             (&replica, Some(to)),

@@ -34,7 +34,7 @@ use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
 use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem};
-use crate::model::event::{Monitor, Reason};
+use crate::model::event::Reason;
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
 use crate::model::rights::Rights;
@@ -88,16 +88,16 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// A context with empty counters. `protected` is the log file's path below the roots, where it lies in one of them.
+    /// The context of one pass. `protected` is the log file's path below the roots, where it lies in one of them.
     pub fn new(
-        monitor: &'a dyn Monitor,
+        reporter: Reporter<'a>,
         (interrupt, workers): (&'a Interrupt, &'a Workers),
         source: (&'a Path, Arc<Dir>),
         replica: (&'a Path, Option<Arc<Dir>>),
         (filesystems, protected): (&'a Filesystems, Option<&'a PathBuf>),
     ) -> Context<'a> {
         Context {
-            reporter: Reporter::new(monitor),
+            reporter,
             roots: Roots::new(source, replica),
             interrupt,
             workers,

@@ -11,16 +11,18 @@ use crate::model::counters::{Counter, Counters, Counts};
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem, Side};
-use crate::model::event::{Event, Monitor, Notice, Reason};
+use crate::model::event::{Event, Monitor, Notice, Phase, Reason};
 use crate::model::feature::Feature;
 use crate::model::path::RelPath;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tells and counts what happens in one pass.
 pub struct Reporter<'a> {
     monitor: &'a dyn Monitor,
-    counters: Counters,
+    /// The number of the pass.
+    number: u64,
+    counters: Arc<Counters>,
     /// The features that have been told.
     features: AtomicU32,
     /// The ways in which unread attributes and links have been told.
@@ -33,11 +35,12 @@ pub struct Reporter<'a> {
 const LINK: u32 = 1 << 4;
 
 impl<'a> Reporter<'a> {
-    /// Nothing has happened yet.
-    pub fn new(monitor: &'a dyn Monitor) -> Reporter<'a> {
+    /// Nothing has happened yet in the pass of this number.
+    pub fn new(monitor: &'a dyn Monitor, number: u64) -> Reporter<'a> {
         Reporter {
             monitor,
-            counters: Counters::default(),
+            number,
+            counters: Arc::default(),
             features: AtomicU32::new(0),
             unread: AtomicU32::new(0),
             unread_by_path: Mutex::default(),
@@ -52,6 +55,32 @@ impl<'a> Reporter<'a> {
     /// Counts something that is not told.
     pub fn count(&self, counter: Counter, number: u64) {
         self.counters.add(counter, number);
+    }
+
+    /// Reports the beginning of the pass: both trees are going to be read.
+    pub fn surveying(&self) {
+        self.phase(Phase::Surveying { counters: &self.counters });
+    }
+
+    /// Reports a complete plan.
+    pub fn surveyed(&self, totals: &Counts) {
+        let read = self.counters.read();
+        let counts = Counter::ALL.into_iter().map(|counter| (counter, read[counter] + totals[counter]));
+        self.phase(Phase::Surveyed(&counts.collect()));
+    }
+
+    /// Reports that the plan is carried out from here on.
+    pub fn applying(&self) {
+        self.phase(Phase::Applying);
+    }
+
+    /// Reports that the replica is made durable from here on.
+    pub fn syncing(&self) {
+        self.phase(Phase::Syncing);
+    }
+
+    fn phase(&self, phase: Phase<'_>) {
+        self.monitor.event(&Event::Phase { number: self.number, phase });
     }
 
     /// Reports something done, and counts it.
@@ -103,7 +132,7 @@ impl<'a> Reporter<'a> {
     /// Tells, once per pass, that the replica cannot hold something.
     pub fn not_held(&self, feature: Feature) {
         if is_first(&self.features, 1 << feature as u32) {
-            self.monitor.event(&Event::Notice(Notice::NotHeld(feature)));
+            self.monitor.event(&Event::Notice(Notice::NotHeld { feature }));
         }
     }
 

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::queue::{Batch, Limits, Patience, Queue, Target};
-use super::record::{Level, Line, Record};
+use super::record::{Level, Line, Record, Trouble};
 use super::{ConsoleOptions, Format};
 
 /// A reader that has taken nothing for so long stands still.
@@ -77,8 +77,8 @@ impl Console {
     }
 
     /// Shows a line about the log itself without waiting.
-    pub(super) fn tell(&self, record: &Record<'_>) {
-        let line = Line::new(self.format, record);
+    pub(super) fn tell(&self, trouble: Trouble<'_>) {
+        let line = Line::new(self.format, &Record::OfLog(trouble));
         self.queue.push_at_once(&dressed(&line, self.options), target(line.level));
     }
 
@@ -112,7 +112,7 @@ impl Writer {
                 start = *end;
             }
             if batch.dropped > 0 {
-                let record = Record::NotShown { lines: batch.dropped };
+                let record = Record::OfLog(Trouble::NotShown { lines: batch.dropped });
                 let line = Line::new(self.format, &record);
                 self.write(dressed(&line, self.options).as_bytes(), target(line.level));
             }
@@ -196,11 +196,11 @@ mod tests {
     }
 
     fn info(number: u64) -> Line {
-        Line::new(Format::Text, &Record::Event(&Event::PassStarted { number }))
+        Line::new(Format::Text, &Record::Event { job: None, event: &Event::PassStarted { number } })
     }
 
     fn warning() -> Line {
-        Line::new(Format::Text, &Record::NotShown { lines: 1 })
+        Line::new(Format::Text, &Record::OfLog(Trouble::NotShown { lines: 1 }))
     }
 
     #[test]

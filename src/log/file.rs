@@ -20,7 +20,7 @@ use super::Format;
 use super::console::Console;
 use super::humanize;
 use super::queue::{Batch, Handed, Limits, Patience, Queue, Target};
-use super::record::{Line, Record};
+use super::record::{Line, Record, Trouble};
 
 /// A disk that is merely slow holds the backup up; one that has taken nothing for so long has hung.
 const PATIENCE: Patience = Patience {
@@ -95,7 +95,7 @@ impl LogFile {
     }
 
     fn tell(&self, cause: &str) {
-        self.console.tell(&Record::Unwritable { log: &self.path, cause });
+        self.console.tell(Trouble::Unwritable { log: &self.path, cause });
     }
 }
 
@@ -144,7 +144,7 @@ impl Writer {
         self.failing |= batch.dropped > 0;
         let written = written && (self.lost == 0 || self.write(b"", &mut progress));
         if written && self.failing {
-            self.console.tell(&Record::Lost { log: self.path.path(), lines: self.unheard });
+            self.console.tell(Trouble::Lost { log: self.path.path(), lines: self.unheard });
             self.unheard = 0;
             self.failing = false;
         }
@@ -165,7 +165,7 @@ impl Writer {
             before.push(b'\n');
         }
         if self.lost > 0 {
-            let record = Record::Lost { log: self.path.path(), lines: self.lost };
+            let record = Record::OfLog(Trouble::Lost { log: self.path.path(), lines: self.lost });
             before.extend_from_slice(Line::new(self.format, &record).text.as_bytes());
         }
         if let Err((written, errno)) = write_all(|bytes| file.write(bytes), &before, progress) {
@@ -226,7 +226,7 @@ impl Writer {
     fn fail(&mut self, cause: &str) {
         if !self.failing {
             self.failing = true;
-            self.console.tell(&Record::Unwritable { log: self.path.path(), cause });
+            self.console.tell(Trouble::Unwritable { log: self.path.path(), cause });
         }
     }
 }

@@ -111,7 +111,7 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
         Notice::LogInside { side, path } => {
             format!("The log file lies inside the {side} at {path}; it is neither copied nor deleted")
         }
-        Notice::NotHeld(feature) => format!(
+        Notice::NotHeld { feature } => format!(
             "The replica's filesystem, or the rights of this process, cannot hold {}; they are left out",
             feature.words()
         ),
@@ -124,7 +124,7 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             counted(u64::try_from(*threads).unwrap_or(u64::MAX), "thread", "threads"),
             counted(*open_files, "file", "files"),
         ),
-        Notice::ReplicaCreated(replica) => {
+        Notice::ReplicaCreated { replica } => {
             format!("The replica folder {} was missing and has been created", path(replica))
         }
         Notice::LinkUnread { path, cause } => format!(

@@ -131,14 +131,24 @@ impl Log {
     }
 }
 
-impl Monitor for Log {
-    fn event(&self, event: &Event<'_>) {
+impl Log {
+    fn write(&self, job: Option<&str>, event: &Event<'_>) {
         if level_of(event) == Level::Debug && !self.verbose {
             return;
         }
-        let line = Line::new(self.format, &Record::Event(event));
+        let line = Line::new(self.format, &Record::Event { job, event });
         self.file.iter().for_each(|file| file.write(&line));
         self.console.show(&line);
+    }
+}
+
+impl Monitor for Log {
+    fn event(&self, event: &Event<'_>) {
+        self.write(None, event);
+    }
+
+    fn event_of(&self, job: &str, event: &Event<'_>) {
+        self.write(Some(job), event);
     }
 
     fn wants_verified(&self) -> bool {

@@ -81,7 +81,7 @@ fn is_harmful(character: char) -> bool {
 
 fn line(format: Format, event: &Event<'_>) -> Result<String, TestCaseError> {
     let stamp = Stamp::at(Timestamp::UNIX_EPOCH, &TimeZone::UTC);
-    let line = Line::at(&stamp, format, &Record::Event(event)).text;
+    let line = Line::at(&stamp, format, &Record::Event { job: None, event }).text;
     let line = line.strip_suffix('\n').expect("a line ends").to_owned();
     prop_assert!(!line.contains(is_harmful), "{line:?}");
     Ok(line)
@@ -192,13 +192,13 @@ proptest! {
         ];
         let interval = Some(Duration::from_secs(60));
         let mut events = vec![
-            Event::Started { source: path, replica: path, interval, log: Some(path), dry_run: false },
+            Event::Started { version: "0.1.0", source: path, replica: path, interval, dry_run: false, log: Some(path) },
             Event::Verified { path: &below, size: 5, digest: None },
             Event::Skipped { path: &below, kind: Kind::Socket, reason: "sockets are not mirrored" },
             Event::Problem(&problem),
             Event::Notice(Notice::LogInside { side: Side::Source, path: &below }),
-            Event::Notice(Notice::NotHeld(Feature::Owner)),
-            Event::Notice(Notice::ReplicaCreated(path)),
+            Event::Notice(Notice::NotHeld { feature: Feature::Owner }),
+            Event::Notice(Notice::ReplicaCreated { replica: path }),
             Event::Notice(Notice::LinkUnread { path: &below, cause: Cause::System(Errno::PERM) }),
             Event::Notice(Notice::AttributeUnread {
                 side: Side::Source,

@@ -1,15 +1,17 @@
 //! What becomes a line, how much it matters, and the line itself.
 
-use crate::model::event::Reason;
-use crate::model::event::{Event, Notice};
+use crate::model::event::{Event, Notice, Reason};
 use crate::model::report::Outcome;
+use crate::model::serial;
+use serde::Serialize;
 use std::path::Path;
 
 use super::timestamp::{self, Stamp};
 use super::{Format, json, text};
 
 /// How much a line matters, least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub(super) enum Level {
     Debug,
     Info,
@@ -29,26 +31,61 @@ impl Level {
     }
 }
 
-/// An event of the engine, or what the log has to say about itself.
-#[derive(Clone, Copy, Debug)]
+/// One line before it has a form.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(untagged)]
 pub(super) enum Record<'a> {
-    /// An event.
-    Event(&'a Event<'a>),
+    /// An event of the engine.
+    Event {
+        /// The job it belongs to, where the process has several.
+        #[serde(skip)]
+        job: Option<&'a str>,
+        /// The event.
+        #[serde(flatten)]
+        event: &'a Event<'a>,
+    },
+    /// A fact about the log itself.
+    OfLog(Trouble<'a>),
+}
+
+/// Lines that are lost or late.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "event")]
+pub(super) enum Trouble<'a> {
     /// The log file cannot be written, and the backup goes on.
-    Unwritable { log: &'a Path, cause: &'a str },
-    /// The log file can be written again, and so many lines are not in it.
-    Lost { log: &'a Path, lines: u64 },
-    /// So many lines were not shown on the console.
-    NotShown { lines: u64 },
+    #[serde(rename = "log_unwritable")]
+    Unwritable {
+        /// The log file.
+        #[serde(flatten, serialize_with = "serial::log")]
+        log: &'a Path,
+        /// The error in words; they are part of the message.
+        #[serde(skip)]
+        cause: &'a str,
+    },
+    /// The log file can be written again.
+    #[serde(rename = "log_lines_lost")]
+    Lost {
+        /// The log file.
+        #[serde(flatten, serialize_with = "serial::log")]
+        log: &'a Path,
+        /// How many lines are not in it.
+        lines: u64,
+    },
+    /// The console takes lines again.
+    #[serde(rename = "console_lines_dropped")]
+    NotShown {
+        /// How many lines it did not show.
+        lines: u64,
+    },
 }
 
 impl Record<'_> {
     /// How much it matters.
     pub(super) fn level(&self) -> Level {
         match self {
-            Record::Event(event) => level_of(event),
-            Record::Unwritable { .. } => Level::Error,
-            Record::Lost { .. } | Record::NotShown { .. } => Level::Warn,
+            Record::Event { event, .. } => level_of(event),
+            Record::OfLog(Trouble::Unwritable { .. }) => Level::Error,
+            Record::OfLog(Trouble::Lost { .. } | Trouble::NotShown { .. }) => Level::Warn,
         }
     }
 }
@@ -56,21 +93,21 @@ impl Record<'_> {
 /// How much an event matters.
 pub(super) fn level_of(event: &Event<'_>) -> Level {
     match event {
-        Event::Verified { .. } => Level::Debug,
+        Event::Verified { .. } | Event::Phase { .. } => Level::Debug,
         Event::Started { .. }
         | Event::PassStarted { .. }
         | Event::Done(_)
         | Event::Planned(_)
         | Event::Skipped { .. }
-        | Event::Stopping(_)
+        | Event::Stopping { .. }
         | Event::Stopped => Level::Info,
         Event::Notice(notice) => match notice {
-            Notice::LogInside { .. } | Notice::ReplicaCreated(_) => Level::Info,
+            Notice::LogInside { .. } | Notice::ReplicaCreated { .. } => Level::Info,
             Notice::KeptBack { reason, .. } => match reason {
                 Reason::Changed => Level::Info,
                 Reason::Unmade => Level::Warn,
             },
-            Notice::NotHeld(_)
+            Notice::NotHeld { .. }
             | Notice::NoLock
             | Notice::FewerThreads { .. }
             | Notice::LinkUnread { .. }

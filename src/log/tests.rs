@@ -5,9 +5,8 @@ use crate::model::change::{Operation, Subtree, Verb};
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::{Digest, Hasher};
 use crate::model::entry::{FileId, Kind};
-use crate::model::error::{Cause, Error, Problem, Side};
-use crate::model::event::Reason;
-use crate::model::event::{Event, Notice};
+use crate::model::error::{Cause, Error, Problem, Relation, Side};
+use crate::model::event::{Event, Notice, Phase, Reason};
 use crate::model::feature::Feature;
 use crate::model::mounts::{Difference, Identity, Place};
 use crate::model::path::RelPath;
@@ -16,10 +15,11 @@ use crate::model::report::{Hold, Outcome, PassReport, Turnover};
 use crate::model::signal::Signal;
 use jiff::tz::TimeZone;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Format;
-use super::record::{Line, Record};
+use super::record::{Line, Record, Trouble};
 use super::timestamp::Stamp;
 
 const DOCUMENT: &str = include_str!("../../docs/log-format.md");
@@ -37,13 +37,13 @@ fn line(format: Format, record: Record<'_>) -> String {
 
 /// The text form without its timestamp.
 fn text(event: Event<'_>) -> String {
-    let line = line(Format::Text, Record::Event(&event));
+    let line = line(Format::Text, Record::Event { job: None, event: &event });
     line.strip_prefix("2026-11-22T12:00:00.123+01:00 ").unwrap().to_owned()
 }
 
 /// The JSON form without its timestamp.
 fn json(event: Event<'_>) -> String {
-    let line = line(Format::Json, Record::Event(&event));
+    let line = line(Format::Json, Record::Event { job: None, event: &event });
     serde_json::from_str::<serde_json::Value>(&line).unwrap();
     line.strip_prefix(r#"{"time":"2026-11-22T12:00:00.123+01:00","#).unwrap().to_owned()
 }
@@ -69,7 +69,10 @@ fn holds() -> [Hold; 4] {
     [
         Hold::SourceReplaced,
         Hold::MountGone(difference(above(), Some(below))),
-        Hold::Swapped(difference(above(), Some(other)), Turnover { created: 12_345, deleted: 2, kept: 3 }),
+        Hold::Swapped {
+            difference: difference(above(), Some(other)),
+            turnover: Turnover { created: 12_345, deleted: 2, kept: 3 },
+        },
         Hold::MissingElsewhere(difference(above(), Some(other))),
     ]
 }
@@ -261,7 +264,7 @@ fn notices_as_text() {
             "INFO  notice The log file lies inside the source at logs/file-sync.log; it is neither copied nor deleted",
         ),
         (
-            Notice::NotHeld(Feature::Symlinks),
+            Notice::NotHeld { feature: Feature::Symlinks },
             "WARN  notice The replica's filesystem, or the rights of this process, cannot hold symbolic links; they are left out",
         ),
         (
@@ -273,7 +276,7 @@ fn notices_as_text() {
             "WARN  notice Working with 1 thread, fewer than asked for, because only 256 files may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
         ),
         (
-            Notice::ReplicaCreated(Path::new("/mnt/my replica")),
+            Notice::ReplicaCreated { replica: Path::new("/mnt/my replica") },
             "INFO  notice The replica folder \"/mnt/my replica\" was missing and has been created",
         ),
         (
@@ -309,6 +312,7 @@ fn notices_as_text() {
 
 fn started(interval: Option<u64>, dry_run: bool) -> Event<'static> {
     Event::Started {
+        version: env!("CARGO_PKG_VERSION"),
         source: Path::new("/home"),
         replica: Path::new("/mnt/home"),
         interval: interval.map(Duration::from_secs),
@@ -334,9 +338,9 @@ fn the_life_of_the_program_as_text() {
     let cases = [
         (Event::PassStarted { number: 7 }, "INFO  pass 7 started"),
         (overran, "WARN  pass 7 overran its interval by 12.3 s; the next one starts now"),
-        (Event::Stopping(Signal::Terminate), "INFO  file-sync stopping on SIGTERM"),
+        (Event::Stopping { signal: Signal::Terminate }, "INFO  file-sync stopping on SIGTERM"),
         (
-            Event::Stopping(Signal::Hangup),
+            Event::Stopping { signal: Signal::Hangup },
             "INFO  file-sync stopping on SIGHUP, because its terminal was closed",
         ),
         (Event::Stopped, "INFO  file-sync stopped"),
@@ -408,7 +412,7 @@ fn json_escapes_what_could_deceive_and_parses_to_the_same_name() {
     for (name, expected) in cases {
         let skipped = path(name.as_bytes());
         let event = Event::Skipped { path: &skipped, kind: Kind::Socket, reason: "" };
-        let line = line(Format::Json, Record::Event(&event));
+        let line = line(Format::Json, Record::Event { job: None, event: &event });
         assert!(line.contains(&format!(r#""path":"{expected}","#)), "{line}");
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["path"], if name.is_empty() { "." } else { name });
@@ -429,13 +433,13 @@ fn problems_and_notices_as_json() {
             Notice::LogInside { side: Side::Replica, path: &log },
             r#""log_inside","side":"replica","path":"l","#,
         ),
-        (Notice::NotHeld(Feature::Owner), r#""not_held","feature":"owner","#),
+        (Notice::NotHeld { feature: Feature::Owner }, r#""not_held","feature":"owner","#),
         (Notice::NoLock, r#""no_lock","#),
         (
             Notice::FewerThreads { threads: 2, open_files: 64 },
             r#""fewer_threads","threads":2,"open_files":64,"#,
         ),
-        (Notice::ReplicaCreated(Path::new("/r")), r#""replica_created","replica":"/r","#),
+        (Notice::ReplicaCreated { replica: Path::new("/r") }, r#""replica_created","replica":"/r","#),
         (
             Notice::LinkUnread { path: &log, cause: Cause::System(Errno::PERM) },
             r#""link_unread","path":"l","cause":"Operation not permitted (os error 1)","errno":1,"#,
@@ -462,50 +466,49 @@ fn problems_and_notices_as_json() {
 
 #[test]
 fn the_end_of_a_pass_as_json() {
-    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"bytes_read":1288490189,"bytes_written":35651584,"duration_seconds":2.1,"replica_age_seconds":2.1}"#;
-    let place = r#""side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"#;
+    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"bytes_read":1288490189,"bytes_to_write":34603008,"bytes_written":35651584"#;
+    let end = r#""duration_seconds":2.1,"replica_age_seconds":2.1"#;
+    let place = r#","side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"now_device":"#;
     let fields = [
-        r#""hold":"source_replaced","#.to_owned(),
-        format!(r#""hold":"mount_gone",{place}"now_device":"254:0","now_mount":false,"#),
+        r#""source_replaced""#.to_owned(),
+        format!(r#""mount_gone"{place}"254:0","now_mount":false"#),
         format!(
-            r#""hold":"other_filesystem",{place}"now_device":"8:33","now_mount":true,"would_create":12345,"would_delete":2,"would_keep":3,"#
+            r#""other_filesystem"{place}"8:33","now_mount":true,"would_create":12345,"would_delete":2,"would_keep":3"#
         ),
-        format!(r#""hold":"missing_on_other_filesystem",{place}"now_device":"8:33","now_mount":true,"#),
+        format!(r#""missing_on_other_filesystem"{place}"8:33","now_mount":true"#),
     ];
+    let head = r#""event":"pass_ended","pass":7,"outcome""#;
     for (hold, fields) in holds().into_iter().zip(fields) {
-        let head = format!(r#""pass_held","pass":7,"reason":"{hold}","#);
+        let message = hold.to_string();
         let line = json(Event::PassEnded(&report(Outcome::Held(hold))));
-        assert_eq!(line, format!(r#""level":"WARN","event":{head}{fields}{counts}"#));
+        let expected =
+            format!(r#""level":"WARN",{head}:"held","hold":{fields},{counts},{end},"message":"{message}"}}"#);
+        assert_eq!(line, expected);
     }
     let cases = [
-        (Outcome::Done, "INFO", "\"pass_done\",\"pass\":7,".to_owned()),
-        (Outcome::Planned, "INFO", "\"pass_planned\",\"pass\":7,".to_owned()),
-        (
-            Outcome::Interrupted(Signal::Interrupt),
-            "INFO",
-            "\"pass_stopped\",\"pass\":7,\"signal\":\"SIGINT\",".to_owned(),
-        ),
-        (
-            Outcome::ReplicaLost,
-            "WARN",
-            "\"pass_ended_early\",\"pass\":7,\"reason\":\"the replica folder disappeared\",".to_owned(),
-        ),
+        (Outcome::Done, "INFO", r#""done""#),
+        (Outcome::Planned, "INFO", r#""planned""#),
+        (Outcome::Interrupted(Signal::Interrupt), "INFO", r#""stopped","signal":"SIGINT""#),
+        (Outcome::ReplicaLost, "WARN", r#""replica_lost""#),
     ];
-    for (outcome, level, head) in cases {
-        let counts = if outcome == Outcome::Planned {
-            counts.replace(r#""bytes_written":35651584"#, r#""bytes_to_write":34603008"#)
-        } else {
-            counts.to_owned()
-        };
+    for (outcome, level, fields) in cases {
         let line = json(Event::PassEnded(&report(outcome)));
-        assert_eq!(line, format!(r#""level":"{level}","event":{head}{counts}"#));
+        assert_eq!(line, format!(r#""level":"{level}",{head}:{fields},{counts},{end}}}"#));
     }
     let mut first = report(Outcome::ReplicaLost);
     first.replica_age = None;
-    assert!(json(Event::PassEnded(&first)).ends_with(r#""replica_age_seconds":null}"#));
+    assert!(json(Event::PassEnded(&first)).ends_with(r#""duration_seconds":2.1}"#));
     first.counts[Counter::KeptBack] = 3;
     assert!(json(Event::PassEnded(&first)).contains(r#""skipped":0,"kept_back":3,"problems":0"#));
     assert!(text(Event::PassEnded(&first)).contains("12,345 unchanged, 3 kept back, 0 problems"));
+}
+
+#[test]
+fn a_mount_point_that_is_gone_has_no_fields_of_now() {
+    let [_, Hold::MountGone(mut difference), ..] = holds() else { panic!("the second is of a mount") };
+    difference.now = None;
+    let line = json(Event::PassEnded(&report(Outcome::Held(Hold::MountGone(difference)))));
+    assert!(line.contains(r#""was_mount":true,"created":3"#), "{line}");
 }
 
 #[test]
@@ -514,25 +517,60 @@ fn the_life_of_the_program_as_json() {
     assert_eq!(
         json(started(Some(60), false)),
         format!(
-            r#""level":"INFO","event":"started","version":"{version}","log_version":1,"source":"/home","replica":"/mnt/home","interval_seconds":60.0,"dry_run":false,"log":"/var/log/file-sync.log"}}"#
+            r#""level":"INFO","log_version":1,"event":"started","version":"{version}","source":"/home","replica":"/mnt/home","interval_seconds":60.0,"dry_run":false,"log":"/var/log/file-sync.log"}}"#
         )
     );
-    assert!(json(started(None, true)).contains(r#""interval_seconds":null,"dry_run":true"#));
+    assert!(json(started(None, true)).contains(r#""replica":"/mnt/home","dry_run":true"#));
     let failed = Error::ReplicaLocked { path: "/r".into() };
     let overran = Event::Overran { number: 7, by: Duration::from_micros(12_345_678) };
     let cases = [
         (Event::PassStarted { number: 7 }, r#""level":"INFO","event":"pass_started","pass":7}"#),
         (overran, r#""level":"WARN","event":"overran","pass":7,"by_seconds":12.346}"#),
-        (Event::Stopping(Signal::Terminate), r#""level":"INFO","event":"stopping","signal":"SIGTERM"}"#),
+        (
+            Event::Stopping { signal: Signal::Terminate },
+            r#""level":"INFO","event":"stopping","signal":"SIGTERM"}"#,
+        ),
         (Event::Stopped, r#""level":"INFO","event":"stopped"}"#),
         (
             Event::Failed(&failed),
-            r#""level":"ERROR","event":"failed","message":"The replica /r is locked by another file-sync; wait for it to end or stop it"}"#,
+            r#""level":"ERROR","event":"failed","error":"replica_locked","message":"The replica /r is locked by another file-sync; wait for it to end or stop it"}"#,
         ),
     ];
     for (event, expected) in cases {
         assert_eq!(json(event), expected);
     }
+}
+
+#[test]
+fn the_phases_of_a_pass_in_both_forms() {
+    let counters = Arc::default();
+    let counts = Counts::from_iter([(Counter::Created, 3), (Counter::BytesToWrite, 1024)]);
+    let cases = [
+        (Phase::Surveying { counters: &counters }, "reads both trees", "surveying\""),
+        (
+            Phase::Surveyed(&counts),
+            "has a plan: 3 to create, 0 to update, 0 to delete, 0 unchanged, 0 problems, 0 B read, 1 KiB to write",
+            "surveyed\",\"created\":3,",
+        ),
+        (Phase::Applying, "changes the replica", "applying\""),
+        (Phase::Syncing, "makes the replica durable (syncfs)", "syncing\""),
+    ];
+    for (phase, words, fields) in cases {
+        let event = Event::Phase { number: 7, phase };
+        assert_eq!(text(event), format!("DEBUG pass 7 {words}"));
+        let line = json(event);
+        let head = format!(r#""level":"DEBUG","event":"phase","pass":7,"phase":"{fields}"#);
+        assert!(line.starts_with(&head), "{line}");
+    }
+}
+
+#[test]
+fn the_job_of_an_event_comes_before_it() {
+    let event = Event::PassStarted { number: 7 };
+    let record = || Record::Event { job: Some("photos\n"), event: &event };
+    assert!(line(Format::Text, record()).ends_with(" INFO  [photos\\n] pass 7 started"));
+    let line = line(Format::Json, record());
+    assert!(line.ends_with(r#""level":"INFO","job":"photos\n","event":"pass_started","pass":7}"#), "{line}");
 }
 
 /// Every example line of the document, in its order.
@@ -565,6 +603,7 @@ fn examples(format: Format) -> Vec<String> {
         started(Some(60), false),
         Event::Notice(Notice::NoLock),
         Event::PassStarted { number: 7 },
+        Event::Phase { number: 7, phase: Phase::Surveyed(&planned.counts) },
         Event::Done(update),
         Event::Done(Operation { verb: Verb::Repair, replica_unreadable: true, reason: "", ..update }),
         Event::Done(symlink),
@@ -583,17 +622,18 @@ fn examples(format: Format) -> Vec<String> {
         Event::PassEnded(&stopped),
         Event::PassEnded(&lost),
         Event::Overran { number: 7, by: Duration::from_millis(12_300) },
-        Event::Stopping(Signal::Terminate),
-        Event::Stopping(Signal::Hangup),
+        Event::Stopping { signal: Signal::Terminate },
+        Event::Stopping { signal: Signal::Hangup },
         Event::Stopped,
         Event::Failed(&failed),
     ];
     let records = [
-        Record::Unwritable { log, cause: full },
-        Record::Lost { log, lines: 1234 },
-        Record::NotShown { lines: 1 },
-    ];
-    let lines = events.iter().map(Record::Event).chain(records);
+        Trouble::Unwritable { log, cause: full },
+        Trouble::Lost { log, lines: 1234 },
+        Trouble::NotShown { lines: 1 },
+    ]
+    .map(Record::OfLog);
+    let lines = events.iter().map(|event| Record::Event { job: None, event }).chain(records);
     // The document need not follow every release.
     lines.map(|record| line(format, record).replace(env!("CARGO_PKG_VERSION"), "0.1.0")).collect()
 }
@@ -609,18 +649,43 @@ fn the_document_names_every_kind_of_problem() {
 
 #[test]
 fn the_document_names_every_field_of_a_held_pass() {
-    let general =
-        DOCUMENT.lines().find(|line| line.contains("`pass_held`") && line.starts_with("| `pass_done`"));
-    let general = general.unwrap();
+    let general = DOCUMENT.lines().find(|line| line.starts_with("| `pass_ended` |")).unwrap();
     for hold in holds() {
-        let row = format!("| `{}` | ", hold.word());
-        let own = DOCUMENT.lines().find(|line| line.starts_with(&row)).unwrap();
-        let line = line(Format::Json, Record::Event(&Event::PassEnded(&report(Outcome::Held(hold)))));
+        let record = Event::PassEnded(&report(Outcome::Held(hold)));
+        let line = line(Format::Json, Record::Event { job: None, event: &record });
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
+        let row = format!("| `{}` | ", object["hold"].as_str().unwrap());
+        let own = DOCUMENT.lines().find(|line| line.starts_with(&row)).unwrap();
         for name in object.keys().filter(|name| !["time", "level", "event"].contains(&name.as_str())) {
             let name = format!("`{name}`");
             assert!(general.contains(&name) || own.contains(&name), "{name} is not documented: {line}");
         }
+    }
+}
+
+#[test]
+fn the_document_names_every_error_and_every_feature() {
+    let (path, cause) = (|| "/r".into(), Cause::System(Errno::IO));
+    let errors = [
+        Error::SourceMissing { path: path() },
+        Error::SourceLost { path: path() },
+        Error::SourceNotAFolder { path: path() },
+        Error::SourceUnreadable { path: path(), cause },
+        Error::ReplicaNotAFolder { path: path() },
+        Error::ReplicaUnusable { path: path(), action: "opened", cause },
+        Error::ReplicaLocked { path: path() },
+        Error::RootsOverlap { relation: Relation::Same, source_path: path(), replica_path: path() },
+        Error::NoThreads { reason: String::new() },
+        Error::System { action: "wait", cause },
+        Error::Panicked { message: String::new() },
+    ];
+    for error in errors {
+        assert!(DOCUMENT.contains(&format!("`{}`", error.code())), "docs/log-format.md lacks {error:?}");
+    }
+    for feature in Feature::ALL {
+        let code = serde_json::to_value(feature).unwrap();
+        let row = format!("| `{}` | {} |", code.as_str().unwrap(), feature.words());
+        assert!(DOCUMENT.contains(&row), "docs/log-format.md lacks {row}");
     }
 }
 

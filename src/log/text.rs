@@ -3,16 +3,14 @@
 use crate::model::change::Operation;
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digest;
-use crate::model::event::Event;
+use crate::model::event::{Event, Phase};
 use crate::model::path::shown;
 use crate::model::report::{Outcome, PassReport};
 use crate::model::signal::Signal;
 use std::fmt::{self, Write};
-use std::path::Path;
-use std::time::Duration;
 
 use super::humanize;
-use super::record::{Level, Record};
+use super::record::{Level, Record, Trouble};
 use super::timestamp::Stamp;
 
 /// The whole line with its newline, and where its verb ends.
@@ -20,10 +18,17 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String,
     let mut out = Out { text: String::with_capacity(256), head_end: 0 };
     out.words(format_args!("{} {:<5} ", stamp.as_str(), level.word()));
     match record {
-        Record::Event(event) => write_event(&mut out, event),
-        Record::Unwritable { log, cause } => out.message("log", &humanize::unwritable(log, cause)),
-        Record::Lost { log, lines } => out.message("log", &humanize::lost(log, *lines)),
-        Record::NotShown { lines } => out.message("console", &humanize::not_shown(*lines)),
+        Record::Event { job, event } => {
+            if let Some(job) = job {
+                out.words(format_args!("[{}] ", humanize::one_line(job)));
+            }
+            write_event(&mut out, event);
+        }
+        Record::OfLog(Trouble::Unwritable { log, cause }) => {
+            out.message("log", &humanize::unwritable(log, cause));
+        }
+        Record::OfLog(Trouble::Lost { log, lines }) => out.message("log", &humanize::lost(log, *lines)),
+        Record::OfLog(Trouble::NotShown { lines }) => out.message("console", &humanize::not_shown(*lines)),
     }
     out.text.push('\n');
     (out.text, out.head_end)
@@ -61,8 +66,16 @@ impl Out {
 
 fn write_event(out: &mut Out, event: &Event<'_>) {
     match event {
-        Event::Started { source, replica, interval, log, dry_run } => {
-            write_start(out, source, replica, *interval, *dry_run);
+        Event::Started { version, source, replica, interval, dry_run, log } => {
+            out.head(format_args!("file-sync"));
+            let (source, replica) = (humanize::path(source), humanize::path(replica));
+            out.words(format_args!(" {version} started: source {source} replica {replica}"));
+            // A dry run is one pass whatever the interval.
+            match interval {
+                _ if *dry_run => out.words(format_args!(" dry run")),
+                Some(interval) => out.words(format_args!(" interval {} s", interval.as_secs_f64())),
+                None => out.words(format_args!(" single pass")),
+            }
             if let Some(log) = log {
                 out.words(format_args!(" log {}", humanize::path(log)));
             }
@@ -70,6 +83,17 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
         Event::PassStarted { number } => {
             out.head(format_args!("pass {number}"));
             out.words(format_args!(" started"));
+        }
+        Event::Phase { number, phase } => {
+            out.head(format_args!("pass {number}"));
+            match phase {
+                Phase::Surveying { .. } => out.words(format_args!(" reads both trees")),
+                Phase::Surveyed(counts) => {
+                    out.words(format_args!(" has a plan: {}", numbers(counts, Tense::Planned)));
+                }
+                Phase::Applying => out.words(format_args!(" changes the replica")),
+                Phase::Syncing => out.words(format_args!(" makes the replica durable (syncfs)")),
+            }
         }
         Event::Verified { path, size, digest } => {
             out.head(format_args!("same"));
@@ -106,7 +130,7 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
                 humanize::duration(*by)
             ));
         }
-        Event::Stopping(signal) => {
+        Event::Stopping { signal } => {
             out.head(format_args!("file-sync"));
             out.words(format_args!(" stopping on {signal}"));
             if *signal == Signal::Hangup {
@@ -118,24 +142,6 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
             out.words(format_args!(" stopped"));
         }
         Event::Failed(error) => out.message("file-sync", &format!("failed: {error}")),
-    }
-}
-
-fn write_start(out: &mut Out, source: &Path, replica: &Path, interval: Option<Duration>, dry_run: bool) {
-    out.head(format_args!("file-sync"));
-    out.words(format_args!(
-        " {} started: source {} replica {}",
-        env!("CARGO_PKG_VERSION"),
-        humanize::path(source),
-        humanize::path(replica)
-    ));
-    // A dry run is one pass whatever the interval.
-    if dry_run {
-        out.words(format_args!(" dry run"));
-    } else if let Some(interval) = interval {
-        out.words(format_args!(" interval {} s", interval.as_secs_f64()));
-    } else {
-        out.words(format_args!(" single pass"));
     }
 }
 

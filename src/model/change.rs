@@ -3,9 +3,12 @@
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
 use crate::model::path::RelPath;
+use crate::model::serial::{is_false, linked_to, no_digest, path, renamed_from, target};
+use serde::Serialize;
 
 /// What was done to a path, or would be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verb {
     /// Made anew.
     Create,
@@ -54,40 +57,52 @@ impl Verb {
 }
 
 /// What lies below a folder that is created or deleted as a whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Subtree {
-    /// Entries that are not folders.
-    pub files: u64,
     /// Folders, without the top one.
+    #[serde(rename = "subtree_folders")]
     pub folders: u64,
+    /// Entries that are not folders.
+    #[serde(rename = "subtree_files")]
+    pub files: u64,
     /// Bytes of the regular files.
+    #[serde(rename = "subtree_bytes")]
     pub bytes: u64,
 }
 
 /// One operation, done or planned.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Operation<'a> {
     /// What is done.
     pub verb: Verb,
     /// Where.
+    #[serde(flatten, serialize_with = "path")]
     pub path: &'a RelPath,
     /// What the entry is now (before, for deletions).
     pub kind: Kind,
     /// Bytes of content, for regular files.
+    #[serde(rename = "bytes", skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Digest of the content that was written.
+    #[serde(rename = "sha256", skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
     /// True when the replica's old content could not be read: its digest is logged as empty.
+    #[serde(rename = "replica_sha256", skip_serializing_if = "is_false", serialize_with = "no_digest")]
     pub replica_unreadable: bool,
     /// The target of a symbolic link.
+    #[serde(flatten, serialize_with = "target")]
     pub target: Option<&'a [u8]>,
     /// The path that a hard link shares its content with.
+    #[serde(flatten, serialize_with = "linked_to")]
     pub linked_to: Option<&'a RelPath>,
     /// The path under which the replica listed it until now.
+    #[serde(flatten, serialize_with = "renamed_from")]
     pub renamed_from: Option<&'a RelPath>,
     /// What lies below, for folders in a plan.
+    #[serde(flatten)]
     pub subtree: Option<Subtree>,
     /// Why, in a few words; empty where the verb says it all.
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub reason: &'a str,
 }
 

@@ -1,6 +1,7 @@
 //! What one pass counts: the same array of numbers while it runs, in its report and in the log.
 
 use crate::model::change::Verb;
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::ops::{Index, IndexMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -106,6 +107,17 @@ impl Counts {
     /// All operations together.
     pub fn operations(&self) -> u64 {
         Verb::ALL.iter().map(|verb| self[Counter::of(*verb)]).sum()
+    }
+}
+
+impl Serialize for Counts {
+    /// Every counter under its name.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(COUNT))?;
+        for counter in Counter::ALL {
+            map.serialize_entry(counter.code(), &self[counter])?;
+        }
+        map.end()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The SHA-256 of one file's content.
 
+use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
@@ -16,6 +17,12 @@ impl fmt::Display for Digest {
             pair[1] = DIGITS[usize::from(byte & 15)];
         }
         f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

@@ -1,10 +1,12 @@
 //! One name in a folder and the facts that `statx` gives about it. Plain data: nothing here touches a disk.
 
 use rustix::fs::{major, minor};
+use serde::Serialize;
 use std::fmt;
 
 /// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A regular file.
     File,
@@ -23,7 +25,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word for this kind in messages and in the JSON log.
+    /// The word for this kind in messages.
     pub fn word(self) -> &'static str {
         match self {
             Kind::File => "file",

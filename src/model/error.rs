@@ -4,12 +4,16 @@
 use crate::model::errno::Errno;
 use crate::model::path::{RelPath, shown};
 use crate::model::problem_kind::ProblemKind;
+use crate::model::serial::{is_false, no_digest, path};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// One of the two trees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Side {
     /// The tree that is only ever read.
     Source,
@@ -44,6 +48,18 @@ impl fmt::Display for Cause {
     }
 }
 
+impl Serialize for Cause {
+    /// The words, and the number of the error where the kernel refused.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("cause", &self.to_string())?;
+        if let Cause::System(errno) = self {
+            map.serialize_entry("errno", &errno.raw_os_error())?;
+        }
+        map.end()
+    }
+}
+
 impl From<Errno> for Cause {
     fn from(errno: Errno) -> Cause {
         Cause::System(errno)
@@ -51,18 +67,22 @@ impl From<Errno> for Cause {
 }
 
 /// Something about one path that could not be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The path below the roots.
+    #[serde(flatten, serialize_with = "path")]
     pub path: RelPath,
+    /// True when content was to be read and could not be: its digest is logged as empty.
+    #[serde(rename = "sha256", skip_serializing_if = "is_false", serialize_with = "no_digest")]
+    pub content_unreadable: bool,
     /// What could not be done.
+    #[serde(flatten)]
     pub kind: ProblemKind,
     /// Why.
+    #[serde(flatten)]
     pub cause: Cause,
     /// What follows for the user's data: `its replica is kept`.
     pub consequence: &'static str,
-    /// True when content was to be read and could not be: its digest is logged as empty.
-    pub content_unreadable: bool,
 }
 
 impl Problem {
@@ -172,6 +192,34 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
+}
+
+impl Error {
+    /// The name of its kind in the JSON log.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::SourceMissing { .. } => "source_missing",
+            Error::SourceLost { .. } => "source_lost",
+            Error::SourceNotAFolder { .. } => "source_not_a_folder",
+            Error::SourceUnreadable { .. } => "source_unreadable",
+            Error::ReplicaNotAFolder { .. } => "replica_not_a_folder",
+            Error::ReplicaUnusable { .. } => "replica_unusable",
+            Error::ReplicaLocked { .. } => "replica_locked",
+            Error::RootsOverlap { .. } => "roots_overlap",
+            Error::NoThreads { .. } => "no_threads",
+            Error::System { .. } => "system",
+            Error::Panicked { .. } => "panic",
+        }
+    }
+}
+
+impl Serialize for Error {
+    /// Its name as `error`; the message has the rest.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry("error", self.code())?;
+        map.end()
+    }
 }
 
 /// How two roots that must be apart lie to each other.

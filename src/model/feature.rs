@@ -1,9 +1,11 @@
 //! What a filesystem may be unable to hold.
 
 use crate::model::entry::{Entry, Kind};
+use serde::Serialize;
 
 /// Something that the replica's filesystem, or the rights of this process, cannot hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Feature {
     /// Owner and group.
     Owner,
@@ -26,14 +28,18 @@ pub enum Feature {
     /// Device nodes of number 0:0, by which an overlay marks what has been deleted.
     Whiteouts,
     /// `user.*` extended attributes.
+    #[serde(rename = "user_xattrs")]
     UserAttributes,
     /// POSIX access control lists.
+    #[serde(rename = "acls")]
     AccessLists,
     /// File capabilities (capabilities(7)).
     Capabilities,
     /// Other `security.*` extended attributes.
+    #[serde(rename = "security_xattrs")]
     SecurityAttributes,
     /// `trusted.*` extended attributes.
+    #[serde(rename = "trusted_xattrs")]
     TrustedAttributes,
 }
 
@@ -66,27 +72,6 @@ impl Feature {
             Kind::CharDevice if entry.rdev == 0 => Some(Feature::Whiteouts),
             Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
             Kind::File | Kind::Folder | Kind::Socket => None,
-        }
-    }
-
-    /// Its name for programs.
-    pub fn code(self) -> &'static str {
-        match self {
-            Feature::Owner => "owner",
-            Feature::Mode => "mode",
-            Feature::Mtime => "mtime",
-            Feature::LinkOwner => "link_owner",
-            Feature::LinkMtime => "link_mtime",
-            Feature::Symlinks => "symlinks",
-            Feature::HardLinks => "hard_links",
-            Feature::Fifos => "fifos",
-            Feature::Devices => "devices",
-            Feature::Whiteouts => "whiteouts",
-            Feature::UserAttributes => "user_xattrs",
-            Feature::AccessLists => "acls",
-            Feature::Capabilities => "capabilities",
-            Feature::SecurityAttributes => "security_xattrs",
-            Feature::TrustedAttributes => "trusted_xattrs",
         }
     }
 

@@ -15,5 +15,6 @@ pub mod path;
 pub mod problem_kind;
 pub mod report;
 pub mod rights;
+pub(crate) mod serial;
 pub mod signal;
 pub mod spelling;

@@ -7,6 +7,9 @@
 use crate::model::entry::{Entry, FileId, Timestamp, device_numbers};
 use crate::model::error::Side;
 use crate::model::path::{RelPath, shown};
+use crate::model::serial::{Name, place};
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -180,16 +183,44 @@ pub enum Place {
 }
 
 /// What was at a place in the last pass, and what is there now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Which tree.
     pub side: Side,
     /// Where.
+    #[serde(flatten, serialize_with = "place")]
     pub place: Place,
     /// What was there.
+    #[serde(flatten, serialize_with = "was")]
     pub was: Identity,
     /// What is there; none where nothing is.
+    #[serde(flatten, serialize_with = "now")]
     pub now: Option<Identity>,
+}
+
+fn was<S: Serializer>(identity: &Identity, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(2))?;
+    map.serialize_entry("was_device", &identity.device())?;
+    map.serialize_entry("was_mount", &identity.is_mount)?;
+    map.end()
+}
+
+fn now<S: Serializer>(identity: &Option<Identity>, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    if let Some(identity) = identity {
+        map.serialize_entry("now_device", &identity.device())?;
+        map.serialize_entry("now_mount", &identity.is_mount)?;
+    }
+    map.end()
+}
+
+impl Name for Place {
+    fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Place::Root(path) | Place::Above(path) => path.bytes(),
+            Place::Inside(path) => path.bytes(),
+        }
+    }
 }
 
 impl Difference {

@@ -1,6 +1,8 @@
 //! What kinds of problems there are: the identity of a [`Problem`](crate::model::error::Problem), its words, and its name in
 //! the JSON log, which does not change.
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
 /// What could not be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the table says what each one is")]
@@ -146,6 +148,16 @@ impl ProblemKind {
     /// Every kind.
     pub fn all() -> impl Iterator<Item = ProblemKind> {
         TABLE.iter().map(|(kind, ..)| *kind)
+    }
+}
+
+impl Serialize for ProblemKind {
+    /// The name as `problem`, the words as `action`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(2))?;
+        map.serialize_entry("problem", self.code())?;
+        map.serialize_entry("action", self.words())?;
+        map.end()
     }
 }
 

@@ -1,15 +1,19 @@
 //! The signals that end the program.
 
+use serde::Serialize;
 use std::fmt;
 
 /// Why the program stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Signal {
     /// SIGTERM.
+    #[serde(rename = "SIGTERM")]
     Terminate,
     /// SIGINT.
+    #[serde(rename = "SIGINT")]
     Interrupt,
     /// SIGHUP, because the terminal of the program was closed.
+    #[serde(rename = "SIGHUP")]
     Hangup,
 }
 

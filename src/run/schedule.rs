@@ -259,7 +259,7 @@ impl Runner<'_> {
         };
         if !self.is_stopping {
             self.is_stopping = true;
-            self.parts.monitor.event(&Event::Stopping(signal));
+            self.parts.monitor.event(&Event::Stopping { signal });
         }
         true
     }
@@ -456,10 +456,11 @@ mod tests {
                     format!("end {} age {}", report.number, age.as_deref().unwrap_or("unknown"))
                 }
                 Event::Overran { number, by } => format!("overran {number} by {}", by.as_secs_f64()),
-                Event::Stopping(signal) => format!("stopping {signal}"),
+                Event::Stopping { signal } => format!("stopping {signal}"),
                 Event::Stopped => "stopped".into(),
                 Event::Failed(error) => format!("failed {error}"),
                 Event::Started { .. }
+                | Event::Phase { .. }
                 | Event::Verified { .. }
                 | Event::Done(_)
                 | Event::Planned(_)

@@ -14,7 +14,7 @@
 
 use crate::control::Interrupt;
 use crate::model::counters::Counter;
-use crate::model::event::{Event, Monitor};
+use crate::model::event::{Event, Monitor, Phase};
 use crate::model::report::{Outcome, PassReport};
 use sd_notify::NotifyState;
 use std::io;
@@ -109,6 +109,7 @@ impl Monitor for Service {
                 self.is_in_pass.store(true, Ordering::SeqCst);
                 self.status(format!("Pass {number} is running"));
             }
+            Event::Phase { number, phase } => self.status(progress(*number, phase)),
             Event::PassEnded(report) => {
                 self.is_in_pass.store(false, Ordering::SeqCst);
                 self.status(summary(report));
@@ -117,7 +118,7 @@ impl Monitor for Service {
                 self.is_in_pass.store(false, Ordering::SeqCst);
                 self.status(error.to_string());
             }
-            Event::Stopping(signal) => {
+            Event::Stopping { signal } => {
                 self.status(format!("Stopping after {signal}"));
                 self.stopping();
             }
@@ -131,6 +132,16 @@ impl Monitor for Service {
             | Event::Overran { .. }
             | Event::Stopped => {}
         }
+    }
+}
+
+/// The status line during a pass.
+fn progress(number: u64, phase: &Phase<'_>) -> String {
+    match phase {
+        Phase::Surveying { .. } => format!("Pass {number} is reading both trees"),
+        Phase::Surveyed(counts) => format!("Pass {number} has a plan of {} operations", counts.operations()),
+        Phase::Applying => format!("Pass {number} is changing the replica"),
+        Phase::Syncing => format!("Pass {number} is making the replica durable"),
     }
 }
 

@@ -147,6 +147,7 @@ impl Survey<'_> {
 mod tests {
     use super::*;
     use crate::capabilities::registry::Filesystems;
+    use crate::context::reporter::Reporter;
     use crate::control::Interrupt;
     use crate::fs::magic::MSDOS;
     use crate::model::event::{Event, Monitor};
@@ -177,7 +178,13 @@ mod tests {
         let workers = Workers::new(2, 2).unwrap();
         let [from, to] = [&source, &replica].map(|path| Dir::root(path, 4).unwrap());
         let roots = ((source.as_path(), from.clone()), (replica.as_path(), Some(to)));
-        let context = Context::new(&Deaf, (&interrupt, &workers), roots.0, roots.1, (&filesystems, None));
+        let context = Context::new(
+            Reporter::new(&Deaf, 1),
+            (&interrupt, &workers),
+            roots.0,
+            roots.1,
+            (&filesystems, None),
+        );
         assert_eq!(total(&context, Arc::clone(&from), Arc::default()), 8);
         // Where the guard asks how much of the source the replica has, links are not to count as kept.
         assert_eq!(total(&context, from, Arc::new(Filesystem::of_type(MSDOS))), 4);

@@ -238,14 +238,14 @@ fn stays_dead(memory: &Path) {
     let place = &bench.place;
     set(place, Scene::Same);
     let running = Running(place.file_sync(&["--interval", "1"]).spawn().expect("it starts"));
-    place.wait_for("pass_done", 1);
+    place.wait_for("done", 1);
     if let Err(why) = shut_down(&bench, "shutdown -f") {
         leave_out(&format!("ext4 cannot be shut down: {why}"));
     }
     let started = place.events().iter().filter(|event| event["event"] == "pass_started").count();
     place.wait_for("pass_started", started + 4);
     let events = place.events();
-    let ends = |event: &&Value| event["event"] == "pass_done" || event["event"] == "failed";
+    let ends = |event: &&Value| event["outcome"] == "done" || event["event"] == "failed";
     let ends: Vec<_> = events.iter().filter(ends).collect();
     let (_, last) = ends.split_at(ends.len() - 2);
     assert!(last.iter().all(|end| end["event"] == "failed" || end["problems"] != 0), "{last:#?}");
@@ -402,16 +402,16 @@ fn lost_and_found(memory: &Path) {
     let pid = Pid::from_raw(i32::try_from(running.0.id()).expect("a process id")).expect("a process id");
     let pass = |number| {
         kill_process(pid, Signal::USR1).expect("it runs");
-        place.wait_for("pass_done", number);
+        place.wait_for("done", number);
     };
-    place.wait_for("pass_done", 1);
+    place.wait_for("done", 1);
     fs::write(place.source.join("new"), Dice(8).bytes(30 * MIB)).expect("written");
     pass(2);
     mount_option("remount,size=128m", &small.path("small"));
     pass(3);
     assert_eq!(running.stop(), Some(0));
     let events = place.events();
-    let done: Vec<_> = events.iter().filter(|event| event["event"] == "pass_done").collect();
+    let done: Vec<_> = events.iter().filter(|event| event["outcome"] == "done").collect();
     assert!(done[1]["problems"] != 0, "{done:#?}");
     // The filesystem may take no more writes until it is mounted again; then that is told.
     let is_told = done[2]["problems"] != 0;

@@ -247,9 +247,10 @@ pub(crate) fn check_in(
         return before.heals(place);
     }
     assert!(!is_noisy, "it panicked, or a signal ended it {}", context());
-    let told = ended.pass.events.iter().any(|event| {
-        event["event"] == "problem" || event["event"] == "pass_held" || event["level"] == "ERROR"
-    });
+    let told =
+        ended.pass.events.iter().any(|event| {
+            event["event"] == "problem" || event["outcome"] == "held" || event["level"] == "ERROR"
+        });
     match code {
         Some(0) => {}
         // The loader of the program was hit.

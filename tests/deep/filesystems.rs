@@ -235,7 +235,7 @@ fn on_unable(image: &Image) {
     every_kind(&place.source, abilities);
     let first = place.passes(2);
     assert_eq!((first.code, first.operations()), (Some(0), 0), "{name}, second pass: {:?}", first.told());
-    let created = first.of("pass_done").next().map(|end| end["created"].to_string()).unwrap_or_default();
+    let created = first.of("done").next().map(|end| end["created"].to_string()).unwrap_or_default();
     let told = first.not_held();
     let features: BTreeSet<&String> = told.iter().collect();
     // On a slow machine a third pass may have begun.

@@ -5,7 +5,7 @@
 use crate::cases::{Cases, leave_out};
 use crate::failing_disks::{BTRFS, Bench, EXT4, XFS};
 use crate::filesystems::{Image, mounted_again};
-use crate::kit::{Mount, Place, Running, has, sh, try_sh};
+use crate::kit::{Mount, Place, Running, has, is_of, sh, try_sh};
 use crate::lost_mounts::served;
 use crate::support::{Tree, assert_same};
 use std::ffi::OsStr;
@@ -63,13 +63,13 @@ impl<'a> Passes<'a> {
             place,
             running: Running(place.file_sync(&["--interval", "1"]).spawn().expect("it starts")),
         };
-        place.wait_for("pass_done", 1);
+        place.wait_for("done", 1);
         passes
     }
 
     /// Waits until two more passes have ended like this: the first of them may have begun before what was done last.
     fn end_with(&self, event: &str) {
-        let count = self.place.events().iter().filter(|it| it["event"] == event).count();
+        let count = self.place.events().iter().filter(|it| is_of(it, event)).count();
         self.place.wait_for(event, count + 2);
     }
 
@@ -77,7 +77,7 @@ impl<'a> Passes<'a> {
     fn stop(self) -> Vec<serde_json::Value> {
         assert_eq!(self.running.stop(), Some(0));
         let events = self.place.events();
-        events.into_iter().filter(|event| event["event"] == "pass_held").collect()
+        events.into_iter().filter(|event| event["outcome"] == "held").collect()
     }
 }
 
@@ -131,14 +131,14 @@ fn replica_goes(memory: &Path, image: &'static Image, below: &str, end: End) {
             .unwrap_or_else(|why| leave_out(&format!("no shutdown: {why}")));
     }
     umount(&mount_point, Some("-l"));
-    passes.end_with("pass_held");
+    passes.end_with("held");
     assert_eq!(names(&mount_point), [""; 0], "something was made in the mount point");
     // Nobody has anything of it open: the loop device has gone with it.
     let loops = Command::new("losetup").arg("-j").arg(bench.place.path("image")).output().expect("losetup");
     assert_eq!(String::from_utf8_lossy(&loops.stdout), "", "the disk is still in use");
     let _disk = mounted_again(&bench.place, image).expect("it mounts again");
     fs::write(bench.place.source.join("later"), "later").expect("written");
-    passes.end_with("pass_done");
+    passes.end_with("done");
     let held = passes.stop();
     assert!(held.iter().all(|held| held["hold"] == "mount_gone" && held["side"] == "replica"), "{held:?}");
     assert_eq!(fs::read(bench.place.replica.join("later")).expect("there"), b"later");
@@ -157,10 +157,10 @@ fn source_goes(memory: &Path, image: &'static Image) {
         if marker {
             fs::write(source.join("NOT_MOUNTED"), "").expect("written");
         }
-        passes.end_with("pass_held");
+        passes.end_with("held");
         assert_same("a held pass wrote", &before, &Tree::of(&bench.place.replica).stamped());
         let disk = mounted_again(&bench.place, image).expect("it mounts again");
-        passes.end_with("pass_done");
+        passes.end_with("done");
         assert_same("nothing has changed", &before, &Tree::of(&bench.place.replica).stamped());
         std::mem::forget(disk);
     }
@@ -175,19 +175,19 @@ fn swapped(memory: &Path, image: &'static Image) {
     fill(&bench.place.source);
     let passes = Passes::start(&bench.place);
     umount(&bench.mount_point(), Some("-l"));
-    passes.end_with("pass_held");
+    passes.end_with("held");
     let (right, wrong) = (bench.place.path("image"), bench.place.path("right"));
     fs::rename(&right, &wrong).expect("renamed");
     let disk = crate::filesystems::mounted(&bench.place, image).expect("a new one mounts");
     let blank = names(&bench.mount_point());
     let count = passes.place.events().iter().filter(|event| event["hold"] == "other_filesystem").count();
     assert_eq!(count, 0);
-    passes.end_with("pass_held");
+    passes.end_with("held");
     assert_eq!(names(&bench.mount_point()), blank, "a blank disk was filled");
     drop(disk);
     fs::rename(&wrong, &right).expect("renamed");
     let _disk = mounted_again(&bench.place, image).expect("it mounts again");
-    passes.end_with("pass_done");
+    passes.end_with("done");
     let held = passes.stop();
     let other = held.iter().find(|held| held["hold"] == "other_filesystem").expect("told");
     assert_eq!((&other["was_mount"], &other["now_mount"]), (&true.into(), &true.into()), "{other}");
@@ -205,7 +205,7 @@ fn inner_disk_goes(memory: &Path, image: &'static Image) {
     let before = fs::read(&kept).expect("copied");
     umount(&bench.mount_point(), None);
     fs::remove_dir(bench.mount_point()).expect("removed");
-    passes.end_with("pass_held");
+    passes.end_with("held");
     assert_eq!(fs::read(&kept).expect("kept"), before);
     // It is plugged in again, and out; and the mount point stays this time, until somebody removes it.
     let remount = || {
@@ -216,12 +216,12 @@ fn inner_disk_goes(memory: &Path, image: &'static Image) {
         sh(mount, &words.collect::<Vec<_>>());
     };
     remount();
-    passes.end_with("pass_done");
+    passes.end_with("done");
     umount(&bench.mount_point(), None);
-    passes.end_with("pass_held");
+    passes.end_with("held");
     assert_eq!(fs::read(&kept).expect("kept"), before);
     fs::remove_dir(bench.mount_point()).expect("removed");
-    passes.end_with("pass_done");
+    passes.end_with("done");
     assert!(!place.replica.join("mnt").exists(), "removed on purpose");
     passes.stop();
     // Bench unmounts it in the end.
@@ -254,11 +254,11 @@ fn subvolumes(memory: &Path) {
     let passes = Passes::start(&bench.place);
     // The replica is a subvolume with a device number of its own, and no mount: deleted, it is made again.
     subvolume("delete", &pool.join("replica"));
-    passes.end_with("pass_done");
+    passes.end_with("done");
     assert_eq!(fs::read(bench.place.replica.join("inner/one")).expect("made again"), b"one");
     // What is mounted is missed.
     drop(inner_mount);
-    passes.end_with("pass_held");
+    passes.end_with("held");
     assert_eq!(fs::read(bench.place.replica.join("inner/one")).expect("kept"), b"one");
     passes.stop();
 
@@ -268,7 +268,7 @@ fn subvolumes(memory: &Path) {
     let passes = Passes::start(&place);
     assert!(place.replica.join("data/one").exists());
     subvolume("delete", &pool.join("data"));
-    passes.end_with("pass_done");
+    passes.end_with("done");
     assert!(!place.replica.join("data").exists());
     assert_eq!(passes.stop(), [serde_json::Value::Null; 0]);
 }
@@ -299,10 +299,10 @@ fn overlay_goes(memory: &Path) {
     drop(merged);
     // The folder that it covered has most of the same, which changes nothing.
     fill(&place.source);
-    passes.end_with("pass_held");
+    passes.end_with("held");
     assert_same("a held pass wrote", &before, &Tree::of(&place.replica).stamped());
     let _merged = mount().expect("it mounts again");
-    passes.end_with("pass_done");
+    passes.end_with("done");
     assert_same("nothing has changed", &before, &Tree::of(&place.replica).stamped());
     passes.stop();
 }
@@ -321,7 +321,7 @@ fn server_dies(memory: &Path) {
     server.0.wait().expect("it ends");
     passes.end_with("failed");
     drop(mount);
-    passes.end_with("pass_held");
+    passes.end_with("held");
     assert_same("nothing has changed", &before, &Tree::of(&place.replica).stamped());
     passes.stop();
 }
@@ -337,7 +337,7 @@ fn system_is_short(memory: &Path, nth: usize) {
     strace.args(["-D", "-f", "-qq", "-o", "/dev/null", "-P", "/proc/self/mountinfo", "-e", "trace=openat"]);
     strace.arg("-e").arg(format!("inject=openat:error=ENFILE:when={nth}"));
     let running = Running(place.file_sync_under(strace, &["--interval", "1"]).spawn().expect("it starts"));
-    place.wait_for("pass_done", 3);
+    place.wait_for("done", 3);
     assert_eq!(running.stop(), Some(0));
     let events = place.events();
     let failed: Vec<_> = events.iter().filter(|event| event["event"] == "failed").collect();

@@ -2,7 +2,7 @@
 //! dies at a random moment of the pass that follows, or when it has just said that this pass is done. Part of `kills`.
 //!
 //! Such a process is not like a new one: it has learned what the filesystems can hold, keeps the replica locked, and
-//! believes to know what has reached the disk. What it says is held against it: once the log has `pass_done`,
+//! believes to know what has reached the disk. What it says is held against it: once the log has a pass that is done,
 //! everything is there, also when it is killed at once.
 //!
 //! A pass that reads the source while it is edited may do many things, all of them right, and nothing could be checked
@@ -246,7 +246,7 @@ impl<'a> Program<'a> {
 
 /// Whether the line that ends a pass claims that the replica matches.
 fn is_done(end: &Value) -> bool {
-    end["event"] == "pass_done" && end["problems"] == 0
+    end["outcome"] == "done" && end["problems"] == 0
 }
 
 /// The starts and ends of passes in a log that grows, by their numbers.

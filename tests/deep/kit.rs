@@ -173,15 +173,16 @@ impl Place {
     pub(crate) fn passes(&self, count: usize) -> Pass {
         self.forget_log();
         let running = Running(self.file_sync(&["--interval", "1"]).spawn().expect("it starts"));
-        self.wait_for("pass_done", count);
+        self.wait_for("done", count);
         let code = running.stop();
         Pass { code, events: self.events() }
     }
 
-    /// Waits until the log has so many events of a type.
+    /// Waits until the log has so many events of a type, or ends of passes with an outcome.
     pub(crate) fn wait_for(&self, event: &str, count: usize) {
         let begin = Instant::now();
-        let field = format!("\"event\":\"{event}\"");
+        let key = if ["done", "held"].contains(&event) { "outcome" } else { "event" };
+        let field = format!("\"{key}\":\"{event}\"");
         loop {
             // Counted as text: to parse a log of many thousand lines again and again would slow the program down.
             let found = fs::read_to_string(&self.log).unwrap_or_default().matches(&field).count();
@@ -254,6 +255,11 @@ impl Place {
     }
 }
 
+/// Whether an event has this type, or ends a pass with this outcome.
+pub(crate) fn is_of(event: &Value, name: &str) -> bool {
+    event["event"] == name || event["outcome"] == name
+}
+
 /// One run of file-sync, as its log tells it.
 pub(crate) struct Pass {
     pub(crate) code: Option<i32>,
@@ -261,15 +267,15 @@ pub(crate) struct Pass {
 }
 
 impl Pass {
-    /// The events of one type.
-    pub(crate) fn of(&self, event: &str) -> impl Iterator<Item = &Value> {
-        self.events.iter().filter(move |value| value["event"] == event)
+    /// The events of one type, or the ends of passes with one outcome.
+    pub(crate) fn of(&self, name: &str) -> impl Iterator<Item = &Value> {
+        self.events.iter().filter(move |event| is_of(event, name))
     }
 
     /// A count in the line that ends the last pass.
     pub(crate) fn count(&self, name: &str) -> u64 {
-        let ends = ["pass_done", "pass_planned"];
-        let end = self.events.iter().rev().find(|value| ends.iter().any(|end| value["event"] == *end));
+        let ends = ["done", "planned"];
+        let end = self.events.iter().rev().find(|value| ends.iter().any(|end| value["outcome"] == *end));
         let end = end.unwrap_or_else(|| panic!("no pass ended, exit {:?}: {:?}", self.code, self.told()));
         end[name].as_u64().unwrap_or_else(|| panic!("no count {name} in {end}"))
     }

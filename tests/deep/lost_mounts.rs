@@ -192,16 +192,16 @@ fn source_gone_between(memory: &Path) {
     (bench.place.source, bench.place.replica) = (source.clone(), replica);
     fs::write(source.join("file"), "content").expect("written");
     let running = Running(bench.place.file_sync(&["--interval", "1"]).spawn().expect("it starts"));
-    bench.place.wait_for("pass_done", 1);
+    bench.place.wait_for("done", 1);
     let before = Before::of(&bench.place);
     unmount(&source);
-    bench.place.wait_for("pass_held", 2);
+    bench.place.wait_for("held", 2);
     assert_eq!(fs::read(bench.place.replica.join("file")).expect("there"), b"content");
     bench.replug();
     before.check_others(&bench.place);
     fs::write(source.join("file"), "later").expect("written");
-    let done = bench.place.events().iter().filter(|event| event["event"] == "pass_done").count();
-    bench.place.wait_for("pass_done", done + 2);
+    let done = bench.place.events().iter().filter(|event| event["outcome"] == "done").count();
+    bench.place.wait_for("done", done + 2);
     assert_eq!(running.stop(), Some(0));
     assert_eq!(fs::read(bench.place.replica.join("file")).expect("there"), b"later");
 }

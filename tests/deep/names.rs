@@ -210,7 +210,7 @@ fn altered(rule: Rule, altered: [&str; 4]) {
     calls(&on);
     let passes = place.passes(3);
     assert_eq!(passes.operations(), 0, "{:?}", passes.told());
-    let (ended, problems) = (passes.of("pass_done").count(), passes.of("problem").count());
+    let (ended, problems) = (passes.of("done").count(), passes.of("problem").count());
     assert!(problems >= 4 * ended && ended >= 3, "{problems} problems in {ended} passes");
     let [made, written, removed, renamed] = calls(&on).expect("counted");
     // A folder and a file for each of the four, and they go again.
@@ -496,12 +496,12 @@ fn log_in_replica(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
         assert_eq!(pass_with_log(&place, &[]), Some(0), "{number}");
         assert_eq!(starts(&place.log), number, "the log is the same");
     }
-    let ends = place.events().into_iter().filter(|event| event["event"] == "pass_done");
+    let ends = place.events().into_iter().filter(|event| event["outcome"] == "done");
     let deleted: Vec<u64> = ends.map(|end| end["deleted"].as_u64().expect("a number")).collect();
     assert_eq!(deleted, [1, 0, 0], "what lies beside it goes, once");
     // A dry run would not delete it either.
     assert_eq!(pass_with_log(&place, &["--dry-run"]), Some(0));
-    let planned = place.events().into_iter().find(|event| event["event"] == "pass_planned").expect("planned");
+    let planned = place.events().into_iter().find(|event| event["outcome"] == "planned").expect("planned");
     assert_eq!(planned["deleted"], 0);
 }
 

@@ -64,7 +64,7 @@ fn no_name(error: &str) {
     let (_memory, place) = place(&around.path("memory"));
     let pass = with_faults(&place, &[&format!("linkat:error={error}")], None);
     assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
-    let written = pass.of("pass_done").last().map(|done| done["bytes_written"].clone());
+    let written = pass.of("done").last().map(|done| done["bytes_written"].clone());
     assert_eq!(written, Some(((FILES + 1) * LENGTH).into()), "{:?}", pass.told());
     place.assert_in_step("files that get no name");
 }

@@ -112,7 +112,7 @@ fn name_taken() {
     assert!(kept == b"Dir" || kept == b"dir", "{kept:?}");
     // A new process learns it once.
     let again = place.passes(2);
-    let written = again.of("pass_done").last().map(|done| done["bytes_written"].clone());
+    let written = again.of("done").last().map(|done| done["bytes_written"].clone());
     assert_eq!(written, Some(0.into()), "{:?}", again.told());
     assert_eq!(fs::read(place.replica.join("Dir/file")).expect("there"), kept);
 }

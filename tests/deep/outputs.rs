@@ -40,7 +40,7 @@ fn log_disk_full(memory: &Path) {
     assert!(place.events().is_empty(), "there was no room for a line");
     fs::remove_file(&filler).expect("removed");
     wait_until("logged again", || place.events().iter().any(|event| event["event"] == "log_lines_lost"));
-    place.wait_for("pass_done", 1);
+    place.wait_for("done", 1);
     assert_eq!(running.stop(), Some(0));
     before.check(&place, true);
     let lost = place.events().iter().find_map(|event| event["lines"].as_u64());

@@ -250,7 +250,7 @@ fn signal(running: &Running, signal: Signal) {
 /// Operations that the log tells so far, and whether the pass is done.
 fn operations(place: &Place) -> (usize, bool) {
     let log = fs::read_to_string(place.path("log")).unwrap_or_default();
-    (log.matches("\"event\":\"operation\"").count(), log.contains("\"event\":\"pass_done\""))
+    (log.matches("\"event\":\"operation\"").count(), log.contains("\"outcome\":\"done\""))
 }
 
 /// Waits for so many operations, or for the end of the pass.
@@ -319,7 +319,7 @@ fn killed_before_its_sync(shelf: &Shelf, format: Format) {
     let mount = disk.mount().expect("mounted");
     // An error as well, so that the call is not made: the signal alone would come after it.
     let killed = syncing(place, "error=EINTR:signal=KILL");
-    assert_eq!(killed.of("pass_done").count(), 0, "it was not killed: {:?}", killed.told());
+    assert_eq!(killed.of("done").count(), 0, "it was not killed: {:?}", killed.told());
     let started = place.pass(&[]);
     let cut = disk.cut("killed cut");
     assert_eq!(

@@ -2,7 +2,7 @@
 //! being changed in every way; then the changes end, and rsync finds nothing left to do.
 
 use crate::cases::{Cases, leave_out};
-use crate::kit::{Place, Running, has, sh, tell};
+use crate::kit::{Place, Running, has, is_of, sh, tell};
 use crate::tree::{Dice, set_attribute, set_mtime};
 use std::env::var_os;
 use std::ffi::OsStr;
@@ -33,31 +33,31 @@ fn mirrored_while_edited() {
     assert!(count >= FILES, "this machine has {count} files to copy");
     let begin = Instant::now();
     let mirror = Running(place.file_sync(&["--interval", "2"]).spawn().expect("it starts"));
-    place.wait_for("pass_done", 1);
+    place.wait_for("done", 1);
     let first = begin.elapsed();
 
     let edits_are_over = AtomicBool::new(false);
     let edits = scope(|scope| {
         let editor = scope.spawn(|| edit_until(&place.source, &mut files, &edits_are_over));
-        place.wait_for("pass_done", 1 + PASSES_WHILE_EDITED);
+        place.wait_for("done", 1 + PASSES_WHILE_EDITED);
         edits_are_over.store(true, Ordering::Relaxed);
         editor.join().expect("no edit panicked")
     });
     // A pass that began before the last edit may have missed it: one that began after it is needed.
     let passes = place.events().iter().filter(|event| event["event"] == "pass_started").count();
-    place.wait_for("pass_done", passes + 1);
+    place.wait_for("done", passes + 1);
     assert_eq!(mirror.stop(), Some(0));
 
     let events = place.events();
-    let of = |name: &'static str| events.iter().filter(move |event| event["event"] == name);
+    let of = |name: &'static str| events.iter().filter(move |event| is_of(event, name));
     let problems: Vec<String> = of("problem").map(ToString::to_string).collect();
-    let last = of("pass_done").next_back().expect("it was done").clone();
+    let last = of("done").next_back().expect("it was done").clone();
     assert_eq!(last["problems"], 0, "the last pass: {last}");
     place.assert_in_step("the real tree");
     tell(&format!("{count} files, first copy in {:.1} s", first.as_secs_f64()));
     tell(&format!(
         "{edits} edits during {} passes: {} operations, {} problems on the way{}; then nothing to do for rsync",
-        of("pass_done").count() - 1,
+        of("done").count() - 1,
         of("operation").count(),
         problems.len(),
         problems.first().map(|problem| format!(" (the first: {problem})")).unwrap_or_default()

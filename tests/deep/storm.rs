@@ -165,7 +165,7 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
 }
 
 fn passes_of(place: &Place) -> usize {
-    fs::read_to_string(&place.log).unwrap_or_default().matches("\"event\":\"pass_done\"").count()
+    fs::read_to_string(&place.log).unwrap_or_default().matches("\"outcome\":\"done\"").count()
 }
 
 struct EndsIt<'a>(&'a AtomicBool);

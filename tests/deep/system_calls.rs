@@ -182,7 +182,7 @@ fn interrupted_after_failure() {
     strace.args(["-f", "-qq", "-e", "signal=none", "-e", "inject=syncfs:error=EIO:signal=TERM:when=1"]);
     strace.args(["-e", "inject=pwrite64:delay_exit=5000", "-o"]).arg(place.path("trace"));
     let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "8"]));
-    assert_eq!(pass.of("pass_done").count(), 0, "it was to be interrupted: {:?}", pass.told());
+    assert_eq!(pass.of("done").count(), 0, "it was to be interrupted: {:?}", pass.told());
     let problems: Vec<String> = pass.of("problem").map(ToString::to_string).collect();
     assert!(problems.len() == 1 && problems[0].contains("to its disk"), "{problems:?}: {:?}", pass.told());
 }

@@ -13,7 +13,7 @@ use file_sync::model::change::Verb;
 use file_sync::model::counters::Counter;
 use file_sync::model::digest::Digests;
 use file_sync::model::error::Error;
-use file_sync::model::event::{Event, Monitor};
+use file_sync::model::event::{Event, Monitor, Phase};
 use file_sync::model::report::{Outcome, PassReport};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::{BTreeMap, BTreeSet};
@@ -294,6 +294,18 @@ pub(crate) fn pass_with<'a>(
     let collector = Collector::with_hook(hook);
     let report = mirror.pass(1, &collector);
     (report, collector.seen())
+}
+
+/// One pass whose plan is complete before `edits` change the trees, and is carried out after them.
+pub(crate) fn between(mirror: &mut Mirror, edits: impl FnOnce() + Send) -> (Result<PassReport, Error>, Seen) {
+    let edits = Mutex::new(Some(edits));
+    let passed = pass_with(mirror, |event| {
+        if matches!(event, Event::Phase { phase: Phase::Applying, .. }) {
+            edits.lock().unwrap().take().unwrap()();
+        }
+    });
+    assert!(edits.into_inner().unwrap().is_none(), "the plan was empty");
+    passed
 }
 
 /// What an entry is, with what only this kind has.
