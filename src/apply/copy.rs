@@ -1,4 +1,4 @@
-//! Copies the data and metadata of one regular file of the source into an empty file of the replica, and hashes it on the way.
+//! Copies the data and metadata of one regular source file into an empty replica file, and hashes it on the way.
 
 use crate::apply::HUGE;
 use crate::apply::endless::{self, Copied};
@@ -23,12 +23,12 @@ use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// How often a file that changes while it is read is read.
+/// The number of attempts to read a file that changes while it is read.
 const ATTEMPTS: usize = 3;
 
 const LOOK: ProblemKind = ProblemKind::LookAtSourceFile;
 
-/// A regular file of the source, open.
+/// An open regular file of the source.
 pub(super) struct Original {
     file: OwnedFd,
     entry: Entry,
@@ -44,8 +44,8 @@ impl Original {
         if entry.kind == Kind::File { Ok(Original { file, entry }) } else { Err(Failed::Vanished) }
     }
 
-    /// Makes an empty file a copy with all metadata, hashing on the way, until the source was read without changing
-    /// meanwhile. True when the copy has to be written to the disk yet.
+    /// Makes an empty file a copy with all metadata, and hashes on the way. Repeats that until the source did not
+    /// change during the read. True when the copy has not been fsynced yet.
     pub(super) fn copy_into(
         self,
         context: &Context<'_>,
@@ -59,7 +59,8 @@ impl Original {
         if !rights.gives_owners()
             && !rights.is_user(stat::entry_of(copy).map_err(Failed::replica(LOOK_REPLICA))?.uid)
         {
-            // A mount that gives every file to one user: a copy would be no more this user's than the original.
+            // On a mount that gives every file to one user, a copy would belong to this user no more than the original
+            // does.
             at.filesystem.learn_missing_for(Kind::File, Feature::Owner);
             if at.content_is_right {
                 context.reporter.not_held(Feature::Owner);
@@ -79,7 +80,7 @@ impl Original {
                 match endless::copy_to_end(context, source, copy)? {
                     Copied::Whole(digest, length) => (Some(digest), length),
                     Copied::TooMuch(why) => {
-                        // A file that was empty a moment ago, and is being written, knows its size by now.
+                        // A file that was empty when it was opened and is being written shows its size by now.
                         before = stat::entry_of(source).map_err(Failed::source(LOOK))?;
                         if before.size == 0 || attempt == ATTEMPTS {
                             return Err(endless::failed(why));
@@ -96,14 +97,15 @@ impl Original {
                 continue;
             }
             let after = stat::entry_of(source).map_err(Failed::source(LOOK))?;
-            // Less than the size says is no copy, whatever the reason; but some filesystems do not know their sizes.
+            // A read that ends before the size is no copy, whatever the reason. Some filesystems show false sizes,
+            // though.
             let is_whole = length >= before.size || has_false_sizes(source);
             if is_whole && after.is_unchanged_since(&before) {
                 break (digest, length, false, is_clone);
             }
             let grew = is_whole && after.size > before.size;
             if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
-                // It only grew: what was copied is what the file was a moment ago.
+                // The file only grew: the copied prefix is its content of a moment ago.
                 break (digest, length, false, is_clone);
             }
             before = after;
@@ -123,15 +125,17 @@ impl Original {
         }
         const SYNC: ProblemKind = ProblemKind::SyncFile;
         if is_clone {
-            // Before it gets its mode: after a loss of power it may still have the old content, which may be a secret.
+            // fsync before the mode is set: after a power loss the clone may still have the old content, which may be a
+            // secret.
             sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
         let model = Model { entry: &before, subject: Subject::Open(source), extent: Extent::Everything };
         let target = Target { subject: Subject::Open(copy), folder: at.replica, filesystem: at.filesystem };
         let set = set_metadata(context, model, target);
         let set = set.and_then(|set| keep_what_was_missed(context, at, set, Subject::Open(copy)));
-        // The old version goes with the rename, and a loss of power must not find the name with the new one's size and
-        // without its bytes. No filesystem sees to that in every case: XFS, ext4 and btrfs all lost versions here.
+        // fsync before the rename, which drops the old version: after a power loss the name must not lead to a file
+        // with the new size and without its data. No filesystem guarantees that in every case: XFS, ext4 and btrfs all
+        // lost versions here.
         let is_due = at.expected.is_some() && !is_clone;
         let waits = is_due && sync == Fsync::Grouped && before.size < HUGE;
         if is_due && !waits {
@@ -146,7 +150,7 @@ impl Original {
     }
 }
 
-/// Gives a copy the attributes of the old version that could not be read in the source.
+/// Gives a copy those attributes of the old version that could not be read in the source.
 fn keep_what_was_missed(
     context: &Context<'_>,
     at: Destination<'_>,
@@ -162,8 +166,8 @@ fn keep_what_was_missed(
     Ok(Set { entry, not_set: set.not_set.or(not_set), ..set })
 }
 
-/// Copies the content up to the size that `entry` shows. With a base the copy is its clone, and what differs is written.
-/// Returns the digest and the number of bytes.
+/// Copies the content up to the size that `entry` shows. With a base the copy is a clone of it, and only the blocks
+/// that differ are written. Returns the digest and the number of bytes.
 fn copy_content(
     context: &Context<'_>,
     source: BorrowedFd<'_>,
@@ -228,7 +232,7 @@ fn copy_content(
     })
 }
 
-/// The digest of the first `length` bytes of a file; none when it became shorter.
+/// The digest of the first `length` bytes of a file; none when the file became shorter.
 fn hash_prefix(context: &Context<'_>, file: BorrowedFd<'_>, length: u64) -> Result<Option<Digest>, Failed> {
     let mut hasher = Hasher::new();
     with_buffers(|buffer, _| {

@@ -1,4 +1,4 @@
-//! Creates one replica entry of any kind from what the source has now, and reports the operation.
+//! Creates one replica entry of any kind from the source entry as it is now, and reports the operation.
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
@@ -44,8 +44,8 @@ pub(super) enum Outcome {
 }
 
 impl Apply<'_> {
-    /// Makes one entry now, or, for a folder or a huge file, in a task of its own. `holder` is the new folder that waits
-    /// for it, already held once for this job.
+    /// Makes one entry now, or, for a folder or a huge file, in a task of its own. `holder` is the new folder that
+    /// counts this job as pending: it is held once for it.
     pub(super) fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
         match self.look(&job) {
             Some(entry) => self.start_seen(scope, job, entry, holder),
@@ -53,7 +53,7 @@ impl Apply<'_> {
         }
     }
 
-    /// As [`Apply::start`], for what the source was just seen to have.
+    /// As [`Apply::start`], for a source entry that has just been looked at.
     pub(super) fn start_seen<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -61,7 +61,7 @@ impl Apply<'_> {
         entry: Entry,
         holder: Option<Arc<NewFolder>>,
     ) {
-        // Its name was looked at in its folder.
+        // `Watched::off`: the name itself was checked in its folder.
         match standing(self.context, &Watched::off(), Side::Source, (&job.name, &entry)) {
             Standing::Mirrored(_) => {}
             Standing::Log => {
@@ -99,7 +99,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Makes one entry that is not a folder. `holder` is the new folder that waits for it.
+    /// Makes one entry that is not a folder. `holder` is the new folder that counts this job as pending.
     fn make<'s>(&'s self, scope: &Scope<'s>, job: Job, entry: &Entry, holder: Option<Arc<NewFolder>>) {
         if !self.is_due(&job, entry) {
             return self.release(holder);
@@ -108,7 +108,7 @@ impl Apply<'_> {
             return self.make_linked(scope, job, entry, holder);
         }
         if entry.links > 1 && job.content_is_right {
-            // Learned since the plan was made: linking is impossible here, and its own content is right.
+            // Learned since the plan was made: the filesystem holds no hard links. The content is right already.
             self.set_metadata(&job, "");
         } else {
             self.make_alone(&job, entry, self.sync_of_copies(), None);
@@ -134,7 +134,7 @@ impl Apply<'_> {
         true
     }
 
-    /// When what replaces something is written to the disk.
+    /// When replacements are fsynced.
     pub(super) fn sync_of_copies(&self) -> Fsync {
         if self.again.is_last_try() { Fsync::Now } else { Fsync::Grouped }
     }
@@ -159,7 +159,7 @@ impl Apply<'_> {
             }
             let made = ready.publish(at)?;
             if may_be_unnamed {
-                // O_TMPFILE failed where a named temporary works: trying it again would copy every file twice.
+                // O_TMPFILE failed and a named temporary works: another attempt with it would copy every file twice.
                 at.filesystem.learn_no_unnamed_files();
             }
             Ok(Copied::Published(made))
@@ -184,7 +184,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Makes an entry under another name, or under its own where nobody sees it yet.
+    /// Stages an entry under another name, or under its own name in a folder that is still private.
     pub(super) fn make_ready(
         &self,
         at: Destination<'_>,
@@ -200,7 +200,7 @@ impl Apply<'_> {
     }
 
     /// # Errors
-    /// There was no room for the metadata. There may be once nothing waits any more, and after the deletions.
+    /// There was no room for the metadata. A retry may find room after a group commit or after the deletions.
     pub(super) fn has_room_for(&self, made: &Published) -> Result<(), Failed> {
         match made.not_set {
             Some(MetadataError { action, errno, .. }) if is_full(errno) && !self.again.is_last_try() => {
@@ -222,7 +222,7 @@ impl Apply<'_> {
         Ok(opened)
     }
 
-    /// Tells what was made.
+    /// Reports a created entry.
     pub(super) fn made(&self, job: &Job, made: Published) {
         let path = job.path();
         let linked_verb = if job.verb == Verb::Link { Verb::Update } else { job.verb };

@@ -1,12 +1,12 @@
-//! Durability: `syncfs` and `fdatasync` of the replica while replacements wait, before the first deletion, and at the end of a
-//! pass.
+//! Durability: `syncfs` and `fdatasync` of the replica while replacements wait, before the first deletion, and at the
+//! end of a pass.
 //!
-//! The kernel tells of a write that failed once per open descriptor, and a descriptor that is opened after somebody has
-//! been told hears nothing of it (`errseq_t`, Documentation/core-api/errseq.rst). So each filesystem is held open from
-//! before the first write on, that one descriptor is asked every time, and what it said once is remembered: what was
-//! lost then does not come back because a later answer is better.
+//! The kernel reports a failed write once per open descriptor, and a descriptor that is opened after the report hears
+//! nothing of it (`errseq_t`, Documentation/core-api/errseq.rst). So one descriptor of each filesystem is held open
+//! from before the first write, every `syncfs` goes through it, and its first error is remembered: a later success does
+//! not bring the lost data back.
 //!
-//! A large copy runs `syncfs` in the background while it goes on, so that the disk is not idle until the processors are.
+//! During a large copy `syncfs` runs in the background, so that the disk does not idle until the copy ends.
 
 use crate::context::Context;
 use crate::fs::dir::Dir;
@@ -23,13 +23,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, ScopedJoinHandle, Thread, park_timeout, scope};
 use std::time::Duration;
 
-/// `syncfs` runs in the background after so many bytes at least: each one costs the filesystem a commit of its journal.
+/// The least bytes between two `syncfs` calls in the background: each call costs the filesystem a commit of its
+/// journal.
 const STEP: u64 = 96 << 20;
 
-/// Bytes of journal and inode table that the filesystem writes for one entry, about.
+/// The bytes of journal and inode table that the filesystem writes for one entry, about.
 const ENTRY: u64 = 4096;
 
-/// How often what has been copied is looked at.
+/// The interval at which the bytes copied so far are checked.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// The filesystems that one pass writes to, by device number.
@@ -39,13 +40,13 @@ pub struct Volumes(Mutex<BTreeMap<u64, Disk>>);
 #[derive(Debug)]
 struct Disk {
     path: RelPath,
-    /// Held open from the start of the pass; or why it could not be opened.
+    /// Held open from the start of the pass, or the error of opening it.
     folder: Result<Arc<OwnedFd>, Errno>,
-    /// The first reason why something written did not get to the disk, and whether it has been told.
+    /// The first write error, and whether it has been reported.
     failed: Option<(Errno, bool)>,
 }
 
-/// Ends the writer with the work, also when that panics: its thread would be waited for for ever.
+/// Ends the writer thread with the work, also when that panics: the scope would wait for the thread for ever.
 struct End<'a> {
     is_over: &'a AtomicBool,
     thread: Option<&'a Thread>,
@@ -61,7 +62,7 @@ impl Drop for End<'_> {
 }
 
 impl Volumes {
-    /// Takes hold of every filesystem that the plan is going to write to, before it does.
+    /// Holds a descriptor on every filesystem of the plan, before the first write.
     pub fn new(context: &Context<'_>, plan: &Plan) -> Volumes {
         let disks = Volumes::default();
         let pairs = plan.changes.iter().map(|change| &change.pair);
@@ -76,14 +77,14 @@ impl Volumes {
     fn hold(&self, dir: &Arc<Dir>) {
         let mut disks = self.lock();
         let held = disks.get(&dir.id().device);
-        // A folder that is gone says nothing of its filesystem: another one on it is tried.
+        // A missing folder says nothing of its filesystem: another folder on it is tried.
         if held.is_none_or(|disk| disk.folder.is_err()) {
             let disk = Disk { path: dir.path(), folder: dir.open(), failed: None };
             disks.insert(dir.id().device, disk);
         }
     }
 
-    /// Does the work of a plan, and lets the disks write meanwhile.
+    /// Does the work of a plan, with `syncfs` in the background.
     pub fn write_during(&self, context: &Context<'_>, plan: &Plan, work: impl FnOnce()) {
         if plan.bytes_to_copy().saturating_add(ENTRY * plan.entries()) < STEP {
             return work();
@@ -91,7 +92,7 @@ impl Volumes {
         let is_over = AtomicBool::new(false);
         scope(|scope| {
             let writer = Builder::new().name("disk writer".to_owned());
-            // Without it everything is written at the end.
+            // Without the thread, all data is written by the `syncfs` at the end.
             let writer = writer.spawn_scoped(scope, || self.write_until(context, &is_over));
             let thread = writer.as_ref().ok().map(ScopedJoinHandle::thread);
             let _end = End { is_over: &is_over, thread };
@@ -112,7 +113,7 @@ impl Volumes {
             written = now;
             let devices: Vec<u64> = self.lock().keys().copied().collect();
             for device in devices {
-                // A failure is remembered, and told at the end.
+                // A failure is remembered, and reported at the end.
                 if self.sync_one(context, device).is_err() {
                     return;
                 }
@@ -120,12 +121,12 @@ impl Volumes {
         }
     }
 
-    /// Writes one filesystem to its disk, and tells nothing yet.
+    /// Runs `syncfs` on one filesystem, and reports nothing yet.
     ///
     /// # Errors
-    /// Why something did not get there, now or earlier in this pass.
+    /// The first write error of this filesystem, from this call or an earlier one in this pass.
     pub fn sync_one(&self, context: &Context<'_>, device: u64) -> Result<(), Errno> {
-        // One after the other: of two calls at once only one is told of an error.
+        // One call at a time: of two concurrent calls only one gets the error.
         let mut disks = self.lock();
         let Some(disk) = disks.get_mut(&device) else { return Err(Errno::NOENT) };
         let folder = disk.folder.clone()?;
@@ -139,15 +140,15 @@ impl Volumes {
         disk.failed.map_or(Ok(()), |(errno, _)| Err(errno))
     }
 
-    /// Writes every filesystem of this pass to its disk. What fails is told as a problem, once for each.
+    /// Runs `syncfs` on every filesystem of this pass. Each failure is reported as a problem, once per filesystem.
     ///
     /// # Errors
-    /// The first reason why something did not get there, now or earlier in this pass.
+    /// The first write error, from this call or an earlier one in this pass.
     pub fn sync(&self, context: &Context<'_>) -> Result<(), Errno> {
         let devices: Vec<u64> = self.lock().keys().copied().collect();
         let mut all = Ok(());
         for device in devices {
-            // No folder of this pass is there any more: nothing could have been written.
+            // Every folder of this pass on it has gone: nothing can have been written.
             if self.lock().get(&device).is_some_and(|disk| matches!(disk.folder, Err(Errno::NOENT))) {
                 continue;
             }
@@ -159,8 +160,8 @@ impl Volumes {
         all
     }
 
-    /// Tells what has failed so far and has not been told, for a pass that ends before everything is written: the kernel
-    /// does not tell it again.
+    /// Reports the failures that have not been reported, for a pass that ends early: the kernel does not report them
+    /// again.
     pub fn tell_failures(&self, context: &Context<'_>) {
         let failed = |(device, disk): (&u64, &Disk)| disk.failed.map(|(errno, _)| (*device, errno));
         let failures: Vec<(u64, Errno)> = self.lock().iter().filter_map(failed).collect();

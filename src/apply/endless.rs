@@ -1,6 +1,6 @@
-//! Files whose size says nothing of their content: those of procfs show none, and some servers behind FUSE neither (documents
-//! that are made when they are read). They are read to their end, which may never come. What was copied until then would fill
-//! the disk, and the pass would never end; so there are bounds, and beyond them the file is a problem.
+//! Bounds for files whose size says nothing of their content: procfs files show no size, nor do those of some FUSE
+//! servers, which generate documents when they are read. Such a file is read to its end, which may never come: the copy
+//! would fill the disk and the pass would never end. Beyond the bounds the file is a problem.
 
 use crate::apply::error::Failed;
 use crate::context::Context;
@@ -15,29 +15,29 @@ use crate::model::problem_kind::ProblemKind;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-/// The limit for files of procfs and sysfs, which the kernel generates when they are read. The largest useful one, the symbols
-/// of a kernel, has some 10 MiB; larger ones are views of memory and devices, whose copy is of no use.
+/// The limit for files of procfs and sysfs, which the kernel generates when they are read. The largest useful one, the
+/// symbols of a kernel, has some 10 MiB; larger ones are views of memory and devices, whose copy is useless.
 const MADE_UP: u64 = 64 << 20;
 
 /// The limit elsewhere, for a server that does not know the sizes of its photos, films and documents.
 const ANY: u64 = 1 << 30;
 
-/// The limit in time: a stream that gives a little now and then would take for ever to reach the others.
+/// The time limit: a stream that trickles would take for ever to reach the size limits.
 const TIME: Duration = Duration::from_secs(3600);
 
-/// After so many bytes each it is asked whether the disk has as much room left as they have taken.
+/// The step, in bytes, after which the room left on the disk is compared with the bytes copied.
 const STEP: u64 = 16 << 20;
 
 /// The outcome of copying a file that shows no size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Copied {
-    /// All of it: its digest and its length.
+    /// The whole file: its digest and its length.
     Whole(Digest, u64),
-    /// More than is read of such a file, and why that is too much.
+    /// The file exceeds the bounds, for this reason.
     TooMuch(&'static str),
 }
 
-/// Why no more is read of a file that shows no size after so many bytes and so long; none while more may come.
+/// The bound that a file without a size exceeds after so many bytes and so long, in words; none while it may go on.
 fn too_much(read: u64, time: Duration, is_made_up: impl FnOnce() -> bool) -> Option<&'static str> {
     if read > ANY {
         Some("it shows no size, and did not end after 1 GiB")
@@ -52,12 +52,12 @@ fn too_much(read: u64, time: Duration, is_made_up: impl FnOnce() -> bool) -> Opt
 
 const MADE_UP_WORDS: &str = "the kernel makes it up, and gives more than 64 MiB";
 
-/// Whether a file shows a size that it cannot have: what the kernel makes up may be as large as its address space.
+/// Whether a file shows an impossible size: a file that the kernel generates may show that of its address space.
 pub(super) fn shows_too_much(source: BorrowedFd<'_>, entry: &Entry) -> Option<&'static str> {
     (entry.size > MADE_UP && has_false_sizes(source)).then_some(MADE_UP_WORDS)
 }
 
-/// Copies a file that shows no size to its end, or as far as is allowed.
+/// Copies a file that shows no size to its end, or up to the bounds.
 pub(super) fn copy_to_end(
     context: &Context<'_>,
     source: BorrowedFd<'_>,
@@ -72,7 +72,7 @@ pub(super) fn copy_to_end(
             if context.is_halted() {
                 return Err(Failed::Halted);
             }
-            // Not until the buffer is full: a slow stream would hear no signal meanwhile.
+            // Not until the buffer is full: during a slow stream no signal would be noticed.
             let read = read_some(source, buffer, at).map_err(Failed::source(ProblemKind::ReadSourceFile))?;
             let piece = buffer.get(..read).unwrap_or_default();
             if piece.is_empty() {
@@ -97,7 +97,7 @@ pub(super) fn copy_to_end(
     })
 }
 
-/// A file of which more would come than is read.
+/// The failure of a file that exceeds the bounds.
 pub(super) fn failed(why: &'static str) -> Failed {
     Failed::Because(ProblemKind::CopyWholeFile, Cause::Refused(why), true)
 }

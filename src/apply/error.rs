@@ -4,28 +4,28 @@ use crate::fs::{Errno, is_full, is_gone, is_passing};
 use crate::model::error::Cause;
 use crate::model::problem_kind::ProblemKind;
 
-/// Whether something that failed may succeed later in the same pass.
+/// The chance that a failed action succeeds later in the same pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hope {
-    /// At once: the reason was one of the moment.
+    /// A retry at once: the error is transient.
     Soon,
-    /// When something has gone: there was no room, or the name was taken.
+    /// A retry after the deletions: there was no room, or the name was taken.
     AfterDeletions,
-    /// Not.
+    /// No retry.
     None,
 }
 
-/// Why an entry was not made.
+/// Why an entry was not created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failed {
-    /// The source has it as another kind by now: the next pass sees it.
+    /// The source has an entry of another kind there by now, which the next pass handles.
     Vanished,
-    /// An action failed with an error (ENOENT, ENOTDIR, ELOOP) that says that the source no longer has the entry, which is still to
-    /// be confirmed.
+    /// An action failed with an error (ENOENT, ENOTDIR, ELOOP) that says that the source no longer has the entry, which
+    /// is still to be confirmed.
     Gone(ProblemKind, Errno),
-    /// A signal came.
+    /// A stop signal arrived.
     Halted,
-    /// The replica's filesystem cannot hold entries of this kind; it has been told.
+    /// The replica's filesystem cannot hold entries of this kind, which has been reported.
     NotHeld,
     /// The replica has another entry of that name by now, or one whose name counts as the same there.
     Taken,
@@ -48,7 +48,7 @@ impl Failed {
         }
     }
 
-    /// The replica takes no such name, though its error is that something is missing.
+    /// The replica's filesystem does not accept the name, although its error is ENOENT.
     pub(crate) fn name_refused(action: ProblemKind) -> Failed {
         Failed::Because(action, Cause::Refused("its filesystem takes no such name"), false)
     }
@@ -58,11 +58,11 @@ impl Failed {
         matches!(self, Failed::Because(_, Cause::System(errno), _) if is_full(*errno))
     }
 
-    /// Whether it may succeed later in the same pass.
+    /// The chance that a retry in the same pass succeeds.
     pub fn hope(&self) -> Hope {
         match self {
-            // Deletions may make room, on the disk or for the name: where upper and lower case count as the same, the old
-            // spelling is in the way of the new one.
+            // Deletions may make room on the disk, or free the name: on a case-insensitive filesystem the old spelling
+            // is in the way of the new one.
             Failed::Taken => Hope::AfterDeletions,
             Failed::Because(_, Cause::System(errno), _) if is_full(*errno) => Hope::AfterDeletions,
             Failed::Gone(..) => Hope::Soon,

@@ -1,8 +1,9 @@
-//! Group commit: finished replacements are held under their temporary names until many of them can be made durable with one
-//! `syncfs`; then each is renamed into place. One `fdatasync` per file was the largest cost of a pass with many small edits.
+//! Group commit: finished replacements are held under their temporary names until many of them can be made durable with
+//! one `syncfs`; then each is renamed into place. One `fdatasync` per file was the largest cost of a pass with many
+//! small edits.
 //!
-//! Pending files take room beside the old versions, so their number is limited. A pass that ends early discards them: the old
-//! versions are all there, and the next pass copies again.
+//! Pending files take room beside the old versions, so their number is limited. A pass that ends early discards them:
+//! the old versions are all there, and the next pass copies again.
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
@@ -19,17 +20,17 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// So many files, or bytes, are enough to be written together.
+/// The number of files, or bytes, that fills a group.
 const ENOUGH_FILES: usize = 1024;
 const ENOUGH_BYTES: u64 = 64 << 20;
 
-/// So few are written one by one, since what else is waiting for the disk need not be theirs.
+/// Up to this number of files each gets its own fdatasync: a `syncfs` also writes data of other programs.
 const FEW: usize = 4;
 
-/// Longer than that nobody waits while others are copied: a pass may take hours.
+/// The longest time that a file waits while others are copied: a pass may take hours.
 const LONG_ENOUGH: Duration = Duration::from_secs(2);
 
-/// A finished file, and what further names are linked to it by.
+/// A staged file, and the key of the inode that further hard links are linked to.
 struct Finished {
     job: Job,
     ready: Staged,
@@ -41,7 +42,7 @@ struct Finished {
 pub(super) struct PendingRenames {
     files: Vec<Finished>,
     bytes: u64,
-    /// Since when the first of them waits.
+    /// When the first file was added.
     since: Option<Instant>,
 }
 
@@ -54,7 +55,7 @@ impl PendingRenames {
 }
 
 impl Apply<'_> {
-    /// Lets a finished file wait; where enough of them do, this thread publishes them.
+    /// Adds a staged file to the group. If that fills the group, this thread commits it.
     pub(super) fn wait(&self, job: &Job, ready: Staged, key: Option<Key>) {
         let enough = {
             let mut waiting = lock(&self.waiting);
@@ -68,7 +69,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Publishes what waits if the first of it has waited long enough.
+    /// Commits the group if its first file has waited long enough.
     pub(super) fn publish_overdue(&self) {
         let overdue = {
             let mut waiting = lock(&self.waiting);
@@ -79,12 +80,12 @@ impl Apply<'_> {
         }
     }
 
-    /// Whether something waits.
+    /// Whether a file is pending.
     pub(super) fn has_waiting(&self) -> bool {
         !lock(&self.waiting).files.is_empty()
     }
 
-    /// Publishes whatever waits.
+    /// Commits all pending files.
     pub(super) fn publish_waiting(&self) {
         let waiting = std::mem::take(&mut *lock(&self.waiting));
         self.publish(waiting);
@@ -97,8 +98,8 @@ impl Apply<'_> {
             disks.entry(folder.id().device).or_default().push(file);
         }
         for (device, files) in disks {
-            // After a failed `syncfs` each file gets an fdatasync of its own, which tells the durable ones from the others. The
-            // failure itself is told at the end, and nothing is deleted then.
+            // After a failed `syncfs` each file gets an fdatasync of its own, which tells the durable ones from the
+            // others. The failure itself is reported at the end, and nothing is deleted then.
             let is_written = !self.context.is_halted()
                 && files.len() > FEW
                 && self.disks.sync_one(self.context, device).is_ok();
@@ -126,7 +127,7 @@ impl Apply<'_> {
                 return Err(failed);
             }
             self.context.interrupt.beat();
-            // Of the source nothing is wanted any more.
+            // The source folder is not needed any more.
             ready.publish(job.destination(folder, folder))
         });
         match made {
@@ -147,7 +148,8 @@ impl Apply<'_> {
         }
     }
 
-    /// Writes a finished temporary to the disk. What may not be opened, or not at once, is written together with everything else.
+    /// fsyncs a finished temporary. One that cannot be opened, or not at once, is written with a `syncfs` of its
+    /// filesystem.
     ///
     /// # Errors
     /// As `open(2)`, `fdatasync(2)` and [`Volumes::sync_one`](crate::apply::durability::Volumes::sync_one).

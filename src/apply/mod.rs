@@ -1,9 +1,9 @@
-//! Carrying the plan out: the only part that writes.
+//! Carries out the plan. The only part that writes.
 //!
-//! In this order: creates and updates, in parallel; hard links to what is there now; once more what failed for a reason of
-//! the moment; all of that to the disk, if anything is to go; deletions, deepest first; once more what found no room before
-//! the deletions; right names for what the replica lists under other spellings, and the metadata of the folders that were
-//! worked in, deepest first.
+//! The order: creates and updates, in parallel; hard links to the files that exist now; retries of transient failures;
+//! `syncfs`, if anything is to be removed; deletions, deepest first; retries of what found no room before the
+//! deletions; renames of entries that the replica lists under other spellings, and the metadata of the folders with
+//! changes, deepest first.
 
 mod copy;
 mod create;
@@ -56,14 +56,14 @@ use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// So many changes, or names of a new folder, are one task.
+/// The number of changes, or names of a new folder, in one task.
 const CHUNK: usize = 16;
 
 /// Planned files of at least this size are copied in a task of their own, after smaller ones.
 const LARGE: u64 = 1 << 20;
 
-/// Files of at least this size are always copied in a task of their own, which nothing waits for, and do not wait for others
-/// to be written to the disk together: that one wait more is little beside writing them, and what waits takes room.
+/// Files of at least this size are always copied in a task of their own, for which nothing waits. They do not join a
+/// group commit: one fsync more is little beside writing them, and a pending file takes room.
 const HUGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
@@ -94,14 +94,14 @@ pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
     apply.write_before_links(&links);
     workers.scope(|scope| apply.link_all(scope, &links));
     apply.finish_waiting();
-    // Before anything goes: what is to go may be the old name of what was not made.
+    // Before any deletion: the entry to be deleted may be the old name of one that was not created.
     apply.try_again_now();
     if apply.may_remove(!removals.is_empty()) {
         workers.scope(|scope| apply.remove_all(scope, &removals));
         apply.remove_leftovers();
     }
     apply.try_for_the_last_time();
-    // A source that is gone by now is no model for anything.
+    // A source root that has gone by now is no model for metadata.
     if context.roots.source_state().is_whole() {
         apply.finish_folders(plan);
         context.vanished.settle(context);
@@ -112,7 +112,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One entry to make.
+/// One entry to create.
 #[derive(Clone)]
 struct Job {
     pair: Arc<Pair>,
@@ -123,7 +123,7 @@ struct Job {
     reason: &'static str,
     /// True when the content under the name is right and only the link, or the owner, is not.
     content_is_right: bool,
-    /// What the survey saw in the source; none for what lies in a new folder.
+    /// The kind and size that the survey saw in the source; none for an entry of a new folder.
     planned: Option<(Kind, u64)>,
 }
 
@@ -145,7 +145,7 @@ impl Job {
         self.pair.path().join(&self.name)
     }
 
-    /// Where the entry is made, given the open folders.
+    /// The destination of the entry, given the open folders.
     fn destination<'a>(&'a self, source: BorrowedFd<'a>, replica: BorrowedFd<'a>) -> Destination<'a> {
         Destination {
             source,
@@ -173,29 +173,29 @@ fn is_link(action: Action) -> bool {
 
 struct Apply<'a> {
     context: &'a Context<'a>,
-    /// What the replica lies on.
+    /// The filesystems of the replica.
     disks: &'a Volumes,
-    /// Where each source inode of several names is in the replica.
+    /// The replica inode of each source inode with several names.
     anchors: Anchors,
-    /// How good the inode numbers of the source are.
+    /// The reliability of the source's inode numbers.
     devices: Devices,
-    /// The devices of the replica on which files were found to get second names.
+    /// The devices of the replica on which hard links were found to work.
     links_work: Mutex<BTreeSet<u64>>,
-    /// What is tried again.
+    /// The jobs that are retried.
     again: Again,
     /// Names that were taken.
     taken: Taken,
     /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
     leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
-    /// Folders that have to be finished at the end, though no planned change names them.
+    /// Folders that are finished at the end although no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
-    /// Replaced files that wait to be written to the disk together, before they get their names.
+    /// Finished replacements that wait for a group commit.
     waiting: Mutex<PendingRenames>,
 }
 
 impl Apply<'_> {
-    /// Creates, updates and metadata; large files apart. Whatever waits for its way to the disk is published when the last
-    /// one of its kind is through: small files do not wait for large ones, and neither of them for huge ones.
+    /// Creates, updates and metadata; large files apart. Pending files of a size class are published when the last
+    /// change of that class is done: small files do not wait for large ones, and neither wait for huge ones.
     fn change_all<'s>(&'s self, scope: &Scope<'s>, small: &'s [&'s Change], large: &'s [&'s Change]) {
         // Large files are spawned first: rayon's thieves steal the oldest task, this worker pops the newest.
         if !large.is_empty() {
@@ -245,16 +245,15 @@ impl Apply<'_> {
             Action::SetMetadata(differences) => {
                 self.set_metadata(&Job::of(change), differences.words());
             }
-            // They come later.
+            // Later steps handle these.
             Action::Link { .. } | Action::Delete => {}
         }
     }
 
-    /// Writes what was made to the disk before anything goes. What goes may be the old name of a file that was moved: a
-    /// loss of power must not find that name gone and the new one without its bytes, which every filesystem that
-    /// writes data later than names allows. False when there is nothing to remove, or nothing may be: the disk failed, or
-    /// was full after all when it came to writing. What had no room when it was copied is another thing: that was told
-    /// then, and deletions make room for it.
+    /// Runs `syncfs` before any deletion. A deleted entry may be the old name of a moved file: after a power loss that
+    /// name must not be gone while the new one lacks its data, which any filesystem allows that writes data later than
+    /// names. False when there is nothing to remove, or when `syncfs` failed: a disk error, or a full disk at
+    /// writeback. A copy that found no room is another matter: it was reported then, and deletions make room for it.
     fn may_remove(&self, has_removals: bool) -> bool {
         if self.context.is_halted() || (!has_removals && lock(&self.leftovers).is_empty()) {
             return false;
@@ -262,7 +261,7 @@ impl Apply<'_> {
         self.disks.sync(self.context).is_ok()
     }
 
-    /// Removes what the source no longer has.
+    /// Removes entries that the source no longer has.
     fn remove_all<'s>(&'s self, scope: &Scope<'s>, removals: &'s [&'s Change]) {
         let work = move |_: &Scope<'s>, chunk: Range<usize>| {
             removals.get(chunk).unwrap_or_default().iter().for_each(|change| self.remove(change));
@@ -296,11 +295,11 @@ impl Apply<'_> {
         }
     }
 
-    /// Whether the source's folder has changed since the pass began, so that what an entry of another kind is to replace
-    /// may have moved to where the survey had already been.
+    /// Whether the source's folder has changed since the pass began: then the entry that one of another kind is to
+    /// replace may have moved to a folder that the survey had already read.
     fn is_too_early(&self, pair: &Pair, name: &CStr) -> bool {
         let Some(dir) = &pair.source else { return false };
-        // A folder that cannot be looked at fails in the usual way.
+        // A folder that cannot be looked at fails in the usual way later.
         dir.entry().is_ok_and(|facts| self.context.absence.has_changed(&facts))
             && self.context.absence.keep_changed(&pair.path().join(name))
     }

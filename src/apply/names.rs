@@ -1,12 +1,11 @@
-//! Renames of replica entries whose name the filesystem shows otherwise than the source has it.
+//! Renames replica entries that the filesystem lists under another spelling than the source has.
 //!
-//! An entry that is listed under another spelling gets its right name, if the filesystem shows that: this is tried with an
-//! empty file in a folder of its own first, and learned, so that nothing good is renamed for nothing. Then the entry steps
-//! aside, under a temporary name, and back under its right one: where both spellings are one name, a rename from the one
-//! to the other does nothing (vfat, exfat, ext4 with `casefold`), and a FUSE library may even hide the file that it
-//! believes to be in the way.
+//! First an empty file in a folder of its own shows whether the filesystem lists the right name at all; that is
+//! learned, so that no entry is renamed in vain. Then the entry is renamed to a temporary name, and from there to its
+//! right one: where both spellings are one name, a rename from one to the other does nothing (vfat, exfat, ext4 with
+//! `casefold`), and a FUSE library may even hide the file that it believes to be in the way.
 //!
-//! A name that the filesystem alters is a problem, also in the pass that has made it.
+//! A name that the filesystem alters is a problem, already in the pass that has created it.
 
 use crate::apply::Apply;
 use crate::apply::read_only::is_told;
@@ -27,12 +26,12 @@ use std::sync::Arc;
 
 const ACTION: ProblemKind = ProblemKind::Rename;
 
-/// Why an entry did not get its name.
+/// The outcome of a failed rename.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NotRenamed {
-    /// It has the name that it had.
+    /// The entry keeps the name that it had.
     Stays(Errno),
-    /// Not even that: it is left under a temporary name.
+    /// The entry is left under a temporary name.
     IsAside(Errno),
 }
 
@@ -62,7 +61,8 @@ impl Apply<'_> {
             }
             self.context.interrupt.beat();
             if before.position(&rename.name).is_some() {
-                // What was replaced in this pass may have got it with that. If both are there, they are two entries.
+                // A replacement in this pass may have set the right name already. If both names are listed, they are
+                // two entries.
                 if before.position(&rename.listed).is_none() {
                     renamed.push(rename);
                 }
@@ -75,7 +75,7 @@ impl Apply<'_> {
             }
         }
         if renamed.is_empty() {
-            // What was tried must not look like work in this folder; its right time is set at the end in any case.
+            // A failed attempt must not look like work in this folder; its right time is set at the end in any case.
             return match untouched
                 .and_then(|folder_was| Subject::Open(folder).set_mtime(folder_was.mtime, AccessTime::Left))
             {
@@ -99,7 +99,8 @@ impl Apply<'_> {
         }
     }
 
-    /// Gives one entry its right name. False when that is not to be: it has been told, or is for the next pass.
+    /// Gives one entry its right name. False when that is not possible, which has been reported, or is left to the next
+    /// pass.
     fn rename(
         &self,
         replica: &Arc<Dir>,
@@ -114,7 +115,7 @@ impl Apply<'_> {
             self.is_altered(pair, name, Some(listed));
             return Ok(false);
         }
-        // Something else may have renamed it, or made another entry of that name.
+        // Another process may have renamed it, or created another entry of that name.
         let found = match stat::entry_at(folder, name) {
             Ok(found) => spellings.find(name, &found).map_err(NotRenamed::Stays)?,
             Err(Errno::NOENT) => Listed::Nowhere,
@@ -126,20 +127,20 @@ impl Apply<'_> {
         step_aside(folder, listed, name).map(|()| true)
     }
 
-    /// Tells which of the names that this pass has made are shown as others. Where the filesystem is known to keep names
-    /// nothing is asked.
+    /// Reports those of the names created in this pass that are listed otherwise. Nothing is read where the filesystem
+    /// is known to keep names.
     pub(super) fn tell_altered<'n>(&self, pair: &Arc<Pair>, made: impl IntoIterator<Item = &'n CStr>) {
         if pair.filesystem.names.are_kept() || self.context.is_halted() {
             return;
         }
         let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return };
         let list = |dir: &Arc<Dir>| dir.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
-        // Where it cannot be listed the next pass tells.
+        // If the folder cannot be listed, the next pass reports.
         let Ok((listing, folder)) = list(replica) else { return };
         let mut spellings = Spellings::of(folder.as_fd(), &listing);
         let mut ours = None;
         for name in made.into_iter().filter(|name| listing.position(name).is_none()) {
-            // What was not made has been told, and what was left out is not there.
+            // A failed entry has been reported, and one that was left out is not there.
             let Ok(found) = stat::entry_at(folder.as_fd(), name) else { continue };
             if self.taken.has(pair, name) {
                 continue;
@@ -201,8 +202,8 @@ fn step_aside(folder: BorrowedFd<'_>, listed: &CStr, name: &CStr) -> Result<(), 
     let stays = NotRenamed::Stays;
     let aside = dirent::temporary_name().map_err(stays)?;
     dirent::rename_to_free(folder, listed, &aside).map_err(stays)?;
-    // Before Linux 6.4 the kernel may believe for a second of a filesystem in user space that the new name leads somewhere
-    // still: then the entry keeps the old one in this pass.
+    // Before Linux 6.4 the dentry cache may hold a stale new name of a FUSE filesystem for a second: then the entry
+    // keeps its old name in this pass.
     dirent::rename_to_free(folder, &aside, name).map_err(|errno| {
         match dirent::rename_to_free(folder, &aside, listed) {
             Ok(()) => NotRenamed::Stays(errno),
@@ -211,7 +212,7 @@ fn step_aside(folder: BorrowedFd<'_>, listed: &CStr, name: &CStr) -> Result<(), 
     })
 }
 
-/// Whether the filesystem of a folder shows a name as it is given.
+/// Whether the filesystem of a folder lists a name as it is given.
 ///
 /// # Errors
 /// As `mkdir(2)`, `open(2)` and `getdents(2)`.
@@ -226,7 +227,7 @@ fn shows(folder: &Arc<Dir>, name: &CStr) -> Result<bool, Errno> {
         dirent::remove_file(inside, name)?;
         Ok(listing?.position(name).is_some())
     });
-    // What could not be removed is an extra, which the next pass removes.
+    // A leftover is an extra, which the next pass removes.
     match dirent::remove_folder(above.as_fd(), &temporary) {
         Ok(()) | Err(_) => shown,
     }

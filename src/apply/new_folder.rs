@@ -1,4 +1,4 @@
-//! New folders: everything in them, and their end once it is there.
+//! New folders: all their entries, and their metadata once those are done.
 
 use crate::apply::metadata::Extent;
 use crate::apply::show_folder::Shown;
@@ -18,11 +18,11 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A folder that this pass has made. It is finished when everything in it is.
+/// A folder that this pass has created. It is finished when all its entries are.
 pub(super) struct NewFolder {
     pair: Arc<Pair>,
     parent: Option<Arc<NewFolder>>,
-    /// How the names in it lie to the log file.
+    /// The relation of its names to the log file.
     watched: Watched,
     /// Tasks and folders below that are not done yet.
     pending: AtomicUsize,
@@ -35,7 +35,8 @@ impl NewFolder {
 }
 
 impl Apply<'_> {
-    /// Makes a folder and everything in it. `parent` is the new folder that waits for it, already held once for this job.
+    /// Creates a folder and its entries. `parent` is the new folder that counts this job as pending: it is held once
+    /// for it.
     pub(super) fn make_folder<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -65,7 +66,7 @@ impl Apply<'_> {
             Err(errno) => {
                 let consequence = "its replica stays empty";
                 self.problem(&path, ProblemKind::ReadSourceFolder, Cause::System(errno), consequence);
-                // There is nothing to finish it by.
+                // Without its source it cannot be finished.
                 return self.release(parent);
             }
         };
@@ -96,7 +97,7 @@ impl Apply<'_> {
         self.context.workers.in_chunks(scope, (len, CHUNK), make, |_| self.release(Some(folder)));
     }
 
-    /// How the names of a new folder lie to the log file.
+    /// The relation of a new folder's names to the log file.
     fn watched(&self, pair: &Pair, listing: &Listing) -> Watched {
         let open = if pair.watch == Watch::Off { None } else { pair.source.as_ref().map(Dir::open) };
         match open {
@@ -105,7 +106,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Makes the entries of a new folder, from one of its names on. Holds the folder once.
+    /// Creates the entries of a new folder, from one of its names on. Holds the folder once.
     fn fill_from<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -129,7 +130,7 @@ impl Apply<'_> {
         self.context.workers.in_chunks(scope, (len, CHUNK), make, |_| self.release(Some(folder)));
     }
 
-    /// Lets go of a new folder; whoever is last finishes it, and then the folder above in the same way.
+    /// Releases a new folder. The last release finishes it, and then releases its parent in the same way.
     pub(super) fn release(&self, folder: Option<Arc<NewFolder>>) {
         let mut next = folder;
         while let Some(folder) = next {
@@ -137,14 +138,14 @@ impl Apply<'_> {
                 return;
             }
             self.tell_all_altered(&folder.pair);
-            // What could not be set has been told.
+            // A failure has been reported.
             let _set = self.finish(&folder.pair, Extent::Everything);
             next = folder.parent.clone();
         }
     }
 }
 
-/// The job of making what the source has under a name of a new folder.
+/// The job of creating the source's entry of this name in a new folder.
 pub(super) fn new_entry(pair: &Arc<Pair>, name: &CStr) -> Job {
     Job {
         pair: Arc::clone(pair),

@@ -1,5 +1,6 @@
-//! The precondition of every deletion, checked again right before it: the source root is still the same folder, the source's
-//! folder is still where it was, it still lacks the name, it is not locked, and it has not changed since the pass began.
+//! The precondition of every deletion, checked again right before it: the source root is still the same folder, the
+//! source's folder is still in its place, it still lacks the name, it is not locked, and it has not changed since the
+//! pass began.
 
 use crate::context::Context;
 use crate::context::roots::SourceState;
@@ -18,41 +19,41 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The reason why something may be removed, checked again as often as needed.
+/// The precondition of a removal, checked as often as needed.
 #[derive(Clone, Copy)]
 pub enum Precondition<'a> {
-    /// The source lacks this name in this folder, or has something there that is left out by design.
+    /// The source lacks this name in this folder, or has an entry there that is left out by design.
     Absent(&'a Pair, &'a CStr),
     /// It was replaced by an entry of another kind and lies under a temporary name now.
     Replaced,
 }
 
-/// Whether something may be removed.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
     /// It may.
     Holds,
-    /// It may not: the source has it again, or is not what it was, or it may have moved. The next pass decides anew; what
-    /// there is to tell has been told.
+    /// It may not be removed: the source has it again, or is another folder by now, or the entry may have moved. The
+    /// next pass decides anew; problems have been reported.
     Broken,
-    /// It could not be found out.
+    /// The check failed with this error.
     Unknown(Errno),
 }
 
-/// What the source has under a name.
+/// The source's entry under a name.
 enum Seen {
-    /// Nothing, or what is left out by design; and the facts of the folder, which were looked at after that.
+    /// No entry, or one that is left out by design; and the facts of the folder, read after that.
     Nothing(Entry),
     /// Something.
     Something(Entry),
-    /// The folder is not where it was.
+    /// The folder is not in its place any more.
     Nowhere,
-    /// The folder is locked, which has been told.
+    /// The folder is locked, which has been reported.
     Locked,
 }
 
 impl Precondition<'_> {
-    /// Whether the reason holds now.
+    /// Checks whether the precondition holds now.
     pub fn check(self, context: &Context<'_>, look: Look) -> Check {
         let state = context.roots.source_state();
         if !state.is_whole() {
@@ -68,14 +69,15 @@ impl Precondition<'_> {
             None => look_down(context, &context.roots.source.1, &path(), left_out),
         };
         match seen {
-            // The name left this folder after the pass had begun, perhaps for one that had been read.
+            // The name left this folder after the pass had begun, perhaps for a folder that had been read already.
             Ok(Seen::Nothing(folder))
                 if context.absence.has_changed(&folder) && context.absence.keep_changed(&path()) =>
             {
                 Check::Broken
             }
             Ok(Seen::Nothing(_)) if state == SourceState::LeftBehind && look == Look::Thorough => {
-                // Who moves a link on may remove the old version, a piece at a time. So the new one has to lack it, too.
+                // The source path leads to another folder by now, as after a switch of a symbolic link, and the old one
+                // may be removed piecemeal. So the new folder must lack the entry, too.
                 let root = Dir::root(context.roots.source.0, FEW);
                 let there = root.and_then(|root| look_down(context, &root, &path(), left_out));
                 if matches!(there, Ok(Seen::Nothing(_))) {
@@ -87,7 +89,8 @@ impl Precondition<'_> {
             }
             Ok(Seen::Nothing(_)) => Check::Holds,
             Ok(Seen::Something(_) | Seen::Nowhere | Seen::Locked) => Check::Broken,
-            // What is denied and listed is told in the end. What has not gone at all must not pass for it.
+            // An entry that is denied but listed is reported at the end. ENOENT without a confirmed removal is an
+            // error, not absence.
             Err(errno) if is_gone(errno) => {
                 let lost = |dir| context.confirms_gone(Side::Source, dir, None, errno);
                 if pair.source.as_ref().is_none_or(lost) { Check::Broken } else { Check::Unknown(errno) }
@@ -97,29 +100,29 @@ impl Precondition<'_> {
     }
 }
 
-/// How closely the source is looked at.
+/// The depth of a check of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
     /// The root and the one name.
     Near,
-    /// Also whether every folder above the name is still where it was: one look at each.
+    /// Also whether every folder above the name is still in its place: one lookup each.
     Thorough,
 }
 
-/// How long a thorough look is good for while a tree is being removed.
+/// The lifetime of a thorough check while a tree is being removed.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// A precondition, and when it was last looked at thoroughly. It is looked at for every folder that is entered or goes, and while
-/// the files of a folder are removed every 10 ms: a look for every file would double the work.
+/// A precondition with the time of its last thorough check. It is checked for every folder that is entered or removed,
+/// and every 10 ms while the files of a folder are removed: a check per file would double the work.
 ///
-/// RACE: the source may get the name back between the look and the removal; the next pass copies again what was removed.
+/// RACE: the source may get the name back between check and removal; the next pass copies again what was removed.
 pub struct CachedCheck<'a> {
     precondition: Precondition<'a>,
     checked: Instant,
 }
 
 impl<'a> CachedCheck<'a> {
-    /// A precondition that has just been looked at thoroughly.
+    /// A precondition that has just passed a thorough check.
     pub fn new(precondition: Precondition<'a>) -> CachedCheck<'a> {
         CachedCheck { precondition, checked: Instant::now() }
     }
@@ -142,7 +145,7 @@ impl<'a> CachedCheck<'a> {
     }
 }
 
-/// Whether a folder of the source is where it was. One that is listed where it was, and denied, is told in the end.
+/// Whether a folder of the source is in its place. One that is listed there and denied is reported at the end.
 fn is_where_it_was(context: &Context<'_>, dir: &Arc<Dir>, look: Look) -> Result<bool, Errno> {
     match look {
         Look::Near => Ok(true),
@@ -157,9 +160,9 @@ fn is_where_it_was(context: &Context<'_>, dir: &Arc<Dir>, look: Look) -> Result<
     }
 }
 
-/// What a folder of the source has under a name. Another spelling of the name is nothing: where several spellings
-/// are one name, a folder answers to the old spelling of a name that is spelled otherwise by now, which would stay in the
-/// replica for ever. Nor is what is left out by design.
+/// Looks up a name in a source folder. Another spelling of the name counts as absent: a case-insensitive folder answers
+/// to the old spelling of a renamed entry, which would stay in the replica for ever. An entry that is left out by
+/// design counts as absent, too.
 fn find(
     context: &Context<'_>,
     dir: &Arc<Dir>,
@@ -183,7 +186,8 @@ fn find(
     if !facts.is_encrypted {
         return Ok(Seen::Nothing(facts));
     }
-    // No name of a locked folder is known. It is not locked any more while it is open; so the second look can be believed.
+    // A locked encrypted folder reveals no name. While it is open unlocked it cannot be locked again, so the second
+    // lookup is reliable.
     let is_locked = context.absence.is_known_as_locked(Side::Source, &dir.path()) || is_locked(folder)?;
     if is_locked {
         context.locked(Side::Source, &dir.path());
@@ -192,8 +196,8 @@ fn find(
     Ok(look()?.map_or(Seen::Nothing(facts), Seen::Something))
 }
 
-/// Whether a folder does not list this name, under which it has shown an entry, but another spelling of the same
-/// entry. A name that is merely not listed is no proof of anything: some filesystems show more than they list.
+/// Whether a folder lists an entry that it has shown under this name only under another spelling. A name that is merely
+/// not listed proves nothing: some filesystems show more than they list.
 fn is_another_spelling(folder: BorrowedFd<'_>, name: &CStr, found: &Entry) -> Result<bool, Errno> {
     let listing = Listing::read(folder)?;
     match Spellings::of(folder, &listing).find(name, found)? {
@@ -202,10 +206,10 @@ fn is_another_spelling(folder: BorrowedFd<'_>, name: &CStr, found: &Entry) -> Re
     }
 }
 
-/// So many descriptors are enough to go down to one name.
+/// The number of descriptors that suffices to descend to one name.
 const FEW: usize = 2;
 
-/// What a source has at a path, seen from its root downwards.
+/// Looks up a path in the source, from its root downwards.
 fn look_down(
     context: &Context<'_>,
     root: &Arc<Dir>,
@@ -221,7 +225,7 @@ fn look_down(
         }
         match find(context, &dir, &name, |_| false)? {
             Seen::Something(entry) if entry.kind == Kind::Folder => dir = dir.child(&name, entry.id),
-            // Something that is no folder: nothing can be below it. It may be in the place of a folder that has moved.
+            // No folder: nothing can be below it. It may have replaced a folder that has moved.
             Seen::Something(_) => return dir.entry().map(Seen::Nothing),
             nothing @ (Seen::Nothing(_) | Seen::Nowhere | Seen::Locked) => return Ok(nothing),
         }
@@ -253,7 +257,7 @@ mod tests {
         assert!(is_another(c"A\u{308}", &find(c"\u{c4}")));
         assert!(is_another(c"SHORT~1", &find(c"other")), "another name of the same inode");
         assert!(!is_another(c"ONE", &find(c"ONE")), "the listed name itself");
-        // As FUSE shows it, where each name has an inode number of its own.
+        // As with FUSE, where each name has an inode number of its own.
         let hidden = |found: Entry| Entry { id: FileId { device: 1, inode: 77 }, ..found };
         assert!(is_another(c"one", &hidden(find(c"ONE"))));
         assert!(!is_another(c"one", &hidden(find(c"other"))), "another entry");

@@ -11,25 +11,25 @@ use crate::model::problem_kind::ProblemKind;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
-/// Where an entry is made.
+/// The destination of one entry.
 #[derive(Clone, Copy)]
 pub struct Destination<'a> {
     /// The source's folder.
     pub source: BorrowedFd<'a>,
     /// The replica's folder.
     pub replica: BorrowedFd<'a>,
-    /// What holds the replica's folder.
+    /// The filesystem of the replica's folder.
     pub filesystem: &'a Filesystem,
     /// The name in both.
     pub name: &'a CStr,
     /// The entry of the replica that may be replaced; none when the name has to be free.
     pub expected: Option<FileId>,
-    /// True when the replica's content is right already and only a file of this user's own is wanted.
+    /// True when the replica's content is right already and the file is copied only to get its right owner.
     pub content_is_right: bool,
 }
 
-/// Removes something unfinished that will not be published. Where that fails it stays under a temporary name, as an extra,
-/// which the next pass removes. False when it has kept the name that it had.
+/// Removes something unfinished that will not be published. If that fails it is renamed to a temporary name, as an
+/// extra that the next pass removes. False when it has kept its name.
 pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
     match dirent::remove_file(folder, name) {
         Ok(()) | Err(Errno::NOENT) => true,
@@ -39,18 +39,18 @@ pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
     }
 }
 
-/// Gives a finished temporary its name. Returns the temporary name under which a replaced entry now is, where it could
-/// not be replaced in one step.
+/// Renames a finished temporary into place. Returns the temporary name of the replaced entry, where that could not be
+/// replaced in one step.
 ///
 /// # Errors
-/// When the name is not as it was expected, or the kernel refuses.
+/// The entry under the name is not the expected one, or the kernel refuses.
 pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
     const ACTION: ProblemKind = ProblemKind::Publish;
     let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
     let folder = at.replica;
     let taken = |errno| match errno {
         Errno::EXIST => Failed::Taken,
-        // vfat says so of a name that is nothing but dots.
+        // vfat returns ENOENT for a name of dots only.
         Errno::NOENT if stat::entry_at(folder, temporary).is_ok() => Failed::name_refused(ACTION),
         errno => Failed::replica(ACTION)(errno),
     };
@@ -68,16 +68,16 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
     if old.id != expected || (was_folder && is_folder) {
         return Err(changed());
     }
-    // RACE: between the look and the rename another process may put something else under the name, which is then
-    // replaced; only a folder cannot be replaced by mistake, since the kernel refuses that.
+    // RACE: between the lookup and the rename another process may put another entry under the name, which is then
+    // replaced. A folder is safe from that, since the kernel refuses to replace it.
     if !was_folder && !is_folder {
         return retire::replace(folder, temporary, at.name).map(|()| None).map_err(taken);
     }
     match dirent::exchange(folder, temporary, at.name) {
         Ok(()) => Ok(Some(temporary.to_owned())),
         Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
-            // This filesystem cannot exchange: the old entry steps aside first. If the program is killed in between,
-            // both versions exist, but none under its name, until the next pass.
+            // Without RENAME_EXCHANGE the old entry is renamed aside first. After a crash in between both versions
+            // exist, but none under its name, until the next pass.
             let aside = dirent::temporary_name().map_err(Failed::replica(ACTION))?;
             dirent::rename_to_free(folder, at.name, &aside).map_err(Failed::replica(ACTION))?;
             match dirent::rename_to_free(folder, temporary, at.name) {
@@ -94,10 +94,10 @@ pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result
 }
 
 impl Staged {
-    /// Gives it its name.
+    /// Renames it into place.
     ///
     /// # Errors
-    /// See [`publish`]; nothing is left behind.
+    /// See [`publish`]; the temporary is discarded.
     pub fn publish(mut self, at: Destination<'_>) -> Result<Published, Failed> {
         match publish(at, &self.temporary, false) {
             Ok(leftover) => {

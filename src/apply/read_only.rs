@@ -1,4 +1,4 @@
-//! What lies in a read-only part of the replica is left alone, after that was told once.
+//! Read-only parts of the replica are left alone, after one report.
 
 use crate::apply::error::Failed;
 use crate::apply::{Apply, Job};
@@ -10,7 +10,7 @@ use crate::model::error::{Cause, Problem};
 use crate::model::problem_kind::ProblemKind;
 use std::sync::Arc;
 
-/// Whether something failed in a folder of the replica because nothing can be changed there: then that is told, once for
+/// Whether an action failed because the folder lies in a read-only part of the replica: that is reported once for
 /// everything at and below the topmost such folder.
 pub(super) fn is_told(context: &Context<'_>, folder: &Arc<Dir>, errno: Errno) -> bool {
     if errno != Errno::ROFS {
@@ -33,11 +33,11 @@ pub(super) fn is_told(context: &Context<'_>, folder: &Arc<Dir>, errno: Errno) ->
 }
 
 impl Apply<'_> {
-    /// Whether a job lies where nothing can be changed, as is known and told.
+    /// Whether a job lies in a known read-only part, which has been reported.
     pub(super) fn is_hopeless(&self, job: &Job) -> bool {
         let is_hopeless = job.pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
         if is_hopeless {
-            // What is to go elsewhere may be its old name.
+            // An entry that is to be deleted elsewhere may be its old name.
             let refused = Cause::System(Errno::ROFS);
             self.note_unmade(job, Failed::Because(ProblemKind::ChangeFolder, refused, false), false);
         }

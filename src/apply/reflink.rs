@@ -1,10 +1,10 @@
-//! Large files of which little has changed: the temporary begins as a clone of the old replica (`FICLONE`), and only the
-//! blocks that differ are written. What is published is a whole file like any other, and the old version stays whole
-//! until then; but the two share what they have in common, so that little is written and snapshots stay small.
+//! Reflinks for large files with few changes: the temporary begins as a clone of the old replica (`FICLONE`), and only
+//! the blocks that differ are written. A whole file is published as always, and the old version stays whole until then;
+//! but both share their common blocks, so that little is written and snapshots stay small.
 //!
-//! The blocks are compared with those of the old replica, not of its clone: the old one has just been read and is in
-//! memory. If somebody wrote to it meanwhile, the clone may hold something else; so its times are looked at before and
-//! after, and only an old one whose times lie so far back that any change would show is used at all.
+//! Blocks are compared with the old replica, not with its clone: the old one is read once and then in the page cache. A
+//! concurrent write to it may leave the clone with other content. So its times are compared before and after, and only
+//! an old file is used whose times lie far enough back that any change would show.
 
 use crate::apply::publish::Destination;
 use crate::context::Context;
@@ -15,24 +15,24 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Smaller files are not worth it.
+/// The least size: smaller files are not worth it.
 const LEAST: u64 = 1 << 20;
 
-/// Coarser than the clock of any filesystem that can clone.
+/// The least age of the base: coarser than the clock of any filesystem that can clone.
 const OLD_ENOUGH: Duration = Duration::from_secs(2);
 
-/// What is written at least: a page, the unit in which filesystems share.
+/// The unit of a write: a page, the unit in which filesystems share.
 const BLOCK: usize = 4096;
 
-/// The old replica that a temporary is a clone of.
+/// The old replica that a temporary was cloned from.
 pub(super) struct Base {
     old: OwnedFd,
     seen: Entry,
 }
 
 impl Base {
-    /// Makes an empty temporary a clone of the old replica; none where that is impossible, or not worth it. A clone that
-    /// failed may have left a part of the old content (on a disk that is nearly full), which is taken away.
+    /// Makes an empty temporary a clone of the old replica; none where that is impossible, or not worth it. A failed
+    /// clone may have left a part of the old content (on a nearly full disk), which is truncated.
     ///
     /// # Errors
     /// As `ftruncate(2)`.
@@ -58,18 +58,18 @@ impl Base {
         Ok(None)
     }
 
-    /// Whether the old replica is still what was cloned.
+    /// Whether the old replica is unchanged since it was cloned.
     pub(super) fn still_holds(&self) -> bool {
         stat::entry_of(self.old.as_fd()).is_ok_and(|now| now.is_unchanged_since(&self.seen))
     }
 
-    /// How long the clone was in the beginning.
+    /// The length of the fresh clone.
     pub(super) fn length(&self) -> u64 {
         self.seen.size
     }
 
-    /// Writes what differs of a piece of the source that belongs at `offset`; `buffer` is as long as the piece. Returns
-    /// how much was written.
+    /// Writes the blocks of a source piece at `offset` that differ; `buffer` is as long as the piece. Returns the
+    /// number of bytes written.
     ///
     /// # Errors
     /// As `pwrite(2)`.
@@ -79,7 +79,7 @@ impl Base {
         (piece, offset): (&[u8], u64),
         buffer: &mut [u8],
     ) -> Result<u64, Errno> {
-        // What cannot be read differs.
+        // An unreadable block counts as different.
         let read = read_at(self.old.as_fd(), buffer, offset).unwrap_or(0);
         let old = buffer.get(..read).unwrap_or_default();
         let mut written = 0;
@@ -92,7 +92,7 @@ impl Base {
     }
 }
 
-/// The old replica, open, where it can be a base.
+/// The old replica, open, if it can be a base.
 fn old_replica(context: &Context<'_>, at: Destination<'_>) -> Option<(OwnedFd, Entry)> {
     let expected = at.expected?;
     let old = stat::entry_at(at.replica, at.name).ok()?;
@@ -104,14 +104,14 @@ fn old_replica(context: &Context<'_>, at: Destination<'_>) -> Option<(OwnedFd, E
     (seen.id == expected && is_at_rest(&seen)).then_some((file, seen))
 }
 
-/// Whether the file was last changed so long ago that a change from now on would show.
+/// Whether the file's last change is so old that a change from now on would show.
 fn is_at_rest(file: &Entry) -> bool {
     let Ok(now) = SystemTime::now().duration_since(UNIX_EPOCH) else { return false };
     let Ok(seconds) = u64::try_from(file.ctime.seconds) else { return false };
     Duration::new(seconds, file.ctime.nanoseconds) + OLD_ENOUGH < now
 }
 
-/// The ranges of whole blocks in which `new` is not `old`; what is beyond the end of `old` differs.
+/// The ranges of whole blocks in which `new` differs from `old`; bytes beyond the end of `old` differ.
 fn differing(new: &[u8], old: &[u8]) -> Vec<Range<usize>> {
     if new == old {
         return Vec::new();

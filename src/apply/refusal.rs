@@ -1,4 +1,4 @@
-//! Which metadata could not be set, and whether that says something of the entry or of its filesystem.
+//! Errors of setting metadata, and whether they concern the entry or its filesystem.
 
 use crate::fs::Errno;
 use crate::fs::metadata::Subject;
@@ -6,14 +6,14 @@ use crate::model::entry::Kind;
 use crate::model::error::Side;
 use crate::model::problem_kind::ProblemKind;
 
-/// What could not be set.
+/// A failure to set a piece of metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetadataError {
-    /// Where the kernel refused.
+    /// The side that refused.
     pub side: Side,
-    /// What was tried, to be read after "Cannot".
+    /// The action that failed, to be read after "Cannot".
     pub action: ProblemKind,
-    /// Why.
+    /// The error.
     pub errno: Errno,
 }
 
@@ -25,8 +25,8 @@ pub(super) fn in_source(action: ProblemKind) -> impl Fn(Errno) -> MetadataError 
     move |errno| MetadataError { side: Side::Source, action, errno }
 }
 
-/// Whether EPERM comes from the entry itself (immutable, append-only, or somebody else's) and not from the filesystem:
-/// then even the mode that it has already cannot be set.
+/// Whether EPERM is due to the entry itself (immutable, append-only, or another user's) and not to the filesystem: then
+/// even its present mode cannot be set again.
 pub(super) fn is_immutable(target: Subject<'_>) -> bool {
     target.entry().is_ok_and(|entry| {
         entry.kind != Kind::Symlink && target.set_mode(entry.mode).is_err_and(|errno| errno == Errno::PERM)

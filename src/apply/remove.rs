@@ -1,4 +1,4 @@
-//! Removing what the source no longer has, deepest first.
+//! Removes entries that the source no longer has, deepest first.
 //!
 //! Absence is checked again right before each destruction, see [`precondition`](crate::apply::precondition).
 
@@ -23,29 +23,30 @@ use std::sync::Arc;
 
 const MOUNTED: Cause = Cause::Refused("something is mounted there; unmount it first");
 
-/// What is to be removed.
+/// One entry to remove.
 #[derive(Clone, Copy)]
 pub struct Target<'a> {
     /// The folder of the replica that has it.
     pub folder: &'a Arc<Dir>,
     /// Its name there.
     pub name: &'a CStr,
-    /// Its identity; none accepts whatever has the name.
+    /// Its identity; none accepts any entry of that name.
     pub expected: Option<FileId>,
     /// The path that the log shows.
     pub path: &'a RelPath,
-    /// Whether the top itself is told, or only what lies below (the rest of a retype has been told as such).
+    /// Whether the removal of the top itself is reported, or only of the entries below (a retype has reported its own
+    /// top).
     pub tell_top: bool,
 }
 
 /// One folder that is being emptied.
 struct Level {
     dir: Arc<Dir>,
-    /// The length of its path. Not the path itself: those of a chain of folders add up with the square of its depth.
+    /// The length of its path. Paths themselves would add up to the square of the depth in a chain of folders.
     path: usize,
     listing: Listing,
     next: usize,
-    /// Something in it could not be removed, so it stays.
+    /// Set when an entry in it could not be removed, so that it stays.
     stays: bool,
 }
 
@@ -132,7 +133,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &
         let Some((emptied, entry)) = levels.pop() else { break };
         let is_top = levels.is_empty();
         let tell = !is_top || target.tell_top;
-        // Once more before the folder itself goes: it was entered a while ago.
+        // Checked again before the folder itself goes: it was entered a while ago.
         let stays = emptied.stays
             || match cached.check(context, Kind::Folder) {
                 Check::Holds => !leave(context, &emptied, &entry, &path, tell),
@@ -149,7 +150,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &
     }
 }
 
-/// An entry that was not removed: that has been told, or is for the next pass to decide.
+/// An entry that was not removed: the reason has been reported, or the next pass decides.
 struct Kept;
 
 /// Removes one name inside a folder that is being emptied; a folder is entered instead.
@@ -212,15 +213,15 @@ fn enter(
     let dir = parent.child(name, entry.id);
     make_writable(context, &dir);
     let listing = match dir.open().and_then(|fd| Listing::read(fd.as_fd())) {
-        // The kernel would remove what it has no names for.
+        // rmdir(2) could remove a locked folder, whose names are hidden.
         Err(LOCKED) => return Err(Cause::Refused(WORDS)),
         listed => listed.map_err(Cause::System)?,
     };
     Ok(Level { dir, path: path.as_bytes().len(), listing, next: 0, stays: false })
 }
 
-/// Removes a folder that may not be read, as that of another user (`lost+found`), if it is empty: rmdir(2) asks for rights in
-/// the folder above only, and refuses what has something in it.
+/// Removes a folder that may not be read, as `lost+found` of another user, if it is empty: rmdir(2) needs rights in the
+/// parent only, and refuses a folder with entries.
 fn is_removed_unread((parent, name): (&Arc<Dir>, &CStr), cause: Cause) -> bool {
     matches!(cause, Cause::System(Errno::ACCESS | Errno::PERM))
         && parent.open().and_then(|fd| retire::delete(fd.as_fd(), name, Kind::Folder)).is_ok()
@@ -239,7 +240,7 @@ fn leave(context: &Context<'_>, level: &Level, entry: &Entry, path: &RelPath, te
     report(context, path, entry, removed, tell)
 }
 
-/// Tells a removal or the problem with it; true when the entry is gone.
+/// Reports a removal, or the problem with it; true when the entry is gone.
 fn report(
     context: &Context<'_>,
     path: &RelPath,

@@ -1,4 +1,4 @@
-//! The words for what apply cannot do, and what becomes of it: told, tried again later, or left to the next pass.
+//! Reports failures of apply, and decides whether each is a problem, is retried, or is left to the next pass.
 
 use crate::apply::error::Failed;
 use crate::apply::read_only::is_told;
@@ -64,15 +64,15 @@ impl Apply<'_> {
         pair.source.as_ref().is_none_or(lost)
     }
 
-    /// Whether it failed because a folder is locked, in the source or in the replica, which is told once.
+    /// Whether a job failed because a folder of the source or the replica is locked, which is reported once.
     fn is_locked(&self, job: &Job, errno: Errno, in_source: bool) -> bool {
         let (side, dir) =
             if in_source { (Side::Source, &job.pair.source) } else { (Side::Replica, &job.pair.replica) };
         dir.as_ref().is_some_and(|dir| self.context.is_locked_file(side, dir, errno))
     }
 
-    /// Tells what metadata of a name, or of the folder itself, could not be set, if any. What vanished from the source
-    /// meanwhile is for the next pass.
+    /// Reports a failure to set metadata of a name, or of the folder itself, if any. An entry that vanished from the
+    /// source meanwhile is left to the next pass.
     pub(super) fn not_set(&self, pair: &Pair, name: Option<&CStr>, not_set: Option<MetadataError>) {
         let Some(MetadataError { side, action, errno }) = not_set else { return };
         let path = name.map_or_else(|| pair.path(), |name| pair.path().join(name));
@@ -108,7 +108,7 @@ impl Apply<'_> {
     }
 }
 
-/// What follows from an entry that could not be made.
+/// The consequence of an entry that could not be created.
 fn consequence(job: &Job) -> &'static str {
     match job.expected {
         Some(_) => "the old replica is kept",

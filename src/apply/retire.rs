@@ -1,7 +1,6 @@
-//! The one door through which an entry leaves the replica, deleted or replaced. It is unlinked, or the rename that publishes
-//! its successor drops it.
-//!
-//! Temporaries of our own, which never had a name that anyone knows, do not go this way: see
+//! The only path by which an entry leaves the replica: it is unlinked, or the rename that publishes its successor drops
+//! it.
+//!  Our own temporaries, which never had a public name, do not pass through here: see
 //! [`discard`](crate::apply::publish::discard).
 
 use crate::fs::{Errno, dirent};
@@ -22,7 +21,7 @@ pub(super) fn delete(folder: BorrowedFd<'_>, name: &CStr, kind: Kind) -> Result<
     }
 }
 
-/// Puts a finished temporary in the place of an entry that is no folder, in one atomic step.
+/// Replaces an entry that is no folder by a finished temporary, in one atomic rename.
 ///
 /// # Errors
 /// As `rename(2)`.

@@ -1,4 +1,4 @@
-//! Retries: what failed for a reason of the moment is tried again before the deletions, what found no room after them.
+//! Retries: transient failures are retried before the deletions, failures for want of room after them.
 
 use crate::apply::error::{Failed, Hope};
 use crate::apply::{Apply, Job, lock};
@@ -6,24 +6,24 @@ use crate::model::change::Verb;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What is tried again, and when.
+/// The jobs to retry, by the time of the retry.
 #[derive(Default)]
 pub(super) struct Again {
     now: Mutex<Vec<Job>>,
     after_deletions: Mutex<Vec<Job>>,
-    /// Set once nothing is tried again for a reason of the moment.
+    /// Set when transient failures are not retried any more.
     is_second_try: AtomicBool,
-    /// Set once nothing is tried again any more.
+    /// Set when nothing is retried any more.
     is_last_try: AtomicBool,
 }
 
 impl Again {
-    /// Whether nothing is tried again any more.
+    /// Whether nothing is retried any more.
     pub(super) fn is_last_try(&self) -> bool {
         self.is_last_try.load(Ordering::Relaxed)
     }
 
-    /// Keeps a job for another try, if there is to be one.
+    /// Keeps a job for a retry, if there is to be one.
     pub(super) fn keep(&self, job: &Job, failed: &Failed) -> bool {
         let (jobs, is_over) = match failed.hope() {
             Hope::Soon => (&self.now, &self.is_second_try),
@@ -39,7 +39,7 @@ impl Again {
 }
 
 impl Apply<'_> {
-    /// What failed for a reason of the moment is tried once more, before anything goes that may be its old name.
+    /// Retries transient failures once, before the deletion of anything that may be an old name.
     pub(super) fn try_again_now(&self) {
         self.again.is_second_try.store(true, Ordering::Relaxed);
         let jobs = std::mem::take(&mut *lock(&self.again.now));
@@ -57,7 +57,7 @@ impl Apply<'_> {
         self.finish_waiting();
     }
 
-    /// What found no room before the deletions, or its name taken, is tried once more.
+    /// Retries once what found no room, or its name taken, before the deletions.
     pub(super) fn try_for_the_last_time(&self) {
         self.again.is_last_try.store(true, Ordering::Relaxed);
         let jobs = std::mem::take(&mut *lock(&self.again.after_deletions));
@@ -65,7 +65,7 @@ impl Apply<'_> {
             return;
         }
         self.anchors.try_again();
-        // One after the other: what does not fit must not take the room, while it tries, from what does.
+        // One after the other: a file that does not fit must not, while it is tried, take the room of one that does.
         for job in jobs {
             let is_too_early = || job.verb == Verb::Retype && self.is_too_early(&job.pair, &job.name);
             if !self.context.is_halted() && !is_too_early() {

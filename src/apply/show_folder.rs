@@ -1,7 +1,7 @@
-//! Stages a new folder: it is created under a temporary name, private, filled with its first small files under their own
-//! names, and all of them are published with one rename. That saves a rename for each, and the folder
-//! keeps no room for names that it has no longer. What would take long is made after that, in the usual way: an
-//! interrupted pass loses one such folder's first files and no more.
+//! Stages a new folder: it is created private under a temporary name, filled with its first small files under their own
+//! names, and published with one rename. That saves one rename per file, and the directory keeps no room for temporary
+//! names. Entries that take long are created later in the usual way: an interrupted pass loses only the first files of
+//! one such folder.
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::first::{FirstMade, Here};
@@ -26,42 +26,43 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// So many names, and bytes, of a folder are made before it can be seen, at most.
+/// The most names, and bytes, of a folder that are created before it is published.
 const MOST_FIRST: usize = 1024;
 const MOST_FIRST_BYTES: u64 = 16 << 20;
 
-/// After so long the rest is shared by all workers: a local disk makes a thousand files meanwhile, a network a few.
+/// The time after which the rest is shared by all workers: a local disk creates a thousand files meanwhile, a network a
+/// few.
 const LONG_ENOUGH: Duration = Duration::from_millis(100);
 
-/// A folder that has just got its name.
+/// A folder that has just been published.
 pub(super) struct Shown {
     pub(super) pair: Arc<Pair>,
-    /// What the source has in it, or why that is not known.
+    /// The source's listing, or the error of reading it.
     pub(super) listing: Result<Listing, Errno>,
     pub(super) first: First,
 }
 
-/// What became of the first names of a folder.
+/// The first names of a folder.
 #[derive(Default)]
 pub(super) struct First {
-    /// How many these are.
+    /// Their number.
     pub(super) names: usize,
-    /// What was made before the folder could be seen, and what could not be made.
+    /// The entries created before the publication, and the failures.
     pub(super) done: Vec<(Job, Result<FirstMade, Failed>)>,
-    /// What is still to be made.
+    /// The entries that are still to be created.
     pub(super) left: Vec<(Job, Entry)>,
-    /// Why a part of one of them is there under its name, and could not be removed.
+    /// The failure that left a partial entry under its name, which could not be removed.
     remains: Option<Failed>,
 }
 
-/// A name in the source, and what was seen there.
+/// A name in the source, and the result of looking at it.
 type Seen = (Box<CStr>, Result<Entry, Errno>);
 
-/// A folder that is to be made.
+/// A folder to be created.
 struct New<'a> {
     job: &'a Job,
     at: Destination<'a>,
-    /// The source's folder; open, where it could be.
+    /// The source's folder; open, where that succeeded.
     ours: Arc<Dir>,
     from: Option<Arc<OwnedFd>>,
     watch: Watch,
@@ -84,7 +85,7 @@ impl New<'_> {
 const ACTION: ProblemKind = ProblemKind::MakeFolder;
 
 impl Apply<'_> {
-    /// Makes a folder under its name, private until it is finished, where it can with its first files in it.
+    /// Creates a folder under its name, private until it is finished, and where possible with its first files in it.
     pub(super) fn show_folder(&self, job: &Job, seen: &Entry) -> Result<Option<Shown>, Failed> {
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return Ok(None) };
         let (source_fd, replica_fd) = self.open(source, replica)?;
@@ -93,14 +94,14 @@ impl Apply<'_> {
         let watch = watch_of_folder(self.context, job.pair.watch, source, &job.name);
         let opened = ours.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
         let (listing, from, names) = match opened {
-            // Where the log may lie in it, each name is looked at more closely, later.
+            // Where the log may lie in the folder, each name is checked more closely later.
             Ok((listing, fd)) if watch == Watch::Off => {
                 let names = look_at_first(&listing, fd.as_fd());
                 (Ok(listing), Some(fd), names)
             }
             Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
             Err(errno) if is_gone(errno) => return Err(Failed::Gone(ProblemKind::ReadSourceFolder, errno)),
-            // None of its names is known.
+            // A locked folder: none of its names is known.
             Err(LOCKED) => {
                 return Err(Failed::Because(ProblemKind::ReadSourceFolder, Cause::Refused(WORDS), false));
             }
@@ -119,8 +120,8 @@ impl Apply<'_> {
                     filesystem.learn_no_filled_folders();
                 }
                 Err(Failed::Taken) => {
-                    // Copied for nothing. Asked beforehand, a FUSE filesystem that takes two spellings for one name would
-                    // go on believing in the one that is about to go.
+                    // The copies were in vain. A lookup beforehand is no way out: a FUSE filesystem that takes two
+                    // spellings for one name would keep the old one, which is about to go, in its cache.
                     filesystem.learn_no_filled_folders();
                     return Err(Failed::Taken);
                 }
@@ -140,8 +141,8 @@ impl Apply<'_> {
         Ok(Some(Shown { pair, listing, first }))
     }
 
-    /// Announces the contents of the first files to a disk that everything waits for, so that it can read them in the order
-    /// in which they lie. What cannot be opened is told when its turn comes.
+    /// Announces the first files to a disk that is the bottleneck, so that it can read them in their order on the disk.
+    /// A file that cannot be opened is reported when its turn comes.
     fn announce(&self, (dir, folder): (&Arc<Dir>, BorrowedFd<'_>), names: &[Seen], job: &Job) {
         if !self.context.workers.wait_for_disk() || !self.context.on_disk.has(dir) {
             return;
@@ -160,7 +161,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Makes a folder under a temporary name, with its first files in it, and gives it its own.
+    /// Creates a folder under a temporary name with its first files in it, and renames it into place.
     fn show_filled(&self, replica: &Arc<Dir>, new: &New<'_>) -> Result<(Arc<Pair>, First), Failed> {
         let (job, at) = (new.job, new.at);
         replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
@@ -172,7 +173,7 @@ impl Apply<'_> {
             let folders = new.from.as_ref().map(|from| (from.as_fd(), to.as_fd()));
             let mut first = self.fill_first(&pair, folders, &new.names);
             let published = match first.remains {
-                // What is torn must not be shown.
+                // A torn entry must not be published.
                 Some(failed @ (Failed::Halted | Failed::Because(..))) => Err(failed),
                 Some(_) => {
                     let reason = Cause::Refused("a part of an entry in it could not be removed");
@@ -200,14 +201,14 @@ impl Apply<'_> {
                 }
                 Ok((pair, first))
             }
-            // Where even this fails it is an extra that the next pass removes.
+            // If this fails too, the folder is an extra that the next pass removes.
             Err(failed) => match dirent::remove_folder(at.replica, &temporary) {
                 Ok(()) | Err(_) => Err(failed),
             },
         }
     }
 
-    /// The pair of a folder that has just got its name: another one where its identity comes from the name, as on some
+    /// The pair of a folder that has just been published: a new one where the identity depends on the name, as on some
     /// FUSE filesystems.
     fn with_new_id(
         &self,
@@ -219,7 +220,7 @@ impl Apply<'_> {
     ) -> Arc<Pair> {
         let seen = stat::entry_at(new.at.replica, &new.job.name);
         let (Ok(seen), Ok(held)) = (seen, stat::entry_of(folder.as_fd())) else { return pair };
-        // Another one that somebody has put there meanwhile is not the one that is held open.
+        // A folder that another process has put there meanwhile is not the one that is held open.
         if seen.id != held.id || pair.replica.as_ref().is_some_and(|dir| dir.id() == seen.id) {
             return pair;
         }
@@ -231,7 +232,7 @@ impl Apply<'_> {
         pair
     }
 
-    /// Makes what can be made of the first names of a new folder, given the two open folders, before it can be seen.
+    /// Creates as many of the first names as possible before the new folder is published, given the two open folders.
     fn fill_first(
         &self,
         pair: &Arc<Pair>,
@@ -289,7 +290,7 @@ impl Apply<'_> {
     }
 }
 
-/// What the source has under the first names of a listing.
+/// The source's entries of the first names of a listing.
 fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
     let begin = Instant::now();
     let names = (0..listing.len().min(MOST_FIRST)).filter_map(|at| listing.get(at));
@@ -297,7 +298,7 @@ fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
     names.map(|name| (Box::from(name), stat::entry_at(folder, name))).collect()
 }
 
-/// Whether an entry can be made while nobody sees its folder: it takes little time.
+/// Whether an entry can be created before its folder is published: it takes little time.
 fn is_first(entry: &Entry, job: &Job) -> bool {
     match entry.kind {
         Kind::File => entry.size < LARGE,
@@ -306,7 +307,7 @@ fn is_first(entry: &Entry, job: &Job) -> bool {
     }
 }
 
-/// Whether a failure says that this filesystem does not rename folders, or not this one.
+/// Whether a failure says that folders cannot be renamed on this filesystem, or not this one.
 fn says_no_renames(failed: Failed) -> bool {
     let Failed::Because(action, Cause::System(errno), false) = failed else { return false };
     let reasons = [Errno::XDEV, Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOTEMPTY, Errno::BUSY];

@@ -1,4 +1,5 @@
-//! Creates one replica entry as a private temporary (mode 0600) with its final metadata. File data is copied by copy.rs.
+//! Creates one replica entry as a private temporary (mode 0600) with its final metadata. File data is copied by
+//! copy.rs.
 
 use crate::apply::copy::Original;
 use crate::apply::error::Failed;
@@ -16,20 +17,20 @@ use crate::model::problem_kind::ProblemKind;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
-/// An entry that was not made.
+/// An entry that was not created.
 #[derive(Debug)]
 pub struct NotStaged {
-    /// Why.
+    /// The failure.
     pub failed: Failed,
-    /// True when a part of it has stayed, which could be neither removed nor renamed.
+    /// True when a partial entry is left, which could be neither removed nor renamed.
     pub remains: bool,
 }
 
-/// Makes the entry that the source has under the name, whatever its kind, under the name `temporary`; folders are made
-/// elsewhere. Only where nobody sees it yet, in a folder that is private, may that be the name that it keeps.
+/// Creates the source's entry of this name, of any kind but a folder, under the name `temporary`. Only in a folder that
+/// is still private may that be its final name.
 ///
 /// # Errors
-/// See [`NotStaged`]. Whatever had the name before has it still.
+/// See [`NotStaged`]. An entry that had the name before keeps it.
 pub fn make_temporary(
     context: &Context<'_>,
     at: Destination<'_>,
@@ -46,8 +47,8 @@ pub fn make_temporary(
     };
     match made {
         Ok((made, waits)) => Ok(Staged { made, temporary, waits }),
-        // Only what was made here goes: where upper and lower case count as the same, the name may be another file's. A
-        // name that nobody can guess is ours in any case.
+        // Only an entry that was created here is discarded: on a case-insensitive filesystem the name may be another
+        // file's. An unguessable name is ours in any case.
         Err(Incomplete { failed, is_there }) => {
             let is_ours = is_there || *temporary != *at.name;
             Err(NotStaged { failed, remains: is_ours && !discard(at.replica, &temporary) })
@@ -55,10 +56,10 @@ pub fn make_temporary(
     }
 }
 
-/// Why an entry was not made to its end.
+/// A failure to complete an entry.
 struct Incomplete {
     failed: Failed,
-    /// It was created, and is there.
+    /// True when a partial entry was created and exists.
     is_there: bool,
 }
 
@@ -103,13 +104,13 @@ fn make_special(
         if errno == Errno::EXIST {
             return Err(Failed::Taken.into());
         }
-        // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable; then not even
-        // a file can be made in it. Some in user space have other words for it (cryfs: ERANGE).
-        // EIO: exfat-fuse makes a regular file instead, and the kernel does not believe its eyes.
+        // EPERM: the filesystem has no such entries (symlink(2), mknod(2)), or the folder is immutable, where not even
+        // a file can be created. Some FUSE filesystems return other errors (cryfs: ERANGE). EIO: exfat-fuse creates a
+        // regular file instead, and the kernel rejects the result.
         let is_there = errno == Errno::IO
             && stat::entry_at(at.replica, temporary).is_ok_and(|entry| entry.kind != source.kind);
         let refused = is_unsupported(errno) || (is_refusal(errno) && can_make_files(at.replica)) || is_there;
-        // One device, or one target, may be refused for what it is, by a policy or a server.
+        // A policy or a server may refuse a single device, or a single target.
         let is_of_all = |feature: &Feature| !can_make_another(at.replica, *feature);
         if refused && let Some(feature) = Feature::needed_by(source).filter(is_of_all) {
             at.filesystem.learn_missing(feature);
@@ -118,7 +119,7 @@ fn make_special(
         }
         return Err(Incomplete { failed: Failed::replica(ProblemKind::MakeEntry)(errno), is_there });
     }
-    // Opening a FIFO or a device could block or do things; its metadata is reached by name.
+    // Opening a FIFO or a device could block or have side effects; its metadata is reached by name.
     let new = Subject::Named(at.replica, temporary);
     let subject = Subject::Named(at.source, at.name);
     let model = Model { entry: source, subject, extent: extent_of(source.kind, context) };
@@ -127,12 +128,12 @@ fn make_special(
     Published::of(set, new, None, target, false).map_err(Incomplete::created)
 }
 
-/// Whether an error may say that there are no entries of a kind.
+/// Whether an error may say that the filesystem has no entries of a kind.
 fn is_refusal(errno: Errno) -> bool {
     matches!(errno, Errno::PERM | Errno::INVAL | Errno::RANGE | Errno::NODEV | Errno::NXIO)
 }
 
-/// Copies a regular file under a temporary name. True when it has to be written to the disk yet.
+/// Copies a regular file under a temporary name. True when it has not been fsynced yet.
 fn copy_file(
     context: &Context<'_>,
     at: Destination<'_>,
@@ -196,7 +197,7 @@ mod tests {
         work(&context, at, scratch.path());
     }
 
-    /// As where upper and lower case count as the same, and another name of the source has been made already.
+    /// As on a case-insensitive filesystem, where another name of the source has been created already.
     #[test]
     fn what_has_the_name_stays_whatever_fails() {
         type Case = (&'static str, fn(&Path));

@@ -10,7 +10,7 @@ use crate::model::entry::Entry;
 use crate::model::problem_kind::ProblemKind;
 use std::ffi::CString;
 
-/// An entry that was made.
+/// An entry that was created.
 #[derive(Debug)]
 pub struct Published {
     /// Its facts in the replica.
@@ -19,39 +19,39 @@ pub struct Published {
     pub digest: Option<Digest>,
     /// The target of a symbolic link.
     pub target: Option<CString>,
-    /// True when the source changed during every reading.
+    /// True when the source changed during every read.
     pub unstable: bool,
-    /// What could not be set; the content is right.
+    /// The metadata that could not be set; the content is right.
     pub not_set: Option<MetadataError>,
-    /// Attributes of the source that are there and could not be read.
+    /// Xattrs of the source that exist and could not be read.
     pub unread: Vec<Unread>,
-    /// What was replaced, under a temporary name, when it could not be replaced in place (a folder).
+    /// The temporary name of a replaced entry that could not be replaced in place (a folder).
     pub leftover: Option<CString>,
 }
 
 /// When a replacement is fsynced. Its data must be durable before the rename drops the old version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fsync {
-    /// Before it is called ready.
+    /// Before it is staged.
     Now,
-    /// Later, by whoever publishes it, as part of a group commit, where that is worth it: see [`Staged::waits`].
+    /// Later, in a group commit, where that is worth it: see [`Staged::waits`].
     Grouped,
 }
 
 /// A finished temporary.
 #[derive(Debug)]
 pub struct Staged {
-    /// What it will be.
+    /// The entry to be published.
     pub made: Published,
-    /// Its name.
+    /// Its temporary name.
     pub temporary: CString,
-    /// True when it has to be written to the disk before it is published.
+    /// True when it must be fsynced before it is published.
     pub waits: bool,
 }
 
 impl Published {
-    /// What has become of `new` after its metadata was set. The content is worth more than its metadata: it is published, and
-    /// the rest is a problem.
+    /// The result for `new` after its metadata was set. A file with right content and wrong metadata is published, and
+    /// the metadata is a problem.
     pub(super) fn of(
         set: Result<Set, MetadataError>,
         new: Subject<'_>,

@@ -1,5 +1,5 @@
-//! Names that could not be given because they were taken, and what may not go for that reason: where several spellings are
-//! one name, what the replica lists under another one may be what has it.
+//! Names that were taken, and the entries that must stay for that reason: where several spellings are one name, an
+//! entry that the replica lists under another spelling may be the one that has the name.
 
 use crate::apply::{Apply, lock};
 use crate::collections::HashMap;
@@ -10,10 +10,10 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-/// The names in one folder, which is held for as long as its address stands for it.
+/// The taken names of one folder pair, which is held so that its address stays unique.
 type Names = (Arc<Pair>, Vec<Box<CStr>>);
 
-/// The names that were taken, by the address of their folder pair.
+/// The taken names, keyed by the address of their folder pair.
 #[derive(Default)]
 pub(super) struct Taken(Mutex<HashMap<usize, Names>>);
 
@@ -38,8 +38,8 @@ fn address(pair: &Arc<Pair>) -> usize {
 }
 
 impl Apply<'_> {
-    /// Whether an entry that is to be removed may be what the replica has for a name of the source that could not be
-    /// made. The survey has asked for that, but what it was told may have changed, or come from a cache.
+    /// Whether an entry that is to be removed may be the one that has the name of a failed creation. The survey has
+    /// checked that, but the answer may have changed, or come from a cache.
     pub(super) fn has_a_taken_name(&self, change: &Change) -> bool {
         let names = self.taken.of(&change.pair);
         if names.is_empty() {
@@ -49,7 +49,7 @@ impl Apply<'_> {
         let is_gone = |folder: &Arc<OwnedFd>| {
             stat::entry_at(folder.as_fd(), &change.name).is_err_and(|errno| errno == Errno::NOENT)
         };
-        // It may have become what has the name, and then there is nothing to remove.
+        // The entry may have got the new name, and then there is nothing to remove.
         if folder.as_ref().is_some_and(is_gone) {
             return false;
         }

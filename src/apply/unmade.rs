@@ -1,4 +1,4 @@
-//! What was to be made and was not: what is to go from the replica may be its old name.
+//! Entries that could not be created: an entry that is to be deleted from the replica may be the old name of one.
 
 use crate::apply::error::Failed;
 use crate::apply::{Apply, Job};
@@ -10,8 +10,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Apply<'_> {
-    /// Notes what was not made, and will not be before the deletions. `has_gone` says that the source does not have it any
-    /// more where it was seen.
+    /// Notes an entry that is not created before the deletions. `has_gone` says that the source no longer has it there.
     pub(super) fn note_unmade(&self, job: &Job, failed: Failed, has_gone: bool) {
         let absence = &self.context.absence;
         match failed {
@@ -37,7 +36,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Notes everything that lies in a folder that was not made, as far as it can be read: it may have been moved there.
+    /// Notes everything in a folder that was not created, as far as it can be read: it may have been moved there.
     fn note_below(&self, top: Arc<Dir>) {
         let absence = &self.context.absence;
         let mut folders = vec![top];
@@ -46,7 +45,7 @@ impl Apply<'_> {
             let Ok(listing) = Listing::read(fd.as_fd()) else { continue };
             let path = dir.path();
             for name in listing.iter() {
-                // More makes no difference then: nothing goes any more.
+                // More entries make no difference: nothing is deleted any more.
                 if self.context.is_halted() || absence.has_too_many_unmade() {
                     return;
                 }
@@ -61,7 +60,7 @@ impl Apply<'_> {
     }
 }
 
-/// What the source has there now.
+/// The source's entry as it is now.
 fn seen(job: &Job) -> Option<Entry> {
     let dir = job.pair.source.as_ref()?;
     dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)).ok()

@@ -16,9 +16,9 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-/// What became of a first name.
+/// The outcome of creating a first name.
 pub(in crate::apply) enum FirstMade {
-    /// It was copied. The key is what further names are linked to it by, and how many the source has.
+    /// It was copied. The key, if any, is that of its inode, which further names are linked to.
     Copied(Published, Option<Key>),
     /// It was linked to another name.
     Linked(Key, Entry, Other),
@@ -31,12 +31,12 @@ pub(in crate::apply) enum Other {
     There(Place),
 }
 
-/// The inodes of several names that have been copied into a new folder.
+/// The inodes with several names that have been copied into a new folder.
 pub(in crate::apply) type Here = HashMap<Key, (Box<CStr>, FileId)>;
 
 impl Apply<'_> {
-    /// The key of a first name that may be made together with others; none where it is made later: what was not proven to be
-    /// the same file has to be compared first.
+    /// The key of a first name that can be created together with its hard links; none where it is created later:
+    /// without inode numbers that prove it, the contents have to be compared first.
     pub(in crate::apply) fn key_of_first(&self, pair: &Pair, entry: &Entry) -> Option<Key> {
         let numbers = self.devices.numbers(pair.source.as_ref()?);
         let device = pair.replica.as_ref()?.id().device;
@@ -44,8 +44,8 @@ impl Apply<'_> {
         is_linked.then(|| (Identity::of(entry, numbers), device))
     }
 
-    /// Makes a first name of a file with several, given the two open folders. None when that is for later: it waits for
-    /// another name, or cannot be linked.
+    /// Creates a first name of a file with several hard links, given the two open folders. None when it has to be
+    /// created later: its inode is being copied, or cannot be linked to.
     pub(in crate::apply) fn make_first_linked(
         &self,
         job: &Job,
@@ -80,7 +80,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Tells what became of a first name, once its folder can be seen.
+    /// Reports the outcome of a first name, once its folder is visible.
     pub(in crate::apply) fn first_made(&self, job: &Job, made: Result<FirstMade, Failed>) {
         let Some(folder) = &job.pair.replica else { return };
         let place = |name: &CStr, id: FileId| Place {
@@ -108,7 +108,7 @@ impl Apply<'_> {
         }
     }
 
-    /// The folder could not be shown with its first names.
+    /// Discards a first name whose folder could not be published.
     pub(in crate::apply) fn first_unmade(
         &self,
         folder: BorrowedFd<'_>,
@@ -130,8 +130,8 @@ impl Apply<'_> {
     }
 }
 
-/// Links a name, and looks whether it is the inode that it should be. Where that fails the name is made in the usual way,
-/// which tells why.
+/// Links a name, and checks that it leads to the expected inode. On failure the name is created in the usual way, which
+/// reports the reason.
 fn link_quietly(from: (BorrowedFd<'_>, &CStr), to: (BorrowedFd<'_>, &CStr), id: FileId) -> bool {
     if dirent::make_link(from.0, from.1, to.0, to.1).is_err() {
         return false;

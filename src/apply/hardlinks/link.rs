@@ -1,7 +1,7 @@
 //! Makes one name a hard link of another one.
 //!
-//! A new name is linked at once; a temporary is linked only where it replaces something, which link(2) does not. Whatever
-//! the reason why a name cannot be linked, it becomes a file of its own: a copy is better than nothing.
+//! A new name is linked at once; a temporary is linked only to replace an entry, which link(2) does not. A name that
+//! cannot be linked, for whatever reason, becomes a file of its own: a copy is better than nothing.
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
@@ -25,9 +25,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub(in crate::apply) enum Unlinked {
     /// It cannot be linked to that inode.
     Refused,
-    /// It is not the same file, although the source says so.
+    /// The contents differ, although the source says that it is the same file.
     OtherContent,
-    /// A copy would fare no better, or it is worth another try.
+    /// A copy would fail as well, or a retry may succeed.
     Failed(Failed),
 }
 
@@ -37,11 +37,11 @@ impl From<Failed> for Unlinked {
     }
 }
 
-/// What a filesystem says about hard links when it is asked by two files that were just made.
+/// A filesystem's answer about hard links, from a test with two fresh files.
 enum Answer {
     Works,
     Refuses,
-    /// It could not be asked.
+    /// The test could not be run.
     Unknown,
 }
 
@@ -77,8 +77,8 @@ impl Apply<'_> {
             return Ok(());
         }
         if entry.kind == Kind::File && anchor.content == Content::Written {
-            // The old version goes with the rename. Its successor may have been copied a moment ago, under a name that
-            // was free, and not be on the disk yet.
+            // fsync before the rename, which drops the old version: the anchor may have been copied a moment ago, under
+            // a free name, and not be durable yet.
             let synced = self.sync_temporary(&anchor.folder, &anchor.name);
             synced.map_err(Failed::replica(ProblemKind::SyncFile))?;
             self.anchors.on_disk(key, anchor.id);
@@ -110,7 +110,7 @@ impl Apply<'_> {
         self.context.reporter.done(link);
     }
 
-    /// Gives an inode one more name, if that is free.
+    /// Gives an inode one more name, if that name is free.
     fn try_link(
         &self,
         job: &Job,
@@ -130,15 +130,15 @@ impl Apply<'_> {
             looked => {
                 discard(folder, name);
                 looked.map_err(Failed::replica(ACTION))?;
-                // Another file has the anchor's name by now; or links show other inodes here, so that no pass would know
-                // them again.
+                // Another file has the anchor's name by now; or links show other inode numbers here, so that no pass
+                // would recognise them.
                 let is_in_place = stat::entry_at(from, &anchor.name).is_ok_and(|entry| entry.id == anchor.id);
                 Err(if is_in_place { self.refused(job, Errno::XDEV, folder) } else { Unlinked::Refused })
             }
         }
     }
 
-    /// An inode got no further name: whether that is the way of the filesystem is found out once.
+    /// Handles a refused link. Whether the filesystem refuses all links is tested once per device.
     fn refused(&self, job: &Job, errno: Errno, folder: BorrowedFd<'_>) -> Unlinked {
         let filesystem = &job.pair.filesystem;
         let device = job.pair.replica.as_ref().map_or(0, |dir| dir.id().device);
@@ -147,8 +147,8 @@ impl Apply<'_> {
         match answer {
             Answer::Works => {
                 lock(&self.links_work).insert(device);
-                // Too many links, another mount or project: that is in the documents. The rest (immutable, somebody else's,
-                // an error of the disk) is told, since the next pass may do better.
+                // EMLINK and EXDEV (too many links, another mount or project) are documented limits. Other errors
+                // (immutable, another user's file, a disk error) are reported, since the next pass may succeed.
                 if !matches!(errno, Errno::MLINK | Errno::XDEV) {
                     self.problem(&job.path(), ACTION, Cause::System(errno), "it is a file of its own");
                 }
@@ -162,7 +162,7 @@ impl Apply<'_> {
         Unlinked::Refused
     }
 
-    /// Whether an entry of the source has the content of one in the replica. Asked where an inode number is no proof.
+    /// Whether a source entry has the content of a replica entry. Needed where an inode number is no proof.
     fn is_same(
         &self,
         (source, name): (BorrowedFd<'_>, &CStr),
@@ -176,14 +176,14 @@ impl Apply<'_> {
                 let ours = ours.map_err(Failed::source(ProblemKind::ReadSymlink))?;
                 return Ok(dirent::read_symlink(replica, anchor).is_ok_and(|theirs| ours == theirs));
             }
-            // Their kind and number have been compared.
+            // Their kind and device number have been compared.
             Kind::Fifo | Kind::CharDevice | Kind::BlockDevice => return Ok(true),
             Kind::Folder | Kind::Socket => return Err(Failed::Vanished),
         }
         let read = Failed::source(ProblemKind::ReadSourceFile);
         let ours = open_to_read(source, name, self.context.owns(entry.uid)).map_err(&read)?;
         let now = stat::entry_of(ours.as_fd()).map_err(&read)?;
-        // What cannot be read of the replica is not known to be the same.
+        // A replica entry that cannot be read is not known to be the same.
         let open = |fd: OwnedFd| stat::entry_of(fd.as_fd()).map(|entry| (fd, entry));
         let Ok((theirs, held)) = open_to_read(replica, anchor, false).and_then(open) else {
             return Ok(false);
@@ -202,8 +202,8 @@ impl Apply<'_> {
     }
 }
 
-/// Links two files that are made for it: what one file refuses (it is immutable, or somebody else's) is not the way of the
-/// filesystem.
+/// Tests hard links with two fresh files: an existing file may refuse them for a reason of its own (immutable, another
+/// user's), which says nothing of the filesystem.
 fn ask_for_links(folder: BorrowedFd<'_>) -> Answer {
     let (Ok(one), Ok(other)) = (dirent::temporary_name(), dirent::temporary_name()) else {
         return Answer::Unknown;

@@ -1,7 +1,7 @@
 //! Hard links: the first name of a source inode is copied, every other name is linked to that copy.
 //!
-//! A name whose inode is just being copied waits for that, and is then linked by whoever is free. How one name is linked is
-//! in link.rs.
+//! A name whose inode is being copied waits for that copy, and is then linked by any free worker. link.rs links one
+//! name.
 
 pub(in crate::apply) mod first;
 pub(in crate::apply) mod link;
@@ -21,31 +21,31 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// So few names that replace others are not worth a `syncfs`: their files are written to the disk one by one.
+/// Up to this number of replacements no `syncfs` is worth it: each anchor gets its own fdatasync.
 const FEW: usize = 4;
 
 impl Apply<'_> {
-    /// Takes what the survey found for what further names are linked to.
+    /// Takes over the link targets that the survey found.
     pub(in crate::apply) fn take_anchors(&self, plan: &Plan) {
         for anchor in &plan.anchors {
             let place = Place {
                 folder: Arc::clone(&anchor.folder),
                 name: anchor.name.clone(),
                 id: anchor.replica,
-                // The pass that made it may have ended before it was on the disk.
+                // The pass that created it may have ended before its `syncfs`.
                 content: Content::Written,
             };
             self.anchors.put((anchor.source, anchor.replica.device), &place, anchor.names);
         }
     }
 
-    /// How many names of an inode there may be in the source.
+    /// The greatest number of names of an inode in the source.
     pub(in crate::apply) fn names_of(&self, entry: &Entry) -> u32 {
         if self.context.inner_mounts.are_in_source() { u32::MAX } else { entry.links }
     }
 
-    /// Makes one name of a file that has several: the first is copied, the others are linked to it. `holder` is the new
-    /// folder that waits for it.
+    /// Creates one name of a file with several hard links: the first name is copied, the others are linked to it.
+    /// `holder` is the new folder that counts this job as pending.
     pub(in crate::apply) fn make_linked<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -81,12 +81,12 @@ impl Apply<'_> {
                         self.failed(&parked.job, failed);
                         self.finish_parked(parked)
                     }
-                    // It cannot be linked there. If its own content is right it stays.
+                    // The link is refused. Right content stays as it is.
                     Err(Unlinked::Refused | Unlinked::OtherContent) if parked.job.content_is_right => {
                         self.set_metadata(&parked.job, "");
                         self.finish_parked(parked)
                     }
-                    // It becomes what the others are linked to.
+                    // This name becomes the new link target.
                     Err(Unlinked::Refused) => self.anchors.turn_from(key, anchor.id, parked),
                     Err(Unlinked::OtherContent) => {
                         self.make_alone(&parked.job, entry, self.sync_of_copies(), None);
@@ -98,7 +98,7 @@ impl Apply<'_> {
         self.start_ready(scope);
     }
 
-    /// Nothing more is to be done about a name.
+    /// Releases the holder of a name that needs no further work.
     fn finish_parked(&self, parked: Parked) -> Option<(Turn, Parked)> {
         self.release(parked.holder);
         None
@@ -106,19 +106,19 @@ impl Apply<'_> {
 
     fn copy_first(&self, job: &Job, entry: &Entry, key: Key) {
         if job.content_is_right {
-            // What it was to be linked to has not been made.
+            // The name that it should be linked to has not been created.
             self.anchors.not_made(key, None);
             return self.set_metadata(job, "");
         }
         match self.make_alone(job, entry, self.sync_of_copies(), Some(key)) {
             Outcome::Published(place) => self.anchors.made(key, &place),
-            // Whoever gives it its name goes on with the others.
+            // The thread that publishes it wakes the names that wait for it.
             Outcome::Waits => {}
             Outcome::Failed(failed) => self.anchors.not_made(key, failed),
         }
     }
 
-    /// Makes the names that have waited long enough, with whoever is free.
+    /// Creates the names whose inode has been copied, on any free worker.
     pub(in crate::apply) fn start_ready<'s>(&'s self, scope: &Scope<'s>) {
         let mut ready = self.anchors.take_ready();
         while !ready.is_empty() {
@@ -131,7 +131,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Publishes what waits, and makes what waited for that, until nothing does.
+    /// Commits pending files, and creates the names that waited for them, until none is left.
     pub(in crate::apply) fn finish_waiting(&self) {
         while self.has_waiting() || self.anchors.has_ready() {
             self.context.workers.scope(|scope| {
@@ -141,7 +141,7 @@ impl Apply<'_> {
         }
     }
 
-    /// The names that the survey found to be linked: a chunk, after handing the rest on.
+    /// Links the names that the survey found: a chunk, after handing the rest on.
     pub(in crate::apply) fn link_all<'s>(&'s self, scope: &Scope<'s>, links: &'s [&'s Change]) {
         let link = move |scope: &Scope<'s>, chunk: Range<usize>| {
             links.get(chunk).unwrap_or_default().iter().for_each(|change| self.start_link(scope, change));
@@ -158,15 +158,15 @@ impl Apply<'_> {
         }
         let job = Job::of(change);
         match self.look(&job) {
-            // It became a folder meanwhile: the next pass sees it.
+            // A file that became a folder meanwhile is for the next pass.
             Some(entry) if entry.kind != Kind::Folder => self.start_seen(scope, job, entry, None),
             Some(_) | None => {}
         }
         self.context.workers.did_name();
     }
 
-    /// Writes what names are going to be linked to to the disk, since each of them replaces an old version: all of it
-    /// together, where there is much. What does not get there is asked for once more, each for itself.
+    /// Makes link targets durable with one `syncfs` per device, where there are many: each link replaces an old
+    /// version. After a failure each target gets its own fdatasync.
     pub(in crate::apply) fn write_before_links(&self, links: &[&Change]) {
         let mut devices: BTreeMap<u64, usize> = BTreeMap::new();
         for change in links.iter().filter(|change| change.kind == Kind::File && change.expected.is_some()) {

@@ -1,8 +1,8 @@
-//! Hard link targets: which replica inode the further names of a source inode are linked to.
+//! Hard link targets: the replica inode that further names of a source inode are linked to.
 //!
-//! An inode is forgotten when all its names are made. Until then it takes 32 bytes and its name: of 300,000 files the first
-//! names may all be made before the first of their second ones. Where something is mounted inside the source, whose names may
-//! be more than its links, it is not forgotten before the end of the pass.
+//! An inode is forgotten when all its names have been created. Until then it takes 32 bytes and its name: of 300,000
+//! files all first names may be created before any second one. With mounts inside the source a file may have more names
+//! than its link count, so its inode is kept until the end of the pass.
 
 use crate::apply::error::Failed;
 use crate::apply::new_folder::NewFolder;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex};
 
-/// A source inode, as far as one filesystem of the replica holds its names.
+/// A source inode and the device of the replica that holds its names.
 pub(in crate::apply) type Key = (Identity, u64);
 
 /// A name in the replica and the inode it leads to.
@@ -30,28 +30,28 @@ pub(in crate::apply) struct Place {
     pub(in crate::apply) content: Content,
 }
 
-/// Whether a file may take the place of another one.
+/// Whether the data of a file is known to be durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::apply) enum Content {
-    /// It is known to be on the disk.
+    /// The data is durable.
     OnDisk,
-    /// It may not be.
+    /// The data may not be durable.
     Written,
 }
 
-/// A name that waits, and the new folder that waits for it.
+/// A name that waits for its inode, and the new folder that counts it as pending.
 pub(in crate::apply) struct Parked {
     pub(in crate::apply) job: Job,
     pub(in crate::apply) holder: Option<Arc<NewFolder>>,
 }
 
-/// What is to be done about a name.
+/// The next step for a name.
 pub(in crate::apply) enum Turn {
-    /// It is copied, and its inode is what the others are linked to; [`Anchors::made`] or [`Anchors::not_made`] follows.
+    /// Copy it. Its inode becomes the link target; [`Anchors::made`] or [`Anchors::not_made`] follows.
     Copy,
-    /// It is linked.
+    /// Link it to this place.
     Link(Place),
-    /// There was no room for its inode: it fares like that.
+    /// Fail it likewise: its inode found no room.
     PutOff(Failed),
 }
 
@@ -60,15 +60,15 @@ pub(in crate::apply) enum Turn {
 struct Known {
     replica: Wide,
     name: u32,
-    /// The number of the folder: of more than sixteen million of them at once the names become files of their own.
+    /// The number of the folder. Beyond sixteen million folders at once, further names become files of their own.
     folder: [u8; 3],
-    /// How many names there are, up to [`MANY`]; [`ON_DISK`] is set where the content is.
+    /// The number of names, up to [`MANY`]; [`ON_DISK`] is set where the content is durable.
     names: u8,
 }
 
 const ON_DISK: u8 = 1 << 7;
 
-/// An inode of so many names or more is not forgotten before the end.
+/// An inode with so many names or more is kept until the end.
 const MANY: u8 = ON_DISK - 1;
 
 impl Known {
@@ -77,7 +77,7 @@ impl Known {
         u32::from_be_bytes([0, high, middle, low])
     }
 
-    /// One name more. True when there are as many as `links`.
+    /// Counts one more name. True when there are as many as `links`.
     fn has_all(&mut self, links: u32) -> bool {
         let names = (self.names & MANY).saturating_add(1).min(MANY);
         self.names = self.names & ON_DISK | names;
@@ -85,21 +85,21 @@ impl Known {
     }
 }
 
-/// What further names are linked to.
+/// The link targets of a pass.
 #[derive(Default)]
 pub(in crate::apply) struct Anchors(Mutex<Table>);
 
 #[derive(Default)]
 struct Table {
-    /// By the devices of source and replica.
+    /// Keyed by the devices of source and replica.
     known: BTreeMap<(u64, u64), Inodes<Known>>,
     folders: Interned<Dir>,
     names: Names,
-    /// What is being copied, and the names that wait for it.
+    /// The inodes that are being copied, and the names that wait for each.
     busy: HashMap<Key, Vec<Parked>>,
-    /// Of what there was no room.
+    /// The inodes that found no room, with their failures.
     put_off: HashMap<Key, Failed>,
-    /// Names that have waited long enough.
+    /// Names whose wait is over.
     ready: Vec<Parked>,
 }
 
@@ -164,14 +164,14 @@ impl Table {
         table.insert((identity.id.inode, identity.check), known);
     }
 
-    /// Lets go of those that waited for an inode.
+    /// Wakes the names that waited for an inode.
     fn let_go(&mut self, key: Key) {
         self.ready.append(&mut self.busy.remove(&key).unwrap_or_default());
     }
 }
 
 impl Anchors {
-    /// What is to be done about a name. None when it waits: somebody is copying its inode.
+    /// The next step for a name. None when the name waits: its inode is being copied.
     pub(in crate::apply) fn turn(&self, key: Key, parked: Parked) -> Option<(Turn, Parked)> {
         lock(&self.0).turn(key, parked)
     }
@@ -182,8 +182,8 @@ impl Anchors {
         if table.busy.contains_key(&key) { None } else { Some(table.turn_of_free(key)) }
     }
 
-    /// As [`Anchors::turn`] for a name that could not be linked to an inode: if that is still the one that names are linked
-    /// to, there will be another one.
+    /// As [`Anchors::turn`] for a name that could not be linked to an inode: if that is still the link target, another
+    /// one replaces it.
     pub(in crate::apply) fn turn_from(
         &self,
         key: Key,
@@ -197,19 +197,19 @@ impl Anchors {
         table.turn(key, parked)
     }
 
-    /// Notes where an inode is, and of how many names.
+    /// Notes the place of an inode, and its number of names.
     pub(in crate::apply) fn put(&self, key: Key, place: &Place, names: u32) {
         lock(&self.0).put(key, place, names);
     }
 
-    /// Notes where an inode is that was just copied.
+    /// Notes the place of an inode that has just been copied, and wakes the names that wait for it.
     pub(in crate::apply) fn made(&self, key: Key, place: &Place) {
         let mut table = lock(&self.0);
         table.put(key, place, 1);
         table.let_go(key);
     }
 
-    /// Notes that an inode could not be copied. Where there was no room none of its names needs to be tried for now.
+    /// Notes that an inode could not be copied. If there was no room, none of its names is tried for now.
     pub(in crate::apply) fn not_made(&self, key: Key, failed: Option<Failed>) {
         let mut table = lock(&self.0);
         if let Some(failed) = failed.filter(Failed::is_full) {
@@ -218,7 +218,7 @@ impl Anchors {
         table.let_go(key);
     }
 
-    /// Notes that one more name of the `links` that the source has was linked to an inode.
+    /// Notes one more link to an inode; `links` is the number of names in the source.
     pub(in crate::apply) fn linked(&self, key: Key, inode: FileId, links: u32) {
         let mut table = lock(&self.0);
         let Some(known) = table.known_mut(key).filter(|known| u64::from(known.replica) == inode.inode) else {
@@ -229,7 +229,7 @@ impl Anchors {
         }
     }
 
-    /// Notes that the content of an inode is on the disk.
+    /// Notes that the content of an inode is durable.
     pub(in crate::apply) fn on_disk(&self, key: Key, inode: FileId) {
         if let Some(known) = lock(&self.0).known_mut(key)
             && u64::from(known.replica) == inode.inode
@@ -238,7 +238,7 @@ impl Anchors {
         }
     }
 
-    /// Notes that everything on a device of the replica is on the disk.
+    /// Notes that all content on a device of the replica is durable.
     pub(in crate::apply) fn all_on_disk(&self, device: u64) {
         for ((_, replica), known) in &mut lock(&self.0).known {
             if *replica == device {
@@ -247,7 +247,7 @@ impl Anchors {
         }
     }
 
-    /// The names that have waited long enough.
+    /// Takes the names whose wait is over.
     pub(in crate::apply) fn take_ready(&self) -> Vec<Parked> {
         std::mem::take(&mut lock(&self.0).ready)
     }
@@ -257,7 +257,7 @@ impl Anchors {
         !lock(&self.0).ready.is_empty()
     }
 
-    /// Everything may be tried again.
+    /// Allows retries of the inodes that found no room.
     pub(in crate::apply) fn try_again(&self) {
         lock(&self.0).put_off.clear();
     }

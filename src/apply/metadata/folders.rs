@@ -18,7 +18,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Apply<'_> {
-    /// Gives a folder its metadata; none where that failed, or the pass ends.
+    /// Sets the metadata of a folder; none where that failed, or the pass ends.
     pub(in crate::apply) fn finish(&self, pair: &Pair, extent: Extent) -> Option<Set> {
         let is_hopeless = || pair.replica.as_ref().is_some_and(|folder| self.context.read_only.hold(folder));
         if self.context.is_halted() || is_hopeless() {
@@ -41,7 +41,7 @@ impl Apply<'_> {
         }
     }
 
-    /// Opens a folder for work that comes late; it may be a new one that is finished already.
+    /// Prepares a folder for late work; it may be a new folder that is finished already.
     pub(in crate::apply) fn touch(&self, pair: &Arc<Pair>) {
         if let Some(dir) = &pair.replica {
             make_writable(self.context, dir);
@@ -49,9 +49,9 @@ impl Apply<'_> {
         lock(&self.touched).push(Arc::clone(pair));
     }
 
-    /// Folders that were worked in, or whose own metadata differs; deepest first, since a mode may close a folder. Their
-    /// entries get their right names before that: what lies below is finished then, and on some FUSE filesystems a
-    /// folder is another one under another name.
+    /// Finishes folders with changes inside and folders whose own metadata differs; deepest first, since a mode may
+    /// close a folder. Entries are renamed to their right names first: the work below is finished then, and on some
+    /// FUSE filesystems a renamed folder has another identity.
     pub(in crate::apply) fn finish_folders(&self, plan: &Plan) {
         struct Finish<'p> {
             pair: Arc<Pair>,
@@ -97,7 +97,7 @@ impl Apply<'_> {
             }
             let with_attributes = planned.is_some_and(|folder| folder.differences.attributes);
             let extent = if with_attributes { Extent::Everything } else { Extent::NoAttributes };
-            // Compared with what the survey saw: what was tried in the folder since, and came to nothing, is no change.
+            // Compared with the facts that the survey saw: a failed attempt in the folder since then is no change.
             if let (Some(set), Some(folder)) = (self.finish(&pair, extent), planned)
                 && set.differs_from(&folder.seen)
             {
@@ -114,7 +114,7 @@ impl Apply<'_> {
 /// Makes the metadata of a folder that of the source, after its contents.
 ///
 /// # Errors
-/// One of the two cannot be opened; `ENOENT` when it is not there any more.
+/// One of the two folders cannot be opened; `ENOENT` when it has gone.
 fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<Option<Set>, MetadataError> {
     let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
     let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
@@ -126,7 +126,7 @@ fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<O
             let (subject, folder) = (Subject::Open(fd.as_fd()), fd.as_fd());
             set_metadata(context, model, Target { subject, folder, filesystem: &pair.filesystem })
         }
-        // Its own mode keeps even its owner out: that much can be mended from outside.
+        // Its mode keeps even its owner out: mode, owner and time can be set by name from its parent.
         (Err(Errno::ACCESS), Some(Ok(parent))) => {
             let subject = Subject::Named(parent.as_fd(), replica.name());
             if subject.entry().map_err(in_replica(ProblemKind::LookAtReplicaFolder))?.id != replica.id() {
@@ -141,8 +141,8 @@ fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<O
     set.map(Some)
 }
 
-/// Lets this user work in a folder of the replica whose mode forbids it; [`finish_folder`] sets the right mode again.
-/// Whoever has `CAP_DAC_OVERRIDE` needs no such thing.
+/// Opens a folder of the replica to this user where its mode forbids work in it; [`finish_folder`] sets the right mode
+/// again. A process with `CAP_DAC_OVERRIDE` does not need that.
 pub(in crate::apply) fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
     const OWN: u16 = 0o700;
     if context.rights.may(Capability::DacOverride) {
@@ -154,7 +154,7 @@ pub(in crate::apply) fn make_writable(context: &Context<'_>, dir: &Arc<Dir>) {
             && entry.mode & OWN != OWN
             && context.rights.is_user(entry.uid)
         {
-            // Where this fails, the work in the folder fails too, and is told there.
+            // If this fails, the work in the folder fails too, and is reported there.
             match subject.set_mode(entry.mode | OWN) {
                 Ok(()) | Err(_) => {}
             }

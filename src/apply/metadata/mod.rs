@@ -1,10 +1,10 @@
 //! Setting metadata: owner, extended attributes, mode, modification time, in the order in which the kernel keeps them.
 //!
-//! Setting the owner clears setuid, setgid and capabilities; setting an access list changes the mode; everything
-//! changes the ctime. So: owner, attributes, mode, time; and before all of them the mode loses what it will not have.
-//! Rights are meant for an owner: where that cannot be set, they wait for it; where it can never be, they become what is
-//! safe under the one that there is ([`Due`]). What was set is read back: where the filesystem shows something else, it
-//! cannot hold the feature, and that is learned instead of being tried again at every pass.
+//! chown clears setuid, setgid and capabilities; setting an ACL changes the mode; everything changes the ctime. So the
+//! order is owner, xattrs, mode, time; and before all of them the mode loses the bits that it will not have in the end.
+//! Rights are granted under an owner: they wait until the owner is set, and where it can never be set, they are reduced
+//! to rights that are safe under the present owner ([`Due`]). The result is read back: where the filesystem shows
+//! something else, it cannot hold the feature, and that is learned instead of being tried again at every pass.
 
 pub(in crate::apply) mod folders;
 pub(in crate::apply) mod mode;
@@ -40,13 +40,13 @@ use std::os::fd::BorrowedFd;
 pub struct Model<'a> {
     /// Its facts.
     pub entry: &'a Entry,
-    /// Where its extended attributes can be read.
+    /// The source of its xattrs.
     pub subject: Subject<'a>,
-    /// Which of its metadata is copied.
+    /// The part of its metadata that is copied.
     pub extent: Extent,
 }
 
-/// How much metadata is copied.
+/// The extent of metadata that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
     /// All of it.
@@ -55,7 +55,7 @@ pub enum Extent {
     NoAttributes,
 }
 
-/// What is copied of an entry of this kind: a symbolic link has only attributes that take capabilities to set.
+/// The extent for a kind: a symbolic link has only xattrs that take capabilities to set.
 pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
     if kind == Kind::Symlink && !context.rights.has_link_attributes() {
         Extent::NoAttributes
@@ -64,29 +64,30 @@ pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
     }
 }
 
-/// What became of an entry's metadata.
+/// The outcome of setting an entry's metadata.
 #[derive(Clone, Debug)]
 pub struct Set {
     /// The facts that the entry shows now.
     pub entry: Entry,
     /// The facts that it showed before.
     pub before: Entry,
-    /// True when it has other attributes now.
+    /// True when its xattrs changed.
     pub attributes_changed: bool,
-    /// The first thing that could not be set although the filesystem should hold it; the rest has been set.
+    /// The first failure on a feature that the filesystem should hold; the rest has been set.
     pub not_set: Option<MetadataError>,
-    /// Attributes of the source that are there and could not be read.
+    /// Xattrs of the source that exist and could not be read.
     pub unread: Vec<Unread>,
-    /// True when it could not be found out which attributes the source has.
+    /// True when the source's xattrs could not be listed.
     pub are_attributes_unknown: bool,
 }
 
 const LOOK: ProblemKind = ProblemKind::LookInReplica;
 
 impl Set {
-    /// Whether the entry shows other metadata than it did: else what differed cannot be held, or did not differ any more.
+    /// Whether the entry shows other metadata than before. If not, the filesystem cannot hold the difference, or there
+    /// was none any more.
     pub fn differs_from(&self, seen: &Entry) -> bool {
-        // Not the ctime: that changes also when what was set is not held.
+        // The ctime does not count: it changes also when the filesystem drops the new value.
         let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
         self.attributes_changed || facts(&self.entry) != facts(seen)
     }
@@ -97,15 +98,14 @@ impl Set {
 pub struct Target<'a> {
     /// The entry.
     pub subject: Subject<'a>,
-    /// An open folder on the same filesystem, where temporaries can be tried that show whether something was refused to this
-    /// entry or is to all.
+    /// An open folder on the same filesystem, where temporaries can show whether a refusal concerns this entry or all.
     pub folder: BorrowedFd<'a>,
     /// Its filesystem.
     pub filesystem: &'a Filesystem,
 }
 
-/// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only what differs is written, and
-/// what cannot be written does not keep the rest from being written.
+/// Makes the metadata of `target` that of `model`, as far as the filesystem holds it. Only differences are written, and
+/// a failure on one part does not keep the rest from being written.
 ///
 /// # Errors
 /// The entry cannot be looked at.
@@ -127,8 +127,8 @@ pub fn set_metadata(
     let mut times = Times::new(filesystem);
     let mut attributes_changed = false;
     let mut rights_wait = false;
-    // What reads back wrong, or was refused, is set once more before anything is blamed: something else may have written,
-    // and a server may refuse now and not a moment later.
+    // A refused or wrongly read back value is retried once before the filesystem is blamed: another process may have
+    // written, and the refusal of a server may be transient.
     let mut refused = None;
     for attempt in 0..2 {
         let MetadataComparison { mut due, differences, .. } = work.compare(&shown);
@@ -150,7 +150,8 @@ pub fn set_metadata(
                 now = work.look()?;
             }
             if differences.owner && which == Which::All {
-                // What it belongs to now decides who may do what with it: not every filesystem does what it was told.
+                // Its actual owner decides which rights are safe: not every filesystem sets the owner that it was
+                // given.
                 due = work.due_under(&now);
             }
         }
@@ -186,7 +187,7 @@ pub fn set_metadata(
         not_set = not_set.or(refused);
     }
     if not_set.is_none() {
-        // Who may do what depends on whom it belongs to.
+        // First the owner, since the safe rights depend on it.
         learn_owner(context, target, (entry, &work.compare(&shown)));
         learn(context, target, (entry, &work.compare(&shown)), &shown);
         let left = work.compare(&shown);
@@ -199,7 +200,7 @@ pub fn set_metadata(
         for (is_missing, feature) in [
             (left.owner_not_held, owner_feature(kind)),
             (left.mode_not_held, Feature::Mode),
-            // Also where no rule explains what the filesystem made of the time.
+            // Also where no rule explains the time that the filesystem shows.
             (left.mtime_not_held || left.differences.mtime, mtime_feature(kind, filesystem)),
         ] {
             if is_missing {
@@ -210,7 +211,7 @@ pub fn set_metadata(
     Ok(work.end(shown, attributes_changed, not_set))
 }
 
-/// What is known of the source's attributes.
+/// The xattrs of the source, as far as they are known.
 struct Origin {
     /// None where they could not be read, or are not copied.
     attributes: Option<Attributes>,
@@ -222,7 +223,7 @@ impl Origin {
     fn read(context: &Context<'_>, filesystem: &Filesystem, model: Model<'_>, before: &Entry) -> Origin {
         let rights = &context.rights;
         let is_list_needed = || {
-            // Where neither owner nor mode is to change, the list is as right as it was.
+            // Without a change of owner or mode the ACL is as right as it was.
             let quick =
                 compare_metadata(model.entry, &AccessList::None, before, filesystem, rights).differences;
             model.entry.kind != Kind::Symlink && (quick.mode || quick.owner)
@@ -248,7 +249,7 @@ impl Origin {
             (Err(not_set), Extent::Everything) => {
                 Origin { attributes: None, list: AccessList::Unknown, not_set: Some(not_set) }
             }
-            // It has been told where they were compared.
+            // It was reported when they were compared.
             (Err(_), Extent::NoAttributes) => {
                 Origin { attributes: None, list: AccessList::Unknown, not_set: None }
             }
@@ -256,7 +257,7 @@ impl Origin {
     }
 }
 
-/// One entry at work.
+/// The work on one entry.
 struct Work<'a> {
     context: &'a Context<'a>,
     filesystem: &'a Filesystem,
@@ -264,7 +265,7 @@ struct Work<'a> {
     target: Target<'a>,
     before: Entry,
     origin: Origin,
-    /// The permission bits that it may have at most, because its access list is not what it should be.
+    /// The upper bound of its permission bits while its ACL is not the right one.
     most: u16,
 }
 
@@ -280,13 +281,13 @@ impl Work<'_> {
         compare_with(due, source, shown, self.filesystem, rights)
     }
 
-    /// What it should have under the owner that it has.
+    /// The metadata that it should have under its present owner.
     fn due_under(&self, now: &Entry) -> Due {
         let source = (self.model.entry, &self.origin.list);
         Due::under((now.uid, now.gid), source, now, self.filesystem, &self.context.rights)
     }
 
-    /// Finds out what symbolic links take here, before anything is set on one.
+    /// Learns the features of symbolic links here, before anything is set on one.
     fn learn_links(&self) -> Result<(), MetadataError> {
         if self.model.entry.kind != Kind::Symlink || self.filesystem.has_sound_links() {
             return Ok(());
@@ -295,7 +296,7 @@ impl Work<'_> {
         learned.map_err(in_replica(ProblemKind::TryLink))
     }
 
-    /// None when attributes are not copied.
+    /// None when xattrs are not copied.
     fn set_attributes(&self, due: &Due, now: &Entry, which: Which) -> Option<AttributesSet> {
         if self.model.extent == Extent::NoAttributes {
             return None;
@@ -307,7 +308,7 @@ impl Work<'_> {
             && !takes(Feature::TrustedAttributes)
             && !takes(Feature::SecurityAttributes)
         {
-            // Not even looked at: what is shown may be its target's.
+            // They are not even read: the kernel may show those of its target.
             let missing = attributes.iter().filter_map(|(name, _)| feature_of(name));
             missing.for_each(|feature| self.context.reporter.not_held(feature));
             return None;
@@ -321,14 +322,14 @@ impl Work<'_> {
         Some(set_attributes(self.context, (self.filesystem, source.kind), &ours, self.target.subject, which))
     }
 
-    /// Keeps the mode within what is safe with the access list that the entry has.
+    /// Keeps the mode within what is safe with the entry's ACL.
     fn bound_by(&mut self, list: ListSet, owner_changed: bool) {
         match list {
             ListSet::AsDue | ListSet::Waits => {}
             ListSet::Missing(list) => self.most &= mode_without_list(u16::MAX, &list),
-            // The group bits may be the mask of a list that is not there, and more than the owning group may do; or
-            // become that of a list that should have gone. What they allow already stays, unless the entry has just
-            // got another group.
+            // The group bits may be the mask of an ACL that is missing, and exceed the rights of the owning group; or
+            // they may become the mask of an ACL that should have gone. Bits that were set before stay, unless the
+            // entry has just got another group.
             ListSet::Unknown if self.model.entry.kind != Kind::Symlink => {
                 let kept = if owner_changed { 0 } else { self.before.mode & GROUP };
                 self.most &= !GROUP | kept;

@@ -2,13 +2,13 @@
 
 use crate::model::entry::{Entry, Kind};
 
-/// The mode of an entry whose owner could not be set: nobody may do more with it than with what it was, or than with
-/// what it is to become. `before` is its mode as it was, of a new entry that of the private temporary; `has_list` says
-/// whether it is to have an access list, or that this is not known.
+/// The mode of an entry whose owner could not be set: nobody may do more with it than with its old or its intended
+/// version. `before` is its old mode, for a new entry that of the private temporary; `has_list` says whether it is to
+/// have an ACL, or that this is not known.
 ///
-/// Group and others keep what they had, as far as they will have it. More they only get where the new mode allows it to
-/// all three classes: the bits of the new group are not for the old one, and with a list that is still to come it is
-/// not known from the mode who may do what. The owner's own bits are no matter, since he may change them himself.
+/// Group and others keep the bits that they had and will have. They get further bits only where the new mode grants
+/// them to all three classes: the new group's bits are not for the old group, and with an ACL still to come the mode
+/// does not tell who may do what. The owner's own bits do not matter, since an owner may change them.
 pub(in crate::apply) fn mode_under_old_owner(wanted: &Entry, before: u16, has_list: bool) -> u16 {
     const SETUID_SETGID: u16 = 0o6000;
     const CLASS: u16 = 0o7;
@@ -17,7 +17,7 @@ pub(in crate::apply) fn mode_under_old_owner(wanted: &Entry, before: u16, has_li
     let all = if has_list { 0 } else { mode >> 6 & mode >> GROUP & mode & CLASS };
     let mut kept = !(CLASS << GROUP | CLASS) | before | all << GROUP | all;
     if wanted.kind != Kind::Folder {
-        // Whoever may run the program would become somebody, and that was meant for the new group only.
+        // Anyone who may run the program would gain an identity that was meant for the new group only.
         kept &= !SETUID_SETGID;
     }
     mode & kept

@@ -1,5 +1,5 @@
-//! Probes: temporaries of our own that show whether a filesystem refuses something to every entry, or only to the one that it
-//! was refused to; and what it makes of a symbolic link.
+//! Probes: temporaries of our own that show whether a filesystem refuses something to every entry or only to one, and
+//! how it treats a symbolic link.
 
 use crate::capabilities::Filesystem;
 use crate::context::Context;
@@ -11,7 +11,7 @@ use crate::model::feature::Feature;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
 
-/// A time that every filesystem can hold: some know no odd seconds.
+/// A time that every filesystem can hold: some store even seconds only.
 const WANTED: Timestamp = Timestamp { seconds: 1_000_000_000, nanoseconds: 0 };
 
 /// Whether a file can be made in a folder, and removed again.
@@ -28,9 +28,9 @@ fn name_in(folder: BorrowedFd<'_>) -> Result<CString, Errno> {
     if stat::is_append_only(folder) { Err(Errno::PERM) } else { dirent::temporary_name() }
 }
 
-/// Does something in a folder that leaves nothing behind, not even another time of the folder: a pass that only finds out
-/// again what is known would be a pass with a change. What others make in it meanwhile is no loss, since the folder gets
-/// its time after its contents.
+/// Does work in a folder that leaves no trace, not even another mtime: a pass that only probes known facts again would
+/// count as a pass with a change. Concurrent changes of other processes lose nothing, since the folder gets its time
+/// after its contents.
 fn unseen<T>(folder: BorrowedFd<'_>, work: impl FnOnce() -> T) -> T {
     let subject = Subject::Open(folder);
     let before = subject.entry();
@@ -48,8 +48,8 @@ fn unseen<T>(folder: BorrowedFd<'_>, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Whether an ordinary entry can be made in a folder that needs the same feature as one that was refused: a link that leads to
-/// its neighbour, a device node that exists everywhere. Of pipes and whiteouts there is no other one.
+/// Whether an ordinary entry can be made in a folder that needs the same feature as a refused one: a symbolic link to a
+/// sibling name, or the null device. For FIFOs and whiteouts there is no such test.
 pub(in crate::apply) fn can_make_another(folder: BorrowedFd<'_>, feature: Feature) -> bool {
     let Ok(name) = name_in(folder) else { return false };
     unseen(folder, || is_made(folder, &name, feature))
@@ -76,14 +76,14 @@ fn is_made(folder: BorrowedFd<'_>, name: &CStr, feature: Feature) -> bool {
         | Feature::TrustedAttributes => return false,
     };
     let is_one = made.is_ok() && stat::entry_at(folder, name).is_ok_and(|entry| entry.kind == kind);
-    // Also after an error: exfat-fuse makes a file in the place of a link, and says EIO.
+    // Also after an error: exfat-fuse creates a file instead of a symbolic link, and returns EIO.
     remove(folder, name);
     is_one
 }
 
-/// Whether a new entry of this kind takes an owner, when one was refused to another entry; none where that cannot be tried.
-/// Whoever may give any owner tries one that is nobody's here: a server may refuse a single one. Who may only choose among
-/// its own groups tries the same again: that says all there is to know of it.
+/// Whether a new entry of this kind takes an owner, when another entry was refused one; none where that cannot be
+/// tried. A process that may give any owner tries one that has no account here: a server may refuse a single owner. A
+/// process that may only choose among its own groups tries the refused one again: that settles it.
 pub(in crate::apply) fn takes_owner(
     context: &Context<'_>,
     folder: BorrowedFd<'_>,
@@ -115,7 +115,7 @@ pub(in crate::apply) fn takes_mtime(folder: BorrowedFd<'_>, kind: Kind) -> Optio
     })
 }
 
-/// Tries something with an entry that nobody else knows; none where it cannot be made.
+/// Runs a test on an entry that is unknown to others; none where it cannot be created.
 fn on_new<T>(folder: BorrowedFd<'_>, kind: Kind, work: impl FnOnce(Subject<'_>) -> Option<T>) -> Option<T> {
     let name = name_in(folder).ok()?;
     unseen(folder, || {
@@ -151,19 +151,19 @@ fn other_owner(context: &Context<'_>, entry: &Entry) -> Option<(u32, u32)> {
     }
 }
 
-/// What stays is an extra, which the next pass removes.
+/// A leftover is an extra, which the next pass removes.
 fn remove(folder: BorrowedFd<'_>, name: &CStr) {
     match dirent::remove_file(folder, name) {
         Ok(()) | Err(_) => {}
     }
 }
 
-/// Finds out what a symbolic link takes on a filesystem where that is not known: on a link to a private temporary, so that
-/// nobody else is reached by what is set through it. What the link does not take, or something else gets, counts as
-/// missing for links from then on.
+/// Learns the features of symbolic links on a filesystem where they are not known. The probe is a link to a private
+/// temporary, so that nothing set through it reaches another file. A feature that the link refuses, or that something
+/// else gets, counts as missing for links from then on.
 ///
 /// # Errors
-/// The link or the file could not be made or looked at: then nothing may be set on any link.
+/// The link or the file could not be created or looked at: then nothing may be set on any link.
 pub(in crate::apply) fn learn_links(
     context: &Context<'_>,
     filesystem: &Filesystem,
@@ -183,7 +183,7 @@ pub(in crate::apply) fn learn_links(
     })
 }
 
-/// A link and what it leads to.
+/// A link and its target.
 struct Probe<'a> {
     context: &'a Context<'a>,
     filesystem: &'a Filesystem,
@@ -213,7 +213,7 @@ impl Probe<'_> {
         Subject::Named(self.folder, self.link)
     }
 
-    /// The file and the link as the filesystem shows them now, not as the kernel remembers them.
+    /// The file and the link as the filesystem shows them now, not from the kernel's cache.
     fn look(&self) -> Result<(Entry, Entry), Errno> {
         let file = stat::entry_asked_again(self.folder, self.file)?;
         let link = stat::entry_asked_again(self.folder, self.link)?;
@@ -223,14 +223,14 @@ impl Probe<'_> {
     /// Whether a link takes a time of its own.
     fn takes_time(&self) -> Result<bool, Errno> {
         let (before, _) = self.look()?;
-        // One time alone may be dropped.
+        // A filesystem may drop a request with one time only.
         let set = self.subject().set_mtime(WANTED, AccessTime::SetAgain);
         let (file, link) = self.look()?;
         Ok(set.is_ok() && link.kind == Kind::Symlink && link.mtime == WANTED && file.mtime == before.mtime)
     }
 
-    /// Whether a link takes an owner of its own. Not where there is no other one to try: an ordinary user of one group
-    /// only.
+    /// Whether a link takes an owner of its own. False where there is no other owner to try: an ordinary user with one
+    /// group.
     fn takes_owner(&self) -> Result<bool, Errno> {
         let (before, link) = self.look()?;
         let Some(owner) = other_owner(self.context, &link) else { return Ok(false) };
@@ -240,7 +240,7 @@ impl Probe<'_> {
         Ok(set.is_ok() && link.kind == Kind::Symlink && (link.uid, link.gid) == owner && is_unmoved)
     }
 
-    /// Whether a link takes an extended attribute of its own.
+    /// Whether a link takes an xattr of its own.
     fn takes_attributes(&self, name: &CStr) -> bool {
         let has = |name_in: &CStr| Subject::Named(self.folder, name_in).has_attribute(name);
         self.subject().set_attribute(name, b"1").is_ok()

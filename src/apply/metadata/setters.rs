@@ -1,4 +1,4 @@
-//! Setting one piece of metadata, and what the filesystem's answer teaches.
+//! Setters for one piece of metadata each, which learn from the filesystem's answer.
 
 use crate::apply::metadata::Target;
 use crate::apply::metadata::probe::{takes_mode, takes_mtime, takes_owner};
@@ -17,12 +17,12 @@ const SET_MODE: ProblemKind = ProblemKind::SetMode;
 
 const SETUID_SETGID: u16 = 0o6000;
 
-/// Takes from the group and from others what they will not have in the end, before owner and access list change: what
-/// the mode allowed to one group, or as the mask of a list, it would for a moment allow to another one. True when
-/// something was written.
+/// Removes the bits of group and others that the entry will not have in the end, before owner and ACL change: rights of
+/// the old group, or those that a mask grants, would for a moment be rights of the new one. True when something was
+/// written.
 ///
 /// # Errors
-/// The mode cannot be set although the filesystem should hold it: then the owner has to stay as well.
+/// The mode cannot be set although the filesystem should hold it: then the owner must stay as well.
 pub(in crate::apply) fn close(
     target: Target<'_>,
     (kind, due): (Kind, &Due),
@@ -31,53 +31,53 @@ pub(in crate::apply) fn close(
     if kind == Kind::Symlink || !target.filesystem.holds_for(kind, Feature::Mode) {
         return Ok(false);
     }
-    // A list that is still to be set may allow the new group less than the mode, its mask, says.
+    // An ACL that is still to be set may grant the new group less than the mode, its mask, says.
     let kept = if owner_changes { OTHERS } else { GROUP | OTHERS };
     let mut mode = shown.mode & (!(GROUP | OTHERS) | due.mode & kept);
     if owner_changes {
-        // The kernel takes them away only where the class may execute, which it may not any more.
+        // chown clears them only if the class may execute, which these bits may just have lost.
         mode &= !SETUID_SETGID;
     }
     if mode == shown.mode {
         return Ok(false);
     }
     match target.subject.set_mode(mode) {
-        // What cannot be held is told where the mode is set.
+        // An unsupported mode is reported where the final mode is set.
         Err(errno) if is_mode_missing(target, kind, errno) => Ok(true),
         set => set.map(|()| true).map_err(in_replica(SET_MODE)),
     }
 }
 
 /// # Errors
-/// It is refused to this entry, and says nothing of others.
+/// The owner is refused to this entry alone.
 pub(in crate::apply) fn set_owner(
     context: &Context<'_>,
     target: Target<'_>,
     (kind, due): (Kind, &Due),
 ) -> Result<(), MetadataError> {
     match target.subject.set_owner(due.uid, due.gid) {
-        // Not allowed here, or unknown to the filesystem. EINVAL, an owner that a server does not know, says something of
-        // this one owner only.
+        // EPERM, or an unsupported operation. EINVAL, an owner that a server does not know, concerns only this one
+        // owner.
         Err(errno) if says_missing(errno) && learn_no_owner(context, target, (kind, due), errno) => Ok(()),
         set => set.map_err(in_replica(ProblemKind::SetOwner)),
     }
 }
 
-/// Whether an error may say that a filesystem has no such thing.
+/// Whether an error may say that a filesystem lacks a feature.
 fn says_missing(errno: Errno) -> bool {
     errno == Errno::PERM || is_unsupported(errno)
 }
 
-/// Whether it does, given what came of trying the same with a new entry. Where nothing could be tried: unless even what the
-/// entry has cannot be set.
+/// Whether the filesystem lacks the feature, given the result of a probe. Without a result it lacks the feature, unless
+/// even the present mode of the entry cannot be set again.
 fn is_missing(takes: Option<bool>, target: Target<'_>, errno: Errno) -> bool {
     says_missing(errno)
         && takes.map_or_else(|| errno != Errno::PERM || !is_immutable(target.subject), |takes| !takes)
 }
 
-/// Learns that entries of this kind get no owner here, unless a new one gets it. A process that may give entries to others
-/// is refused by the filesystem; another one, which may only choose among its own groups, by whoever does not know that it
-/// is in this one.
+/// Learns that entries of this kind get no owner here, unless a fresh entry gets it. A process with CAP_CHOWN is
+/// refused by the filesystem as such. A process that may only choose among its own groups is refused by a server that
+/// does not know of its membership in this group.
 fn learn_no_owner(
     context: &Context<'_>,
     target: Target<'_>,
@@ -98,7 +98,7 @@ fn learn_no_owner(
 }
 
 /// # Errors
-/// It is refused to this entry, and says nothing of others.
+/// The mode is refused to this entry alone.
 pub(in crate::apply) fn set_mode(
     context: &Context<'_>,
     target: Target<'_>,
@@ -124,13 +124,13 @@ pub(in crate::apply) fn set_mode(
     }
 }
 
-/// Whether a mode was refused because the filesystem has none.
+/// Whether a mode was refused because the filesystem has no modes.
 fn is_mode_missing(target: Target<'_>, kind: Kind, errno: Errno) -> bool {
     says_missing(errno) && is_missing(takes_mode(target.folder, kind), target, errno)
 }
 
 /// # Errors
-/// It is refused to this entry, and says nothing of others.
+/// The time is refused to this entry alone.
 pub(in crate::apply) fn set_mtime(
     context: &Context<'_>,
     target: Target<'_>,
@@ -139,7 +139,7 @@ pub(in crate::apply) fn set_mtime(
 ) -> Result<(), MetadataError> {
     let kind = source.kind;
     match target.subject.set_mtime(source.mtime, access) {
-        // EPERM where every file belongs to one user, who is another one.
+        // EPERM where every file belongs to one user, who is not this one.
         Err(errno) if says_missing(errno) && is_missing(takes_mtime(target.folder, kind), target, errno) => {
             target.filesystem.learn_missing_for(kind, Feature::Mtime);
             context.reporter.not_held(mtime_feature(kind, target.filesystem));
@@ -149,11 +149,11 @@ pub(in crate::apply) fn set_mtime(
     }
 }
 
-/// How the modification time of one entry is set: alone first, and together with the access time where that changed
-/// nothing, as with a filesystem on libfuse 2, which drops such a request without an error.
+/// The way to set the modification time of one entry: alone first, and together with the access time if that changed
+/// nothing, as on a filesystem with libfuse 2, which drops such a request without an error.
 pub(in crate::apply) struct Times {
     pub(in crate::apply) access: AccessTime,
-    /// Whether a time that was set alone left the old one as it was.
+    /// Whether setting the modification time alone changed nothing.
     was_dropped: bool,
 }
 
@@ -163,19 +163,19 @@ impl Times {
         Times { access, was_dropped: false }
     }
 
-    /// Chooses for an attempt, given the time that is wanted and the one that is shown.
+    /// Chooses the way of an attempt, given the wanted time and the shown one.
     pub(in crate::apply) fn begin(&mut self, attempt: usize, wanted: Timestamp, shown: Timestamp) {
         if attempt > 0 && !Filesystem::explains(wanted, shown) {
             self.access = AccessTime::SetAgain;
         }
     }
 
-    /// Takes note of what the entry shows before and after an attempt.
+    /// Notes the times shown before and after an attempt.
     pub(in crate::apply) fn see(&mut self, before: Timestamp, after: Timestamp) {
         self.was_dropped |= self.access == AccessTime::Left && before == after;
     }
 
-    /// Learns when the second way was the one that worked.
+    /// Learns if only the second way worked.
     pub(in crate::apply) fn learn(&self, filesystem: &Filesystem) {
         if self.was_dropped && self.access == AccessTime::SetAgain {
             filesystem.learn_both_times();
@@ -183,19 +183,19 @@ impl Times {
     }
 }
 
-/// Learns from the owner that the entry shows after everything was set.
+/// Learns from the owner that is shown after everything was set.
 pub(in crate::apply) fn learn_owner(
     context: &Context<'_>,
     target: Target<'_>,
     (source, compared): (&Entry, &MetadataComparison),
 ) {
-    // Where it is this entry alone that does not take it, that is told as a problem.
+    // A refusal that concerns this entry alone is reported as a problem.
     if compared.differences.owner {
         learn_no_owner(context, target, (source.kind, &compared.due), Errno::NOTSUP);
     }
 }
 
-/// Learns from the mode and time that the entry shows after everything was set.
+/// Learns from the mode and time that are shown after everything was set.
 pub(in crate::apply) fn learn(
     context: &Context<'_>,
     target: Target<'_>,
@@ -227,12 +227,12 @@ mod tests {
     fn both_times_are_set_where_one_alone_was_dropped_and_nowhere_else() {
         let (wanted, old) = (at(1_000_000_001), at(1_700_000_000));
         let truncated = Timestamp { nanoseconds: 0, ..wanted };
-        // What is shown after each attempt; the way of the second one; what is learned.
+        // The time shown after each attempt; the way of the second attempt; the lesson.
         let cases = [
             (old, wanted, AccessTime::SetAgain, true),
-            // Something else wrote in between: this once, and nothing is learned.
+            // Another process wrote in between: set again, and nothing is learned.
             (at(1_700_000_009), wanted, AccessTime::SetAgain, false),
-            // The filesystem knows no finer times.
+            // The filesystem stores no finer times.
             (truncated, truncated, AccessTime::Left, false),
         ];
         for (first, second, way, expected) in cases {

@@ -37,7 +37,7 @@ impl Apply<'_> {
         self.not_set(&job.pair, Some(&job.name), not_set);
     }
 
-    /// None when the source has something else there by now, which the next pass sees.
+    /// None when the source has an entry of another kind there by now, which the next pass handles.
     fn try_metadata(&self, job: &Job) -> Result<Option<Set>, MetadataError> {
         const LOOK: ProblemKind = ProblemKind::LookInReplica;
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
@@ -54,7 +54,7 @@ impl Apply<'_> {
         if entry.kind != old.kind {
             return Ok(None);
         }
-        // A file is opened, so that what is set is set on the inode that was looked at; the rest is reached by name.
+        // A file is opened, so that its metadata is set on the inode that was looked at; the rest is reached by name.
         let open = |folder, owner: u32| match entry.kind {
             Kind::File => self.context.open_to_read(folder, name, owner).ok(),
             Kind::Folder

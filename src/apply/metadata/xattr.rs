@@ -15,40 +15,40 @@ use crate::model::problem_kind::ProblemKind;
 use crate::model::rights::Capability;
 use std::ffi::CStr;
 
-/// What came of setting extended attributes.
+/// The effect of setting xattrs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::apply) enum Effect {
     /// There was nothing to set.
     NotWritten,
-    /// The filesystem took what was set and forgot it.
+    /// The filesystem accepted the xattrs and dropped them.
     Ignored,
-    /// The entry has other attributes now.
+    /// The entry's xattrs changed.
     Changed,
 }
 
-/// Which attributes are set.
+/// The xattrs that are set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::apply) enum Which {
     /// All of them.
     All,
-    /// Not those that give rights: they were meant for an owner that the entry does not have. They stay as they are.
+    /// Not those that grant rights: they were meant for an owner that the entry does not have. They stay as they are.
     AllButRights,
 }
 
-/// Whether an entry has the access list that it should have, if any.
+/// The state of an entry's ACL.
 #[derive(Debug)]
 pub(in crate::apply) enum ListSet {
-    /// It has.
+    /// It is the right one, or there should be none.
     AsDue,
-    /// It should have this one and has none.
+    /// This one should be there, and none is.
     Missing(Vec<u8>),
-    /// It may have another one: which it should have, or has, could not be read, or could not be set.
+    /// It may be a wrong one: one of the two could not be read, or it could not be set.
     Unknown,
-    /// It was not to be set yet.
+    /// It is not to be set yet.
     Waits,
 }
 
-/// What became of the extended attributes.
+/// The outcome of setting xattrs.
 pub(in crate::apply) struct AttributesSet {
     pub(in crate::apply) effect: Effect,
     pub(in crate::apply) list: ListSet,
@@ -56,7 +56,7 @@ pub(in crate::apply) struct AttributesSet {
 }
 
 impl AttributesSet {
-    /// Nothing was set, and what should have been is not known.
+    /// Nothing was set, and the right xattrs are not known.
     pub(in crate::apply) fn unknown(which: Which) -> AttributesSet {
         let list = match which {
             Which::All => ListSet::Unknown,
@@ -66,7 +66,7 @@ impl AttributesSet {
     }
 }
 
-/// The attributes of an entry of the replica; none where the filesystem has no such thing.
+/// The xattrs of a replica entry; none where the filesystem does not support them.
 fn read_replica(context: &Context<'_>, target: Subject<'_>) -> Result<Attributes, MetadataError> {
     match Attributes::read(target, &context.rights) {
         Err(errno) if is_unsupported(errno) => Ok(Attributes::default()),
@@ -74,8 +74,8 @@ fn read_replica(context: &Context<'_>, target: Subject<'_>) -> Result<Attributes
     }
 }
 
-/// Sets and removes extended attributes until they are `ours`; that may change the mode. What could not be read on one of
-/// the two sides stays as it is.
+/// Sets and removes xattrs until they are `ours`; that may change the mode. Xattrs that could not be read on one side
+/// stay as they are.
 pub(in crate::apply) fn set_attributes(
     context: &Context<'_>,
     (filesystem, kind): (&Filesystem, Kind),
@@ -85,7 +85,7 @@ pub(in crate::apply) fn set_attributes(
 ) -> AttributesSet {
     let failed = |not_set| AttributesSet { not_set: Some(not_set), ..AttributesSet::unknown(which) };
     let waits = |name: &CStr| which == Which::AllButRights && gives_rights(name);
-    // What the survey could read is not left as it is for an error of the moment.
+    // Read again after an error, which may be transient: the survey could read them.
     let theirs = match read_replica(context, target) {
         Ok(theirs) if theirs.unread().next().is_some() => read_replica(context, target),
         theirs => theirs,
@@ -115,7 +115,7 @@ pub(in crate::apply) fn set_attributes(
             context.reporter.not_held(feature);
             continue;
         }
-        // Labels and the like may be refused although the filesystem has attributes.
+        // A policy may refuse labels and the like although the filesystem supports xattrs.
         let by_policy = matches!(feature, Feature::SecurityAttributes | Feature::TrustedAttributes);
         match opened(context, target, || target.set_attribute(name, value)) {
             Ok(()) => written = true,
@@ -145,8 +145,8 @@ pub(in crate::apply) fn set_attributes(
             }
         }
     }
-    // What cannot be read back is not known to be there. What could not be read at first has been left as it was, and the
-    // survey has told that.
+    // An xattr that cannot be read back is not known to be there. One that could not be read before was left as it was,
+    // and the survey has reported that.
     let is_trouble = |(name, errno): &(&CStr, Errno)| {
         let unread = Unread { side: Side::Replica, name: (*name).to_owned(), errno: *errno };
         ours.has(name) && !theirs.is_unread(name) && !waits(name) && unread.telling() != Telling::Notice
@@ -170,12 +170,12 @@ pub(in crate::apply) fn set_attributes(
     AttributesSet { effect, list, not_set }
 }
 
-/// What is there on one side and could not be read.
+/// The xattrs of one side that exist and could not be read.
 pub(in crate::apply) fn unread_in(side: Side, attributes: &Attributes) -> Vec<Unread> {
     attributes.unread().map(|(name, errno)| Unread { side, name: name.to_owned(), errno }).collect()
 }
 
-/// Attributes of the source that nobody knows.
+/// The xattrs of the source that are unknown.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::apply) enum Missed<'a> {
     /// None could be read.
@@ -184,9 +184,9 @@ pub(in crate::apply) enum Missed<'a> {
     Some(&'a [Unread]),
 }
 
-/// Gives a new file the attributes that the old replica has and that could not be read in the source: nobody said that
-/// they should go. An access list grants nothing on the new content, since who may read that is not known; capabilities
-/// are not for another program.
+/// Gives a new file those xattrs of the old replica that could not be read in the source: nothing shows that they
+/// should go. An ACL is masked so that it grants nothing on the new content, since its readers are not known.
+/// Capabilities are dropped: they were granted to another program.
 pub(in crate::apply) fn keep_old_attributes(
     context: &Context<'_>,
     at: Destination<'_>,
@@ -221,8 +221,8 @@ pub(in crate::apply) fn keep_old_attributes(
     not_set
 }
 
-/// Writes a `user.*` attribute also where the mode forbids that, which takes a capability to ignore (xattr(7)): this user's
-/// own mode is opened for the moment.
+/// Writes an xattr. Where the mode forbids `user.*` (xattr(7)) and this user is the owner without CAP_DAC_OVERRIDE,
+/// owner write permission is set for the moment.
 fn opened(
     context: &Context<'_>,
     target: Subject<'_>,
