@@ -1,4 +1,4 @@
-//! What the source lacks, and what a look denies: whether anything follows from it in this pass.
+//! Absent and denied names: whether a deletion follows from them in this pass.
 
 use crate::collections::HashMap;
 use crate::context::vanished::{Doubt, sort_out, tell_ghost};
@@ -18,7 +18,7 @@ use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-/// A name that the replica listed and denied.
+/// A name that the replica lists although a lookup fails with ENOENT.
 pub(super) struct Denied {
     pair: Arc<Pair>,
     name: Box<CStr>,
@@ -27,14 +27,14 @@ pub(super) struct Denied {
 }
 
 impl Survey<'_> {
-    /// Whether what the source lacks under a name stays for now: its folder has changed since the pass began, so that it
-    /// may have moved to where the survey had already been.
+    /// Whether an entry that the source lacks stays for now: the source's folder has changed since the pass began, so
+    /// the entry may have moved to a folder that the survey had already read.
     pub(super) fn stays(&self, merge: &Merge, name: &CStr) -> bool {
         merge.has_changed && self.context.absence.keep_changed(&merge.pair.path().join(name))
     }
 
-    /// Whether an entry that the source alone has is a folder that is locked, which is told: no name in it is known, and
-    /// another folder of the replica may be what it was called before.
+    /// Whether an entry that only the source has is a locked folder, which is reported: its names are hidden, and
+    /// another folder of the replica may be its old version.
     pub(super) fn is_locked_source(&self, pair: &Pair, name: &CStr, entry: &Entry) -> bool {
         let is_locked = is_locked(pair, Side::Source, name, entry);
         if is_locked {
@@ -50,7 +50,7 @@ impl Survey<'_> {
         is_locked
     }
 
-    /// Whether an entry that is to go from the replica is a folder that is locked, which is told.
+    /// Whether an entry that is to be deleted from the replica is a locked folder, which is reported.
     pub(super) fn is_locked_replica(&self, pair: &Pair, name: &CStr, entry: &Entry) -> bool {
         let is_locked = is_locked(pair, Side::Replica, name, entry);
         if is_locked {
@@ -65,7 +65,7 @@ impl Survey<'_> {
         is_locked
     }
 
-    /// Notes a name that the replica listed and denied.
+    /// Notes a name that the replica lists and denies.
     pub(super) fn deny(&self, merge: &Merge, name: &CStr, in_source: bool) {
         let (pair, has_changed) = (Arc::clone(&merge.pair), merge.has_changed);
         self.denied().push(Denied { pair, name: name.into(), in_source, has_changed });
@@ -75,8 +75,8 @@ impl Survey<'_> {
         self.denied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides about the names that the replica listed and denied, when each of their folders has been listed once more:
-    /// what is there, or is not any more, is looked at again; what is listed and denied again and again is a problem.
+    /// Settles the denied names of the replica after each of their folders has been listed again: names that are there
+    /// now, or have gone, are looked at again; a name that is listed and denied again and again is a problem.
     pub(super) fn settle_denied(&self) {
         let mut folders: HashMap<usize, Vec<Denied>> = HashMap::default();
         for denied in std::mem::take(&mut *self.denied()) {
@@ -96,14 +96,14 @@ impl Survey<'_> {
                 self.context.workers.spawn(scope, move |scope| self.look_again(scope, doubt));
             }
         });
-        // Who removes things from the replica all the while is told of once.
+        // Another process that keeps removing entries of the replica is reported once.
         let again = std::mem::take(&mut *self.denied());
         if let Some(denied) = again.first() {
             self.context.replica_disturbed(&denied.pair.path().join(&denied.name));
         }
     }
 
-    /// Looks again at names of one folder of which more is known by now.
+    /// Looks again at the names of one folder that have been settled.
     fn look_again<'s>(&'s self, scope: &Scope<'s>, doubt: Doubt<Denied>) {
         let Doubt { dir, suspects, gone, there, unreadable, failed } = doubt;
         let any =
@@ -132,8 +132,7 @@ impl Survey<'_> {
     }
 }
 
-/// Whether a folder below one side of a pair is encrypted and locked. What else keeps it from being read is found out by
-/// whoever reads it.
+/// Whether a folder below one side of a pair is encrypted and locked. Other errors surface when it is read.
 fn is_locked(pair: &Pair, side: Side, name: &CStr, entry: &Entry) -> bool {
     let dir = match side {
         Side::Source => &pair.source,

@@ -1,10 +1,11 @@
-//! Names of the source that the replica has under other names: which is which. Pure; the questions are in ask.rs.
+//! Aliases: pairs each source name that the replica does not list with the entry that the replica has for it. Pure;
+//! ask.rs does the lookups.
 
 use crate::model::entry::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 
-/// What the replica has for a name of the source that it does not list.
+/// The replica's entry for a source name that it does not list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alias<'a> {
     /// The entry that it lists under this name.
@@ -16,14 +17,14 @@ pub(super) enum Alias<'a> {
 /// The aliases in one folder, by positions in the two listings.
 #[derive(Debug, Default)]
 pub(super) struct Aliases {
-    /// Names of the source, and what the replica lists for each of them, where that is known.
+    /// The source names with an alias, and the replica's listed name for each, where that is known.
     names: BTreeMap<usize, Option<usize>>,
-    /// Names of the replica that are, or may be, what it has for a name of the source.
+    /// The replica names that are, or may be, the alias of a source name.
     kept: BTreeSet<usize>,
 }
 
 impl Aliases {
-    /// Whether the replica has a name of the source under another one; the position of that, if it is known.
+    /// The alias of a source name, if it has one; the position of that, if it is known.
     pub(super) fn of(&self, source: usize) -> Option<Option<usize>> {
         self.names.get(&source).copied()
     }
@@ -34,18 +35,18 @@ impl Aliases {
     }
 }
 
-/// What one name of the source is in the replica, as far as the answer says it.
+/// The result of looking up one source name in the replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     /// The entry that only the replica lists, at this position, and how much it looks like the source's.
     Is(usize, Likeness),
-    /// One of those, or none.
+    /// One of these entries, or none.
     Perhaps(Vec<usize>),
-    /// It could not be asked. Those are spellings of the name.
+    /// The lookup failed. These entries are spellings of the name.
     Unknown(Vec<usize>),
 }
 
-/// How much two entries look like each other: kind, size, time, each only with those before it.
+/// The likeness of two entries by kind, size and time; each counts only if those before it are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Likeness {
     None,
@@ -55,7 +56,7 @@ pub(super) enum Likeness {
 }
 
 pub(super) fn likeness(one: &Entry, other: &Entry) -> Likeness {
-    // The steps of vfat.
+    // The time step of vfat.
     const COARSE: u64 = 2;
     if one.kind != other.kind {
         Likeness::None
@@ -68,10 +69,10 @@ pub(super) fn likeness(one: &Entry, other: &Entry) -> Likeness {
     }
 }
 
-/// Decides which names of the source have which of the replica, given the answers in the order of the names.
+/// Pairs source names with replica names, given the answers in the order of the names.
 ///
-/// Of several names that are one in the replica one has it: the one that looks like it, or else the first. The others are
-/// made, as far as the replica is concerned, under a name that is taken, and that is a problem.
+/// Of several source names that are one name in the replica, the one whose entry is most alike gets it, or else the
+/// first. The others are created under a name that is taken there, and that is a problem.
 pub(super) fn settle(answers: &[(usize, Answer)]) -> Aliases {
     let mut out = Aliases::default();
     let mut taken: BTreeMap<usize, (usize, Likeness)> = BTreeMap::new();
@@ -97,7 +98,7 @@ pub(super) fn settle(answers: &[(usize, Answer)]) -> Aliases {
     out.names.extend(taken.iter().map(|(at, (source, _))| (*source, Some(*at))));
     for (source, answer) in answers {
         if let Answer::Perhaps(list) = answer
-            // Another name of the source may have the same entry: then neither is written to.
+            // Another source name may have the same entry: then neither is written to.
             && list.iter().all(|at| !taken.contains_key(at) && uses.get(at) == Some(&1))
         {
             out.names.insert(*source, None);
@@ -112,7 +113,7 @@ mod tests {
     use crate::model::entry::{Kind, Timestamp};
     use crate::survey::reconcile::tests::file;
 
-    /// A name of the source and its answer; what the replica lists for each name of the source, and what is no extra.
+    /// A source name and its answer; the replica's listed name for each source name; the names that are no extras.
     type Case = (&'static str, Vec<(usize, Answer)>, Vec<(usize, Option<usize>)>, Vec<usize>);
 
     #[test]

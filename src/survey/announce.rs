@@ -1,8 +1,8 @@
-//! What is read next is announced to the kernel, while the processors have nothing else to do.
+//! Announces the next reads to the kernel while the disk is the bottleneck.
 //!
-//! A disk with one head does more when it knows many requests at once, because it takes them in the order in which they lie.
-//! The files of a whole chunk of names are announced before the first of them is compared. Where opening a file asks a server,
-//! or a process (FUSE), that would double what is waited for, so only what lies on a disk of this machine is announced.
+//! A disk with one head is faster with many requests at once, because it reorders them by position. The files of a
+//! whole chunk of names are announced before the first of them is compared. Where each open(2) asks a server or a FUSE
+//! process, that would double the waiting, so only files on a local disk are announced.
 
 use crate::fs::dir::Dir;
 use crate::fs::file::{announce, open_to_read};
@@ -15,8 +15,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Survey<'_> {
-    /// Announces the contents of those files among the names that are going to be compared. What cannot be looked at or
-    /// opened is told when its turn comes.
+    /// Announces the contents of the files of a chunk that are going to be compared. A file that cannot be looked at or
+    /// opened is reported when its turn comes.
     pub(super) fn announce(&self, merge: &Merge, doors: Doors<'_>, names: Range<usize>) {
         let (Some(source), Some(replica)) = (doors.source, doors.replica) else { return };
         if !self.context.workers.wait_for_disk() {
@@ -39,7 +39,7 @@ impl Survey<'_> {
             let (Ok(ours), Ok(theirs)) = (entry_at(source, name), entry_at(replica, name)) else { continue };
             let is_compared =
                 ours.kind == Kind::File && theirs.kind == Kind::File && ours.size == theirs.size;
-            // Large ones have tasks of their own, and several names of one file are compared once.
+            // Large files have tasks of their own, and an inode with several names is compared once.
             if !is_compared || ours.size == 0 || ours.size >= LARGE || ours.links > 1 {
                 continue;
             }

@@ -1,9 +1,9 @@
-//! Names of the source that the replica does not list, but answers to: filesystems that take several spellings for one name,
-//! or show another name than the one that was given. Such a name is the entry that answers, whatever the listing calls it:
-//! it is compared with that, and what is listed for it is no extra.
+//! Looks up source names that the replica does not list but answers to: some filesystems take several spellings for one
+//! name, or list another name than the given one. Such a name is the entry that answers, whatever its listed name: it
+//! is compared with that, and the listed name is no extra.
 //!
-//! The replica is asked only in a folder that has names on each side that the other one does not list, once for each such
-//! name of the source.
+//! Lookups happen only in a folder with names on each side that the other side does not list, once for each such source
+//! name.
 
 use crate::fs::dir::Dir;
 use crate::fs::spelled::{Listed, Spellings};
@@ -24,12 +24,12 @@ use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Whether an error says that a filesystem does not take a name.
+/// Whether an error says that a filesystem does not accept a name.
 fn is_refusal_of_names(errno: Errno) -> bool {
     matches!(errno, Errno::INVAL | Errno::ILSEQ | Errno::NAMETOOLONG)
 }
 
-/// What the replica has for names, by their positions in the source's listing.
+/// The replica's answers, by positions in the source's listing.
 type Answers = Mutex<Vec<(usize, Result<Entry, Errno>)>>;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -37,7 +37,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Survey<'_> {
-    /// Works through a folder pair; first, where that may matter, it finds out what the replica has under other names.
+    /// Works through a folder pair, after looking up names that the replica may have under other spellings.
     pub(super) fn merge<'s>(&'s self, scope: &Scope<'s>, merge: Merge) {
         let merge = Arc::new(merge);
         let names = self.names_to_ask(&merge);
@@ -61,7 +61,7 @@ impl Survey<'_> {
         });
     }
 
-    /// The names that only the source lists; none where the replica has none of its own, as a rule.
+    /// The names that only the source lists; empty where the replica lists none of its own, as is usual.
     fn names_to_ask(&self, merge: &Merge) -> Vec<usize> {
         if merge.pair.replica.is_none() || !merge.differs_on_both_sides() {
             return Vec::new();
@@ -74,7 +74,7 @@ impl Survey<'_> {
         merge.only(Side::Source).filter(|at| is_free(merge.source.get(*at))).collect()
     }
 
-    /// Asks for some names.
+    /// Looks up some names.
     fn ask(&self, merge: &Merge, names: &[usize]) -> Vec<(usize, Result<Entry, Errno>)> {
         self.context.interrupt.beat();
         let mut found = Vec::new();
@@ -85,7 +85,7 @@ impl Survey<'_> {
         for at in names {
             let Some(name) = merge.source.get(*at) else { continue };
             let look = |folder: &Arc<OwnedFd>| match stat::entry_at(folder.as_fd(), name) {
-                // One answer is no proof: the name may be made all the same.
+                // Retried once: a single refusal is no proof, as the name may yet be created.
                 Err(errno) if is_refusal_of_names(errno) => stat::entry_at(folder.as_fd(), name),
                 answer => answer,
             };
@@ -98,16 +98,16 @@ impl Survey<'_> {
         found
     }
 
-    /// What the replica lists for the names that it has answered to.
+    /// Pairs the looked-up names with the replica's listing.
     fn aliases(&self, merge: &Merge, asked: &[(usize, Result<Entry, Errno>)]) -> Aliases {
-        // What the source lists as well is that name's, and the log file is nobody's.
+        // A listed name that the source has as well belongs to that name; the log file belongs to none.
         let is_extra = |at: &usize| {
             merge.replica.get(*at).is_some_and(|name| {
                 merge.source.position(name).is_none() && merge.watched.below(self.context, name).is_some()
             })
         };
         let every = || (0..merge.replica.len()).filter(is_extra).collect();
-        // A failure is told here: whoever works on the names may be able to open them.
+        // A failure is reported here: the task that works on the names may be able to open the folders.
         let open = self.open_both(&merge.pair).and_then(|open| open.source.zip(open.replica));
         let Some((source, replica)) = open else {
             return settle(&[(0, Answer::Unknown(every()))]);
@@ -131,16 +131,16 @@ impl Survey<'_> {
                 Ok((Listed::As(_) | Listed::Alike(_), _)) => continue,
                 Ok((Listed::Perhaps(list), _)) => {
                     let extras: Vec<usize> = list.iter().copied().filter(is_extra).collect();
-                    // It may be what another name of the source has.
+                    // It may be the entry of another source name.
                     if extras.len() == list.len() { Answer::Perhaps(extras) } else { Answer::Unknown(extras) }
                 }
-                // The name itself is refused.
+                // The filesystem does not accept the name itself.
                 Err(errno) if is_refusal_of_names(errno) => {
                     Answer::Unknown(spellings.alike(name).into_iter().filter(is_extra).collect())
                 }
                 Err(errno) => {
                     let kept: Vec<usize> = every();
-                    // Once for a folder: all of its names may fail. The name itself may be made all the same.
+                    // Reported once per folder: all of its names may fail. The name itself may yet be created.
                     if !kept.is_empty() && !is_told {
                         is_told = true;
                         self.unasked(&merge.pair, name, errno);
@@ -153,7 +153,7 @@ impl Survey<'_> {
         settle(&answers)
     }
 
-    /// The replica does not say whether it has a name of the source under another one.
+    /// Reports that a lookup for another spelling failed in the replica.
     fn unasked(&self, pair: &Pair, name: &CStr, errno: Errno) {
         if is_gone(errno) {
             return self.gone(pair, Side::Replica, errno);
@@ -167,8 +167,8 @@ impl Survey<'_> {
         });
     }
 
-    /// What becomes of a name that the replica lists as another one: it gets the right one, unless its filesystem is
-    /// known to show another one in its place. That is told at every pass, since the name is not there.
+    /// Settles a name that the replica lists under another spelling: it is renamed, unless the filesystem is known to
+    /// alter such names. That is reported in every pass, since the name is not there.
     pub(super) fn settle_alias(
         &self,
         pair: &Arc<Pair>,

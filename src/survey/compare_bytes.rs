@@ -2,7 +2,7 @@
 //!
 //! Both are read in step: the source's bytes go into SHA-256 and are compared with the replica's bytes in the same
 //! loop. Equal bytes have equal digests, so one hash serves both sides, and the first difference ends the reading.
-//! Where only copies are digested (`--compare bytes`) the hash is left out, and the certainty is the same.
+//! With `--compare bytes`, where only copies are digested, the hash is left out, with the same certainty.
 
 use crate::context::Context;
 use crate::fs::Errno;
@@ -12,11 +12,11 @@ use crate::model::digest::{Digest, Digests, Hasher};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// Every byte agrees. The digest is left out where only copies are digested, and for files whose holes alone would
-    /// take minutes to hash.
+    /// Every byte agrees. The digest is missing where only copies are digested, and for files whose holes would take
+    /// minutes to hash.
     Equal(Option<Digest>),
     /// They differ.
     Different,
@@ -24,12 +24,12 @@ pub enum Comparison {
     SourceUnreadable(Errno),
     /// The replica could not be read.
     ReplicaUnreadable(Errno),
-    /// A signal ended the reading.
+    /// A stop signal ended the comparison.
     Interrupted,
 }
 
-/// Compares two open files of `size` bytes each, of which the source has `stored` on its disk. With `sparse`, holes
-/// are asked for and not read.
+/// Compares two open files of `size` bytes each; `stored` is the source's allocated size. With `sparse`, holes are
+/// looked up and not read.
 pub fn compare_contents(
     context: &Context<'_>,
     (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
@@ -78,19 +78,19 @@ pub fn compare_contents(
     })
 }
 
-/// So much of a large file is read from a disk at once: two files in turns, in small pieces, would keep the head of a disk
-/// moving between them.
+/// The bytes of a large file that are announced at once: reading two files in turns in small pieces would keep the
+/// disk's head moving between them.
 const STEP: u64 = 8 << 20;
 
-/// Announces the next step of files that are read in turns, while the processors wait for the disk.
+/// Announces the next step of files that are read in turns, while the disk is the bottleneck.
 fn announce_step(context: &Context<'_>, files: &[BorrowedFd<'_>], at: u64, end: u64) {
     if at.is_multiple_of(STEP) && end - at > BUFFER as u64 && context.workers.wait_for_disk() {
         files.iter().for_each(|file| announce(*file, at, STEP.min(end - at)));
     }
 }
 
-/// Compares a file that shows no size, which may be wrong (procfs, servers behind FUSE), with a replica of `size` bytes. What
-/// can be read of the source counts, up to the replica's end and no further: it may have none.
+/// Compares a source file that shows no size, which may be false (procfs, FUSE servers), with a replica of `size`
+/// bytes. The readable content of the source counts, up to the end of the replica: the source may have no end.
 pub fn compare_to_end(
     context: &Context<'_>,
     (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
@@ -151,7 +151,7 @@ fn compare_data(
         let (ours, theirs) = (source_buffer.get_mut(..want)?, replica_buffer.get_mut(..want)?);
         match read_at(source, ours, at) {
             Ok(read) if read == want => {}
-            // Shorter than its size said: it changed, or its size is a lie. The copy finds out.
+            // Shorter than its size: the file changed, or its size is false. The copy finds out.
             Ok(_) => return Some(Comparison::Different),
             Err(errno) => return Some(Comparison::SourceUnreadable(errno)),
         }
@@ -172,7 +172,8 @@ fn compare_data(
     None
 }
 
-/// Checks that the replica has zeros where the source has a hole; none when it does. Its own holes are not read.
+/// Checks that the replica has zeros where the source has a hole; none when it has. The replica's own holes are not
+/// read.
 fn compare_hole(
     context: &Context<'_>,
     (replica, buffer): (BorrowedFd<'_>, &mut [u8]),

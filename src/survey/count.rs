@@ -1,5 +1,5 @@
-//! The size of what is on one side only: counted for the plan, never expanded in memory. What is left out, or stays, when that
-//! is created or deleted is not counted.
+//! Counts a subtree that is on one side only, for the plan; it is never expanded in memory. Entries that are left out
+//! of its creation, or survive its deletion, are not counted.
 
 use crate::capabilities::Filesystem;
 use crate::context::Context;
@@ -18,8 +18,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// How many entries lie below a folder of the source, of those that a replica on this filesystem has: what a plan leaves out
-/// is not to look like what is there on both sides.
+/// The number of source entries below a folder that a replica on this filesystem can have: an entry that a plan leaves
+/// out must not look like one that both sides have.
 pub fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
     let survey = Survey::new(context);
     let counted = Arc::new(Counted::default());
@@ -29,10 +29,10 @@ pub fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) 
     below.files + below.folders
 }
 
-/// A tree that one side has.
+/// A subtree that one side has.
 struct Tree {
     side: Side,
-    /// What holds the replica's folder that it is in, or is going to be.
+    /// The filesystem of the replica's folder that it is in, or is going to be in.
     filesystem: Arc<Filesystem>,
     counted: Arc<Counted>,
 }
@@ -45,7 +45,7 @@ struct Folder {
 }
 
 impl Survey<'_> {
-    /// Starts counting what lies below a folder that is on one side only; none for everything else.
+    /// Starts counting the entries below a folder that is on one side only; none for any other entry.
     pub(super) fn count_below<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -58,7 +58,7 @@ impl Survey<'_> {
             Side::Source => &pair.source,
             Side::Replica => &pair.replica,
         };
-        // What is mounted in the replica is never deleted, so its names stay.
+        // A mount in the replica is never deleted, so its names stay.
         let stays = side == Side::Replica && is_kept_mount(entry);
         let parent = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?;
         let watch = watch_of_folder(self.context, pair.watch, parent, name);
@@ -70,7 +70,7 @@ impl Survey<'_> {
         Some(counted)
     }
 
-    /// Counts one folder of a tree. What cannot be read is not counted; apply tells it when it gets there.
+    /// Counts one folder of a subtree. An unreadable folder is not counted; apply reports it.
     fn count<'s>(&'s self, scope: &Scope<'s>, tree: Arc<Tree>, dir: Arc<Dir>, watch: Watch) {
         if self.context.is_halted() {
             return;
@@ -111,8 +111,8 @@ impl Survey<'_> {
             else {
                 continue;
             };
-            // A name of the source is a name outside, even where the replica has the same inode (as after `cp -al`):
-            // counted as one of the replica it would be written through.
+            // A source name is a name outside the replica, even where both have the same inode (as after `cp -al`):
+            // counted as a replica name it would let that inode be written through.
             match tree.side {
                 Side::Source if left_out(&entry, &tree.filesystem).is_some() => continue,
                 Side::Replica if is_kept_mount(&entry) => continue,
@@ -186,7 +186,7 @@ mod tests {
             (&filesystems, None),
         );
         assert_eq!(total(&context, Arc::clone(&from), Arc::default()), 8);
-        // Where the guard asks how much of the source the replica has, links are not to count as kept.
+        // The guard compares the sizes of source and replica: links must not count as kept.
         assert_eq!(total(&context, from, Arc::new(Filesystem::of_type(MSDOS))), 4);
     }
 }

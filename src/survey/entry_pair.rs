@@ -50,7 +50,7 @@ impl Survey<'_> {
         match self.verdict(pair, doors, name, decision, (source, replica)) {
             Verdict::Same(differences) if differences.any() => {
                 let is_foreign = !self.context.rights.owns(replica.uid);
-                // Nobody may set the metadata of somebody else's file, but everybody may replace it by a copy.
+                // Only its owner may set the metadata of a file, but other users may replace it by a copy.
                 let change = if is_foreign
                     && pair.filesystem.holds_for(Kind::File, Feature::Owner)
                     && source.kind == Kind::File
@@ -109,7 +109,7 @@ impl Survey<'_> {
                             replica_unreadable: false,
                         };
                     }
-                    // EINVAL: no symbolic link any more.
+                    // EINVAL: it is no symbolic link any more.
                     (Err(Errno::INVAL), _) => return Verdict::Unknown,
                     (Err(errno), _) => return self.unreadable_source(pair, name, errno),
                     (Ok(_), Err(Errno::INVAL)) => {
@@ -170,8 +170,9 @@ impl Survey<'_> {
             }
         };
         let wanted = self.context.digests;
-        // Where the times differ the contents most likely do, and a digest of their common start would be for nothing. What
-        // fits into one buffer is digested after the comparison in any case, and reading twice from a disk costs more.
+        // With different times the contents most likely differ, and a digest of their common start would be wasted. A
+        // file that fits into one buffer is digested after the comparison anyway, and a second read from a disk costs
+        // more than a wasted digest.
         let is_digested_at_once = shows_same_time(source, replica, &pair.filesystem)
             || source.size <= BUFFER as u64
             || self.context.workers.wait_for_disk();
@@ -214,8 +215,8 @@ impl Survey<'_> {
     }
 }
 
-/// Whether two entries show the same modification time, as far as the replica's filesystem shows it: which step it has may
-/// not have been learned yet, and none is coarser than two seconds.
+/// Whether two entries show the same modification time, as far as the replica's filesystem can show it: its time step
+/// may not have been learned yet, and no step is coarser than two seconds.
 fn shows_same_time(source: &Entry, replica: &Entry, filesystem: &Filesystem) -> bool {
     const COARSEST: i64 = 2;
     filesystem.holdable(source.mtime) == replica.mtime
@@ -224,9 +225,9 @@ fn shows_same_time(source: &Entry, replica: &Entry, filesystem: &Filesystem) -> 
             && (source.mtime.seconds.saturating_sub(replica.mtime.seconds)).abs() <= COARSEST
 }
 
-/// Whether a symbolic link of the replica that does not tell where it leads is the one that was made there: sshfs shows no
-/// link that leads out of it, and a new one would show no more. It has the right length, and the source's has not changed
-/// since.
+/// Whether an unreadable symbolic link of the replica is the one that was created there: sshfs hides the target of a
+/// link that leads out of its tree, and would hide that of a new one, too. Its length is right, and the source's link
+/// has not changed since.
 fn is_as_made(length: usize, errno: Errno, (source, replica): (&Entry, &Entry)) -> bool {
     matches!(errno, Errno::PERM | Errno::ACCESS)
         && replica.size == length as u64

@@ -13,8 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 impl Survey<'_> {
-    /// The metadata of the folder itself. Without an open folder of the replica its extended attributes are not known,
-    /// but the rest is: setting a lost mode right is what makes it readable for the next pass.
+    /// Compares the metadata of the folder itself. Without an open replica folder its xattrs are unknown, but the rest
+    /// is compared: restoring a lost mode makes it readable for the next pass.
     pub(super) fn compare_folders(
         &self,
         pair: &Arc<Pair>,
@@ -22,7 +22,7 @@ impl Survey<'_> {
         replica_fd: Option<&Arc<OwnedFd>>,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
-        // A source folder that cannot be read blocks its own metadata, too: it could not be set at the end either.
+        // An unreadable source folder blocks its own metadata, too: apply could not set it either.
         let Some((source_fd, source)) = source else { return };
         let replica = match facts_of(replica_dir, replica_fd) {
             Ok(replica) => replica,
@@ -45,7 +45,7 @@ impl Survey<'_> {
     }
 }
 
-/// The facts of a folder: of the open one, else by its name in its parent.
+/// The facts of a folder: of the open descriptor, else by its name in its parent.
 fn facts_of(dir: &Arc<Dir>, open: Option<&Arc<OwnedFd>>) -> Result<Entry, Errno> {
     match (open, dir.parent()) {
         (Some(fd), _) => stat::entry_of(fd.as_fd()),

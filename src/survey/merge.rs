@@ -1,8 +1,8 @@
-//! Two sorted listings as one list of names, in the order in which they are looked at.
+//! Merges two sorted listings into one list of names, in the order of the work.
 //!
-//! The names of a large folder come in the order of the source's inodes: their facts and mostly their contents lie on the
-//! disk in that order, while names of many folders follow no order that a disk knows. A small folder is a single task
-//! and stays in the order of its names.
+//! The names of a large folder come in the order of the source's inode numbers: inodes and mostly their data lie on the
+//! disk in that order, while the tasks of many folders follow no order on the disk. A small folder is a single task and
+//! stays in the order of its names.
 
 use crate::fs::listing::Listing;
 use crate::model::error::Side;
@@ -19,17 +19,17 @@ pub(super) struct Merge {
     pub(super) pair: Arc<Pair>,
     pub(super) source: Listing,
     pub(super) replica: Listing,
-    /// Whether the source's folder shows a change that is later than the start of the pass.
+    /// Whether the source's folder changed after the start of the pass.
     pub(super) has_changed: bool,
-    /// How the names lie to the log file.
+    /// The relation of the names to the log file.
     pub(super) watched: Watched,
-    /// The names of the source that the replica has under others, once that has been asked for.
+    /// The source names that the replica lists otherwise, once they have been looked up.
     pub(super) aliases: OnceLock<Aliases>,
-    /// Each name of either side once: where it stands in the two listings, or [`NOWHERE`].
+    /// Each name of either side once: its positions in the two listings, or [`NOWHERE`].
     order: Box<[(u32, u32)]>,
 }
 
-/// No listing is that long: its names would take more than the 4 GiB that one may have.
+/// No listing is that long: its names may take 4 GiB at most.
 const NOWHERE: u32 = u32::MAX;
 
 impl Merge {
@@ -57,17 +57,17 @@ impl Merge {
         Merge { pair, source, replica, has_changed: false, watched, aliases: OnceLock::new(), order }
     }
 
-    /// The same, of a folder whose source has changed since the pass began, or has not.
+    /// Sets whether the source's folder has changed since the pass began.
     pub(super) fn of_folder_that_changed(self, has_changed: bool) -> Merge {
         Merge { has_changed, ..self }
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// A name, and which sides have it; none for a name of the replica that is another one of the source there.
+    /// A name, and the sides that have it; none for a replica name that is the alias of a source name.
     pub(super) fn get(&self, at: usize) -> Option<(&CStr, bool, bool)> {
         let (ours, theirs) = *self.order.get(at)?;
         let (our, their) = (self.source.get(ours as usize), self.replica.get(theirs as usize));
@@ -91,7 +91,7 @@ impl Merge {
         })
     }
 
-    /// What the replica has for a name of the source that it does not list.
+    /// The replica's entry for a source name that it does not list.
     pub(super) fn alias(&self, name: &CStr) -> Option<Alias<'_>> {
         self.aliases.get()?.of(self.source.position(name)?).map(|listed| match listed {
             Some(at) => self.replica.get(at).map_or(Alias::Unsure, Alias::Listed),
@@ -133,7 +133,7 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         for folder in ["source", "replica"] {
             std::fs::create_dir(scratch.path().join(folder)).unwrap();
-            // Made backwards, so that inode numbers fall where names rise.
+            // Created backwards, so that inode numbers fall while names rise.
             for name in (0..2 * CHUNK).rev() {
                 std::fs::write(scratch.path().join(format!("{folder}/{name:04}")), "").unwrap();
             }
@@ -152,7 +152,7 @@ mod tests {
         let both = (0..2 * CHUNK - 1).map(|at| merge.get(at).unwrap());
         let inodes: Vec<u64> = both.map(|(name, in_source, _)| (in_source, inode(name)).1).collect();
         assert!(inodes.is_sorted(), "{inodes:?}");
-        // What the source does not have comes last.
+        // Names that the source lacks come last.
         assert_eq!(merge.get(2 * CHUNK - 1), Some((c"0001", false, true)));
     }
 
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(merge.only(Side::Source).collect::<Vec<_>>(), [0, 2, 3]);
         assert_eq!(merge.only(Side::Replica).collect::<Vec<_>>(), [0, 2, 3, 4]);
 
-        // A is a; d. is d or e.
+        // A is the alias of a; d. is that of d or e.
         let answers = [(0, Answer::Is(0, Likeness::Time)), (3, Answer::Perhaps(vec![2, 3]))];
         assert!(merge.aliases.set(settle(&answers)).is_ok());
         expect(&[("A", both), ("b", both), ("c", source), ("d.", both), ("z", replica)]);

@@ -1,4 +1,4 @@
-//! Compares the metadata of two entries of one kind, extended attributes included.
+//! Compares the metadata of two entries of one kind, xattrs included.
 
 use crate::context::unread::Unread;
 use crate::fs::metadata::Subject;
@@ -14,22 +14,22 @@ use crate::plan::Pair;
 use crate::survey::Survey;
 use std::ffi::CStr;
 
-/// Where extended attributes can be read.
+/// The subjects whose xattrs can be read.
 #[derive(Clone, Copy)]
 pub(super) enum Subjects<'a> {
     /// In both trees.
     Both(Subject<'a>, Subject<'a>),
-    /// In the source alone: those of the replica are not known, and not compared.
+    /// The source alone: the replica's xattrs are unknown, and not compared.
     Source(Subject<'a>),
 }
 
-/// The extended attributes of both sides, as far as they are known.
+/// The xattrs of both sides, as far as they are known.
 struct Found {
     ours: Option<Attributes>,
     theirs: Theirs,
 }
 
-/// The extended attributes of the replica.
+/// The xattrs of the replica.
 enum Theirs {
     Read(Attributes),
     NotAsked,
@@ -37,8 +37,8 @@ enum Theirs {
 }
 
 impl Found {
-    /// The access list of the source; not known either where that of the replica is not, because the group bits of its mode
-    /// are the mask of that one then.
+    /// The ACL of the source. It is unknown also where that of the replica is, because the replica's group bits are the
+    /// mask of its ACL then.
     fn list(&self) -> AccessList {
         match (&self.ours, &self.theirs) {
             (None, _) | (Some(_), Theirs::Unreadable) => AccessList::Unknown,
@@ -49,8 +49,8 @@ impl Found {
 }
 
 impl Survey<'_> {
-    /// Which metadata differs; none when one of the two is gone. `name` is one in the folder of the pair, none means the folder
-    /// itself. Attributes that cannot be read are told, and count as no difference.
+    /// Compares metadata; none when an entry has gone. `name` is one in the folder of the pair, or none for the folder
+    /// itself. Xattrs that cannot be read are reported, and count as equal.
     pub(super) fn compare_metadata(
         &self,
         pair: &Pair,
@@ -76,7 +76,7 @@ impl Survey<'_> {
             }
         }
         if let (Some(ours), Theirs::Read(theirs)) = (&found.ours, &found.theirs) {
-            // Only its owner could narrow the list of a folder.
+            // Only its owner could narrow the ACL of a folder.
             let is_left = kind != Kind::File
                 && !self.context.rights.owns(replica.uid)
                 && theirs.get(ACCESS_LIST) == ours.get(ACCESS_LIST);
@@ -91,7 +91,7 @@ impl Survey<'_> {
         Some(differences)
     }
 
-    /// Reads the attributes of both sides, and tells what cannot be read; none when an entry is gone.
+    /// Reads the xattrs of both sides, and reports those that cannot be read; none when an entry has gone.
     fn read_attributes(
         &self,
         pair: &Pair,
@@ -149,7 +149,7 @@ impl Survey<'_> {
         Some(Found { ours, theirs })
     }
 
-    /// Whether attributes have to be set or removed. What cannot be read on one side is neither there nor absent.
+    /// Whether xattrs have to be set or removed. An unreadable one counts neither as present nor as absent.
     fn do_attributes_differ(&self, pair: &Pair, kind: Kind, ours: &Attributes, theirs: &Attributes) -> bool {
         let rights = &self.context.rights;
         let may_set = |name: &CStr| feature_of(name).is_some_and(|feature| rights.may_set(feature));

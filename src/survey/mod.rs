@@ -2,8 +2,8 @@
 //!
 //! A folder pair is a task on the thread pool; a large folder is passed on in chunks, and large files are tasks of
 //! their own, so that two processors are busy whatever the shape of the tree. Tasks never wait for each other, so the
-//! stack stays flat however deep the tree is. What is kept in memory is the changes, the folders in flight, and the
-//! files with several names that are not yet settled.
+//! stack stays flat however deep the tree is. Memory holds the changes, the folders in flight, and the hard links that
+//! are not yet settled.
 
 mod absent;
 mod aliases;
@@ -44,7 +44,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// So many names are one task.
+/// The number of names in one task.
 const CHUNK: usize = 32;
 
 /// Files of at least this size are compared in a task of their own.
@@ -72,11 +72,11 @@ struct Survey<'a> {
     context: &'a Context<'a>,
     plan: Mutex<Plan>,
     links: LinkTable,
-    /// Names that the replica listed and denied.
+    /// Names that the replica lists and denies.
     denied: Mutex<Vec<Denied>>,
 }
 
-/// A name is the log file, of this kind.
+/// The name is the log file, of this kind.
 struct IsLog(Kind);
 
 /// The open folders of a pair.
@@ -102,7 +102,7 @@ impl OpenPair {
 }
 
 impl<'a> Survey<'a> {
-    /// Nothing has been seen yet.
+    /// A survey without results.
     fn new(context: &'a Context<'a>) -> Survey<'a> {
         Survey { context, plan: Mutex::default(), links: LinkTable::default(), denied: Mutex::default() }
     }
@@ -120,7 +120,7 @@ impl Survey<'_> {
             let opened = dir.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, Some(fd))));
             match opened {
                 Ok(opened) => Some(opened),
-                // Gone or swapped since it was listed: the next pass sees what has become of it.
+                // Gone or swapped since it was listed: the next pass decides.
                 Err(errno) if is_gone(errno) => {
                     self.gone(&pair, side, errno);
                     None
@@ -131,9 +131,9 @@ impl Survey<'_> {
                 }
             }
         };
-        // Both are tried, so that both are told; either one blocks everything below.
+        // Both sides are tried, so that both are reported; either one blocks everything below.
         let (source, replica) = (listing(Side::Source, &pair.source), listing(Side::Replica, &pair.replica));
-        // After it was listed: what left it before that shows in its times.
+        // The facts are read after the listing: any removal before the listing then shows in the times.
         let source_fd = source.as_ref().and_then(|(_, fd)| fd.as_ref());
         let facts = match source_fd.map(|fd| stat::entry_of(fd.as_fd()).map(|facts| (fd, facts))).transpose()
         {
@@ -143,7 +143,7 @@ impl Survey<'_> {
         if let (Some(dir), Some((_, facts))) = (&pair.source, &facts) {
             self.context.compared.note_moved(dir, facts);
         }
-        // Without a folder in the source apply finds out, when it looks for the name.
+        // Without a source folder apply detects the change when it looks up the name.
         let has_changed = facts.is_some_and(|(_, facts)| self.context.absence.has_changed(&facts));
         let locked =
             replica.is_none() && self.context.absence.is_known_as_locked(Side::Replica, &pair.path());
@@ -185,7 +185,7 @@ impl Survey<'_> {
         self.context.interrupt.beat();
     }
 
-    /// Opens the folders of a pair; none when that failed, which has been told.
+    /// Opens the folders of a pair; none when that failed, which has been reported.
     fn open_both(&self, pair: &Pair) -> Option<OpenPair> {
         let open = |side: Side, dir: &Option<Arc<Dir>>| match dir.as_ref().map(Dir::open).transpose() {
             Ok(fd) => Some(fd),
@@ -204,7 +204,7 @@ impl Survey<'_> {
         })
     }
 
-    /// Looks at one name on the sides that have it, and decides. Returns 1 when it is right already.
+    /// Looks at one name on the sides that have it, and decides. Returns 1 when it is unchanged.
     fn name<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -228,7 +228,7 @@ impl Survey<'_> {
             }
         };
         if in_source && source == Sighting::Absent {
-            // It vanished since the listing, as it seems: neither a problem nor a deletion in this pass.
+            // It seems to have vanished since the listing: neither a problem nor a deletion in this pass.
             if let Some(dir) = &pair.source {
                 self.context.vanished.note(Side::Source, dir, name);
             }
@@ -262,7 +262,7 @@ impl Survey<'_> {
                 0
             }
             Decision::Delete(_) if watch != Watch::Off => {
-                // The log lies below: everything else there goes, one by one.
+                // The log lies below: all other entries there are deleted one by one.
                 if let (Sighting::Present(replica), Some(dir)) = (&replica, &pair.replica) {
                     if replica.is_mount {
                         self.is_mounted(pair, name);
@@ -314,13 +314,13 @@ impl Survey<'_> {
                 {
                     self.links.count_name(pair.replica.as_ref(), replica);
                     self.links.want(source);
-                    // What comes, or else what goes: one of the two may be a folder.
+                    // The new entry or else the old one: one of the two may be a folder.
                     let subtree = self
                         .count_below(scope, Side::Source, pair, name, source)
                         .or_else(|| self.count_below(scope, Side::Replica, pair, name, replica));
                     let action = Action::Replace(Verb::Retype);
                     let expected = Some(replica.id);
-                    // What was there before may have moved.
+                    // The source entry of the old kind may have moved.
                     if !self.stays(merge, name) {
                         self.push(Change { subtree, expected, reason, ..change(pair, name, source, action) });
                     }
@@ -384,7 +384,7 @@ impl Survey<'_> {
         }
     }
 
-    /// Two folders of one name.
+    /// Descends into two folders of one name.
     fn descend<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -394,7 +394,7 @@ impl Survey<'_> {
         watch: Watch,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
-        // RACE: what is mounted after this look is not seen before the next pass.
+        // RACE: a mount that appears after this check is not seen before the next pass.
         if source.id == replica.id {
             return self.is_of_other_tree(pair, name);
         }
@@ -432,7 +432,7 @@ impl Survey<'_> {
         if self.is_locked_replica(pair, name, replica) {
             return;
         }
-        // Its names count also where it stays: it goes in the next pass, and they are no names outside.
+        // Its names count also where it stays: it is deleted in the next pass, and they are no names outside.
         self.links.count_name(pair.replica.as_ref(), replica);
         let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
         if !self.stays(merge, name) {

@@ -1,4 +1,4 @@
-//! The words for what the survey cannot read.
+//! Reports entries that the survey cannot read.
 
 use crate::fs::{Errno, is_denial, is_gone, is_passing};
 use crate::model::change::Verb;
@@ -10,8 +10,8 @@ use crate::survey::hardlinks::Verdict;
 use std::ffi::CStr;
 
 impl Survey<'_> {
-    /// An error says that a folder is not what it was a moment ago. In the source that is an ordinary day, and the next
-    /// pass sees what has become of it, provided that it is true; in the replica nobody else should be at work.
+    /// Handles an error that says that a folder has gone or changed. In the source that is ordinary, and left to the
+    /// next pass once it is confirmed; in the replica no other process should be at work.
     pub(super) fn gone(&self, pair: &Pair, side: Side, errno: Errno) {
         match side {
             Side::Source if self.confirms_gone(pair, None, errno) => {}
@@ -20,14 +20,14 @@ impl Survey<'_> {
         }
     }
 
-    /// Whether a name of the source is gone, or of another kind by now, as an error says: the next pass sees it.
+    /// Confirms the error that a source name has gone, or is of another kind by now: the next pass handles it.
     fn confirms_gone(&self, pair: &Pair, name: Option<&CStr>, errno: Errno) -> bool {
         let lost = |dir| self.context.confirms_gone(Side::Source, dir, name, errno);
         is_gone(errno) && pair.source.as_ref().is_none_or(lost)
     }
 
-    /// A replica that cannot be read is replaced, unless it is not what it was any more, or is locked, or the reason is none
-    /// of its own: too many open files, or a lease, say nothing of what is in it.
+    /// Handles an unreadable replica file. It is replaced, unless it has gone, or is locked, or the error is transient:
+    /// too many open files, or a lease, say nothing of its content.
     pub(super) fn unreadable_replica(&self, pair: &Pair, name: &CStr, errno: Errno) -> Verdict {
         let is_locked = |dir| self.context.is_locked_file(Side::Replica, dir, errno);
         if pair.replica.as_ref().is_some_and(is_locked) {
@@ -94,8 +94,8 @@ impl Survey<'_> {
         });
     }
 
-    /// A name that was listed cannot be looked at, so nothing is known of it. One that the source denies may have vanished; what
-    /// the replica denies somebody else has removed.
+    /// Reports a listed name that cannot be looked at, so that nothing is known of it. A name that the source denies
+    /// may have vanished; one that the replica denies was removed by another process.
     pub(super) fn unseen(&self, pair: &Pair, side: Side, name: &CStr, errno: Errno) {
         let (dir, kind) = match side {
             Side::Source => (&pair.source, ProblemKind::LookInSource),
@@ -120,7 +120,7 @@ impl Survey<'_> {
         self.context.unreadable_folder(side, &pair.path(), errno);
     }
 
-    /// A folder of one tree that belongs to the other as well: whatever is done to it there is done to it here.
+    /// Reports a folder of one tree that belongs to the other as well: a change there would be a change here.
     pub(super) fn is_of_other_tree(&self, pair: &Pair, name: &CStr) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
@@ -131,7 +131,7 @@ impl Survey<'_> {
         });
     }
 
-    /// Something is mounted in the replica, and whether it belongs to the source as well cannot be found out.
+    /// Reports a mount in the replica that cannot be told from a mount of the source.
     pub(super) fn unknown_mount(&self, pair: &Pair, name: &CStr, errno: Errno) {
         self.context.problem(&Problem {
             path: pair.path().join(name),

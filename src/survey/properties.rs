@@ -1,4 +1,4 @@
-//! What holds for the deciding code of the survey whatever it is given.
+//! Property tests of the survey's deciding code.
 
 use super::hardlinks::tests::Named;
 use super::hardlinks::{Resolution, Verdict};
@@ -32,7 +32,7 @@ fn sightings() -> impl Strategy<Value = (Sighting, Sighting)> {
     })
 }
 
-/// What the replica's name is once a decision has been carried out.
+/// The replica's entry after a decision has been carried out.
 fn carried_out(decision: Decision, source: &Sighting, replica: &Sighting) -> Sighting {
     match (decision, source) {
         (Decision::Create | Decision::Replace(..), Sighting::Present(source)) => {
@@ -43,7 +43,7 @@ fn carried_out(decision: Decision, source: &Sighting, replica: &Sighting) -> Sig
     }
 }
 
-/// Whether a decision takes something from the replica or puts something there.
+/// Whether a decision removes or creates something in the replica.
 fn is_change(decision: Decision) -> bool {
     matches!(
         decision,
@@ -128,7 +128,7 @@ proptest! {
         let one = reconcile(&Sighting::Present(source), &Sighting::Present(replica), &filesystem);
         let other = reconcile(&Sighting::Present(source), &Sighting::Present(as_the_source), &filesystem);
         match (one, other) {
-            // The words may differ, what is done may not.
+            // The words may differ, the action may not.
             (Decision::Replace(_, reason), Decision::Replace(_, other)) => prop_assert_eq!(reason, other),
             (one, other) => prop_assert_eq!(one, other),
         }
@@ -156,7 +156,7 @@ proptest! {
     }
 }
 
-/// One name that both sides have: the inodes there, and what their comparison found.
+/// One name that both sides have: its inodes, and the result of their comparison.
 #[derive(Clone, Copy, Debug)]
 struct Linked {
     source: u64,
@@ -164,8 +164,8 @@ struct Linked {
     verdict: Verdict,
 }
 
-/// Names of few inodes, as two trees have them: one verdict for each pair of inodes. Some inodes of the replica have
-/// one more name outside of the tree.
+/// Names of few inodes on both sides, with one verdict for each pair of inodes. Some replica inodes have one more name
+/// outside the tree.
 fn linked() -> impl Strategy<Value = (Vec<Linked>, BTreeSet<u64>)> {
     let verdict = prop_oneof![
         4 => any::<bool>().prop_map(|mode| Verdict::Same(Differences { mode, ..Differences::default() })),
@@ -202,7 +202,7 @@ fn number(name: &CStr) -> usize {
     name.to_str().unwrap().parse().unwrap()
 }
 
-/// What the replica's names are when the plan has been carried out: the inode of each, a new one for what is copied.
+/// The replica's names after the plan has been carried out: the inode of each, a new one for each copy.
 fn carried_out_links(names: &[Linked], resolution: &Resolution) -> Vec<u64> {
     let mut inodes: Vec<u64> = names.iter().map(|name| name.replica).collect();
     let mut copies: BTreeMap<u64, u64> = BTreeMap::new();
@@ -218,7 +218,7 @@ fn carried_out_links(names: &[Linked], resolution: &Resolution) -> Vec<u64> {
     }
     for (which, name) in names.iter().enumerate() {
         if let Some(Action::Link { .. }) = action(which) {
-            // What stays, or is only given other metadata, is what the other names are linked to.
+            // A name that stays, or only gets other metadata, is the link target of the others.
             let stays = |other: &usize| {
                 names[*other].source == name.source
                     && matches!(names[*other].verdict, Verdict::Same(_))
@@ -297,7 +297,7 @@ proptest! {
         let actions: BTreeMap<usize, Action> =
             resolution.changes.iter().map(|change| (number(&change.name), change.action)).collect();
         for (which, name) in names.iter().enumerate() {
-            // Metadata belongs to the inode: one name of it is enough.
+            // Metadata belongs to the inode: setting it through one name is enough.
             let is_set = names.iter().enumerate().any(|(other, twin)| {
                 (twin.source, twin.replica) == (name.source, name.replica)
                     && matches!(actions.get(&other), Some(Action::SetMetadata(_)))

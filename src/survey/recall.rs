@@ -1,4 +1,4 @@
-//! Reading names of files with several names once more, which were not kept while all that was known of them agreed.
+//! Reads hard-linked names again that were not kept in memory while they agreed.
 
 use crate::collections::HashMap;
 use crate::fs::listing::Listing;
@@ -11,11 +11,11 @@ use rayon::Scope;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A name that was found, and which of those that were asked for it is.
+/// The position of a name among those that were asked for, and the name.
 type FoundAt = (usize, Found);
 
 impl Survey<'_> {
-    /// What has to be done about files with several names.
+    /// Decides the changes to hard-linked files.
     pub(super) fn resolve_links(&self) -> Resolution {
         let rest = self.links.end();
         let found: Mutex<Vec<Option<Found>>> = Mutex::default();
@@ -28,7 +28,7 @@ impl Survey<'_> {
         rest.resolve(found.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Finds the names of some folders, after handing half of them to whoever is free.
+    /// Finds the names of some folders, after spawning half of them.
     fn recall_all<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -54,7 +54,7 @@ impl Survey<'_> {
         }
     }
 
-    /// Finds names in one folder, as far as they are still what they were.
+    /// Finds names in one folder whose entries are still the same.
     fn recall(&self, pair: &Pair, asked: &[Asked]) -> Vec<FoundAt> {
         let mut by_number: HashMap<u32, Vec<&Asked>> = HashMap::default();
         for asked in asked {

@@ -6,7 +6,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::walk::{LeftOut, left_out};
 
-/// What one side of a pair looks like.
+/// The sighting of a name on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sighting {
     /// The folder was read whole and the name is not in it.
@@ -17,20 +17,20 @@ pub enum Sighting {
     Unreadable,
 }
 
-/// What to do about one name.
+/// The decision about one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// Neither side has it (any more).
     Nothing,
     /// Two folders: go into them.
     Descend,
-    /// Two files of one size, or a source that shows none, whatever it has: read both.
+    /// Two files of one size, or a source of size 0 with a replica of any size: read both.
     CompareContents,
     /// Two symbolic links: read both targets.
     CompareTargets,
-    /// Nothing but metadata can differ.
+    /// Only the metadata can differ.
     CompareMetadata,
-    /// Make it.
+    /// Create it.
     Create,
     /// Replace the content, for this reason.
     Replace(Verb, &'static str),
@@ -38,16 +38,16 @@ pub enum Decision {
     Delete(&'static str),
     /// Left out by design; a stale entry of another kind in the replica goes.
     LeaveOut {
-        /// Why.
+        /// The reason.
         why: LeftOut,
-        /// True when the replica has something else under the name.
+        /// True when the replica has another kind of entry under the name.
         delete: bool,
     },
-    /// One side cannot be known, so nothing at or below this name is touched.
+    /// One side is unreadable, so nothing at or below this name is touched.
     Blocked(Side),
 }
 
-/// Decides about one name. `filesystem` is the one that holds the replica's folder.
+/// Decides about one name. `filesystem` is that of the replica's folder.
 pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem) -> Decision {
     let source = match (source, replica) {
         (Sighting::Unreadable, _) => return Decision::Blocked(Side::Source),
@@ -67,7 +67,7 @@ pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem)
     match left_out {
         Some(why) if source.kind != replica.kind => return Decision::LeaveOut { why, delete: true },
         Some(why @ LeftOut::Socket) => return Decision::LeaveOut { why, delete: false },
-        // It is there already, whatever was learned of its filesystem.
+        // The replica holds it already, whatever was learned of its filesystem.
         Some(LeftOut::NotHeld(_)) | None => {}
     }
     if source.kind != replica.kind {
@@ -91,8 +91,8 @@ pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem)
 ///
 /// The replica's inode was made when file-sync began to copy the file. Where the source's ctime, which no program can
 /// set back, is older than that, the source has not changed since, so the replica has. Where the replica's filesystem
-/// remembers no creation time, equal sizes and mtimes say the same with less certainty. The word is for people: what
-/// is done is the same.
+/// remembers no creation time, equal sizes and mtimes say the same with less certainty. The distinction is for people:
+/// the action is the same.
 pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
     let replica_alone = match replica.btime {
         Some(made) => source.ctime < made,
@@ -279,7 +279,7 @@ pub(crate) mod tests {
             (5, Some(9), 7, Verb::Repair),
             (9, Some(5), 0, Verb::Update),
             (9, Some(5), 7, Verb::Update),
-            // At the very moment: it may have been the source.
+            // At the same moment: the source may have changed.
             (5, Some(5), 0, Verb::Update),
             (5, None, 0, Verb::Repair),
             (5, None, 7, Verb::Update),

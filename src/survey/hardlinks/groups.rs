@@ -1,7 +1,7 @@
-//! The groups of names that are not settled yet.
+//! The groups of hard links that are not settled yet.
 //!
-//! A group is open while a name of it is being compared, or when not all of its names agree. All others are packed: a
-//! source may have a million files whose other names are elsewhere, or come late.
+//! A group is open while one of its names is being compared, or when not all of its names agree. All other groups are
+//! packed: a source may have a million files whose other names are elsewhere, or come late.
 
 use crate::collections::HashMap;
 use crate::collections::inodes::{Inodes, Wide};
@@ -18,26 +18,26 @@ use std::sync::Arc;
 pub(super) struct Member {
     pub(super) folder: u32,
     pub(super) name: u32,
-    /// The number of the replica's inode, and the links that it shows.
+    /// The inode number in the replica, and its link count.
     pub(super) replica: u64,
     pub(super) links: u32,
 }
 
-/// Names of one file of the source.
+/// The names of one source inode.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) members: Vec<Member>,
     pub(super) numbers: Numbers,
     source_links: u32,
-    /// What was found, by what was compared; none as long as that goes on.
+    /// The verdicts by subject; none while a comparison is running.
     verdicts: HashMap<u64, Option<Verdict>>,
-    /// So many verdicts find nothing to do.
+    /// The number of verdicts that need no change.
     clean: usize,
-    /// Some names differ.
+    /// True when some names differ.
     is_odd: bool,
 }
 
-/// What a verdict is about: a pair of inodes, or, where the numbers are claims, a name.
+/// The subject of a verdict: a pair of inodes, or, where inode numbers are no proof, a name.
 fn subject(numbers: Numbers, member: &Member) -> u64 {
     match numbers {
         Numbers::Proof => member.replica,
@@ -61,7 +61,7 @@ impl Group {
         self.verdicts.get(&subject(self.numbers, member)).copied().flatten()
     }
 
-    /// Whether all names are one file in the replica as well, and right.
+    /// Whether all names are one right file in the replica as well.
     fn agrees(&self) -> bool {
         let all = match self.numbers {
             Numbers::Proof => 1,
@@ -76,14 +76,14 @@ impl Group {
     }
 }
 
-/// Names that agree, so far.
+/// A group of names that agree so far.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Packed {
     replica: Wide,
     source_links: u32,
     replica_links: u32,
     pub(super) count: u32,
-    /// The first name. The others are a chain.
+    /// The first name. The others form a chain.
     folder: u32,
     name: u32,
     more: u32,
@@ -106,17 +106,17 @@ impl Packed {
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// The second names of packed groups, and all further ones: folder, name, and where the next one is.
+/// The second and further names of packed groups: folder, name, and the index of the next one.
 #[derive(Debug, Default)]
 struct Chains {
     links: Vec<[u32; 3]>,
-    /// Where the first one that is not used is, and how many there are.
+    /// The index of the first unused slot, and the number of unused slots.
     free: u32,
     unused: usize,
 }
 
 impl Chains {
-    /// Puts a name before others.
+    /// Puts a name in front of a chain.
     fn put(&mut self, folder: u32, name: u32, next: u32) -> u32 {
         let link = [folder, name, next];
         let at = self.free;
@@ -134,7 +134,7 @@ impl Chains {
         }
     }
 
-    /// Takes a chain out: folders and names.
+    /// Removes a chain, and passes on its folders and names.
     fn take(&mut self, first: u32, mut each: impl FnMut(u32, u32)) {
         let mut at = first;
         while let Some(link) = self.links.get_mut(at as usize) {
@@ -148,14 +148,14 @@ impl Chains {
     }
 }
 
-/// The packed groups of two filesystems.
+/// The packed groups of two devices.
 #[derive(Debug)]
 pub(super) struct PackedGroups {
     pub(super) numbers: Numbers,
     pub(super) groups: Inodes<Packed>,
 }
 
-/// A name that is entered.
+/// A name to enter.
 #[derive(Clone, Copy)]
 pub(super) struct Seen {
     pub(super) key: Key,
@@ -163,11 +163,11 @@ pub(super) struct Seen {
     pub(super) replica: u64,
     pub(super) replica_links: u32,
     pub(super) name: u32,
-    /// How good the numbers of both sides are.
+    /// The reliability of the inode numbers of both sides.
     pub(super) numbers: Numbers,
 }
 
-/// What a comparison is about.
+/// The subject of a running comparison.
 #[derive(Debug)]
 pub struct Ticket {
     key: Key,
@@ -178,11 +178,11 @@ pub struct Ticket {
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     pub(super) open: HashMap<Key, Group>,
-    /// By the devices of source and replica.
+    /// Keyed by the devices of source and replica.
     pub(super) packed: BTreeMap<(u64, u64), PackedGroups>,
     pub(super) folders: Interned<Pair>,
     chains: Chains,
-    /// Names of groups that were settled and forgotten.
+    /// The number of names in groups that were settled and forgotten.
     pub(super) settled: u64,
 }
 
@@ -230,7 +230,7 @@ impl Groups {
         let Ticket { key, subject } = ticket;
         let Some(group) = self.open.get_mut(&key) else { return };
         if verdict == Verdict::Unknown {
-            // Perhaps this one name vanished: the next name of the two inodes is compared again.
+            // This one name may have vanished: the next name of the two inodes is compared again.
             group.verdicts.remove(&subject);
             return;
         }
@@ -247,7 +247,7 @@ impl Groups {
         self.packed.get_mut(&devices(key))?.groups.get_mut(inode(key.0))
     }
 
-    /// One more name of a packed group, which is settled when that is the last one.
+    /// Adds a name to a packed group, which is settled if that is its last name.
     fn enter_packed(&mut self, pair: &Arc<Pair>, seen: Seen) {
         let folder = self.folders.hold(pair);
         let Some(table) = self.packed.get_mut(&devices(seen.key)) else { return };
@@ -263,7 +263,7 @@ impl Groups {
         }
     }
 
-    /// Takes a packed group out: its names.
+    /// Removes a packed group, and passes on its names.
     fn take_packed(&mut self, key: Key, mut each: impl FnMut(&mut Interned<Pair>, Member)) -> Option<Packed> {
         let packed = self.packed.get_mut(&devices(key))?.groups.remove(inode(key.0))?;
         each(&mut self.folders, packed.first());
@@ -288,10 +288,10 @@ impl Groups {
         self.open.insert(key, group);
     }
 
-    /// Forgets a group whose names are all there and all right, and packs one whose names are right so far: memory is for
+    /// Forgets a group whose names are all present and right, and packs one whose names are right so far: memory is for
     /// differences.
     fn close(&mut self, key: Key) {
-        // Where each name is compared a large group would be opened for each.
+        // Where each name is compared, a large group would be unpacked for each.
         const FEW: usize = 2;
         let Some(group) = self.open.get(&key).filter(|group| group.agrees()) else { return };
         if group.is_complete() {
@@ -323,7 +323,7 @@ impl Groups {
         self.packed.entry(devices(key)).or_insert_with(fresh).groups.insert(inode(key.0), packed);
     }
 
-    /// True when nothing is remembered.
+    /// True when no group is remembered.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let packed = self.packed.values().all(|table| table.groups.is_empty());

@@ -1,12 +1,12 @@
-//! Files with several names: which names of the replica must be one file, and which must not.
+//! Hard links: decides which names of the replica must be one inode, and which must not.
 //!
 //! During the survey every name whose source or replica has more than one link is entered here. Each pair of inodes is
-//! compared once, where the inode numbers are proof; where they are claims, each name is. At the end, each source inode gets
-//! one replica inode (its anchor) and every other name is linked to it. An inode of the replica that also has names outside
-//! the tree is never an anchor: setting its metadata would write through to the outside.
+//! compared once where the inode numbers are proof; where they are claims, each name is compared. At the end, each
+//! source inode gets one replica inode (its anchor) and every other name is linked to it. A replica inode with names
+//! outside the tree is never an anchor: setting its metadata would write through to the outside.
 //!
-//! Groups whose names were all seen and all agree are forgotten at once; the others take 48 bytes each (groups.rs), without
-//! the names. Those of the few groups that something has to be done about are read once more in the end (rest.rs).
+//! Groups whose names were all seen and all agree are forgotten at once; the others take 48 bytes each (groups.rs),
+//! without the names. The names of the few groups that need a change are read again at the end (rest.rs).
 
 mod groups;
 mod resolve;
@@ -26,21 +26,21 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// What the comparison of two entries of one kind found.
+/// The result of comparing two entries of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The content agrees; of the metadata, this differs.
+    /// The content agrees; these parts of the metadata differ.
     Same(Differences),
     /// The content has to be replaced.
     Replace {
         /// Update or repair.
         verb: Verb,
-        /// Why.
+        /// The reason, in words.
         reason: &'static str,
         /// True when the replica's content could not be read.
         replica_unreadable: bool,
     },
-    /// It cannot be told now (unreadable, vanished, interrupted); what had to be said has been said.
+    /// Unknown in this pass (unreadable, vanished, interrupted); any problem has been reported.
     Unknown,
 }
 
@@ -50,51 +50,51 @@ impl Verdict {
     }
 }
 
-/// A source inode, as far as one filesystem of the replica holds its names: links do not cross filesystems.
+/// A source inode and the device of the replica that holds its names: links do not cross filesystems.
 type Key = (Identity, u64);
 
 /// All groups of one survey.
 #[derive(Debug, Default)]
 pub struct LinkTable {
     groups: Mutex<Groups>,
-    /// Names of the replica that have no counterpart: the numbers of their inodes, by device.
+    /// Replica names without counterpart: their inode numbers, by device.
     others: Mutex<BTreeMap<u64, Vec<u64>>>,
-    /// What the source has of files with several names under names that the replica lacks.
+    /// Source inodes with several names, under names that the replica lacks.
     wanted: Mutex<Wanted>,
     devices: Devices,
 }
 
-/// Files of which further names will be made.
+/// Inodes that further names are going to be created for.
 #[derive(Debug, Default)]
 struct Wanted {
     files: Vec<FileId>,
-    /// There are too many to be remembered: then it may be any.
+    /// Set when there are too many to remember: then any inode counts as wanted.
     any: bool,
 }
 
-/// So many wanted files are remembered.
+/// The greatest number of wanted inodes that are remembered.
 const MOST_WANTED: usize = 1 << 16;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the table says at the end.
+/// The result of the table at the end.
 #[derive(Debug, Default)]
 pub struct Resolution {
-    /// What has to change.
+    /// The changes that are due.
     pub changes: Vec<Change>,
-    /// Where further names can be linked to.
+    /// The link targets for further names.
     pub anchors: Vec<Anchor>,
     /// Names that are right already.
     pub unchanged: u64,
-    /// True when names should be one file and the replica knows no hard links.
+    /// True when names should be one inode and the replica holds no hard links.
     pub not_held: bool,
 }
 
 impl LinkTable {
-    /// Enters a name that both sides have. Where it returns a ticket the caller has to compare the two, and to tell with
-    /// [`LinkTable::judge`]; else that has been done under another name.
+    /// Enters a name that both sides have. With a ticket the caller has to compare the two entries and pass the result
+    /// to [`LinkTable::judge`]; without one they have been compared under another name.
     pub fn enter(&self, pair: &Arc<Pair>, name: &CStr, source: &Entry, replica: &Entry) -> Option<Ticket> {
         let (key, replica_number) = self.key(pair, source, replica);
         let seen = Seen {
@@ -111,12 +111,12 @@ impl LinkTable {
         lock(&self.groups).enter(pair, seen)
     }
 
-    /// Tells what a comparison found.
+    /// Passes the result of a comparison.
     pub fn judge(&self, ticket: Ticket, verdict: Verdict) {
         lock(&self.groups).judge(ticket, verdict);
     }
 
-    /// Counts a name in a folder of the replica that the plan removes or replaces, so that it is not taken for one outside.
+    /// Counts a replica name that the plan removes or replaces, so that it does not count as one outside.
     pub fn count_name(&self, folder: Option<&Arc<Dir>>, replica: &Entry) {
         if replica.links > 1 && replica.kind != Kind::Folder {
             let number = replica_number(replica, self.numbers(folder));
@@ -124,7 +124,7 @@ impl LinkTable {
         }
     }
 
-    /// Notes that the source has an entry under a name that is going to be made.
+    /// Notes a source inode under a name that is going to be created.
     pub fn want(&self, source: &Entry) {
         if source.links > 1 && source.kind != Kind::Folder {
             let mut wanted = lock(&self.wanted);
@@ -136,7 +136,7 @@ impl LinkTable {
         }
     }
 
-    /// The end of the survey: what is not settled.
+    /// Ends the survey: returns the groups that are not settled.
     pub(super) fn end(&self) -> Rest {
         let mut others = std::mem::take(&mut *lock(&self.others));
         others.values_mut().for_each(|numbers| numbers.sort_unstable());
@@ -145,7 +145,7 @@ impl LinkTable {
         Rest::of(std::mem::take(&mut *lock(&self.groups)), &others, &wanted)
     }
 
-    /// Whether two entries are still those that a name was entered with.
+    /// Whether two entries are still the ones that a name was entered with.
     pub(super) fn is_still(&self, asked: &Asked, pair: &Pair, source: &Entry, replica: &Entry) -> bool {
         self.key(pair, source, replica) == (asked.key, asked.replica)
     }
@@ -167,7 +167,7 @@ impl Wanted {
     }
 }
 
-/// The number by which a name is found again in its folder.
+/// The number that finds a name again in its folder.
 pub(super) fn name_number(name: &CStr) -> u32 {
     fold(hash_of(&name))
 }
@@ -190,12 +190,12 @@ pub(super) mod tests {
         Entry { links, ..file(inode) }
     }
 
-    /// A table whose names are all in one folder, and how they are found again.
+    /// A table whose names are all in one folder, and the facts that find them again.
     pub(crate) struct Named {
         pub(crate) table: LinkTable,
         pair: Arc<Pair>,
         names: Vec<(CString, Entry, Entry)>,
-        /// So many were compared.
+        /// The number of comparisons.
         pub(crate) compared: usize,
     }
 
@@ -232,10 +232,10 @@ pub(super) mod tests {
         }
     }
 
-    /// A name, the source's inode and links, the replica's inode and links, what comparing them found.
+    /// A name; the source's inode and links; the replica's inode and links; the result of comparing them.
     type Name<'a> = (&'a CStr, (u64, u32), (u64, u32), Verdict);
 
-    /// Enters names and tells what comes out.
+    /// Enters names and returns the result in words.
     fn resolve(names: &[Name<'_>], deleted: &[(u64, u32)]) -> Vec<String> {
         let mut named = Named::new(Filesystem::default());
         for (name, source, replica, verdict) in names {
@@ -326,7 +326,7 @@ pub(super) mod tests {
         let unknown = Verdict::Unknown;
         let out = resolve(&[(c"a", (1, 2), (11, 2), unknown), (c"b", (1, 2), (11, 2), unknown)], &[]);
         assert_eq!(out, ["0 unchanged"]);
-        // One name may vanish while it is compared; the other one tells of the same two inodes.
+        // One name may vanish while it is compared; the other name leads to the same two inodes.
         let out = resolve(&[(c"a", (1, 2), (11, 2), unknown), (c"b", (1, 2), (11, 2), SAME)], &[]);
         assert_eq!(out, ["2 unchanged"]);
     }
@@ -351,7 +351,7 @@ pub(super) mod tests {
             named.enter(name, entry(1, 3), entry(11, 3), SAME);
         }
         named.table.count_name(None, &entry(12, 1));
-        // The links of a folder are not names.
+        // The link count of a folder does not count names.
         named.table.count_name(None, &Entry { kind: Kind::Folder, ..entry(13, 5) });
         named.table.want(&entry(14, 1));
         assert!(lock(&named.table.groups).is_empty() && lock(&named.table.others).is_empty());
@@ -400,7 +400,7 @@ pub(super) mod tests {
         const NAMES: u64 = 60_000;
         let name = |number: u64| CString::new(number.to_string()).unwrap();
         let begin = std::time::Instant::now();
-        // Of one inode that is one already, that is as many, and that is split in two.
+        // For one replica inode, for one per name, and for two.
         for split in [1, NAMES, 2] {
             let table = LinkTable::default();
             let pair = pair(Filesystem::default());
@@ -425,7 +425,7 @@ pub(super) mod tests {
             let linked = NAMES - NAMES / split;
             assert_eq!((resolution.changes.len() as u64, resolution.unchanged), (linked, NAMES - linked));
         }
-        // With a search for each name it would be minutes.
+        // A linear search for each name would take minutes.
         assert!(begin.elapsed().as_secs() < 30, "{:?}", begin.elapsed());
     }
 }

@@ -1,4 +1,4 @@
-//! What has to be done about the names of one file. Pure.
+//! Decides the changes to the names of one source inode. Pure.
 
 use crate::collections::HashMap;
 use crate::identity::{Identity, Numbers};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub(super) struct Name {
     pub(super) pair: Arc<Pair>,
     pub(super) found: Found,
-    /// The number of the replica's inode.
+    /// The inode number in the replica.
     pub(super) number: u64,
     pub(super) verdict: Option<Verdict>,
     pub(super) numbers: Numbers,
@@ -37,8 +37,8 @@ impl Name {
     }
 }
 
-/// Decides about one group. Returns the inode of the replica that the names are going to be, if it is there already.
-/// `is_bound` says of an inode that it has names outside of the tree, `is_free` that no other group has taken it.
+/// Decides about one group. Returns the replica inode that its names become, if that exists already. `is_bound` says
+/// that an inode has names outside the tree, `is_free` that no other group has taken it.
 pub(super) fn resolve_group(
     (source, is_wanted): (Identity, bool),
     mut names: Vec<Name>,
@@ -65,26 +65,27 @@ pub(super) fn resolve_group(
     let mut is_linked_to = is_wanted;
     for name in &names {
         let change = match name.verdict {
-            // Nothing is known of the content, so nothing is done to this name.
+            // The content is unknown, so this name is not changed.
             None | Some(Verdict::Unknown) => continue,
             Some(Verdict::Same(differences)) if Some(name.number) == anchor => {
-                // One inode has its metadata set once. Where that is only claimed, each name was compared, and is set right.
+                // The metadata of one inode is set once. Where the inode number is no proof, each name was compared,
+                // and each is set.
                 let is_due = anchored.is_none() || name.numbers == Numbers::Claim;
                 anchored = anchored.or(Some(name));
                 (is_due && differences.any()).then(|| name.change(Action::SetMetadata(differences)))
             }
-            // There are more names than the file is said to have, so they are not one, and what is right stays as it is.
+            // More names than the link count allows: they are not one inode, and right content stays.
             Some(Verdict::Same(differences)) if is_refuted && !is_bound(name.number) => {
                 differences.any().then(|| name.change(Action::SetMetadata(differences)))
             }
-            // What can make no links may still have them, of before or made by others: never write through one.
+            // Hard links may exist where none can be created: never write through one.
             Some(Verdict::Same(differences)) if !can_link && !is_bound(name.number) => {
                 differences.any().then(|| name.change(Action::SetMetadata(differences)))
             }
-            // What has the anchor's number and another content is another file, whatever the filesystem says.
+            // The anchor's number with other content is another file, whatever the filesystem says.
             Some(_) if can_link && !leader_needed && Some(name.number) != anchor => {
                 is_linked_to = true;
-                // Where it cannot be linked, an inode with names outside is replaced and never written through.
+                // If it cannot be linked, an inode with names outside is replaced and never written through.
                 Some(name.change(Action::Link { same: is_same(name) && !is_bound(name.number) }))
             }
             Some(Verdict::Same(_)) => {

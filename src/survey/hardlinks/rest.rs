@@ -1,5 +1,5 @@
-//! The groups that are not settled when all names have been seen: most of them are right, since their other names are
-//! outside of the tree. Of the others the names are needed, and are read once more.
+//! The groups that are not settled when all names have been seen. Most of them are right, since their other names are
+//! outside the tree. The names of the others are read again.
 
 use crate::collections::{HashMap, HashSet};
 use crate::identity::{Identity, Numbers};
@@ -12,19 +12,19 @@ use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::Arc;
 
-/// A name that is needed.
+/// A name to read again.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::survey) struct Asked {
     /// The number of the name.
     pub(in crate::survey) name: u32,
-    /// Which of all that are asked for it is.
+    /// Its position among all names to read again.
     pub(in crate::survey) at: usize,
-    /// What it was entered with.
+    /// The key that it was entered with.
     pub(super) key: Key,
     pub(super) replica: u64,
 }
 
-/// A name that was found again, and what both sides have there.
+/// A name that was found again, with the entries of both sides.
 #[derive(Debug)]
 pub(in crate::survey) struct Found {
     pub(in crate::survey) name: Box<CStr>,
@@ -35,32 +35,32 @@ pub(in crate::survey) struct Found {
 /// An inode of the replica, by device and number.
 type Number = (u64, u64);
 
-/// How an inode of the replica is used.
+/// The use of a replica inode.
 struct Use {
     links: u32,
-    /// Names seen in the tree.
+    /// The number of names seen in the tree.
     seen: u64,
-    /// Names of more than one file of the source.
+    /// True when several source inodes have names of it.
     is_shared: bool,
     owner: Key,
     numbers: Numbers,
 }
 
-/// What is not settled.
+/// The groups that are not settled.
 #[derive(Debug, Default)]
 pub(in crate::survey) struct Rest {
     folders: crate::collections::interned::Interned<Pair>,
-    /// Groups about which something has to be done, and whether further names will be made.
+    /// The groups that need changes, and whether further names will be created.
     groups: Vec<(Key, Group, bool)>,
-    /// One name each of groups that are right and get further ones, and how many they have.
+    /// One name each of the right groups that get further names, and their number of names.
     anchors: Vec<(Key, Member, u32)>,
-    /// Inodes that have names outside of the tree, or may have such of other files.
+    /// Inodes with names outside the tree, or possibly with names of other files.
     bound: HashSet<Number>,
     unchanged: u64,
 }
 
 impl Rest {
-    /// `others` has the sorted numbers of the replica's inodes under names without counterpart.
+    /// `others` has the sorted inode numbers of the replica's names without counterpart.
     pub(super) fn of(mut groups: Groups, others: &BTreeMap<u64, Vec<u64>>, wanted: &Wanted) -> Rest {
         let mut rest = Rest { unchanged: groups.settled, ..Rest::default() };
         let uses = uses(&groups);
@@ -80,7 +80,7 @@ impl Rest {
                 let number = (*device, packed.replica());
                 let is_bound = rest.bound.contains(&number);
                 let is_shared = uses.get(&number).is_some_and(|used| used.is_shared);
-                // Numbers that are claims may be one for many files: that alone is no reason to write again what is right.
+                // Numbers that are no proof may stand for many files: that alone is no reason to rewrite a right file.
                 if is_bound != is_shared || (is_shared && table.numbers == Numbers::Proof) {
                     to_open.push(key);
                     continue;
@@ -94,19 +94,19 @@ impl Rest {
         to_open.into_iter().for_each(|key| groups.unpack(key));
         let open = std::mem::take(&mut groups.open);
         rest.groups = open.into_iter().map(|(key, group)| (key, group, wanted.has(key.0.id))).collect();
-        // Which group gets an inode that two of them want must not depend on chance.
+        // Sorted, so that chance does not decide which of two groups gets an inode.
         rest.groups.sort_unstable_by_key(|(key, ..)| *key);
         rest.anchors.sort_unstable_by_key(|(key, ..)| *key);
         rest.folders = std::mem::take(&mut groups.folders);
         rest
     }
 
-    /// How many names are needed.
+    /// The number of names to read again.
     pub(in crate::survey) fn asked(&self) -> usize {
         self.members().count()
     }
 
-    /// The names that are needed, by folder.
+    /// The names to read again, by folder.
     pub(in crate::survey) fn folders(&self) -> Vec<(Arc<Pair>, Vec<Asked>)> {
         let mut folders: BTreeMap<u32, Vec<Asked>> = BTreeMap::new();
         for (at, (key, member)) in self.members().enumerate() {
@@ -125,7 +125,8 @@ impl Rest {
         of_groups.chain(self.anchors.iter().map(|(key, member, _)| (*key, member)))
     }
 
-    /// What has to be linked, replaced or set. What was not found again has gone since, and is for the next pass.
+    /// Decides the links, replacements and metadata. A name that was not found again has gone, and is for the next
+    /// pass.
     pub(in crate::survey) fn resolve(self, found: Vec<Option<Found>>) -> Resolution {
         let mut out = Resolution { unchanged: self.unchanged, ..Resolution::default() };
         let mut taken: HashSet<Number> = HashSet::default();
@@ -161,7 +162,7 @@ impl Rest {
     }
 }
 
-/// How the inodes are used that may have names elsewhere. The others have all their names in one group.
+/// The use of the inodes that may have names elsewhere. All other inodes have their names in one group.
 fn uses(groups: &Groups) -> HashMap<Number, Use> {
     let mut uses: HashMap<Number, Use> = HashMap::default();
     let mut note = |(key, numbers): (Key, Numbers), replica: u64, links: u32, names: u32| {
@@ -187,7 +188,7 @@ fn uses(groups: &Groups) -> HashMap<Number, Use> {
     uses
 }
 
-/// How often a number is among sorted ones.
+/// The number of occurrences in a sorted slice.
 fn count(sorted: &[u64], number: u64) -> u64 {
     let first = sorted.partition_point(|other| *other < number);
     let behind = sorted.partition_point(|other| *other <= number);
