@@ -1,10 +1,10 @@
-//! The clock that the schedule lives by: `CLOCK_BOOTTIME`, which counts while the computer is suspended and is never
-//! set (`clock_gettime(2)`).
+//! The schedule's clock: `CLOCK_BOOTTIME`, which counts while the computer is suspended and is never set
+//! (`clock_gettime(2)`).
 //!
-//! Waiting is one `poll(2)` on a `timerfd` of the same clock and on an `eventfd` through which other threads wake the
-//! waiter. An eventfd stays readable until it is drained, so a wake-up that comes before the wait is not lost; and
-//! unlike a sleep it needs no slices to notice a signal. `CLOCK_MONOTONIC` (all that `std::time::Instant` and
-//! condition variables have) would stop during suspension and miss the recovery point by that much.
+//! Waiting is one `poll(2)` on a `timerfd` of the same clock and on an `eventfd`, which other threads write to. An
+//! eventfd stays readable until it is drained, so a wake-up before the wait is not lost; and unlike a sleep it needs no
+//! slices to notice a signal. `CLOCK_MONOTONIC` (all that `std::time::Instant` and condition variables have) would stop
+//! during suspension and miss the RPO by that much.
 
 use crate::fs::{Errno, is_passing};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long the system is left alone when it cannot wait for want of memory.
+/// The pause after a failed wait for want of memory.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// A moment on the boot-time clock: the time since the kernel started, suspension included.
@@ -59,28 +59,28 @@ pub fn processor_time() -> Duration {
     duration(clock_gettime(ClockId::ProcessCPUTime))
 }
 
-/// Neither part is ever negative on the clocks that are asked here.
+/// Neither part is ever negative on the clocks that are read here.
 fn duration(time: Timespec) -> Duration {
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
-/// How long this thread has run, or has been ready to run while others did, since it began. The rest of its time it waited, for a disk more often than not.
+/// The time that this thread has run or has been queued to run. The rest of its life it waited, mostly for a disk.
 pub fn busy_time() -> Duration {
     let ran = duration(clock_gettime(ClockId::ThreadCPUTime));
     // Time on the processor, time in the queue for it, both in nanoseconds (Documentation/scheduler/sched-stats.rst).
-    // A kernel without it cannot tell waiting for a processor from waiting for a disk.
+    // Without schedstat, waiting for a processor counts as waiting for a disk.
     let queued = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let queued = queued.and_then(|text| text.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
     ran + Duration::from_nanos(queued)
 }
 
-/// Wakes a [`Timer`] that waits, or that is going to wait.
+/// Wakes a waiting [`Timer`], or ends its next wait.
 #[derive(Debug)]
 pub struct Waker(OwnedFd);
 
 impl Waker {
-    /// Ends the present wait, or the next one at once if nobody waits.
+    /// Ends the current wait, or the next one at once if no thread waits.
     pub fn wake(&self) {
         // The write fails only when the counter is full (EAGAIN): then the wake-up is already on its way.
         let _ = write(&self.0, &1u64.to_ne_bytes());
@@ -95,7 +95,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// A timer and its way of being woken.
+    /// Creates a timer with its waker.
     ///
     /// # Errors
     /// No file descriptors or no memory (`timerfd_create(2)`, `eventfd(2)`).
@@ -105,7 +105,7 @@ impl Timer {
         Ok(Timer { timer, waker: Arc::new(Waker(waker)) })
     }
 
-    /// What other threads wake this timer with.
+    /// The waker that other threads use.
     pub fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
@@ -114,9 +114,9 @@ impl Timer {
     /// at the clock again.
     ///
     /// # Errors
-    /// As `timerfd_settime(2)` and `poll(2)`; a lack of memory passes.
+    /// As `timerfd_settime(2)` and `poll(2)`; a lack of memory is transient and no error.
     pub fn wait_until(&self, deadline: BootTime) -> Result<(), Errno> {
-        // A timer set to zero would be off; a moment of zero is past anyway.
+        // A timer set to zero would be off; a deadline of zero has passed anyway.
         if deadline > BootTime(Duration::ZERO) {
             let never_again = Timespec { tv_sec: 0, tv_nsec: 0 };
             let once = Itimerspec { it_interval: never_again, it_value: deadline.timespec() };
@@ -130,7 +130,7 @@ impl Timer {
                 Err(errno) => return Err(errno),
             }
         }
-        // Drained before the caller looks at what it was woken for: whatever is set after that look writes again.
+        // Drained before the caller checks its flags: a flag that is set after that check writes again.
         match read(&self.waker.0, &mut [0; 8]) {
             Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
             Err(errno) => Err(errno),

@@ -8,7 +8,7 @@ use crate::fs::Errno;
 use rustix::event::{PollFd, PollFlags, poll};
 use std::os::fd::{AsFd, OwnedFd};
 
-/// Something that lines are shown on: a terminal, a pipe, a file.
+/// An output for lines: a terminal, a pipe, a file.
 #[derive(Debug)]
 pub struct Stream(OwnedFd);
 
@@ -32,7 +32,7 @@ impl Stream {
     /// pipe non-blocking.
     ///
     /// # Errors
-    /// What the kernel said: `EPIPE` when nobody will read any more.
+    /// As `write(2)` and `poll(2)`: `EPIPE` when the reader has gone.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         loop {
             match rustix::io::write(&self.0, bytes) {

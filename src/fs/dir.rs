@@ -1,9 +1,9 @@
 //! Folders inside a tree, open or ready to be opened again.
 //!
 //! A [`Dir`] remembers its parent, its name and the identity (device and inode) it was seen with. Its descriptor is
-//! opened when needed and may be closed behind its back: the number of descriptors stays bounded however deep or
-//! wide the tree is. Opening again goes down from the nearest ancestor that is still open, one name at a time with
-//! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only arrive at the folder it was.
+//! opened when needed and may be closed behind its back: the number of descriptors stays bounded however deep or wide
+//! the tree is. Opening again goes down from the nearest ancestor that is still open, one name at a time with
+//! `O_NOFOLLOW`, and checks the identity of every folder on the way, so it can only reach the same folder.
 
 use crate::fs::stat::{entry_at, entry_of, is_append_only};
 use crate::fs::{is_denial, retry_absence};
@@ -29,14 +29,14 @@ pub struct Dir {
     append_only: OnceLock<bool>,
 }
 
-/// What a look from the root down found.
+/// The result of a lookup from the root down.
 #[derive(Debug)]
 pub enum Found {
-    /// It is there, with these facts.
+    /// The entry is there, with these facts.
     There(Entry),
     /// The folder itself, or one above it, is another one by now.
     Replaced,
-    /// The folder that still is where it was says that it does not have this name, which leads to what was looked for.
+    /// A folder that is still in its place says that it lacks this name on the way.
     Denied(Arc<Dir>, Box<CStr>),
 }
 
@@ -47,7 +47,7 @@ struct Handles {
     capacity: usize,
 }
 
-/// A poisoned lock is no reason to stop: what these locks guard is never left half changed.
+/// A poisoned lock does not matter: its data is never left half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -59,7 +59,7 @@ const FOLDER: OFlags = OFlags::RDONLY
     .union(OFlags::NONBLOCK);
 
 impl Dir {
-    /// Opens a root; symbolic links in `path` are followed, as the user's own words are. At most `capacity` further
+    /// Opens a root; symbolic links in `path` are followed since the user gave it. At most `capacity` further
     /// descriptors of its tree are kept open.
     ///
     /// # Errors
@@ -89,8 +89,8 @@ impl Dir {
         })
     }
 
-    /// The folder that is called `now` and is going to be called `name`, both below this one, open. Until it has that name
-    /// only the descriptor leads to it, and that may be closed like any other: hold it.
+    /// The open folder that is called `now` and is going to be called `name`, both below this one. Until it has that
+    /// name only the descriptor leads to it, and the cache may close its own copy: hold the returned one.
     ///
     /// # Errors
     /// As `open(2)` and `statx(2)`.
@@ -103,12 +103,12 @@ impl Dir {
         Ok((child, fd))
     }
 
-    /// The identity this folder was seen with.
+    /// The identity of this folder when it was seen.
     pub fn id(&self) -> FileId {
         self.id
     }
 
-    /// The folder this one lies in; none for the root.
+    /// The parent of this folder; none for the root.
     pub fn parent(&self) -> Option<&Arc<Dir>> {
         self.parent.as_ref()
     }
@@ -175,7 +175,7 @@ impl Dir {
     /// that each pass would leave one more.
     pub fn open_for_temporaries(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
         let fd = self.open()?;
-        // Asked once in the life of this value, which is one pass.
+        // Read once in the life of this value, which is one pass.
         if *self.append_only.get_or_init(|| is_append_only(fd.as_fd())) { Err(Errno::PERM) } else { Ok(fd) }
     }
 
@@ -187,7 +187,7 @@ impl Dir {
         entry_of(self.open()?.as_fd())
     }
 
-    /// Whether this folder can still be reached from its root under its own name, and every folder above as well.
+    /// Whether this folder, and every folder above it, can still be reached from the root under its own name.
     ///
     /// # Errors
     /// As [`Dir::open`] and `statx(2)`.
@@ -201,7 +201,7 @@ impl Dir {
     /// Looks for this folder, or for a name in it, from the root down.
     ///
     /// # Errors
-    /// As [`Dir::open`] and `statx(2)`, other than that something is not there.
+    /// As [`Dir::open`] and `statx(2)`, but not for absence.
     pub fn find(self: &Arc<Dir>, name: Option<&CStr>) -> Result<Found, Errno> {
         let mut chain: Vec<&Arc<Dir>> = std::iter::successors(Some(self), |dir| dir.parent()).collect();
         chain.reverse();
@@ -241,8 +241,8 @@ impl Dir {
 }
 
 impl Handles {
-    /// Counts one more open folder and closes the oldest where there are too many. Descriptors in use elsewhere stay
-    /// open until they are let go.
+    /// Counts one more open folder and closes the oldest beyond the capacity. Descriptors in use elsewhere stay open
+    /// until they are dropped.
     fn remember(&self, dir: &Arc<Dir>) {
         let mut open = lock(&self.open);
         open.push_back(Arc::downgrade(dir));
@@ -250,7 +250,7 @@ impl Handles {
             if let Some(oldest) = open.pop_front().and_then(|weak| weak.upgrade()) {
                 let closed = lock(&oldest.handle).take();
                 drop(open);
-                // Outside the lock: letting go of the last reference may take a chain of parents along.
+                // Outside the lock: dropping the last reference may drop a chain of parents.
                 drop((closed, oldest));
                 open = lock(&self.open);
             }
@@ -259,7 +259,7 @@ impl Handles {
 }
 
 impl Drop for Dir {
-    /// Lets go of the chain of parents in a loop: a tree of many thousand levels must not overflow the stack.
+    /// Drops the chain of parents in a loop: a tree of many thousand levels must not overflow the stack.
     fn drop(&mut self) {
         let mut next = self.parent.take();
         while let Some(mut parent) = next.and_then(Arc::into_inner) {
@@ -268,13 +268,13 @@ impl Drop for Dir {
     }
 }
 
-/// A folder opened once more, with a position of its own: others may be listing it by the descriptor that is there.
+/// Opens a folder again, with a position of its own: other threads may be listing it by the same descriptor.
 ///
 /// # Errors
 /// As `open(2)`.
 pub fn open_again(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     match open_folder(folder, c".", FOLDER) {
-        // To look up even this name takes the right to look up names, which a folder may lack that may be listed.
+        // Resolving even this name takes search permission, which a folder may lack that may be listed.
         Err(Errno::ACCESS) => open_folder(CWD, &*format!("/proc/self/fd/{}", folder.as_raw_fd()), FOLDER),
         opened => opened,
     }

@@ -13,7 +13,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// A name for a temporary, which nobody can guess and no other entry has: 128 random bits.
+/// An unguessable and unique name for a temporary: 128 random bits.
 ///
 /// # Errors
 /// As `getrandom(2)`.
@@ -22,7 +22,7 @@ pub fn temporary_name() -> Result<CString, Errno> {
     CString::new(name).map_err(|_| Errno::INVAL)
 }
 
-/// Random bytes that the kernel gave, many names' worth at once.
+/// Random bytes from the kernel, fetched for many names at once.
 fn random() -> Result<[u8; 16], Errno> {
     const NAMES: usize = 64;
     thread_local! {
@@ -66,15 +66,16 @@ pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Resul
 /// is encrypted and locked.
 pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
     let read = || retry_absence(|| retry_refusal(|| rustix::fs::readlinkat(folder, name, Vec::new())));
-    // One refusal is no proof of a filesystem that does not tell where its links lead.
+    // Retried once: a single refusal is no proof that the filesystem hides link targets.
     let first = match read() {
         Err(Errno::ACCESS | Errno::PERM) => read(),
         answered => answered,
     };
     match first {
-        // No target, though the kernel says so.
+        // The kernel has generated this target; the real one is encrypted.
         Ok(target) if is_made_up_target(&target) && entry_at(folder, name)?.is_encrypted => Err(LOCKED),
-        // The kernel says both: then it cannot be read, which is not the same as being something else.
+        // readlink(2) says EINVAL and statx(2) says symbolic link: then it cannot be read, which does not make it
+        // another kind.
         Err(Errno::INVAL) if entry_at(folder, name).is_ok_and(|entry| entry.kind == Kind::Symlink) => {
             Err(Errno::IO)
         }
@@ -99,7 +100,7 @@ pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64
     retry_refusal(|| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device))
 }
 
-/// The number of the character device that exists everywhere, `/dev/null`.
+/// The number of `/dev/null`, a character device that exists everywhere.
 pub fn null_device() -> u64 {
     makedev(1, 3)
 }
@@ -112,7 +113,7 @@ pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CSt
     retry_refusal(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()))
 }
 
-/// Gives an open file that has no name the name `new`, if that is free.
+/// Links an open file without a name under the name `new`, if that is free.
 ///
 /// # Errors
 /// As `link(2)`; `EEXIST` when the name is taken, `ENOENT` also where the kernel is older than 6.10 and neither this user's
@@ -133,8 +134,8 @@ pub fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Re
 /// As `renameat2(2)` with `RENAME_NOREPLACE`; `EEXIST` when the name is taken.
 pub fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
     match retry_refusal(|| renameat_with(folder, old, folder, new, RenameFlags::NOREPLACE)) {
-        // RACE: this filesystem cannot do it in one step (some network filesystems); a name that appears between the
-        // look and the rename is replaced.
+        // RACE: this filesystem (some network filesystems) cannot do it atomically; a name that appears between the
+        // lookup and the rename is replaced.
         Err(Errno::INVAL | Errno::NOSYS) => match entry_at(folder, new) {
             Err(Errno::NOENT) => rename_over(folder, old, new),
             Ok(_) => Err(Errno::EXIST),
@@ -144,7 +145,7 @@ pub fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<
     }
 }
 
-/// Renames within a folder, replacing what has the new name (not a folder) in one step.
+/// Renames within a folder and atomically replaces the entry of the new name, which must not be a folder.
 ///
 /// # Errors
 /// As `rename(2)`.
@@ -152,7 +153,7 @@ pub fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(),
     rustix::fs::renameat(folder, old, folder, new)
 }
 
-/// Exchanges two names in one step.
+/// Exchanges two names atomically.
 ///
 /// # Errors
 /// As `renameat2(2)` with `RENAME_EXCHANGE`; `EINVAL` or `ENOSYS` where the filesystem cannot.
@@ -176,7 +177,7 @@ pub fn remove_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     retry_absence(|| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
 }
 
-/// Writes everything of the filesystem that holds `folder` to its disk.
+/// Runs `syncfs` on the filesystem that holds `folder`.
 ///
 /// # Errors
 /// As `syncfs(2)`.
@@ -184,7 +185,7 @@ pub fn sync_filesystem(folder: BorrowedFd<'_>) -> Result<(), Errno> {
     retry_on_intr(|| syncfs(folder))
 }
 
-/// Locks an open folder for this process, without waiting. The lock goes with the descriptor and leaves nothing behind.
+/// Locks an open folder for this process, without waiting. The lock ends with the descriptor and leaves nothing behind.
 ///
 /// # Errors
 /// As `flock(2)`; `EWOULDBLOCK` when another process has the lock.

@@ -1,21 +1,21 @@
-//! Folders that their filesystem encrypts (fscrypt: ext4, f2fs, ubifs, CephFS) and whose key is not there.
+//! Folders that their filesystem encrypts (fscrypt: ext4, f2fs, ubifs, CephFS) and whose key is missing.
 //!
-//! Such a folder is *locked*, and can be listed all the same: the kernel makes up a name for each entry, from the bytes
-//! of the encrypted one (`fscrypt_fname_disk_to_usr` in fs/crypto/fname.c). Those names lead to their entries, but none
-//! of the real names is known, so nothing is known to be absent. To ask for the key takes an `ioctl(2)` that is not safe
-//! code, so a locked folder is known by what it shows:
+//! Such a folder is *locked*, and can still be listed: the kernel generates a name for each entry from the bytes of the
+//! encrypted one (`fscrypt_fname_disk_to_usr` in fs/crypto/fname.c). Those names lead to their entries, but the real
+//! names are hidden, so absence cannot be proven. An `ioctl(2)` tells whether the key is there, but calling it is no
+//! safe code, so a locked folder is recognised by its entries:
 //!
-//! - its names are base64 of at least 16 bytes, all of them, and
-//! - no regular file in it can be opened (`ENOKEY`), and no symbolic link has a target that is no such text.
+//! - all of its names are base64 of at least 16 bytes, and
+//! - no regular file in it can be opened (`ENOKEY`), and each symbolic link has a target of that form.
 //!
-//! A folder that somebody has open keeps its names, and what is in it is locked one by one: a file cannot be opened, a link
-//! has a target that is made up.
+//! An open folder keeps its names, and its entries are locked one by one: a file cannot be opened, a link has a
+//! generated target.
 //!
-//! Where neither a file nor a link says so, an encrypted folder with such names counts as locked: a folder full of hashes
-//! that nobody may read is then left alone, which harms nobody.
+//! An encrypted folder with such names and neither a file nor a link to test counts as locked: at worst an unreadable
+//! folder of hashes is left alone, which does no harm.
 //!
-//! The kernel does not take the key away from a folder that is open; but it gives one as soon as it has it. So a listing
-//! may begin with names that are made up and end with real ones. A second one is right then.
+//! The kernel does not remove the key of an open folder, but it uses a key as soon as it is added. So a listing may
+//! begin with generated names and end with real ones. A second listing is right then.
 
 use crate::fs::dir::open_again;
 use crate::fs::dirent::read_symlink;
@@ -29,52 +29,52 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The error that says so, also where the kernel itself does (open(2) of a file that is locked).
+/// The error that means locked, as open(2) of a locked file returns it.
 pub const LOCKED: Errno = Errno::NOKEY;
 
 /// The words for it, to be read after "Cannot ...: ".
 pub const WORDS: &str = "it is encrypted and locked; unlock it first";
 
-/// So many entries are looked at, at most, to find out whether a folder is locked.
+/// The greatest number of entries that are tested.
 const LOOKS: usize = 16;
 
-/// The least and the most letters of a name that the kernel makes up: base64 of 16 bytes (CephFS; the others put a hash
-/// of 8 bytes before them), and of a hash, 149 bytes and a digest.
+/// The least and the greatest length of a generated name: base64 of 16 bytes (CephFS; the others put a hash of 8 bytes
+/// before them), and of a hash, 149 bytes and a digest.
 const LETTERS: std::ops::RangeInclusive<usize> = 22..=252;
 
-/// Whether a name may be one that the kernel made up. The letters are those of base64url, and of the form of base64 that
-/// kernels before 5.14, and CephFS, have.
+/// Whether the kernel may have generated a name. The letters are those of base64url, and of the base64 variant of
+/// kernels before 5.14 and of CephFS.
 pub fn may_be_made_up(name: &[u8]) -> bool {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b',');
-    // Of four letters that make three bytes the first alone makes none.
+    // Four letters encode three bytes; a single remaining letter encodes none.
     LETTERS.contains(&name.len()) && name.len() % 4 != 1 && name.iter().all(is_letter)
 }
 
-/// Whether the target of a symbolic link may be one that the kernel made up, as it does like a name, with zeros for the
-/// hash (`fscrypt_get_symlink` in fs/crypto/hooks.c).
+/// Whether the kernel may have generated the target of a symbolic link, in the form of a name with zeros for the hash
+/// (`fscrypt_get_symlink` in fs/crypto/hooks.c).
 pub fn is_made_up_target(target: &CStr) -> bool {
     may_be_made_up(target.to_bytes()) && target.to_bytes().starts_with(b"AAAAAAAAAA")
 }
 
-/// The names of a folder that have just been listed, if they are its own; else those that it really has.
+/// The given fresh listing of a folder if its names are real; else a new listing with the real names.
 ///
 /// # Errors
 /// `ENOKEY` when the folder is locked; as [`Listing::read`].
 pub(super) fn real_names(folder: BorrowedFd<'_>, listing: Listing) -> Result<Listing, Errno> {
     let made_up = listing.iter().filter(|name| may_be_made_up(name.to_bytes())).count();
-    // Asked only where a name looks like it: in nearly all folders none does.
+    // Tested only where a name has that form: nearly all folders have none.
     if made_up == 0 || !entry_of(folder)?.is_encrypted {
         return Ok(listing);
     }
     if made_up == listing.len() && !is_readable(folder, listing.iter(), Depth::Here) {
         return Err(LOCKED);
     }
-    // The key is there by now, and stays as long as the folder is open; perhaps it was not when the listing began.
+    // The key is there by now, and stays while the folder is open; it may have been missing when the listing began.
     retry_absence(|| Listing::read_once(folder))
 }
 
-/// Whether an open folder that is encrypted is locked now. If it is not, it stays so as long as it is open. Ends at the
-/// first name that tells.
+/// Whether an open encrypted folder is locked now. An unlocked one stays so while it is open. Ends at the first name
+/// that decides.
 ///
 /// # Errors
 /// As `getdents(2)`.
@@ -99,30 +99,30 @@ pub fn is_locked(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
             }
         }
     }
-    // Nothing is hidden in an empty folder.
+    // An empty folder hides nothing.
     let is_all = first.len() < LOOKS;
     let names = || first.iter().map(|name| &**name);
     Ok(!(first.is_empty() || is_all && is_readable(folder, names(), Depth::Here)))
 }
 
-/// How far down is looked.
+/// The depth of the test.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Depth {
-    /// Also into the folders that are in this one.
+    /// Also into the subfolders of this folder.
     Here,
-    /// No further.
+    /// No deeper.
     Below,
 }
 
-/// Whether one of the first of these entries can be read as only somebody with the key can.
+/// Whether one of the first of these entries is readable in a way that takes the key.
 fn is_readable<'a>(folder: BorrowedFd<'_>, names: impl Iterator<Item = &'a CStr>, depth: Depth) -> bool {
     names.take(LOOKS).any(|name| match entry_at(folder, name).map(|entry| entry.kind) {
         Ok(Kind::File) => can_open(folder, name),
-        // A target is encrypted like a name; without the key it is like one that is made up, or that is said.
+        // A target is encrypted like a name; without the key it has the form of a generated name, or reading it fails.
         Ok(Kind::Symlink) => {
             read_symlink(folder, name).is_ok_and(|target| !may_be_made_up(target.to_bytes()))
         }
-        // It has the key that this one has: the kernel does not take it away from a folder below which one is in use.
+        // A subfolder has the same key: the kernel does not remove a key while a folder below is in use.
         Ok(Kind::Folder) if depth == Depth::Here => {
             open_below(folder, name).and_then(|below| shows_names(below.as_fd())).unwrap_or(false)
         }
@@ -130,8 +130,8 @@ fn is_readable<'a>(folder: BorrowedFd<'_>, names: impl Iterator<Item = &'a CStr>
     })
 }
 
-/// Whether a file can be opened. Not one with several names: it may be in use under another one, and then has its key
-/// although this folder has not.
+/// Whether a file can be opened. Not one with several hard links: it may be open under another name, and then has its
+/// key although this folder has not.
 fn can_open(folder: BorrowedFd<'_>, name: &CStr) -> bool {
     open_to_read(folder, name, false)
         .and_then(|file| entry_of(file.as_fd()))
@@ -156,7 +156,8 @@ mod tests {
     #[test]
     fn names_that_the_kernel_makes_up_are_known_by_their_letters_and_their_length() {
         let cases: [(&[u8], bool); 16] = [
-            // As Linux 6.18 shows them on ext4: of 16, 32 and more bytes, and of a name that is too long to be shown whole.
+            // As Linux 6.18 shows them on ext4: of 16, 32 and more bytes, and of a name that is too long to be encoded
+            // whole.
             (b"AAAAAAAAAACRZr7Wk2gqmZE-o5hv9Oqv", true),
             (b"KiXpA-2dvvrOIyXACcVzrKAx1yIaXrhLjqQBwVZAVxTBGlg3Oz3TTw", true),
             (&[b'a'; 252], true),

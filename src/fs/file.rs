@@ -12,8 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Opens a regular file for reading. Never blocks on a FIFO, never follows a link, never becomes the terminal of this
 /// process. `own` says that the file belongs to this user (or that root asks), so its access time can be left alone.
 ///
-/// # Errors
-/// As `open(2)`; `EAGAIN` when somebody holds a lease on it, see [`Leases`](crate::fs::lease::Leases).
+/// # Errors As `open(2)`; `EAGAIN` when another process holds a lease on it, see [`Leases`](crate::fs::lease::Leases).
 pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if own {
@@ -26,7 +25,7 @@ pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<Ow
     retry_absence(|| openat(folder, name, flags, Mode::empty()))
 }
 
-/// Makes a new, empty file that only this user may open.
+/// Creates an empty file that only this user may open.
 ///
 /// # Errors
 /// As `open(2)`; `EEXIST` when the name is taken.
@@ -35,7 +34,7 @@ pub fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Er
     retry_on_intr(|| openat(folder, name, flags, Mode::RUSR | Mode::WUSR))
 }
 
-/// Makes a new, empty file without a name, which goes with its descriptor unless it gets one
+/// Creates an empty file without a name, which vanishes with its descriptor unless it is linked
 /// ([`name_file`](crate::fs::dirent::name_file)).
 ///
 /// # Errors
@@ -45,7 +44,7 @@ pub fn create_unnamed(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     retry_refusal(|| retry_on_intr(|| openat(folder, c".", flags, Mode::RUSR | Mode::WUSR)))
 }
 
-/// Reads at `offset` until the buffer is full or the file ends; returns how much was read.
+/// Reads at `offset` until the buffer is full or the file ends; returns the number of bytes.
 ///
 /// # Errors
 /// As `pread(2)`.
@@ -61,7 +60,7 @@ pub fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<u
     Ok(filled)
 }
 
-/// Reads at `offset` what there is, at most a buffer; nothing at the end of the file.
+/// Reads the bytes available at `offset`, at most a buffer; none at the end of the file.
 ///
 /// # Errors
 /// As `pread(2)`.
@@ -85,10 +84,9 @@ pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), 
     Ok(())
 }
 
-/// Lets the kernel forget what it has cached of a file, as far as that is on the disk or will never get there; the next
-/// reader asks the disk.
+/// Drops the clean pages of a file from the page cache, so that the next read goes to the disk.
 pub fn forget_cached(file: BorrowedFd<'_>) {
-    // Advice: where it is not taken, the cache is read as ever.
+    // Only advice: if it is ignored, reads come from the cache.
     match rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed) {
         Ok(()) | Err(_) => {}
     }
@@ -96,13 +94,13 @@ pub fn forget_cached(file: BorrowedFd<'_>) {
 
 /// Announces to the kernel that this part of a file is read soon, so that the disk can begin (`POSIX_FADV_WILLNEED`).
 pub fn announce(file: BorrowedFd<'_>, offset: u64, length: u64) {
-    // Advice: where it is not taken, the reading waits for the disk as ever.
+    // Only advice: if it is ignored, the later read waits for the disk.
     match rustix::fs::fadvise(file, offset, NonZeroU64::new(length), rustix::fs::Advice::WillNeed) {
         Ok(()) | Err(_) => {}
     }
 }
 
-/// Makes an empty file share the content of another one, on filesystems that can.
+/// Makes an empty file share the content of another one (reflink), on filesystems that can.
 ///
 /// # Errors
 /// As `ioctl_ficlone(2)`: `EOPNOTSUPP` or `ENOTTY` where the filesystem cannot, `EINVAL` for these two files.
@@ -110,10 +108,10 @@ pub fn clone_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Err
     retry_refusal(|| rustix::fs::ioctl_ficlone(to, from))
 }
 
-/// Writes the content of a file to its disk.
+/// fsyncs the content of a file (`fdatasync`).
 ///
 /// # Errors
-/// As `fdatasync(2)`; a filesystem that knows no such thing is no error.
+/// As `fdatasync(2)`; a filesystem without it is no error.
 pub fn sync_content(file: BorrowedFd<'_>) -> Result<(), Errno> {
     match retry_on_intr(|| rustix::fs::fdatasync(file)) {
         Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => Ok(()),
@@ -121,7 +119,7 @@ pub fn sync_content(file: BorrowedFd<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Sets the length of a file; what is added is a hole.
+/// Sets the length of a file; an extension is a hole.
 ///
 /// # Errors
 /// As `ftruncate(2)`.
@@ -129,16 +127,16 @@ pub fn set_length(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
     retry_on_intr(|| rustix::fs::ftruncate(file, length))
 }
 
-/// Writes the content of a file that has been written already, perhaps by somebody else, to its disk.
+/// fsyncs the content of a file that has been written already, perhaps by another process.
 ///
 /// # Errors
-/// As `open(2)` and `fdatasync(2)`; a filesystem that knows no such thing is no error.
+/// As `open(2)` and `fdatasync(2)`; a filesystem without it is no error.
 pub fn sync_named(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     sync_content(open_to_read(folder, name, false)?.as_fd())
 }
 
-/// The first range of data at or after `from` and before `end`; none when there are only holes. Where the filesystem
-/// does not tell, everything is data.
+/// The first range of data at or after `from` and before `end`; none when there are only holes. Everything is data on a
+/// filesystem that does not report holes.
 ///
 /// # Errors
 /// As `lseek(2)` with `SEEK_DATA` and `SEEK_HOLE`.
@@ -157,13 +155,13 @@ pub fn next_data(file: BorrowedFd<'_>, from: u64, end: u64) -> Result<Option<Ran
     }
     match seek(file, SeekFrom::Hole(start)) {
         Ok(stop) => Ok(Some(start..stop.min(end))),
-        // Truncated meanwhile: the reading will notice.
+        // Truncated meanwhile: the next read will notice.
         Err(Errno::NXIO) => Ok(Some(start..end)),
         Err(errno) => Err(errno),
     }
 }
 
-/// A piece of a file: bytes that are stored, or a hole that reads as zeros.
+/// A piece of a file: stored bytes, or a hole that reads as zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segment {
     /// Stored bytes.
@@ -172,7 +170,7 @@ pub enum Segment {
     Hole(Range<u64>),
 }
 
-/// The piece that starts at `at` and ends at or before `end`. Without `sparse` everything is data, unasked.
+/// The piece that starts at `at` and ends at or before `end`. Without `sparse` everything is data.
 ///
 /// # Errors
 /// As [`next_data`].
@@ -187,7 +185,7 @@ pub fn segment(file: BorrowedFd<'_>, at: u64, end: u64, sparse: bool) -> Result<
     })
 }
 
-/// How much is read at once. Larger buffers gain nothing and leave the processor's cache.
+/// The size of a read, in bytes. Larger buffers gain nothing and exceed the processor's cache.
 pub const BUFFER: usize = 128 << 10;
 
 thread_local! {

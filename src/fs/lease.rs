@@ -1,40 +1,41 @@
-//! Files on which somebody holds a lease (fcntl(2), `F_SETLEASE`): Samba and the kernel's NFS server take one for a client that
-//! has a file open, and give it up as soon as somebody else opens the file and the client has written what it had cached.
+//! Waits for leases of other processes (fcntl(2), `F_SETLEASE`): Samba and the kernel's NFS server take one for a
+//! client that has a file open, and give it up when another process opens the file and the client has written its
+//! cached data.
 //!
-//! An open with `O_NONBLOCK` asks for that and fails at once with `EAGAIN`. So it is tried again until it succeeds, with
-//! `O_NONBLOCK` each time: nothing that comes under the name meanwhile can block, a signal ends the wait, and whoever waits can
-//! show that it is alive. Rejected: one open without `O_NONBLOCK`. It would have to go through `/proc/self/fd`, lest it open a
-//! FIFO, and would hear no signal for as long as the kernel waits.
+//! An open with `O_NONBLOCK` starts that and fails at once with `EAGAIN`. So it is retried until it succeeds, with
+//! `O_NONBLOCK` each time: another entry that appears under the name cannot block, a signal ends the wait, and the
+//! waiting thread can show that it is alive. Rejected: one open without `O_NONBLOCK`. It would have to go through
+//! `/proc/self/fd`, lest it open a FIFO, and would notice no signal while the kernel waits.
 
 use crate::fs::Errno;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// What the kernel allows the holder before it takes the lease away, where it does not say.
+/// The kernel's default time before it breaks a lease, used where `/proc` does not tell it.
 const BREAK_TIME: Duration = Duration::from_secs(45);
 
-/// The lease is taken away by the first who asks after that time, whose clock is another one.
+/// The slack for the kernel's clock: it breaks an expired lease only at the next open.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// How long is waited after somebody has waited in vain. A holder that is alive is quicker.
+/// The wait after another wait was in vain. A holder that is alive is faster.
 const BRIEF: Duration = Duration::from_millis(100);
 
 /// The first pause between two attempts, and the longest.
 const PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Those who wait for leases, during one pass.
+/// The state of waiting for leases during one pass.
 #[derive(Debug, Default)]
 pub struct Leases {
-    /// Nobody waits in vain for a lease: the kernel takes it away in the end. `EAGAIN` means something else here (a file that
-    /// has to be fetched from a tape), which may go for thousands of files.
+    /// Set after a wait in vain. The kernel breaks every lease in the end, so `EAGAIN` has another cause here (a file
+    /// on tape), possibly for thousands of files.
     in_vain: AtomicBool,
 }
 
 impl Leases {
-    /// Calls `open` until it has another answer than `EAGAIN`, as long as the kernel waits for a holder, at most `most`, and
-    /// while `goes_on` says so, which is asked before each further attempt.
+    /// Retries `open` while it fails with `EAGAIN`, for as long as the kernel waits for a holder, at most `most`, and
+    /// while `goes_on`, which is called before each retry, returns true.
     ///
     /// # Errors
     /// As `open`.
@@ -65,7 +66,7 @@ impl Leases {
     }
 }
 
-/// How long the kernel waits for the holder of a lease (proc_sys_fs(5)). Zero means for ever, which is too long.
+/// The kernel's time limit for the holder of a lease (proc_sys_fs(5)). Zero means for ever, which is too long.
 fn break_time() -> Duration {
     let said = std::fs::read_to_string("/proc/sys/fs/lease-break-time").unwrap_or_default();
     let seconds = said.trim().parse().ok().filter(|seconds| *seconds > 0);

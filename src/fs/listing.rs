@@ -13,15 +13,15 @@ use std::os::fd::BorrowedFd;
 pub struct Listing {
     /// Every name with its terminating NUL.
     bytes: Vec<u8>,
-    /// Where each name starts, its length without the NUL, and where its inode lies among those of the folder.
+    /// The start of each name, its length without the NUL, and the relative position of its inode in the folder.
     names: Vec<(u32, u16, u16)>,
 }
 
 impl Listing {
     /// Reads the whole folder. A listing that breaks off is an error, never a short listing: names that are missing
-    /// from it would be taken for deleted. So are those that a locked folder does not show.
+    /// from it would count as deleted. The same holds for the hidden names of a locked folder.
     ///
-    /// The folder is opened anew: descriptors are shared between threads, and two that read on from one position would
+    /// The folder is opened anew: descriptors are shared between threads, and two that read from one position would
     /// each get a part of the names.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Listing {
         real_names(folder, retry_absence(|| Listing::read_once(folder))?)
     }
 
-    /// As [`Listing::read`], whether the names are real or not.
+    /// As [`Listing::read`], but the names may be generated ones of a locked folder.
     pub(super) fn read_once(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
         let folder = open_again(folder)?;
         let mut buffer: Vec<u8> = Vec::with_capacity(64 << 10);
@@ -60,7 +60,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Notes where the inodes lie, in steps that are as fine as 16 bits allow: for an order, that is near enough.
+    /// Notes the relative positions of the inodes in 16 bits, which is precise enough for an order.
     fn place_inodes(&mut self, inodes: &[u64]) {
         let least = inodes.iter().min().copied().unwrap_or_default();
         let range = inodes.iter().max().copied().unwrap_or_default() - least;
@@ -70,7 +70,7 @@ impl Listing {
         }
     }
 
-    /// Sorts the names, and drops those that the kernel gave twice (it may when names change during the reading).
+    /// Sorts the names, and drops duplicates, which the kernel may return when names change during the reading.
     fn sort(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
         let name = |at: &(u32, u16, u16)| -> &[u8] {
@@ -84,7 +84,7 @@ impl Listing {
         self.names.shrink_to_fit();
     }
 
-    /// How many names there are.
+    /// The number of names.
     pub fn len(&self) -> usize {
         self.names.len()
     }
@@ -94,7 +94,7 @@ impl Listing {
         self.names.is_empty()
     }
 
-    /// Where the inode of the name at a position lies among those of the folder, from 0 to 65,535.
+    /// The relative position of a name's inode among those of the folder, from 0 to 65,535.
     pub fn place(&self, position: usize) -> Option<u16> {
         self.names.get(position).map(|(.., place)| *place)
     }
@@ -104,7 +104,7 @@ impl Listing {
         (0..self.len()).filter_map(|at| self.get(at))
     }
 
-    /// The name at a position, if there are that many.
+    /// The name at a position; none beyond the end.
     pub fn get(&self, position: usize) -> Option<&CStr> {
         let (start, length, _) = *self.names.get(position)?;
         let start = start as usize;
@@ -113,7 +113,7 @@ impl Listing {
 }
 
 impl Listing {
-    /// Where a name is, if it is there.
+    /// The position of a name, if it is there.
     pub fn position(&self, name: &CStr) -> Option<usize> {
         self.names.binary_search_by(|at| self.bytes_at(*at).cmp(name.to_bytes())).ok()
     }
@@ -126,7 +126,7 @@ impl Listing {
 
 #[cfg(test)]
 impl Listing {
-    /// The listing of a folder that the kernel gives in this order, some names perhaps twice.
+    /// The listing of names that the kernel returns in this order, some perhaps twice.
     pub(crate) fn of<'a>(names: impl IntoIterator<Item = &'a CStr>) -> Listing {
         let mut listing = Listing::default();
         for name in names {

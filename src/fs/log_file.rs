@@ -1,8 +1,8 @@
-//! A file that is only ever appended to, and that somebody may rename, remove or fill up at any moment.
+//! A file that is only ever appended to, and that another process may rename, remove or fill up at any moment.
 //!
 //! Log rotation moves a file away while it is open; a writer that only keeps its descriptor would go on writing into
-//! the moved file, or into one that no longer has a name. So the file can be asked whether its path still leads to
-//! it, and opening makes the folders that are missing.
+//! the moved file, or into one without a name. So the path can be checked for leading to the open file, and opening
+//! creates missing folders.
 
 use crate::fs::Errno;
 use crate::fs::lease::Leases;
@@ -18,16 +18,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Owner writes, group reads (the usual `adm`), nobody else: a log names every path of somebody's data.
+/// The mode: the owner writes, the group reads (the usual `adm`), others nothing: a log names every path of private
+/// data.
 const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
-/// Folders that are made for the file are as private as the file.
+/// Folders that are created for the file are as private as the file.
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o750);
 
-/// How long whoever holds a lease on the file is waited for: others wait for the lines. Once it is open nobody gets one.
+/// The longest wait for a lease on the file: other threads wait for its lines. While it is open no lease can be taken.
 const LEASE_TIME: Duration = Duration::from_secs(2);
 
-/// Where a file is to be appended to.
+/// The path of a file to append to.
 #[derive(Clone, Debug)]
 pub struct AppendPath {
     path: PathBuf,
@@ -35,16 +36,16 @@ pub struct AppendPath {
     leases: Arc<Leases>,
 }
 
-/// Why the file could not be opened.
+/// An error of opening the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpenError {
     /// The file itself: no permission, a folder in its place, a read-only filesystem.
     File(Errno),
-    /// A folder on the way is missing and could not be made.
+    /// A folder on the way is missing and could not be created.
     Folder(PathBuf, Errno),
-    /// A folder on the way is missing and must not be made.
+    /// A folder on the way is missing and must not be created.
     KeptOut(PathBuf),
-    /// A mount that the file was below is gone: what is there now is the folder that it covered.
+    /// A mount above the file has gone: the path leads to the folder that it covered.
     Unmounted(PathBuf),
 }
 
@@ -60,7 +61,7 @@ impl AppendPath {
     /// A file path, and a folder which, together with everything above it, is never created: a source that was
     /// unmounted or removed must not come back as an empty folder because its log file lies inside.
     pub fn new(path: PathBuf, keep_out: Option<PathBuf>) -> AppendPath {
-        // While the folder is there its real place can be asked for; later a symbolic link to it may lead nowhere.
+        // While the folder exists its real path can be resolved; later a symbolic link to it may be dangling.
         let keep_out = keep_out.map(|folder| std::fs::canonicalize(&folder).unwrap_or(folder));
         AppendPath { path, keep_out, leases: Arc::default() }
     }
@@ -75,7 +76,7 @@ impl AppendPath {
     /// # Errors
     /// See [`OpenError`].
     pub fn open(&self) -> Result<AppendFile, OpenError> {
-        // The file itself must not take the place of the folder either.
+        // The file itself must not replace the folder either.
         if self.keep_out.as_deref().is_some_and(|folder| real_path(folder).starts_with(real_path(&self.path)))
         {
             return Err(OpenError::KeptOut(self.path.clone()));
@@ -95,7 +96,7 @@ impl AppendPath {
     }
 
     /// False when the path is known to lead to another file, or to none. A path that cannot be examined (no
-    /// permission any longer) still counts as leading there: the open file is the best that there is.
+    /// permission any longer) still counts as leading there: the open file is the best one available.
     pub fn leads_to(&self, file: &AppendFile) -> bool {
         match rustix::fs::stat(&self.path) {
             Ok(stat) => FileId { device: stat.st_dev, inode: stat.st_ino } == file.id,
@@ -103,8 +104,9 @@ impl AppendPath {
         }
     }
 
-    /// Makes what is missing above the file, from the top down. Only the lowest existing folder is ever looked up,
-    /// and each call makes one folder, so that a folder which vanishes meanwhile is an error and is not made again.
+    /// Creates the missing folders above the file, from the top down. Only the lowest existing folder is ever looked
+    /// up, and each call creates one folder, so that a folder that vanishes meanwhile is an error and is not created
+    /// again.
     fn make_folders(&self) -> Result<(), OpenError> {
         let parent = match self.path.parent() {
             Some(parent) => parent,
@@ -126,7 +128,7 @@ impl AppendPath {
         Ok(())
     }
 
-    /// Whether the content ends without a newline, as a crash or a full disk leaves it; none when it cannot be told.
+    /// Whether the content ends without a newline, as after a crash or on a full disk; none when that is unknown.
     fn ends_mid_line(&self, id: FileId, size: u64) -> Option<bool> {
         let Some(last) = size.checked_sub(1) else { return Some(false) };
         // A descriptor of its own, because a log may be writable and not readable.
@@ -148,7 +150,7 @@ impl AppendFile {
         self.id
     }
 
-    /// Whether the file, when it was opened, ended in the middle of a line; none when that could not be told.
+    /// Whether the file ended in the middle of a line when it was opened; none when that is unknown.
     pub fn ends_mid_line(&self) -> Option<bool> {
         self.ends_mid_line
     }
@@ -156,14 +158,14 @@ impl AppendFile {
     /// One `write(2)`: may write less than everything.
     ///
     /// # Errors
-    /// What the kernel said; `EINTR` included.
+    /// As `write(2)`; `EINTR` included.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         rustix::io::write(&self.descriptor, bytes)
     }
 }
 
 fn open_to_append(path: &Path) -> Result<OwnedFd, Errno> {
-    // NONBLOCK, so that a named pipe without a reader is an error here and not a wait without end.
+    // O_NONBLOCK, so that a FIFO without a reader is an error here and not an endless wait.
     let flags = OFlags::WRONLY
         | OFlags::APPEND
         | OFlags::CREATE

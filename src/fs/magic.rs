@@ -1,5 +1,5 @@
-//! The types of filesystems, as `statfs(2)` reports them, and what a type alone says: whether sizes are true, whether opening
-//! a file asks another machine or program, what is left when it is unmounted.
+//! Filesystem types, as `statfs(2)` reports them, and their properties: whether sizes are true, whether opening a file
+//! asks another machine or program, whether files survive an unmount.
 
 use crate::fs::Errno;
 use rustix::fs::fstatfs;
@@ -31,8 +31,8 @@ pub(crate) const OCFS2: u64 = 0x7461_636f;
 pub(crate) const NFS: u64 = 0x0000_6969;
 pub(crate) const CEPH: u64 = 0x00c3_6400;
 
-/// Filesystems of one machine whose files lie on a disk. What lies below an overlayfs, or any other that stands on another
-/// one, is not known.
+/// Local filesystems whose files lie on a disk. Overlayfs and other stacked filesystems do not count: their lower
+/// layers are unknown.
 const ON_DISK: [u64; 16] = [
     EXT, XFS, BTRFS, F2FS, ZFS, BCACHEFS, MSDOS, EXFAT, NTFS, JFS, REISERFS, NILFS, UBIFS, SQUASHFS, EROFS,
     ISO9660,
@@ -70,26 +70,26 @@ pub fn filesystem_type(file: impl AsFd) -> Result<u64, Errno> {
     Ok(u64::from(fstatfs(file)?.f_type as u32))
 }
 
-/// Whether an open file lies on a filesystem whose files show sizes that are not those of their contents: what the
-/// kernel makes up when it is read (proc(5), sysfs(5) and their like).
+/// Whether an open file lies on a filesystem with false sizes: the kernel generates its files when they are read
+/// (proc(5), sysfs(5) and their like).
 pub fn has_false_sizes(file: impl AsFd) -> bool {
     filesystem_type(file).is_ok_and(|magic| MADE_UP.contains(&magic))
 }
 
-/// Whether an open file lies on a disk of this machine, so that opening another one beside it asks neither a server nor a
+/// Whether an open file lies on a local disk, so that opening another file beside it asks neither a server nor a
 /// process.
 pub fn is_on_disk(file: impl AsFd) -> bool {
     filesystem_type(file).is_ok_and(|magic| ON_DISK.contains(&magic))
 }
 
-/// Whether the files of a filesystem of this type are gone, or somewhere else as well, when it is unmounted: memory, other
-/// filesystems seen together, the image of a program, what the kernel makes up.
+/// Whether the files of this filesystem type vanish, or exist elsewhere as well, when it is unmounted: memory, unions
+/// of other filesystems, program images, generated files.
 pub fn is_passing_type(magic: u64) -> bool {
     const DEVPTS: u64 = 0x1cd1;
     const MQUEUE: u64 = 0x1980_0202;
     const HUGETLBFS: u64 = 0x9584_58f6;
     const NSFS: u64 = 0x6e73_6673;
-    // A place where something may be mounted.
+    // An automount point, before the mount.
     const AUTOFS: u64 = 0x0187;
     const PASSING: [u64; 9] = [TMPFS, RAMFS, OVERLAY, SQUASHFS, DEVPTS, MQUEUE, HUGETLBFS, NSFS, AUTOFS];
     PASSING.contains(&magic) || MADE_UP.contains(&magic)

@@ -1,4 +1,4 @@
-//! One entry whose metadata is read or set: an open file or folder, or a name for what cannot be opened safely
+//! One entry whose metadata is read or set: an open file or folder, or a name for an entry that cannot be opened safely
 //! (symbolic links, FIFOs, devices, files without read permission).
 
 use crate::fs::retry_refusal;
@@ -13,21 +13,21 @@ use rustix::io::Errno;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// An entry whose metadata is at hand.
+/// An entry whose metadata can be accessed.
 #[derive(Clone, Copy, Debug)]
 pub enum Subject<'a> {
     /// An open file or folder.
     Open(BorrowedFd<'a>),
-    /// A name in an open folder; a symbolic link there is meant itself.
+    /// A name in an open folder; a symbolic link there is not followed.
     Named(BorrowedFd<'a>, &'a CStr),
 }
 
-/// What becomes of the access time when the modification time is set.
+/// The access time in a call that sets the modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessTime {
     /// It is left alone (`UTIME_OMIT`).
     Left,
-    /// It is set to what it is, where a call that sets one time alone is dropped.
+    /// It is set to its present value, where a call with one time only is dropped.
     SetAgain,
 }
 
@@ -91,7 +91,7 @@ impl Subject<'_> {
         let last_access = match access {
             AccessTime::Left => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             AccessTime::SetAgain => {
-                // RACE: an access between this look and the call is forgotten.
+                // RACE: an access between this read and the call is lost.
                 let atime = match self {
                     Subject::Open(fd) => access_time(fd, c""),
                     Subject::Named(folder, name) => access_time(folder, name),
@@ -111,7 +111,7 @@ impl Subject<'_> {
         }
     }
 
-    /// The names of the extended attributes, each with its NUL, into `buffer`; returns their length.
+    /// Lists the xattr names, each with its NUL, into `buffer`; returns their length.
     ///
     /// # Errors
     /// As `listxattr(2)`; `ERANGE` when the buffer is too small.
@@ -125,7 +125,7 @@ impl Subject<'_> {
         }
     }
 
-    /// The value of one extended attribute into `buffer`; returns its length.
+    /// Reads the value of one xattr into `buffer`; returns its length.
     ///
     /// # Errors
     /// As `getxattr(2)`; `ERANGE` when the buffer is too small.
@@ -139,7 +139,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Whether there is an extended attribute of this name.
+    /// Whether there is an xattr of this name.
     ///
     /// # Errors
     /// As `getxattr(2)`.
@@ -151,7 +151,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Sets one extended attribute.
+    /// Sets one xattr.
     ///
     /// # Errors
     /// As `setxattr(2)`.
@@ -165,7 +165,7 @@ impl Subject<'_> {
         }
     }
 
-    /// Removes one extended attribute.
+    /// Removes one xattr.
     ///
     /// # Errors
     /// As `removexattr(2)`; `ENODATA` when it is not there.
@@ -177,8 +177,8 @@ impl Subject<'_> {
     }
 }
 
-/// A path that leads through the open folder to the name in it: the kernel has no `*at` calls for extended attributes
-/// before Linux 6.13. The folder part is a link to the descriptor itself and cannot be swapped.
+/// A path that leads through the open folder to the name in it: the kernel has no `*at` calls for xattrs before Linux
+/// 6.13. The folder part is a link to the descriptor itself and cannot be swapped.
 fn named(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
     let mut path = format!("/proc/self/fd/{}/", folder.as_raw_fd()).into_bytes();
     path.extend_from_slice(name.to_bytes());

@@ -1,7 +1,7 @@
-//! Every system call of the program: the only room that knows the platform.
+//! Every system call of the program: the only platform-specific module.
 //!
-//! Everything inside the two trees is done relative to open folders with `O_NOFOLLOW`, so no path is resolved twice
-//! and no swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
+//! All calls inside the two trees are relative to open folders with `O_NOFOLLOW`, so no path is resolved twice and no
+//! swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
 
 pub mod clock;
 pub mod console;
@@ -29,11 +29,11 @@ pub mod xattr;
 
 pub use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
 
-/// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven before
-/// a deletion.
+/// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven
+/// before a deletion.
 ///
 /// # Errors
-/// As the second answer, or the first where that was another one.
+/// As the second call, or as the first where its error is another one.
 pub fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     match call() {
         Err(Errno::NOENT | Errno::STALE | Errno::INTR) => call(),
@@ -41,8 +41,8 @@ pub fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T,
     }
 }
 
-/// Retries once where the error says that the filesystem, or the system, does not support the call: that is learned for a
-/// whole filesystem, and one answer is no proof of it.
+/// Retries once where the error says that the filesystem, or the system, does not support the call: that is learned for
+/// a whole filesystem, and a single answer is no proof.
 ///
 /// # Errors
 /// As [`retry_absence`].
@@ -53,13 +53,13 @@ pub fn retry_refusal<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T,
     }
 }
 
-/// Raises the soft limit of open files to the hard one: the soft one, 1,024 on most systems, is for programs that use
-/// `select(2)`, which this is none of.
+/// Raises the soft limit of open files to the hard one: the soft one, 1,024 on most systems, protects programs that use
+/// `select(2)`, which this one does not.
 pub fn raise_open_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // Refused where the hard limit lies above `fs.nr_open`: what there is has to do.
+        // Refused where the hard limit exceeds `fs.nr_open`: then the soft limit has to suffice.
         match setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
             Ok(()) | Err(_) => {}
         }

@@ -1,4 +1,4 @@
-//! What is mounted where, as `/proc/self/mountinfo` has it (proc(5)).
+//! The mounts of the system, from `/proc/self/mountinfo` (proc(5)).
 
 use crate::collections::HashSet;
 use rustix::io::Errno;
@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// One line: which part of which filesystem is mounted where, and on what.
+/// One line: a mounted part of a filesystem, and its mount point.
 #[derive(Debug)]
 pub(super) struct Mount<'a> {
     /// The number of this mount.
@@ -15,16 +15,16 @@ pub(super) struct Mount<'a> {
     parent: u64,
     /// The device, as `major:minor`.
     pub(super) device: &'a [u8],
-    /// Which folder of the filesystem is mounted.
+    /// The folder of the filesystem that is mounted.
     pub(super) root: PathBuf,
-    /// Where.
+    /// The mount point.
     pub(super) point: PathBuf,
 }
 
 /// A device, and a path inside its filesystem.
 pub(super) type Place<'a> = (&'a [u8], PathBuf);
 
-/// All mounts.
+/// Reads all mounts.
 ///
 /// # Errors
 /// As `read(2)`.
@@ -42,8 +42,8 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     let (id, parent) = (number(fields.next()?)?, number(fields.next()?)?);
     let (device, root, point) = (fields.next()?, fields.next()?, fields.next()?);
     let mut root = unescape(root);
-    // Options, optional fields up to a lone dash, then type and source. NFS shows `/` as the root of everything:
-    // which part of the server is mounted is told by the source, `host:/path`.
+    // Options, optional fields up to a lone dash, then type and source. NFS shows `/` as the root of every mount: the
+    // mounted part of the server is in the source, `host:/path`.
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
     if let (Some(b"nfs" | b"nfs4"), Some(source)) = (fields.next(), fields.next())
         && let Some(colon) = source.windows(2).position(|pair| pair == b":/")
@@ -74,22 +74,22 @@ fn unescape(field: &[u8]) -> OsString {
     OsString::from_vec(out)
 }
 
-/// The mount that a resolved path is on: from the top of the system down, as the kernel goes, from mount to mount. None in a
-/// chroot(2) whose root is not listed.
+/// The mount that a resolved path is on, found from the top of the system down, as the kernel does, from mount to
+/// mount. None in a chroot(2) whose root is not listed.
 pub(super) fn mount_of<'m, 'a>(mounts: &'m [Mount<'a>], path: &Path) -> Option<&'m Mount<'a>> {
     let listed: HashSet<u64> = mounts.iter().map(|mount| mount.id).collect();
     let mut at: Option<&Mount<'_>> = None;
-    // Each step goes to another mount; more steps than mounts there are in no list that the kernel gives.
+    // Each step goes to another mount, so a kernel list never takes more steps than it has mounts.
     for _ in 0..mounts.len() {
         let is_next = |mount: &&Mount<'_>| {
             path.starts_with(&mount.point)
                 && match at {
                     None => !listed.contains(&mount.parent),
-                    // The root of this process is where it is, whatever was mounted over it since.
+                    // The root of this process stays in place when another mount covers it.
                     Some(at) => mount.parent == at.id && mount.id != at.id && mount.point != Path::new("/"),
                 }
         };
-        // The uppermost mount point is met first; of several mounts there the last one covers the others.
+        // The uppermost mount point comes first; of several mounts there the last one covers the others.
         let length = |mount: &&Mount<'_>| mount.point.components().count();
         let least = mounts.iter().filter(is_next).map(|mount| length(&mount)).min();
         let next = mounts.iter().rev().filter(is_next).find(|mount| Some(length(mount)) == least);
@@ -106,14 +106,14 @@ pub(super) fn place_of<'a>(mounts: &[Mount<'a>], path: &Path) -> Option<Place<'a
     place_on(mount_of(mounts, path)?, path)
 }
 
-/// The place of a path, were it on this mount.
+/// The place of a path, as if it were on this mount.
 fn place_on<'a>(mount: &Mount<'a>, path: &Path) -> Option<Place<'a>> {
     let below = path.strip_prefix(&mount.point).ok()?;
     Some((mount.device, mount.root.components().chain(below.components()).collect()))
 }
 
-/// All places that can be reached at and below a resolved path, and more: also those of mounts that others hide, because what
-/// hides them may go.
+/// All places that can be reached at and below a resolved path, and also those of hidden mounts, because the covering
+/// mount may go.
 pub(super) fn places_below<'a>(mounts: &[Mount<'a>], path: &Path) -> Vec<Place<'a>> {
     let above = mounts.iter().filter(|mount| path.starts_with(&mount.point));
     let deepest = above.max_by_key(|mount| mount.point.components().count());
@@ -172,11 +172,11 @@ pub(super) mod tests {
             ("/a/b/c", 31),
             ("/ab", 22),
             ("/x", 32),
-            // A plain bind mount does not have what is mounted on the other one.
+            // A plain bind mount does not show mounts on the other mount.
             ("/x/b/c", 32),
-            // Mounted over what was mounted there.
+            // Mounted over an earlier mount.
             ("/disk/x", 41),
-            // Hidden by what was mounted above it afterwards.
+            // Hidden by a later mount above it.
             ("/mnt/deep/x", 51),
         ];
         for (path, expected) in cases {
@@ -219,14 +219,14 @@ pub(super) mod tests {
         })
     }
 
-    /// What is mounted: on which of the earlier mounts, which device, which folder of it, where.
+    /// A mount: the earlier mount that it is on, its device, its folder there, its mount point.
     pub(in crate::fs) type Drawn = (usize, u8, PathBuf, PathBuf);
 
     pub(in crate::fs) fn mount() -> impl Strategy<Value = Drawn> {
         (0..4usize, 0..3u8, absolute(), absolute())
     }
 
-    /// The lines that tell of mounts.
+    /// The lines of some mounts.
     pub(in crate::fs) fn mountinfo(mounts: &[Drawn]) -> Vec<u8> {
         let mut text = Vec::new();
         for (number, (parent, device, root, point)) in mounts.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! Folders of the replica in which nothing can be changed: read-only snapshots and mounts, a disk that is mounted read-only.
+//! Read-only folders of the replica: snapshots, read-only mounts, a disk that was remounted read-only.
 //!
-//! What is below such a folder would fail entry by entry, thousands of times at every pass. So the first `EROFS` is looked
-//! into: if the folder itself says that it is read-only, the topmost one that does is remembered, told once, and left alone.
-//! An error alone is not believed: a union of several disks answers so for one file and not for the next (mergerfs).
+//! Entries below such a folder would fail one by one, thousands in every pass. So the first `EROFS` is investigated: if
+//! the folder itself is read-only, the topmost read-only folder is remembered, reported once, and left alone. The error
+//! alone is no proof: a union of several disks (mergerfs) returns it for one file and not for the next.
 
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
@@ -13,35 +13,35 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Those that were found during one pass.
+/// The read-only folders that were found during one pass.
 #[derive(Debug, Default)]
 pub struct ReadOnlyFolders {
-    /// Whether there is one: asked before every change.
+    /// Set when there is one; read before every change.
     any: AtomicBool,
-    /// Their paths. Not their inode numbers, which some filesystems give to several folders.
+    /// Their paths. Not their inode numbers, which some filesystems share between folders.
     paths: Mutex<Vec<Vec<u8>>>,
 }
 
-/// What was found out about a folder.
+/// The result for a folder.
 #[derive(Debug)]
 pub enum Found {
-    /// Things can be changed in it.
+    /// It is writable.
     Writable,
-    /// It lies at or below a folder that is known already.
+    /// It lies at or below a known read-only folder.
     Known,
-    /// It lies at or below this one, of which nobody knew.
+    /// It lies at or below this newly found folder.
     New(Arc<Dir>),
 }
 
 impl ReadOnlyFolders {
-    /// Whether a folder lies at or below one of them.
+    /// Whether a folder lies at or below a read-only one.
     pub fn hold(&self, dir: &Arc<Dir>) -> bool {
         self.any.load(Ordering::Relaxed) && is_among(&self.lock(), dir)
     }
 
-    /// Looks into a folder in which something failed with `EROFS`.
+    /// Investigates a folder in which a call failed with `EROFS`.
     pub fn find(&self, dir: &Arc<Dir>) -> Found {
-        // Held during the look: many workers come at once, and one of them is enough.
+        // Held during the test: many workers come at once, and one test is enough.
         let mut paths = self.lock();
         if is_among(&paths, dir) {
             return Found::Known;
@@ -65,7 +65,7 @@ fn is_among(tops: &[Vec<u8>], dir: &Arc<Dir>) -> bool {
     tops.iter().any(|top| is_at_or_below(path.as_bytes(), top))
 }
 
-/// Whether a path below a root is another one, or lies below it; the root's own path is empty.
+/// Whether a path below a root equals another one, or lies below it; the root's own path is empty.
 fn is_at_or_below(path: &[u8], top: &[u8]) -> bool {
     path.strip_prefix(top).is_some_and(|rest| top.is_empty() || rest.is_empty() || rest.starts_with(b"/"))
 }
@@ -75,7 +75,7 @@ fn topmost(dir: &Arc<Dir>) -> Option<Arc<Dir>> {
     if says_so(dir) {
         return Some(climb(dir, |_, parent| says_so(parent)));
     }
-    // No further than one filesystem: to try it out changes the time of a folder where it succeeds.
+    // Only within one filesystem: a successful test changes the mtime of a folder.
     let also = |at: &Arc<Dir>, parent: &Arc<Dir>| {
         at.id().device == parent.id().device && (says_so(parent) || takes_nothing(parent))
     };
@@ -99,13 +99,14 @@ fn says_so(dir: &Arc<Dir>) -> bool {
     dir.open().is_ok_and(|folder| says(folder.as_fd()))
 }
 
-/// Whether not even a temporary can be made in a folder: a server may export it read-only, and the client not know.
+/// Whether not even a temporary can be created in a folder: a server may export it read-only without the client
+/// knowing.
 fn takes_nothing(dir: &Arc<Dir>) -> bool {
     let Ok(folder) = dir.open_for_temporaries() else { return false };
     let Ok(name) = dirent::temporary_name() else { return false };
     match create_private(folder.as_fd(), &name) {
         Ok(_) => {
-            // What stays under a temporary name is an extra that the next pass removes.
+            // A leftover is an extra that the next pass removes.
             match dirent::remove_file(folder.as_fd(), &name) {
                 Ok(()) | Err(_) => false,
             }

@@ -1,4 +1,4 @@
-//! Where paths of the command line lead: the few look-ups that happen before anything is opened.
+//! Resolves paths of the command line: the few lookups before anything is opened.
 
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
@@ -6,12 +6,12 @@ use std::path::{Component, Path, PathBuf};
 /// As many symbolic links as the kernel follows in one path (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
-/// True when there is something under the path, symbolic links not followed. What cannot be examined is taken for nothing.
+/// True when an entry exists under the path; symbolic links are not followed. An error counts as absence.
 pub fn exists(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()
 }
 
-/// True when the path leads to a folder, symbolic links followed. What cannot be examined is taken for none.
+/// True when the path leads to a folder; symbolic links are followed. An error counts as no folder.
 pub fn is_folder(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|facts| facts.is_dir())
 }
@@ -19,14 +19,14 @@ pub fn is_folder(path: &Path) -> bool {
 /// Resolves the symbolic links, `.` and `..` of an absolute path, of which any part may be missing, as `realpath -m`
 /// does.
 ///
-/// Rejected: `canonicalize` of the longest part that exists. It stops at a link whose target is missing, which is
-/// just what a source on an unmounted disk looks like.
+/// Rejected: `canonicalize` of the longest existing part. It stops at a dangling link, and a source on an unmounted
+/// disk looks just like that.
 pub fn resolve(path: &Path) -> PathBuf {
     resolve_past(path, |_| {})
 }
 
-/// As [`resolve`], and shows every folder, file or missing name that is passed on the way, `/` first. Symbolic links are
-/// not shown, where they lead is.
+/// As [`resolve`], and passes every folder, file or missing name on the way to `pass`, `/` first. Of a symbolic link
+/// only the target is passed.
 pub(super) fn resolve_past(path: &Path, mut pass: impl FnMut(&Path)) -> PathBuf {
     let mut resolved = PathBuf::from("/");
     pass(&resolved);

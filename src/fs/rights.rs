@@ -4,14 +4,14 @@ use crate::model::rights::{Capability, IdMap, Rights};
 use rustix::thread::{CapabilitySet, capabilities};
 use std::fs;
 
-/// What this process may do, as it is now.
+/// The rights of this process, as they are now.
 pub fn rights() -> Rights {
     let user = rustix::process::geteuid().as_raw();
     let mut groups: Vec<u32> =
         rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();
     groups.push(rustix::process::getegid().as_raw());
     let users = id_map("/proc/self/uid_map");
-    // A user namespace that maps everything is taken for the first one; what it refuses all the same is learned.
+    // A user namespace that maps all ids counts as the initial one; refusals that contradict that are learned.
     let is_first = users == IdMap::all();
     let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     let known = [

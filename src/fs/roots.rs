@@ -1,4 +1,4 @@
-//! The two roots before a pass enters them: where they really are, and how they lie to each other.
+//! The two roots before a pass enters them: their real paths, and their relation.
 
 use crate::fs::is_gone;
 use crate::fs::mounts::{self, Mount, mount_of, place_of, places_below};
@@ -12,11 +12,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-/// Makes a folder and its missing parents. The folder itself is for this user only until the first pass has given it
-/// the mode of the source.
+/// Creates a folder and its missing parents. The folder itself is private until the first pass has given it the mode of
+/// the source.
 ///
 /// # Errors
-/// As `mkdir(2)`; `ENOTDIR` when something else is in the way.
+/// As `mkdir(2)`; `ENOTDIR` when another entry is in the way.
 pub fn create_with_parents(path: &Path) -> Result<(), Errno> {
     let as_errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
@@ -28,20 +28,20 @@ pub fn create_with_parents(path: &Path) -> Result<(), Errno> {
     }
 }
 
-/// Whether open descriptors can be reached under `/proc/self/fd` (proc(5)), as setting the mode of what cannot be opened,
-/// and the extended attributes of symbolic links, need.
+/// Whether open descriptors can be reached under `/proc/self/fd` (proc(5)), which setting the mode of an unopenable
+/// entry and the xattrs of symbolic links need.
 pub fn has_descriptor_paths() -> bool {
     Path::new("/proc/self/fd").is_dir()
 }
 
-/// How two roots lie to each other, if they are not apart. Neither has to exist.
+/// The relation of two roots, if they are not apart. Neither has to exist.
 ///
-/// Three looks, because each sees what the others cannot: the canonical paths (also where a root does not exist yet),
+/// Three checks, because each covers a gap of the others: the canonical paths (also where a root does not exist yet),
 /// device and inode of every folder above (bind mounts of a root), and the places on their filesystems that
 /// `/proc/self/mountinfo` gives for both roots and for everything mounted inside them (bind mounts of other folders).
 ///
-/// Only what can be reached counts: a plain bind mount of `/` does not show what is mounted below `/`, so that a disk which is
-/// mounted there is no part of it. Where that is not certain the roots overlap.
+/// Only reachable places count: a plain bind mount of `/` does not show the mounts below `/`, so a disk that is mounted
+/// there is no part of it. In doubt the roots overlap.
 ///
 /// # Errors
 /// When a path or the mounts cannot be read.
@@ -65,9 +65,9 @@ pub fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno
     Ok(relation_by_mounts(&mounts, &source, &replica))
 }
 
-/// The folder above `inner` that is the folder `outer` under another path, if `inner` is reached from `outer` as well.
+/// The folder above `inner` that is `outer` under another path, if `inner` can be reached from `outer` as well.
 ///
-/// The two paths to one folder may lie on two mounts of it (a bind mount), and what is mounted further down is on one of them
+/// The two paths to one folder may lie on two mounts of it (a bind mount), and a mount further down is on one of them
 /// only: then the same names lead to other folders.
 fn reached_from<'p>(
     mounts: &[Mount<'_>],
@@ -76,7 +76,7 @@ fn reached_from<'p>(
 ) -> Option<&'p Path> {
     outer_id?;
     let is_reached = |above: &&Path| {
-        // What does not exist yet would be made in the nearest folder that does.
+        // A missing folder would be created in the nearest existing one.
         let Some((nearest, id)) = inner.ancestors().find_map(|path| Some((path, id_of(path)?))) else {
             return true;
         };
@@ -85,7 +85,7 @@ fn reached_from<'p>(
             (Some(one), Some(other)) => one.id != other.id,
             (_, None) | (None, _) => false,
         };
-        // Both have to say so. What cannot be looked at is taken for reached.
+        // Both checks must agree. An error counts as reached.
         let is_elsewhere = match entry_at_path(&outer.join(names)) {
             Ok(entry) => entry.id != id,
             Err(errno) => is_gone(errno),
@@ -111,7 +111,7 @@ fn relation_by_mounts(mounts: &[Mount<'_>], source: &Path, replica: &Path) -> Op
     overlap.then_some(Relation::Mounted)
 }
 
-/// Where `path` lies below `root`: the names from the root down, none when it lies elsewhere.
+/// The position of `path` below `root`: the names from the root down, none when it lies elsewhere.
 ///
 /// # Errors
 /// When a path or the mounts cannot be read.
@@ -152,7 +152,7 @@ fn id_of(path: &Path) -> Option<FileId> {
     entry_at_path(path).ok().map(|entry| entry.id)
 }
 
-/// A path of the user as bytes.
+/// The bytes of a user's path.
 pub fn bytes_of(path: &Path) -> &[u8] {
     OsStr::as_bytes(path.as_os_str())
 }
@@ -196,7 +196,7 @@ mod tests {
         let cases = [
             ("/data/my src", "/mnt/bind", Some(Relation::ReplicaInSource)),
             ("/mnt/bind", "/data/my src", Some(Relation::SourceInReplica)),
-            // A folder of a filesystem that the source has mounted is mounted inside the replica.
+            // A folder of a filesystem that the source has mounted is mounted inside the replica as well.
             ("/data/src", "/backup/b", Some(Relation::Mounted)),
             ("/data/src", "/backup/a", None),
             // The replica lies in a folder that is also mounted inside the source.

@@ -1,7 +1,8 @@
-//! Names that a folder answers to and does not list: which of the listed ones is the entry.
+//! Finds the listed name of an entry that a folder shows under an unlisted name.
 //!
-//! Device and inode say it where a filesystem has one inode number for an entry. FUSE may have one for each spelling; there
-//! the facts say it of names that are spellings of each other, and of other names only that they may be it.
+//! Device and inode identify an entry on a filesystem with one inode number per entry. FUSE may have one per spelling;
+//! there equal facts identify entries whose names are spellings of each other, and for other names they are only a
+//! hint.
 
 use crate::collections::HashMap;
 use crate::fs::listing::Listing;
@@ -12,23 +13,23 @@ use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-/// Under which name a folder lists an entry that it showed under some name.
+/// The listed name of an entry that a folder has shown under another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Listed {
-    /// Under that name itself.
+    /// The same name.
     Exactly,
-    /// Under the one at this position of its listing.
+    /// The name at this position of the listing.
     As(usize),
-    /// Most likely under the one at this position, which is a spelling of that name: what they show differs, but one of
-    /// the two answers may come from a cache.
+    /// Most likely the name at this position, which is a spelling of the other: their facts differ, but one of the two
+    /// answers may come from a cache.
     Alike(usize),
-    /// Under one of those at these positions, or under none.
+    /// One of the names at these positions, or none.
     Perhaps(Vec<usize>),
-    /// Under none: some filesystems show more than they list.
+    /// None: some filesystems show more than they list.
     Nowhere,
 }
 
-/// An open folder and its listing, and what was learned of the two for one name serves for the next.
+/// An open folder and its listing, with lookups that are cached from one name to the next.
 pub struct Spellings<'a> {
     folder: BorrowedFd<'a>,
     listing: &'a Listing,
@@ -38,13 +39,13 @@ pub struct Spellings<'a> {
 }
 
 impl<'a> Spellings<'a> {
-    /// Of an open folder and its listing.
+    /// Starts with an open folder and its listing.
     pub fn of(folder: BorrowedFd<'a>, listing: &'a Listing) -> Spellings<'a> {
         Spellings { folder, listing, entries: HashMap::default(), folded: None, by_id: None }
     }
 
-    /// Finds the name under which `found`, which the folder has just shown under `name`, is listed. The other entries of
-    /// the folder are looked at only where no spelling of `name` is it.
+    /// Finds the listed name of `found`, which the folder has just shown under `name`. The other entries of the folder
+    /// are looked at only if no spelling of `name` leads to it.
     ///
     /// # Errors
     /// As `statx(2)`.
@@ -70,7 +71,7 @@ impl<'a> Spellings<'a> {
         match self.of_id(found.id)?.as_slice() {
             [] => {}
             [one] if is_single => return Ok(Listed::As(*one)),
-            // Hard links: the name may be one of them that is listed nowhere.
+            // Hard links: the name may be a further, unlisted one of them.
             several => return Ok(Listed::Perhaps(several.to_vec())),
         }
         match alike.as_slice() {
@@ -132,7 +133,7 @@ impl<'a> Spellings<'a> {
     }
 }
 
-/// Whether two looks may have been at one entry, as far as its facts say.
+/// Whether two sightings may be of one entry, judged by its facts.
 fn has_same_facts(one: &Entry, other: &Entry) -> bool {
     (one.kind, one.size, one.mtime) == (other.kind, other.size, other.mtime)
 }
@@ -160,7 +161,7 @@ mod tests {
         let mut spellings = Spellings::of(folder.as_fd(), &listing);
         let at = |name: &CStr| listing.position(name).unwrap();
         let entry = |name: &CStr| entry_at(folder.as_fd(), name).unwrap();
-        // As FUSE shows it under another spelling.
+        // As with FUSE under another spelling.
         let elsewhere = |name: &CStr| Entry { id: FileId { device: 1, inode: 77 }, ..entry(name) };
         let changed = |name: &CStr| {
             let mtime = Timestamp { seconds: 1, nanoseconds: 0 };
@@ -175,11 +176,11 @@ mod tests {
             (c"ONE~1", entry(c"ONE"), Listed::As(at(c"ONE"))),
             (c"hidden", elsewhere(c"ONE"), Listed::Perhaps(vec![at(c"ONE")])),
             (c"hidden", elsewhere(c"twin"), Listed::Perhaps(vec![at(c"twin"), at(c"twins")])),
-            // One of several names, or one more that is not listed.
+            // One of several hard links, or one more that is not listed.
             (c"hidden", entry(c"other"), Listed::Perhaps(vec![at(c"another"), at(c"other")])),
             (c"OTHER", entry(c"other"), Listed::As(at(c"other"))),
             (c"hidden", changed(c"ONE"), Listed::Nowhere),
-            // A spelling of a listed name, which shows something else.
+            // A spelling of a listed name, with other facts.
             (c"one", changed(c"ONE"), Listed::Alike(at(c"ONE"))),
         ];
         for (name, found, expected) in cases {

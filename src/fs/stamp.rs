@@ -1,15 +1,15 @@
-//! The clock by which filesystems stamp what changes, and the moment on it at which a pass begins.
+//! The clock of filesystem timestamps, and the start of a pass on it.
 //!
-//! Linux stamps by `CLOCK_REALTIME`, but by its coarse form (`ktime_get_coarse_real_ts64`): the time of the last tick,
-//! up to 10 ms ago. Since Linux 6.13 ext4, XFS, btrfs and tmpfs stamp finer where somebody has looked at the last stamp
-//! (multigrain timestamps), and never earlier than a stamp that was given before. So no stamp is later than the moment
-//! of its change, and one may be a tick earlier. A pass notes the exact time and lets one tick go by before it looks at
-//! anything: what changed before it has no later stamp than that, and what changes while it looks has a later one.
+//! Linux stamps by the coarse form of `CLOCK_REALTIME` (`ktime_get_coarse_real_ts64`): the time of the last tick, up to
+//! 10 ms ago. Since Linux 6.13 ext4, XFS, btrfs and tmpfs stamp finer where the last stamp has been read (multigrain
+//! timestamps), and never earlier than a stamp given before. So no stamp is later than its change, and one may be a
+//! tick earlier. A pass notes the exact time and waits for one tick before its first read: a change before that time
+//! has no later stamp, and a change during the pass has one.
 //!
-//! RACE: where another machine gives the stamps (NFS, SMB, sshfs), they are by its clock. If that is ahead of ours by a
-//! second, what changed in the second before the pass seems to have changed in it; if it is behind, what changes in the
-//! first second of a pass does not. So it is with filesystems whose stamps are coarse: a second for ext4 with inodes of
-//! 128 bytes and for many a FUSE filesystem, two for vfat.
+//! RACE: where another machine stamps (NFS, SMB, sshfs), its clock counts. If it is a second ahead of ours, a change in
+//! the second before the pass seems to have happened during it; if it is a second behind, a change in the first second
+//! of the pass seems to precede it. The same goes for filesystems with coarse stamps: a second for ext4 with inodes of
+//! 128 bytes and for many FUSE filesystems, two for vfat.
 
 use crate::fs::clock::BootTime;
 use crate::model::entry::Timestamp;
@@ -17,7 +17,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The moment at which a pass begins, by the clock that stamps changes.
+/// The start of a pass, by the clock of filesystem timestamps.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     stamp: Timestamp,
@@ -30,10 +30,10 @@ impl Start {
         Start { stamp: now(), boot: BootTime::now() }
     }
 
-    /// Waits until whatever changes from here on gets a later stamp: for a tick of the clock, most of which has passed
-    /// while the pass was prepared.
+    /// Waits until any further change gets a later stamp: for a tick of the clock, most of which has passed while the
+    /// pass was prepared.
     pub fn let_tick(&self) {
-        // Longer than any tick. Something sets the clock back if it does not help.
+        // Longer than any tick. If that does not help, the clock is being set back.
         for _ in 0..50 {
             if read(ClockId::RealtimeCoarse) > self.stamp {
                 return;
@@ -42,21 +42,21 @@ impl Start {
         }
     }
 
-    /// The latest stamp of what changed before, on the clock as it is set now: whoever has set it back meanwhile has
-    /// made stamps earlier.
+    /// The latest stamp of an earlier change, on the clock as it is set now: setting the clock back makes stamps
+    /// earlier.
     pub fn stamp(&self) -> Timestamp {
-        // In this order: whatever comes between the two makes the result later, and then it does not count.
+        // In this order: a delay between the two makes the result later, and a later result is not used.
         let elapsed = BootTime::now().since(self.boot);
         on_clock(self.stamp, now(), elapsed)
     }
 }
 
-/// The earlier one of a start and of what a clock that shows `now` would have shown then.
+/// The earlier of a start and the time that a clock showing `now` would have shown then.
 fn on_clock(start: Timestamp, now: Timestamp, elapsed: Duration) -> Timestamp {
     start.min(back(now, elapsed))
 }
 
-/// The moment that the clock shows.
+/// The present time.
 pub fn now() -> Timestamp {
     read(ClockId::Realtime)
 }
@@ -91,7 +91,7 @@ mod tests {
     fn a_start_moves_with_a_clock_that_is_set_back_and_not_with_one_that_is_set_forward() {
         let start = at(1000, 5);
         let cases = [
-            // The clock shows, after so long: the start.
+            // The clock's time after so long, and the start.
             (at(1010, 5), Duration::from_secs(10), start),
             (at(1010, 6), Duration::from_secs(10), start),
             (at(5000, 0), Duration::from_secs(10), start),

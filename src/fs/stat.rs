@@ -26,7 +26,7 @@ pub fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
     entry(statx(file, c"", AtFlags::EMPTY_PATH, wanted())?)
 }
 
-/// The facts of whatever a path outside the trees leads to; symbolic links are followed.
+/// The facts of the target of a path outside the trees; symbolic links are followed.
 ///
 /// # Errors
 /// As `statx(2)`.
@@ -34,15 +34,15 @@ pub fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
     entry(retry_absence(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
 }
 
-/// Whether things can be added to an open folder and neither renamed nor removed (`chattr +a`). False where the
-/// filesystem does not say.
+/// Whether an open folder is append-only (`chattr +a`): entries can be added, and neither renamed nor removed. False
+/// where the filesystem does not tell.
 pub fn is_append_only(folder: BorrowedFd<'_>) -> bool {
     statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())
         .is_ok_and(|facts| facts.stx_attributes.contains(StatxAttributes::APPEND))
 }
 
-/// The mount through which an open folder is reached: by a number that is not used again where the kernel has such ones
-/// (Linux 6.8), else by one that may be; 0 before Linux 5.8, which tells none.
+/// The mount of an open folder: by a number that is never reused (Linux 6.8), else by one that may be; 0 before Linux
+/// 5.8, which has none.
 ///
 /// # Errors
 /// As `statx(2)`.
@@ -54,7 +54,7 @@ pub fn mount_of(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
     Ok(if has_one { facts.stx_mnt_id } else { 0 })
 }
 
-/// The last access to an entry, as it shows it.
+/// The access time of an entry.
 ///
 /// # Errors
 /// As `statx(2)`.
@@ -63,7 +63,7 @@ pub fn access_time(folder: BorrowedFd<'_>, name: &CStr) -> Result<Timestamp, Err
     Ok(timestamp(statx(folder, name, flags, StatxFlags::ATIME)?.stx_atime))
 }
 
-/// The facts of `name` as its filesystem has them now, whatever the kernel remembers of it.
+/// The facts of `name` from its filesystem, past the kernel's cache.
 ///
 /// # Errors
 /// As `statx(2)`.
@@ -84,7 +84,7 @@ fn entry(facts: Statx) -> Result<Entry, Errno> {
         FileType::Socket => Kind::Socket,
         FileType::CharacterDevice => Kind::CharDevice,
         FileType::BlockDevice => Kind::BlockDevice,
-        // POSIX knows no other kind; what the kernel cannot name is not taken for anything.
+        // POSIX has no other kind; an unknown one is not guessed.
         FileType::Unknown => return Err(Errno::IO),
     };
     let has_btime = facts.stx_mask & StatxFlags::BTIME.bits() != 0;
@@ -110,7 +110,7 @@ fn timestamp(raw: StatxTimestamp) -> Timestamp {
     Timestamp { seconds: raw.tv_sec, nanoseconds: raw.tv_nsec }
 }
 
-/// How many bytes this user may still write to the filesystem that holds an open file; none where it does not say.
+/// The free bytes for this user on the filesystem of an open file; none where it does not tell.
 pub fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
     let facts = rustix::fs::fstatvfs(file).ok()?;
     (facts.f_blocks > 0).then(|| facts.f_bavail.saturating_mul(facts.f_frsize))

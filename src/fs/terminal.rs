@@ -1,7 +1,7 @@
-//! The terminal that this process was started from: whether there is one, and whether it was closed since.
+//! The terminal that this process was started from: whether there is one, and whether it has been closed.
 //!
-//! The controlling terminal, not the console: output may go to a file or a pipe, and a program is ended by the closing of
-//! its terminal all the same. `setsid(1)` and service managers leave a program without one.
+//! The controlling terminal, not the console: output may go to a file or a pipe, and closing the terminal ends the
+//! program all the same. `setsid(1)` and service managers leave a program without one.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, open};
@@ -20,20 +20,19 @@ impl Terminal {
         open_current().ok().map(Terminal)
     }
 
-    /// Whether the terminal was closed, or this process is of its session no longer. The session loses its terminal also
-    /// when the program that leads it ends (a shell), and that is when SIGHUP is sent; the window may close a moment
-    /// later, or stay.
+    /// Whether the terminal was closed, or this process has left its session. A session loses its terminal also when
+    /// its leader (a shell) ends, which is when SIGHUP is sent; the window may close a moment later, or stay.
     pub fn is_gone(&self) -> bool {
         self.is_hung_up(Duration::ZERO) || matches!(open_current(), Err(Errno::NXIO | Errno::IO))
     }
 
-    /// Waits until the terminal is closed, or about so long.
+    /// Waits until the terminal is closed, at most about so long.
     pub fn wait(&self, most: Duration) {
         self.is_hung_up(most);
     }
 
     fn is_hung_up(&self, wait: Duration) -> bool {
-        // Asked for nothing else: input that nobody reads must not end the wait.
+        // No events are requested: unread input must not end the wait.
         let mut asked = [PollFd::new(&self.0, PollFlags::empty())];
         let wait = Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: 0 };
         let answered = poll(&mut asked, Some(&wait)).is_ok_and(|answered| answered > 0);
@@ -46,13 +45,13 @@ fn open_current() -> Result<OwnedFd, Errno> {
     open("/dev/tty", flags, Mode::empty())
 }
 
-/// Whether this process ignores SIGHUP, as one that `nohup(1)` has started does. To be asked before anybody listens to the
-/// signal; false where `/proc` does not say.
+/// Whether this process ignores SIGHUP, as under `nohup(1)`. Must be called before a handler is installed; false where
+/// `/proc` does not tell.
 pub fn ignores_hangups() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, Signal::HUP))
 }
 
-/// Whether a signal is among those that `/proc/PID/status` calls ignored (proc(5)).
+/// Whether `/proc/PID/status` lists a signal as ignored (proc(5)).
 fn ignores(status: &str, signal: Signal) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -1,4 +1,4 @@
-//! Where a root lies and what is mounted inside: looks at places that a pass remembers.
+//! Looks at the places that a pass remembers: the way to a root, and mounts inside it.
 
 use crate::fs::dir::Dir;
 use crate::fs::magic::{filesystem_type, is_passing_type};
@@ -13,11 +13,11 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Every folder on the way to `path`, of which any part may be missing, and last the place that it leads to; nothing where that
-/// is deeper than `PATH_MAX`. What is mounted when somebody looks (autofs) is mounted then.
+/// Every folder on the way to `path`, of which any part may be missing, and its target last; empty where that is deeper
+/// than `PATH_MAX`. An autofs mount is mounted by this.
 ///
 /// # Errors
-/// As `getcwd(2)` and `statx(2)`, but that something is missing is no error.
+/// As `getcwd(2)` and `statx(2)`, but absence is no error.
 pub fn look(path: &Path) -> Result<Way, Errno> {
     let absolute =
         std::path::absolute(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
@@ -32,7 +32,7 @@ pub fn look(path: &Path) -> Result<Way, Errno> {
         let identity = match entry_at_path(&path) {
             Ok(entry) => Some(Identity::of(&entry)),
             Err(errno) if is_gone(errno) => None,
-            // Relative to a current folder that lies very deep: only the kernel can go there.
+            // Relative to a very deep current folder: only the kernel can resolve that.
             Err(Errno::NAMETOOLONG) => return Ok(Way::new()),
             Err(errno) => return Err(errno),
         };
@@ -41,7 +41,7 @@ pub fn look(path: &Path) -> Result<Way, Errno> {
     Ok(way)
 }
 
-/// What is at a path below a root now, no symbolic link followed.
+/// The entry at a path below a root now; symbolic links are not followed.
 pub fn look_inside(root: &Arc<Dir>, path: &RelPath) -> Sight {
     let mut dir = Arc::clone(root);
     let mut names = path.names().peekable();
@@ -58,7 +58,7 @@ pub fn look_inside(root: &Arc<Dir>, path: &RelPath) -> Sight {
     Sight::Unknown
 }
 
-/// The folder at a path below a root, no symbolic link followed; none where there is no folder.
+/// The folder at a path below a root; symbolic links are not followed; none where there is no folder.
 pub fn folder_at(root: &Arc<Dir>, path: &RelPath) -> Option<Arc<Dir>> {
     let mut dir = Arc::clone(root);
     for name in path.names() {
@@ -69,7 +69,7 @@ pub fn folder_at(root: &Arc<Dir>, path: &RelPath) -> Option<Arc<Dir>> {
     Some(dir)
 }
 
-/// What is behind a mount that was met under `name`. What cannot be found out is taken for a disk.
+/// The backing of a mount that was met under `name`. An error counts as a disk.
 pub fn backing(folder: &Arc<Dir>, name: &CStr, identity: &Identity) -> Backing {
     let opened = folder.child(name, identity.id).open();
     match opened.and_then(|fd| filesystem_type(&*fd)) {

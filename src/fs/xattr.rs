@@ -1,4 +1,4 @@
-//! Extended attributes as a sorted set, and which of them are mirrored.
+//! Extended attributes (xattrs) as a sorted set, and the choice of those that are mirrored.
 
 use crate::fs::is_gone;
 use crate::fs::metadata::Subject;
@@ -14,30 +14,30 @@ use std::ffi::{CStr, CString};
 /// The kernel's limit for a list of names and for one value (`XATTR_LIST_MAX`, `XATTR_SIZE_MAX`; xattr(7)).
 const LARGEST: usize = 64 << 10;
 
-/// Nearly always enough. The kernel makes a buffer of the size it is asked for: asking for the largest one at once took
-/// a fifth of a pass over a million unchanged small files.
+/// Nearly always enough. The kernel allocates a buffer of the requested size: requesting the largest one at once took a
+/// fifth of a pass over a million unchanged small files.
 const USUAL: usize = 512;
 
-/// Calls with a part of the buffer, and with all of it where that is too small.
+/// Calls with a part of the buffer, and again with all of it where that is too small.
 fn with_as_much_as_needed(
     buffer: &mut [u8],
     mut call: impl FnMut(&mut [u8]) -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     match call(buffer.get_mut(..USUAL).unwrap_or_default()) {
         Err(Errno::RANGE | Errno::TOOBIG) => call(buffer),
-        // A server that fills the room instead of saying that there is too little would pass unnoticed.
+        // Also where the part is full: a server may fill it instead of returning ERANGE.
         Ok(length) if length >= USUAL => call(buffer),
         called => called,
     }
 }
 
 thread_local! {
-    /// One buffer for names and one for a value, so that a file without attributes costs no allocation.
+    /// One buffer for names and one for a value, so that a file without xattrs costs no allocation.
     static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((vec![0; LARGEST], vec![0; LARGEST]));
 }
 
-/// The extended attributes of an entry that are mirrored, sorted by name: what could be read, and what was listed and could
-/// not be read. The second is not absent.
+/// The mirrored xattrs of an entry, sorted by name: those that were read, and those that were listed and could not be
+/// read. The latter are not absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     found: Vec<(CString, Vec<u8>)>,
@@ -45,7 +45,7 @@ pub struct Attributes {
 }
 
 impl Attributes {
-    /// Reads those attributes of `subject` that are looked at with these rights.
+    /// Reads those xattrs of `subject` that matter with these rights.
     ///
     /// # Errors
     /// As `listxattr(2)`; [`crate::fs::is_unsupported`] where the filesystem has none.
@@ -68,7 +68,7 @@ impl Attributes {
                 }
             }
             if attributes.unread.iter().any(|(_, errno)| *errno == Errno::NODATA) {
-                // Removed since it was listed; unless it is listed still.
+                // Removed since it was listed, unless it is still listed.
                 let length = with_as_much_as_needed(names, |names| subject.list_attributes(names))?;
                 let listed = names.get(..length).unwrap_or_default();
                 let is_listed = |name: &CStr| {
@@ -87,28 +87,28 @@ impl Attributes {
         self.found.iter().map(|(name, value)| (name.as_c_str(), value.as_slice()))
     }
 
-    /// The value of one attribute.
+    /// The value of one xattr.
     pub fn get(&self, name: &CStr) -> Option<&[u8]> {
         let at = self.found.binary_search_by(|(other, _)| other.as_c_str().cmp(name)).ok()?;
         self.found.get(at).map(|(_, value)| value.as_slice())
     }
 
-    /// The names of attributes that are there and could not be read, and why.
+    /// The names of xattrs that exist and could not be read, and the errors.
     pub fn unread(&self) -> impl Iterator<Item = (&CStr, Errno)> {
         self.unread.iter().map(|(name, errno)| (name.as_c_str(), *errno))
     }
 
-    /// Whether there is an attribute of this name, which may be one that could not be read.
+    /// Whether there is an xattr of this name, readable or not.
     pub fn has(&self, name: &CStr) -> bool {
         self.get(name).is_some() || self.is_unread(name)
     }
 
-    /// Whether there is an attribute of this name that could not be read.
+    /// Whether there is an xattr of this name that could not be read.
     pub fn is_unread(&self, name: &CStr) -> bool {
         self.unread.iter().any(|(other, _)| other.as_c_str() == name)
     }
 
-    /// What is known of the access list.
+    /// The ACL, as far as it is known.
     pub fn access_list(&self) -> AccessList {
         match self.get(ACCESS_LIST) {
             Some(list) => AccessList::Known(list.to_vec()),
@@ -117,8 +117,8 @@ impl Attributes {
         }
     }
 
-    /// What a copy should have that gets this access list, and gets file capabilities only where it belongs to whom they were
-    /// meant for. True when they are left out.
+    /// The xattrs for a copy that gets this ACL, and gets file capabilities only if its owner is the one they were
+    /// granted under. True when capabilities are left out.
     pub fn adapted(&self, list: &AccessList, keeps_capability: bool) -> (Cow<'_, Attributes>, bool) {
         let has_capability = !keeps_capability && self.get(CAPABILITY).is_some();
         let other_list = match list {
@@ -141,23 +141,22 @@ impl Attributes {
     }
 }
 
-/// Whether an error that says that a symbolic link has gone, when its attributes were asked for, says so of what it leads to:
-/// a filesystem in user space may resolve the name once more. Nothing is known of the link's own attributes then.
+/// Whether an error of reading a symbolic link's xattrs, which says that it has gone, is due to its target: a FUSE
+/// filesystem may follow the link. The link's own xattrs are unknown then.
 pub fn is_of_target(subject: Subject<'_>, errno: Errno) -> bool {
     is_gone(errno) && subject.entry().is_ok_and(|entry| entry.kind == Kind::Symlink)
 }
 
-/// The attribute that holds a POSIX access list (acl(5)).
+/// The xattr of a POSIX ACL (acl(5)).
 pub const ACCESS_LIST: &CStr = c"system.posix_acl_access";
 
-/// The attribute that holds the capabilities of a program (capabilities(7)).
+/// The xattr of file capabilities (capabilities(7)).
 pub const CAPABILITY: &CStr = c"security.capability";
 
-/// The feature that a mirrored attribute belongs to; none for attributes that are not mirrored.
+/// The feature of a mirrored xattr; none for xattrs that are not mirrored.
 ///
-/// Of `system.*` only the access control lists are data; the rest is a filesystem's own view of itself. XFS shows root each
-/// access control list a second time, under the name that it has on the disk: to remove that name, because the source
-/// lacks it, would be to remove the list.
+/// Of `system.*` only the ACLs are data; the rest is a filesystem's own view of itself. XFS shows root each ACL a
+/// second time, under its on-disk name: removing that name, because the source lacks it, would remove the ACL.
 pub fn feature_of(name: &CStr) -> Option<Feature> {
     let name = name.to_bytes();
     if name.starts_with(b"user.") {
@@ -175,13 +174,13 @@ pub fn feature_of(name: &CStr) -> Option<Feature> {
     }
 }
 
-/// Access lists and capabilities say what somebody may do, beside the mode; the rest is data, or a default.
+/// Whether an xattr grants rights beside the mode, as ACLs and capabilities do; the rest is data, or a default.
 pub fn gives_rights(name: &CStr) -> bool {
     name == ACCESS_LIST || name == CAPABILITY
 }
 
-/// True for attributes that the system itself puts on every new file (security labels, integrity hashes): having them
-/// on the replica alone is no difference.
+/// True for xattrs that the system itself puts on every new file (security labels, integrity hashes): having them on
+/// the replica alone is no difference.
 pub fn is_system_made(name: &CStr) -> bool {
     let name = name.to_bytes();
     name.starts_with(b"security.") && name != CAPABILITY.to_bytes()
