@@ -1,11 +1,11 @@
-//! What the replica's filesystem can hold, as far as it is known.
+//! The features that the replica's filesystem can hold, as far as they are known.
 //!
-//! Few filesystems say what they cannot do. A table knows some of them by their type, the journal of an ext4 is asked for
-//! (fs/ext4.rs); the rest is learned: when the kernel refuses, or when what was set reads back as something else, the
-//! feature counts as missing from then on. It is learned for the kind of entry that it was refused to, since a symbolic
-//! link takes less than a file; and it is forgotten when something else is mounted, and once a day (registry.rs), so that a
-//! refusal that has passed does not last as long as the process. A difference in a missing feature is not a difference: it
-//! is told once per pass.
+//! Few filesystems report missing features. A table knows some of them by their type, the journal features of an ext4
+//! are read (fs/ext4.rs); the rest is learned: when the kernel refuses, or when a value reads back as another one, the
+//! feature counts as missing from then on. It is learned per kind of entry, since a symbolic link takes less than a
+//! file; and it is forgotten when another filesystem is mounted, and once a day (registry.rs), so that a transient
+//! refusal does not last as long as the process. A difference in a missing feature is not a difference: it is reported
+//! once per pass.
 
 pub mod registry;
 
@@ -16,7 +16,7 @@ use crate::model::spelling::Names;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// What one filesystem of the replica can hold. Shared between threads and passes.
+/// The features of one filesystem of the replica. Shared between threads and passes.
 #[derive(Debug)]
 pub struct Filesystem {
     /// One bit per missing [`Feature`], for each class of entries.
@@ -42,7 +42,7 @@ pub struct Filesystem {
     takes_unnamed_files: AtomicBool,
     /// See [`Filesystem::know_fast_commits`].
     may_commit_fast: AtomicBool,
-    /// How it shows names.
+    /// The way it shows names.
     pub names: Names,
 }
 
@@ -70,13 +70,13 @@ fn bit(feature: Feature) -> u32 {
     1 << feature as u32
 }
 
-/// Entries of which one teaches something about the others.
+/// Kinds of entries that share missing features.
 #[derive(Clone, Copy)]
 enum Class {
     Files,
     Folders,
     Links,
-    /// Pipes, sockets and device nodes.
+    /// FIFOs, sockets and device nodes.
     Special,
 }
 
@@ -93,7 +93,7 @@ impl Class {
     }
 }
 
-/// The rule that explains the time which a filesystem shows instead of the one that was set.
+/// The rule by which a filesystem shows another time than the one that was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TimeRule {
     Step(u32),
@@ -111,7 +111,7 @@ impl Filesystem {
             clones: AtomicBool::new([XFS, BTRFS].contains(&magic)),
             takes_unnamed_files: AtomicBool::new([EXT, BTRFS, TMPFS].contains(&magic)),
             may_commit_fast: AtomicBool::new(magic == EXT),
-            // Also those of them that take upper and lower case for the same.
+            // Including case-insensitive ones of them.
             names: Names::of_filesystem([EXT, XFS, BTRFS, F2FS, TMPFS].contains(&magic)),
             ..Filesystem::default()
         };
@@ -135,13 +135,13 @@ impl Filesystem {
         filesystem
     }
 
-    /// True when `syncfs(2)` is known to leave everything on the disk that was written before. Elsewhere it may mean less
-    /// than `fdatasync(2)` of each file: a filesystem in user space is not even told of it.
+    /// True when `syncfs(2)` is known to make all earlier writes durable. Elsewhere it may guarantee less than
+    /// `fdatasync(2)` of each file: a FUSE filesystem is not even notified.
     pub fn syncs_as_a_whole(&self) -> bool {
         self.syncs_as_a_whole
     }
 
-    /// True when files may share their blocks (`FICLONE`), and change times are this machine's own.
+    /// True when files may share their blocks (`FICLONE`), and ctimes come from this machine's clock.
     pub fn clones(&self) -> bool {
         self.clones.load(Ordering::Relaxed)
     }
@@ -151,41 +151,41 @@ impl Filesystem {
         self.clones.store(false, Ordering::Relaxed);
     }
 
-    /// True when a new folder may be filled before it gets its name: as long as every folder could be renamed, and no name
-    /// was found to be taken only then.
+    /// True while a new folder may be filled before it is renamed to its name: no rename of a folder has failed, and no
+    /// name turned out to be taken only then.
     pub fn shows_filled_folders(&self) -> bool {
         self.shows_filled_folders.load(Ordering::Relaxed)
     }
 
-    /// Notes that a folder gets its name first here, and then what belongs in it.
+    /// Notes that a folder gets its name here before its entries.
     pub fn learn_no_filled_folders(&self) {
         self.shows_filled_folders.store(false, Ordering::Relaxed);
     }
 
-    /// True when a new file is best made without a name (`O_TMPFILE`) and gets it when it is whole. Not on XFS: there it
-    /// takes as long as the other way, and of 250,000 small files each keeps 24 KiB until it is written, so that the
-    /// filesystem is full long before. Not on an ext4 that may write fast commits, see [`crate::fs::ext4`].
-    /// Elsewhere it has not been measured.
+    /// True when a new file is best created with `O_TMPFILE` and linked when complete. Not on XFS: there it is no
+    /// faster, and each of 250,000 small files keeps 24 KiB until it is written back, so that the filesystem is full
+    /// long before. Not on an ext4 that may write fast commits, see [`crate::fs::ext4`]. Other filesystems have not
+    /// been measured.
     pub fn takes_unnamed_files(&self) -> bool {
         self.takes_unnamed_files.load(Ordering::Relaxed) && !self.may_commit_fast.load(Ordering::Relaxed)
     }
 
-    /// Notes whether the journal may have fast commits; as long as it is not known an ext4 may.
+    /// Notes whether the journal may have fast commits; an ext4 may until that is known.
     pub fn know_fast_commits(&self, may: bool) {
         self.may_commit_fast.store(may, Ordering::Relaxed);
     }
 
-    /// Notes that files have a name from the start here.
+    /// Notes that files get a name at once here.
     pub fn learn_no_unnamed_files(&self) {
         self.takes_unnamed_files.store(false, Ordering::Relaxed);
     }
 
-    /// Whether there may be entries of some kind, or hard links, here: true as far as nothing else is known.
+    /// Whether entries of a kind, or hard links, are possible here: true until the opposite is known.
     pub fn holds(&self, feature: Feature) -> bool {
         self.holds_for(Kind::File, feature)
     }
 
-    /// Whether entries of a kind may have some metadata here: true as far as nothing else is known.
+    /// Whether entries of a kind can have some metadata here: true until the opposite is known.
     pub fn holds_for(&self, kind: Kind, feature: Feature) -> bool {
         self.missing_for(kind).load(Ordering::Relaxed) & bit(feature) == 0
     }
@@ -197,7 +197,7 @@ impl Filesystem {
         }
     }
 
-    /// Notes that entries of a kind, and of those like it, lack some metadata.
+    /// Notes that entries of a kind, and of kinds like it, lack some metadata.
     pub fn learn_missing_for(&self, kind: Kind, feature: Feature) {
         self.missing_for(kind).fetch_or(bit(feature), Ordering::Relaxed);
     }
@@ -212,20 +212,20 @@ impl Filesystem {
         }
     }
 
-    /// Whether what is set of a symbolic link is known to be set on the link, and not on what it leads to: a filesystem in
-    /// user space may resolve the name once more (sshfs does). Where it is not known, it is found out first, on a link
-    /// that leads nowhere else (`apply/probe.rs`).
+    /// Whether setting metadata of a symbolic link is known to change the link, and not its target: a FUSE filesystem
+    /// may follow the link (sshfs does). Where that is unknown, it is tested first on a link to a private temporary
+    /// (`apply/metadata/probe.rs`).
     pub fn has_sound_links(&self) -> bool {
         self.has_sound_links.load(Ordering::Relaxed)
     }
 
-    /// Notes that what is set of a symbolic link, and has not been learned to be missing, is set on the link.
+    /// Notes that metadata of a symbolic link, unless learned to be missing, is set on the link.
     pub fn learn_sound_links(&self) {
         self.has_sound_links.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the modification time is set together with the access time: alone it is dropped without an error here, as by
-    /// every filesystem on libfuse 2 that does not ask for `utime_omit_ok`.
+    /// Whether the modification time has to be set together with the access time: alone it is dropped without an error,
+    /// as by every filesystem on libfuse 2 that does not set `utime_omit_ok`.
     pub fn sets_both_times(&self) -> bool {
         self.sets_both_times.load(Ordering::Relaxed)
     }
@@ -235,8 +235,8 @@ impl Filesystem {
         self.sets_both_times.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a group of this process could not be given to a file: a server may know less of its groups than this machine
-    /// (NFS passes on no more than 16).
+    /// Whether a group of this process could not be given to a file: a server may know fewer of its groups than this
+    /// machine (NFS passes on 16 at most).
     pub fn refuses_group(&self, group: u32) -> bool {
         let (has_some, groups) = &self.refused_groups;
         has_some.load(Ordering::Relaxed)
@@ -257,7 +257,7 @@ impl Filesystem {
     pub fn holdable(&self, wanted: Timestamp) -> Timestamp {
         let earliest = self.earliest.load(Ordering::Relaxed);
         let latest = self.latest.load(Ordering::Relaxed);
-        // Also exactly at a bound the kernel leaves out what is below a second (`timestamp_truncate` in fs/inode.c).
+        // Exactly at a bound the kernel also drops the nanoseconds (`timestamp_truncate` in fs/inode.c).
         if wanted.seconds <= earliest {
             return Timestamp { seconds: earliest, nanoseconds: 0 };
         }
@@ -267,13 +267,13 @@ impl Filesystem {
         truncate(wanted, self.step.load(Ordering::Relaxed))
     }
 
-    /// Whether a rule explains that a modification time which was set reads back as another one.
+    /// Whether a rule explains that a modification time reads back as another one.
     pub fn explains(set: Timestamp, shown: Timestamp) -> bool {
         rule(set, shown).is_some()
     }
 
-    /// Learns from a modification time that was set and reads back as another one. Returns false when no rule explains
-    /// the difference (something else wrote to the file).
+    /// Learns from a modification time that reads back as another one. Returns false when no rule explains the
+    /// difference (another process wrote to the file).
     pub fn learn_mtime(&self, set: Timestamp, shown: Timestamp) -> bool {
         match rule(set, shown) {
             Some(TimeRule::Step(step)) => drop(self.step.fetch_max(step, Ordering::Relaxed)),
@@ -285,7 +285,7 @@ impl Filesystem {
     }
 }
 
-/// Whether some filesystem shows a time that was set as this one, because it has coarser steps.
+/// Whether some filesystem shows a time as this one because of its coarser steps.
 pub fn may_be_shown_as(set: Timestamp, shown: Timestamp) -> bool {
     matches!(rule(set, shown), Some(TimeRule::Step(_)))
 }

@@ -1,4 +1,4 @@
-//! What holds for times whatever they are, and whatever the filesystem.
+//! Property tests of times, for any time and any filesystem.
 
 use super::tests::at;
 use super::*;
@@ -7,7 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// A filesystem as the kernel has them (`timestamp_truncate` in fs/inode.c): times have a step and two bounds.
+/// A filesystem in the kernel (`timestamp_truncate` in fs/inode.c): times have a step and two bounds.
 #[derive(Clone, Copy, Debug)]
 struct Kernel {
     step: u32,
@@ -51,8 +51,8 @@ proptest! {
     ) {
         let filesystem = Filesystem::default();
         for time in times {
-            // Exactly at a bound the kernel leaves out what is below a second, as it does everywhere on a filesystem
-            // of whole seconds: that cannot be told apart.
+            // Exactly at a bound the kernel also drops the nanoseconds, as it does everywhere on a filesystem with
+            // whole seconds: the two cannot be told apart.
             if [kernel.earliest, kernel.latest].contains(&time.seconds) {
                 continue;
             }
@@ -61,7 +61,7 @@ proptest! {
                 prop_assert!(filesystem.learn_mtime(time, shown), "{time:?} as {shown:?} is not understood");
                 prop_assert_eq!(filesystem.holdable(time), shown);
             }
-            // A time that this filesystem holds is never taken for one that it does not.
+            // A time that this filesystem holds never counts as one that it does not.
             let held = kernel.shows(shown);
             prop_assert_eq!(filesystem.holdable(held), held);
         }

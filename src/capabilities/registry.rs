@@ -1,4 +1,4 @@
-//! What has been learned of the filesystems that hold the replica, for as long as it can be trusted.
+//! Facts learned of the replica's filesystems, for as long as they can be trusted.
 
 use crate::capabilities::Filesystem;
 use crate::collections::HashMap;
@@ -14,22 +14,21 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// What was learned is forgotten after so long and found out anew, so that a refusal which has passed (a server's error, a
-/// policy, a remount) is not believed for the months that a process lives. Once a day, because a replica without owners
-/// costs a look at each of its entries then.
+/// The lifetime of learned facts: a transient refusal (a server's error, a policy, a remount) must not count for the
+/// months that a process lives. A day, because on a replica without owners each renewal costs a read of every entry.
 const BELIEVED: Duration = Duration::from_secs(24 * 3600);
 
-/// What is known of the filesystems that hold the replica, by device number and mount; it outlives the pass. One
-/// filesystem may be mounted twice, in ways that allow different things.
+/// The known facts of the replica's filesystems, by device number and mount; they outlive the pass. One filesystem may
+/// be mounted twice with different options.
 #[derive(Debug, Default)]
 pub struct Filesystems(Mutex<HashMap<(u64, u64), Known>>);
 
-/// A filesystem and its type: device numbers are used again, for other filesystems.
+/// A filesystem and its type: device numbers are reused for other filesystems.
 #[derive(Debug)]
 struct Known {
     magic: u64,
     since: BootTime,
-    /// Whether it has been asked for since the last pass began.
+    /// Whether it has been used since the last pass began.
     is_used: bool,
     filesystem: Arc<Filesystem>,
 }
@@ -49,13 +48,13 @@ impl Known {
 }
 
 impl Filesystems {
-    /// Forgets what the last pass had no use for: it is not mounted in the replica any more.
+    /// Forgets the filesystems that the last pass did not use: they are not mounted in the replica any more.
     pub fn begin_pass(&self) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, known| std::mem::take(&mut known.is_used));
     }
 
-    /// The filesystem that an open folder of the replica lies on.
+    /// The filesystem of an open folder of the replica.
     ///
     /// # Errors
     /// As opening the folder, `statx(2)` and `fstatfs(2)`.
@@ -65,7 +64,7 @@ impl Filesystems {
         let place = (dir.id().device, stat::mount_of(folder.as_fd())?);
         let filesystem = self.known(place, magic, BootTime::now(), rights);
         if magic == EXT {
-            // Each time: another disk may have come under the same number.
+            // Read each time: another disk may have got the same number.
             filesystem.know_fast_commits(may_commit_fast(dir.id().device));
         }
         Ok(filesystem)

@@ -1,9 +1,9 @@
-//! A map from inodes to small records. Sixteen bytes for each besides the record and about two for finding it; what grows is
-//! never moved as a whole.
+//! A map from inodes to small records. Sixteen bytes per record besides its value and about two for its chain; growing
+//! never moves all records.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-/// A number of 64 bits that may lie at any multiple of four bytes.
+/// A 64-bit number at any multiple of four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wide([u32; 2]);
 
@@ -19,14 +19,14 @@ impl From<Wide> for u64 {
     }
 }
 
-/// An inode number and what else has to agree.
+/// An inode number and a check value that has to agree as well.
 pub type Key = (u64, u32);
 
 #[derive(Debug)]
 struct Slot<T> {
     inode: Wide,
     check: u32,
-    /// The next record under the same head, or the next one that is free.
+    /// The next record under the same head, or the next free slot.
     next: u32,
     value: T,
 }
@@ -40,10 +40,10 @@ impl<T> Slot<T> {
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// So many records have one head in the mean, at most.
+/// The greatest mean number of records per head.
 const PER_HEAD: usize = 4;
 
-/// So many records lie together.
+/// The number of records in one allocation.
 const PIECE: usize = 512;
 
 /// A map from inodes to small records.
@@ -70,12 +70,12 @@ impl<T> Default for Inodes<T> {
 }
 
 impl<T: Copy> Inodes<T> {
-    /// How many records there are.
+    /// The number of records.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// True when there are none.
+    /// True when the map is empty.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
@@ -85,13 +85,13 @@ impl<T: Copy> Inodes<T> {
         self.slot(self.find(key)?).map(|slot| slot.value)
     }
 
-    /// The record of an inode, to be changed.
+    /// The record of an inode, mutable.
     pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let at = self.find(key)?;
         self.slot_mut(at).map(|slot| &mut slot.value)
     }
 
-    /// Puts a record; the one that was there is replaced.
+    /// Inserts a record, or replaces the present one.
     pub fn insert(&mut self, key: Key, value: T) {
         if let Some(known) = self.get_mut(key) {
             *known = value;
@@ -115,7 +115,7 @@ impl<T: Copy> Inodes<T> {
             }
             let before = (self.pieces.len() - 1) * PIECE;
             let Some(piece) = self.pieces.last_mut() else { return };
-            // More than four billion records are not kept: what is not remembered is looked at once more.
+            // Beyond four billion records none is kept: an inode without a record is only looked at again.
             let Ok(at) = u32::try_from(before + piece.len()) else { return };
             piece.push(slot);
             self.begin(head, at);
@@ -123,7 +123,7 @@ impl<T: Copy> Inodes<T> {
         self.length += 1;
     }
 
-    /// Takes a record out.
+    /// Removes a record.
     pub fn remove(&mut self, key: Key) -> Option<T> {
         let at = self.find(key)?;
         let head = self.head(key);
@@ -149,12 +149,12 @@ impl<T: Copy> Inodes<T> {
 
     /// Changes every record.
     pub fn for_each(&mut self, mut change: impl FnMut(&mut T)) {
-        // Free ones as well: nobody reads them.
+        // Free slots as well: they are never read.
         self.pieces.iter_mut().flatten().for_each(|slot| change(&mut slot.value));
     }
 
     fn head(&self, key: Key) -> usize {
-        // Their number is a power of two.
+        // The number of heads is a power of two.
         self.state.hash_one(key) as usize & self.heads.len().saturating_sub(1)
     }
 
@@ -184,7 +184,7 @@ impl<T: Copy> Inodes<T> {
         self.chain(self.head(key)).find(|(_, slot)| slot.has(key)).map(|(at, _)| at)
     }
 
-    /// Twice as many chains.
+    /// Doubles the number of chains.
     fn grow(&mut self) {
         let old = std::mem::take(&mut self.heads);
         self.heads = vec![NONE; (2 * old.len()).max(16)];

@@ -1,4 +1,4 @@
-//! Values that many records have in common, each under a small number.
+//! Values that many records share, each under a small number.
 
 use crate::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ struct Shared<T> {
     holders: u32,
 }
 
-/// Values by number. One that nobody holds any more is let go, and its number is given to another one.
+/// Values by number. A value without holders is dropped, and its number is reused.
 #[derive(Debug)]
 pub struct Interned<T> {
     /// The numbers, by the values' addresses.
@@ -29,7 +29,7 @@ fn address<T>(value: &Arc<T>) -> usize {
 }
 
 impl<T> Interned<T> {
-    /// The number of a value, which has one holder more.
+    /// The number of a value; counts one more holder.
     pub fn hold(&mut self, value: &Arc<T>) -> u32 {
         let known = self.numbers.get(&address(value)).copied();
         if let Some(number) = known
@@ -53,7 +53,7 @@ impl<T> Interned<T> {
         self.values.get(number as usize)?.as_ref().map(|shared| &shared.value)
     }
 
-    /// One holder less.
+    /// Counts one holder less.
     pub fn release(&mut self, number: u32) {
         let Some(place) = self.values.get_mut(number as usize) else { return };
         let Some(shared) = place else { return };
@@ -65,12 +65,12 @@ impl<T> Interned<T> {
         }
     }
 
-    /// How many values are held.
+    /// The number of values.
     pub fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    /// True when nothing is held.
+    /// True when there are no values.
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }

@@ -1,11 +1,11 @@
-//! Hash maps and sets that do not ask the kernel for random numbers.
+//! Hash maps and sets that take no random numbers from the kernel, and compact tables.
 //!
-//! The standard ones do when a thread makes its first one, and panic where that fails, in the middle of a pass. What they
-//! are keyed by here (numbers of inodes and devices, addresses, hashes) is not chosen by strangers to any effect: names that
-//! collide would make a pass slow, and nothing worse.
+//! The standard ones take some when a thread creates its first one, and panic where that fails, in the middle of a
+//! pass. Their keys here (numbers of inodes and devices, addresses, hashes) cannot be chosen by an attacker to any
+//! effect: colliding names would make a pass slow, and nothing worse.
 //!
-//! And records of very many files, in little memory: a hash map of the standard library takes two to three times as much
-//! of it for what has to be remembered of each file with several hard links.
+//! The compact tables hold records of very many files: a hash map of the standard library takes two to three times the
+//! memory for each file with several hard links.
 
 pub mod inodes;
 pub mod interned;

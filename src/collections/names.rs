@@ -1,11 +1,11 @@
-//! Names of files, packed one behind the other in pieces. A piece goes when the last name in it does.
+//! File names, packed one after the other in pieces. A piece is dropped with its last name.
 
 use std::ffi::CStr;
 
-/// So many bytes are one piece, or one name where that is longer.
+/// The size of a piece in bytes; a longer name gets a piece of its own.
 const PIECE: usize = 1 << 14;
 
-/// The bits of a number that say where in its piece a name begins.
+/// The bits of a number that hold the offset of a name in its piece.
 const OFFSET_BITS: u32 = 14;
 
 #[derive(Debug, Default)]
@@ -45,7 +45,7 @@ impl Names {
         CStr::from_bytes_until_nul(piece.bytes.get(offset(number)..)?).ok()
     }
 
-    /// Lets go of a name.
+    /// Releases a name.
     pub fn release(&mut self, number: u32) {
         let at = number >> OFFSET_BITS;
         let Some(place) = self.pieces.get_mut(at as usize) else { return };
@@ -66,7 +66,7 @@ impl Names {
     }
 
     fn begin_piece(&mut self) -> Option<u32> {
-        // The one that was current may be empty by now.
+        // The last current piece may be empty by now.
         if let Some(last) = self.current.take()
             && self.piece(last).is_some_and(|piece| piece.live == 0)
         {

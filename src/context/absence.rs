@@ -1,19 +1,20 @@
-//! What the source lacks, and whether that is reason enough to delete it from the replica in this pass. Pure, but for the
+//! Decides whether an entry that the source lacks may be deleted from the replica in this pass. Pure, but for the
 //! clock.
 //!
-//! A survey takes time, and things move meanwhile. What moves from a folder that has not been read to one that has been
-//! is absent from both in the plan; deleted, it would be in the source and nowhere in the replica until the next pass.
-//! So three things keep an entry of the replica for now:
+//! A survey takes time, and entries move meanwhile. An entry that moves from an unread folder to a folder that has been
+//! read is absent from both in the plan; deleted, it would be in the source and nowhere in the replica until the next
+//! pass. So three reasons keep an entry of the replica for now:
 //!
-//! - The folder that lacks it has changed since the pass began. The next pass of the same process deletes it, whether or
-//!   not the folder has changed once more: a folder that always changes must not keep everything for ever.
-//! - Something of its kind and size was to be made and was gone by then: moved once more, perhaps to where the survey had
-//!   already been. This, too, is kept for one pass.
-//! - Something of its kind and size could not be made in the same folder, or, with its very time, anywhere: the replica
-//!   may refuse the new name of what is to go under its old one. This keeps it as long as it lasts.
+//! - The source folder that lacks it has changed since the pass began. The next pass of the same process deletes it,
+//!   whether or not the folder has changed again: a folder that always changes must not keep everything for ever.
+//! - An entry of its kind and size was to be created and had gone by then: it moved again, perhaps to a folder that the
+//!   survey had already read. This, too, keeps the entry for one pass.
+//! - An entry of its kind and size could not be created in the same folder, or, with the same mtime, anywhere: the
+//!   replica may refuse the new name of the entry that is to be deleted under its old one. This keeps it as long as the
+//!   failure lasts.
 //!
-//! RACE: what is moved before a pass to where the replica lacks it, and once more during the pass before it is looked at
-//! there, is not noticed.
+//! RACE: an entry that is moved before a pass to a name that the replica lacks, and again during the pass before it is
+//! looked at there, goes unnoticed.
 
 use crate::collections::{HashMap, HashSet};
 use crate::fs::stamp::{self, Start};
@@ -25,33 +26,33 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// So many paths are remembered until the next pass, 8 bytes each. The rest is judged afresh.
+/// The greatest number of paths that are remembered until the next pass, 8 bytes each. The others are judged afresh.
 const MOST_REMEMBERED: usize = 1 << 18;
 
-/// After so many different failures everything counts as what may have been moved.
+/// After so many different failures every entry counts as possibly moved.
 const MOST_UNMADE: usize = 1 << 16;
 
-/// What the last pass kept because its folder had changed, as far as it is remembered: a hash of each path. Two paths with
-/// one hash would let one of them go a pass too early.
+/// The paths that the last pass kept because their folder had changed, as hashes. A hash collision would let one entry
+/// go a pass too early.
 #[derive(Clone, Debug, Default)]
 pub struct Remembered(HashSet<u64>);
 
-/// What was kept for one reason.
+/// The entries that were kept for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// How many entries.
+    /// The number of entries.
     pub entries: u64,
     /// The path of the first.
     pub first: RelPath,
 }
 
-/// What is known of absences during one pass.
+/// The facts about absences during one pass.
 #[derive(Debug)]
 pub struct Absence {
     start: Start,
     remembered: Remembered,
     notes: Mutex<Notes>,
-    /// Whether anything was to be made that was not.
+    /// Set when an entry could not be created.
     has_unmade: AtomicBool,
 }
 
@@ -59,27 +60,27 @@ pub struct Absence {
 struct Notes {
     changed: Kept,
     unmade: Kept,
-    /// The paths that were kept for whichever reason; a folder that is being emptied is judged again and again.
+    /// The paths that were kept for any reason; a folder that is being emptied is judged repeatedly.
     kept: HashSet<u64>,
     to_remember: Remembered,
     failures: Failures,
-    /// Folders of either tree that were found locked.
+    /// Locked folders of either tree.
     locked: HashSet<u64>,
 }
 
-/// What was to be made and was not.
+/// Entries that were to be created and were not.
 #[derive(Debug, Default)]
 struct Failures {
     /// By folder.
     nearby: HashMap<u64, HashSet<Like>>,
-    /// The times of what could be looked at, as the replica may show them.
+    /// The times of the entries that could be looked at, as the replica may show them.
     anywhere: HashMap<Like, HashSet<Timestamp>>,
-    /// What had gone by then.
+    /// Entries that had gone by then.
     gone: HashSet<Like>,
     count: usize,
 }
 
-/// What two entries have in common if one may be the other under another name.
+/// The facts that two entries share if one may be the other under another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Like {
     kind: Kind,
@@ -93,20 +94,19 @@ impl Like {
 }
 
 impl Absence {
-    /// Nothing is known yet, but what the last pass kept.
+    /// A state with no facts but the paths that the last pass kept.
     pub fn new(start: Start, remembered: Remembered) -> Absence {
         Absence { start, remembered, notes: Mutex::default(), has_unmade: AtomicBool::new(false) }
     }
 
-    /// Whether a folder of the source shows a change that is strictly later than the start of the pass. A modification
-    /// time that lies ahead, alone, was set and is no change: whoever unpacked the folder may have had another clock.
+    /// Whether a folder of the source shows a change strictly later than the start of the pass. An mtime in the future
+    /// alone was set explicitly and is no change: an archive may have been unpacked from a machine with another clock.
     pub fn has_changed(&self, folder: &Entry) -> bool {
         let start = self.start.stamp();
         folder.ctime > start || (folder.mtime > start && folder.mtime <= stamp::now())
     }
 
-    /// Keeps what is missing in a folder that has changed. False when the last pass kept it already and it is still
-    /// missing: then it may go.
+    /// Keeps an entry whose source folder has changed. False when the last pass kept it already: then it may go.
     pub fn keep_changed(&self, path: &RelPath) -> bool {
         let hash = hash(path);
         let keeps = !self.remembered.0.contains(&hash);
@@ -116,7 +116,7 @@ impl Absence {
         keeps
     }
 
-    /// Notes that something in a folder could not be made, with the time that the source shows where it can be looked at.
+    /// Notes that an entry in a folder could not be created, with the source's mtime where it can be read.
     pub fn not_made(&self, folder: &RelPath, (kind, size): (Kind, u64), mtime: Option<Timestamp>) {
         let like = Like::new(kind, size);
         let mut notes = self.notes();
@@ -133,7 +133,7 @@ impl Absence {
         self.has_unmade.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that something was to be made and the source had it no longer where it was seen.
+    /// Notes that an entry was to be created and the source no longer had it there.
     pub fn moved_on(&self, kind: Kind, size: u64) {
         let mut notes = self.notes();
         let failures = &mut notes.failures;
@@ -143,8 +143,8 @@ impl Absence {
         self.has_unmade.store(true, Ordering::Relaxed);
     }
 
-    /// Keeps an entry of the replica that may be the old name of something that was not made. `folder` is the one it is
-    /// in, where something in that very folder counts.
+    /// Keeps an entry of the replica that may be the old name of one that was not created. `folder` is its parent, if
+    /// failures in that very folder count.
     pub fn keep_unmade(&self, path: &RelPath, folder: Option<&RelPath>, entry: &Entry) -> bool {
         if !self.has_unmade() {
             return false;
@@ -161,17 +161,17 @@ impl Absence {
         reason.is_some()
     }
 
-    /// Whether anything was to be made that was not.
+    /// Whether an entry could not be created.
     pub fn has_unmade(&self) -> bool {
         self.has_unmade.load(Ordering::Relaxed)
     }
 
-    /// Whether so much was not made that nothing goes.
+    /// Whether there were so many failures that nothing is deleted.
     pub fn has_too_many_unmade(&self) -> bool {
         self.has_unmade() && self.notes().failures.is_full()
     }
 
-    /// Notes that a folder is locked; true the first time, when it is to be told.
+    /// Notes that a folder is locked; true the first time, when it is to be reported.
     pub fn is_news_that_locked(&self, side: Side, folder: &RelPath) -> bool {
         self.notes().locked.insert(hash(&(side, folder)))
     }
@@ -181,18 +181,18 @@ impl Absence {
         self.notes().locked.contains(&hash(&(side, folder)))
     }
 
-    /// What was kept for a reason.
+    /// The entries that were kept for a reason.
     pub fn kept(&self, reason: Reason) -> Kept {
         self.notes().of(reason).clone()
     }
 
-    /// What the next pass is to remember.
+    /// Takes the paths that the next pass has to remember.
     pub fn to_remember(&self) -> Remembered {
         std::mem::take(&mut self.notes().to_remember)
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
-        // What is noted is whole at every moment.
+        // The notes are consistent at every moment.
         self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,7 +207,7 @@ impl Notes {
 
     fn keep(&mut self, reason: Reason, path: &RelPath) {
         let hash = hash(path);
-        // What there is no room for is counted twice at worst.
+        // A path without room in the set is counted twice at worst.
         if self.kept.len() < MOST_REMEMBERED && !self.kept.insert(hash) {
             return;
         }
@@ -245,8 +245,8 @@ impl Failures {
     }
 }
 
-/// A time as filesystems hold it that cannot hold it exactly. Not what is known of the replica's: that is learned from what
-/// is set, and in this pass nothing need have been set yet.
+/// A time in the steps of filesystems that cannot hold it exactly. The steps known of the replica's filesystem do not
+/// do: they are learned from setting times, and in this pass none may have been set yet.
 fn as_held(time: Timestamp) -> impl Iterator<Item = Timestamp> {
     const STEPS: [u32; 6] = [100, 1_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
     let below_a_second = STEPS
@@ -257,7 +257,7 @@ fn as_held(time: Timestamp) -> impl Iterator<Item = Timestamp> {
 }
 
 impl Remembered {
-    /// Adds what a later pass kept.
+    /// Adds the paths that a later pass kept.
     pub fn extend(&mut self, more: Remembered) {
         for hash in more.0 {
             if self.0.len() >= MOST_REMEMBERED {
@@ -305,7 +305,7 @@ mod tests {
             (stamp, stamp, false),
             (later, stamp, true),
             (stamp, later, true),
-            // Set back by whoever changed it: the other time cannot be set.
+            // Set back by the process that changed it: the ctime cannot be set.
             (earlier, later, true),
             (ahead, stamp, false),
             // By the clock of a server that is ahead.
@@ -360,7 +360,8 @@ mod tests {
         let file = |size, seconds| of(Kind::File, size, seconds);
         type Case<'a> = ((Kind, u64), Option<i64>, Option<&'a RelPath>, Entry, bool);
         let cases: [Case<'_>; 12] = [
-            // What was not made in a, its time; where the other is, and what; whether it stays.
+            // An entry that was not created in a, and its time; the folder of the other entry, and its facts; whether
+            // it stays.
             ((Kind::File, 7), None, Some(&here), file(7, 1), true),
             ((Kind::File, 7), None, Some(&here), file(8, 1), false),
             ((Kind::File, 7), None, Some(&here), of(Kind::Symlink, 7, 1), false),
@@ -370,7 +371,7 @@ mod tests {
             ((Kind::File, 7), Some(1), Some(&elsewhere), file(7, 1), true),
             ((Kind::File, 7), Some(1), Some(&elsewhere), file(7, 2), false),
             ((Kind::File, 7), Some(1), Some(&elsewhere), file(8, 1), false),
-            // In a folder that goes.
+            // In a folder that is to be deleted.
             ((Kind::File, 7), Some(1), None, file(7, 1), true),
             ((Kind::File, 7), Some(2), None, file(7, 1), false),
             ((Kind::Folder, 0), Some(1), None, of(Kind::Folder, 60, 1), true),
@@ -381,7 +382,7 @@ mod tests {
             assert_eq!(keeps, expected, "{made:?} {mtime:?} {folder:?} {entry:?}");
             assert_eq!(absence.kept(Reason::Unmade).entries, u64::from(expected));
         }
-        // What the replica holds of 3.000000005 s, or of 3.123456789 s.
+        // The replica's form of 3.000000005 s, or of 3.123456789 s.
         for (mtime, held, expected) in [
             ((3, 5), (3, 0), true),
             ((3, 5), (2, 0), true),

@@ -1,4 +1,4 @@
-//! What the survey of one pass meets that is mounted inside the trees.
+//! The mounts inside the trees that the survey of one pass meets.
 
 use crate::fs::dir::Dir;
 use crate::fs::way;
@@ -10,7 +10,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What was mounted inside the trees when the survey came by.
+/// The mounts inside the trees at the time of the survey.
 #[derive(Debug, Default)]
 pub struct InnerMounts {
     met: Mutex<Vec<(Side, RelPath, InnerMount)>>,
@@ -18,7 +18,7 @@ pub struct InnerMounts {
 }
 
 impl InnerMounts {
-    /// Remembers a mount that was met under `name` in a folder.
+    /// Notes a mount under `name` in a folder.
     pub fn meet(&self, side: Side, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
         let identity = Identity::of(entry);
         let backing = way::backing(folder, name, &identity);
@@ -30,12 +30,13 @@ impl InnerMounts {
         all.push((side, folder.path().join(name), mount));
     }
 
-    /// Takes everything that was met.
+    /// Takes all mounts.
     pub fn take(&self) -> Vec<(Side, RelPath, InnerMount)> {
         std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether anything is mounted inside the source: then a bind mount may show a file under more names than it has links.
+    /// Whether there is a mount inside the source: then a bind mount may show a file under more names than its link
+    /// count.
     pub fn are_in_source(&self) -> bool {
         self.in_source.load(Ordering::Relaxed)
     }

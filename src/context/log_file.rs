@@ -1,5 +1,5 @@
-//! The log file, where it lies in a root: what is known of its path and its inode. Whatever the path says, a file with the
-//! inode of the log is the log (a bind mount, a hard link).
+//! The log file, if it lies in a root: its path and its inode. A file with the inode of the log is the log, whatever
+//! its path (a bind mount, a hard link).
 
 use crate::fs::stat;
 use crate::model::entry::{Entry, FileId, Kind};
@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long an answer about the inode of the log is good for while things are being removed.
+/// The lifetime of a cached inode of the log during removals.
 const FRESH: Duration = Duration::from_millis(10);
 
-/// The file that the log is being written to.
+/// The file that the log is written to.
 #[derive(Debug, Default)]
 pub struct LogFile<'a> {
     path: Option<&'a Path>,
@@ -20,7 +20,7 @@ pub struct LogFile<'a> {
     below: Option<&'a PathBuf>,
     /// Its identity when the pass began.
     first: Option<FileId>,
-    /// Its identity, and when it was asked for: a rotation puts another file under the path.
+    /// Its identity at the last lookup: a rotation puts another file under the path.
     last: Mutex<Option<(Instant, Option<FileId>)>>,
 }
 
@@ -31,12 +31,13 @@ impl<'a> LogFile<'a> {
         LogFile { path, below, first: path.and_then(id_at), last: Mutex::default() }
     }
 
-    /// How the roots lie to it.
+    /// The relation of the roots to it.
     pub fn watch_of_roots(&self) -> Watch {
         if self.below.is_some() { Watch::On(0) } else { Watch::Off }
     }
 
-    /// How `name` in a folder that lies like `watch` lies to it: off it, above it, or the file itself (none).
+    /// The relation of `name`, in a folder with the relation `watch`, to the log: off its path, above it, or the file
+    /// itself (none).
     pub fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
         match self.next_name(watch) {
             Some(next) if next == name.to_bytes() => self.watch_of_next(watch),
@@ -44,13 +45,13 @@ impl<'a> LogFile<'a> {
         }
     }
 
-    /// The next name on the way to it in a folder that lies like `watch`; none off the way.
+    /// The next name on the path to it in a folder with the relation `watch`; none off the path.
     pub fn next_name(&self, watch: Watch) -> Option<&[u8]> {
         let (Watch::On(matched), Some(below)) = (watch, self.below) else { return None };
         below.components().nth(matched).map(|next| next.as_os_str().as_encoded_bytes())
     }
 
-    /// How what has that name lies to it; none for the file itself.
+    /// The relation of the entry of that name to the log; none for the file itself.
     pub fn watch_of_next(&self, watch: Watch) -> Option<Watch> {
         let (Watch::On(matched), Some(below)) = (watch, self.below) else { return Some(Watch::Off) };
         below.components().nth(matched + 1).map(|_| Watch::On(matched + 1))

@@ -1,4 +1,4 @@
-//! What survey and apply share during one pass: its options, the roots, the rights, what is known of the replica's
+//! The state that survey and apply share during one pass: options, roots, rights, the facts of the replica's
 //! filesystems, and the reporter.
 
 pub mod absence;
@@ -46,41 +46,41 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What the survey and the apply of one pass need to know.
+/// The shared state of one pass.
 pub struct Context<'a> {
-    /// Tells and counts what happens.
+    /// Reports and counts events.
     pub reporter: Reporter<'a>,
     /// The two folders.
     pub roots: Roots<'a>,
-    /// The wish to stop.
+    /// The stop flag and the heartbeat.
     pub interrupt: &'a Interrupt,
-    /// Who does the work.
+    /// The thread pool.
     pub workers: &'a Workers,
-    /// What is mounted inside the trees, as the survey meets it.
+    /// The mounts inside the trees, as the survey meets them.
     pub inner_mounts: InnerMounts,
-    /// Which contents are digested.
+    /// The contents that are digested.
     pub digests: Digests,
-    /// True when the disk of the replica lost something in the last pass: what the kernel still has in its cache says
-    /// nothing then, and contents are read from the disk.
+    /// True when the replica's disk lost data in the last pass: the page cache proves nothing then, and contents are
+    /// read from the disk.
     pub asks_the_disk: bool,
-    /// What is known of the replica's filesystems.
+    /// The facts of the replica's filesystems.
     pub filesystems: &'a Filesystems,
-    /// The log file, wherever it lies.
+    /// The log file, if it lies in a root.
     pub log: LogFile<'a>,
-    /// What this process may do.
+    /// The rights of this process.
     pub rights: Rights,
     /// The large files of this pass that are being hashed.
     pub large_files: LargeFiles,
-    /// Where nothing can be changed.
+    /// The read-only folders of the replica.
     pub read_only: ReadOnlyFolders,
     leases: Leases,
-    /// What the source lacks and the replica keeps for now.
+    /// Absences, and entries that the replica keeps for now.
     pub absence: Absence,
     /// Names that were listed and denied.
     pub vanished: Vanished,
-    /// What need not be read again.
+    /// The files that need not be read again.
     pub compared: Compared,
-    /// Where reading can be announced at no cost.
+    /// The devices where reads can be announced at no cost.
     pub on_disk: OnDisk,
     is_disturbed: AtomicBool,
     has_kept_back: AtomicBool,
@@ -120,13 +120,13 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// True when the pass has to end early: a signal came, or the replica is gone.
+    /// True when the pass has to end early: on a stop signal, or when the replica has gone.
     pub fn is_halted(&self) -> bool {
         self.interrupt.is_set() || self.roots.is_replica_lost()
     }
 
-    /// Looks whether the replica path still leads to the folder of this pass. When it does not, the pass ends early,
-    /// with one problem instead of thousands.
+    /// Checks whether the replica path still leads to the folder of this pass. If not, the pass ends early, with one
+    /// problem instead of thousands.
     pub fn check_replica(&self) -> bool {
         let state = self.roots.replica_state();
         if state == ReplicaState::JustLost {
@@ -141,7 +141,7 @@ impl<'a> Context<'a> {
         state == ReplicaState::Here
     }
 
-    /// Tells that something else works on the replica during this pass, so that it may not match at the end: once,
+    /// Reports that another process works on the replica during this pass, so that it may not match at the end: once,
     /// because a replica that is being deleted would give one problem per file.
     pub fn replica_disturbed(&self, path: &RelPath) {
         if self.check_replica() && !self.is_disturbed.swap(true, Ordering::Relaxed) {
@@ -155,42 +155,42 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Reports a problem, and counts it; once the replica is lost, what follows from that is not repeated.
+    /// Reports a problem, and counts it. After the loss of the replica its consequences are not reported.
     pub fn problem(&self, problem: &Problem) {
         if !self.roots.is_replica_lost() && self.check_replica() {
             self.reporter.problem(problem);
         }
     }
 
-    /// Tells that an extended attribute is there and could not be read, see [`Unread::telling`].
+    /// Reports an xattr that exists and could not be read, see [`Unread::telling`].
     pub fn attribute_unread(&self, path: &RelPath, unread: &Unread) {
         if let Some(problem) = self.reporter.attribute_unread(path, unread) {
             self.problem(&problem);
         }
     }
 
-    /// Marks that something which is absent from the folder of this pass stays in the replica, because a link has moved on
-    /// and it is not known to be absent there.
+    /// Notes that an entry which is absent from the source folder of this pass stays in the replica, because a symbolic
+    /// link leads to another folder now and absence there is not proven.
     pub fn keep_back(&self) {
         self.has_kept_back.store(true, Ordering::Relaxed);
     }
 
-    /// Whether anything was kept back.
+    /// Whether an entry was kept back.
     pub fn has_kept_back(&self) -> bool {
         self.has_kept_back.load(Ordering::Relaxed)
     }
 
-    /// Marks that something written did not get to its disk.
+    /// Notes that a write did not become durable.
     pub fn disk_failed(&self) {
         self.has_disk_failed.store(true, Ordering::Relaxed);
     }
 
-    /// Whether something written in this pass did not get to its disk.
+    /// Whether a write of this pass did not become durable.
     pub fn has_disk_failed(&self) -> bool {
         self.has_disk_failed.load(Ordering::Relaxed)
     }
 
-    /// Counts bytes read, and is a sign of life.
+    /// Counts bytes read, and beats.
     pub fn read(&self, bytes: usize) {
         self.interrupt.beat();
         self.reporter.count(Counter::BytesRead, bytes as u64);
@@ -204,7 +204,7 @@ impl<'a> Context<'a> {
         counts
     }
 
-    /// Opens a regular file of `uid`'s for reading, and waits for whoever holds a lease on it.
+    /// Opens a regular file of owner `uid` for reading, and waits for a lease on it to end.
     ///
     /// # Errors
     /// As [`open_to_read`]. `EAGAIN` also when this pass is to end, which may be the only reason for it.
@@ -212,7 +212,7 @@ impl<'a> Context<'a> {
         let own = self.owns(uid);
         let goes_on = || {
             self.interrupt.beat();
-            // Others take the place of a worker that waits.
+            // Lets the limit start other workers while this one waits.
             self.workers.did_bytes(0);
             let is_file = || stat::entry_at(folder, name).is_ok_and(|entry| entry.kind == Kind::File);
             !self.is_halted() && is_file()

@@ -1,5 +1,4 @@
-//! The two roots of a pass, and whether they are still the folders that it began with. It looks and remembers, and reports
-//! nothing.
+//! The two roots of a pass, and whether they are still the folders that it began with. Reports nothing.
 
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, is_gone, roots, stat};
@@ -13,23 +12,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Roots<'a> {
     /// The source as the user gave it, and the folder it led to when the pass began.
     pub source: (&'a Path, Arc<Dir>),
-    /// Where that folder is, whatever symbolic links the user's path goes through.
+    /// The real path of that folder, without the symbolic links of the user's path.
     pub real_source: PathBuf,
-    /// The replica likewise; no folder in a dry run without a replica.
+    /// The replica's path and folder; no folder in a dry run without a replica.
     pub replica: (&'a Path, Option<Arc<Dir>>),
     is_replica_lost: AtomicBool,
     was_source_away: AtomicBool,
 }
 
-/// Whether the folder that the pass began with is still the source.
+/// The state of the source root, compared with the start of the pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceState {
     /// The source path leads to it.
     Same,
-    /// A symbolic link on the way leads elsewhere by now, and the folder is where it was: it is as good a source as before.
-    /// But whoever moves a link on may remove what it led to.
+    /// A symbolic link on the way leads elsewhere by now, and the folder is still in its place: it is as good a source
+    /// as before. But its content may be removed after such a switch.
     LeftBehind,
-    /// The path leads nowhere, or to something that is not a folder.
+    /// The path is dangling, or leads to something that is not a folder.
     Missing,
     /// It leads to another folder, and so does the real path: something was mounted, unmounted, renamed or replaced.
     Replaced,
@@ -45,19 +44,19 @@ impl SourceState {
     }
 }
 
-/// Whether the folder that the pass began with is still the replica.
+/// The state of the replica root, compared with the start of the pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaState {
-    /// It is.
+    /// It is the same folder.
     Here,
-    /// It was found missing or replaced, now for the first time in this pass.
+    /// It is missing or replaced, found for the first time in this pass.
     JustLost,
-    /// It was found so before.
+    /// It was found missing or replaced before.
     Lost,
 }
 
 impl<'a> Roots<'a> {
-    /// Both are what their paths lead to.
+    /// Roots whose folders are the ones that their paths lead to.
     pub fn new(source: (&'a Path, Arc<Dir>), replica: (&'a Path, Option<Arc<Dir>>)) -> Roots<'a> {
         Roots {
             real_source: source.0.to_path_buf(),
@@ -68,7 +67,7 @@ impl<'a> Roots<'a> {
         }
     }
 
-    /// The folder of one side; none for a replica that a dry run has not.
+    /// The folder of one side; none in a dry run without a replica.
     pub fn of(&self, side: Side) -> Option<&Arc<Dir>> {
         match side {
             Side::Source => Some(&self.source.1),
@@ -81,7 +80,7 @@ impl<'a> Roots<'a> {
         self.is_replica_lost.load(Ordering::Relaxed)
     }
 
-    /// Looks whether the replica path still leads to the folder of this pass.
+    /// Checks whether the replica path still leads to the folder of this pass.
     pub fn replica_state(&self) -> ReplicaState {
         let Some(dir) = &self.replica.1 else { return ReplicaState::Here };
         if stat::entry_at_path(self.replica.0).is_ok_and(|entry| entry.id == dir.id()) {
@@ -93,7 +92,7 @@ impl<'a> Roots<'a> {
         }
     }
 
-    /// Looks whether the folder of this pass is still the source.
+    /// Checks whether the folder of this pass is still the source.
     pub fn source_state(&self) -> SourceState {
         let state = self.look_at_source();
         if !state.is_whole() {
@@ -102,7 +101,7 @@ impl<'a> Roots<'a> {
         state
     }
 
-    /// True once the source path was found to lead elsewhere, even if it came back: something was left undone then.
+    /// True once the source path was found to lead elsewhere, even if it leads back now: work was left undone then.
     pub fn was_source_away(&self) -> bool {
         self.was_source_away.load(Ordering::Relaxed)
     }
@@ -113,7 +112,7 @@ impl<'a> Roots<'a> {
             Ok(entry) if entry.kind == Kind::Folder => SourceState::Replaced,
             Ok(_) => SourceState::Missing,
             Err(errno) if is_gone(errno) => SourceState::Missing,
-            // It cannot be seen: then it cannot be shown to be the same either.
+            // It cannot be looked at: then it is not shown to be the same either.
             Err(_) => SourceState::Replaced,
         };
         let state = leads(self.source.0);
@@ -131,7 +130,7 @@ impl<'a> Roots<'a> {
         }
     }
 
-    /// Whether the two roots, with everything that is mounted inside them now, have nothing in common.
+    /// Whether the two roots, with all mounts inside them now, are apart.
     ///
     /// # Errors
     /// As [`roots::relation`].

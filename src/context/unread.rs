@@ -9,28 +9,28 @@ use std::ffi::CString;
 /// An extended attribute that was listed and could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
-    /// In which tree.
+    /// The tree.
     pub side: Side,
     /// Its name.
     pub name: CString,
-    /// Why.
+    /// The error.
     pub errno: Errno,
 }
 
-/// How it is told.
+/// The way to report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Telling {
-    /// As a notice, once per pass: the filesystem lists a name that it has no value for, of every file perhaps, and nobody
-    /// can do anything about it.
+    /// As a notice, once per pass: the filesystem lists a name without a value, perhaps for every file, and nobody can
+    /// do anything about it.
     Notice,
-    /// As a problem, once per pass: it may be the same for every file, but something that counts is not mirrored.
+    /// As a problem, once per pass: it may be the same for every file, but important data is not mirrored.
     ProblemOnce,
     /// As a problem of this entry.
     Problem,
 }
 
 impl Unread {
-    /// How it is told. Rights that cannot be mirrored are a problem whatever the error.
+    /// The way to report it. Rights that cannot be mirrored are a problem whatever the error.
     pub fn telling(&self) -> Telling {
         let has_no_value = is_unsupported(self.errno) || matches!(self.errno, Errno::INVAL | Errno::NODATA);
         if has_no_value && !gives_rights(&self.name) {
@@ -42,7 +42,7 @@ impl Unread {
         }
     }
 
-    /// What could not be done, to be read after "Cannot".
+    /// The action that failed, to be read after "Cannot".
     pub fn kind(&self) -> ProblemKind {
         let name = self.name.as_c_str();
         match self.side {
@@ -55,7 +55,7 @@ impl Unread {
         }
     }
 
-    /// What follows.
+    /// The consequence, in words.
     pub fn consequence(&self) -> &'static str {
         match (self.telling(), self.name.as_c_str() == ACCESS_LIST) {
             (Telling::Problem, false) => "that of the replica is kept as it is",

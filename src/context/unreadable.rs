@@ -1,5 +1,4 @@
-//! What could not be read, for survey and apply alike: whether it is true that it has gone, and the words where it has
-//! not.
+//! Unreadable entries, for survey and apply alike: confirms that an entry has gone, or reports the problem.
 
 use crate::context::Context;
 use crate::fs::dir::{Dir, Found};
@@ -12,9 +11,9 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 impl Context<'_> {
-    /// Whether something has gone from a folder, as an error said about `name`, or, without a name, about the folder
-    /// itself. What is still there has not gone, whatever the error said; what cannot be seen is not known to have gone;
-    /// and what is denied is looked for once more later, in a listing.
+    /// Confirms an error that says that `name` has gone from a folder, or, without a name, the folder itself. An entry
+    /// that is still there has not gone; after another error nothing is known; and a denied one is looked up again
+    /// later, in a listing.
     pub fn confirms_gone(&self, side: Side, dir: &Arc<Dir>, name: Option<&CStr>, errno: Errno) -> bool {
         match dir.find(name) {
             Ok(Found::Replaced) => true,
@@ -32,7 +31,7 @@ impl Context<'_> {
         }
     }
 
-    /// Tells a folder that cannot be read; a locked one once.
+    /// Reports a folder that cannot be read; a locked one once.
     pub fn unreadable_folder(&self, side: Side, path: &RelPath, errno: Errno) {
         if errno == encryption::LOCKED {
             return self.locked(side, path);
@@ -49,7 +48,7 @@ impl Context<'_> {
         });
     }
 
-    /// Tells, once, that a folder is encrypted and its key is not there.
+    /// Reports once that a folder is encrypted and its key is missing.
     pub fn locked(&self, side: Side, path: &RelPath) {
         if self.absence.is_news_that_locked(side, path) {
             self.problem(&Problem {
@@ -65,8 +64,8 @@ impl Context<'_> {
         }
     }
 
-    /// Whether a file cannot be opened because the key of its folder has gone while that is still in use, and so still
-    /// has its names; that is told once for the folder.
+    /// Whether a file cannot be opened because the key of its folder was removed while the folder is in use, which
+    /// still shows its names then; that is reported once per folder.
     pub fn is_locked_file(&self, side: Side, dir: &Arc<Dir>, errno: Errno) -> bool {
         let is_locked = errno == encryption::LOCKED && dir.entry().is_ok_and(|folder| folder.is_encrypted);
         if is_locked {

@@ -1,12 +1,12 @@
-//! Names that their folder has listed and denies when they are looked at.
+//! Names that a folder lists and a lookup denies.
 //!
-//! Nearly always they have vanished in between, and the next pass sees what has become of them. But some filesystems list
-//! names that they cannot find, at every pass: a damaged folder, a name that a server has and its client cannot ask for,
-//! an automount whose server is dead. Nothing is absent that is listed, so that is a problem.
-//!
-//! Which of the two it is only a listing tells that begins after the look. One for each name would take forever in a large
-//! folder that is being emptied; so the names are collected, and each folder is listed once more when the survey, or the
-//! apply, is through. A file that comes and goes all the time may be missed by a look and seen by the listing after it:
+//! Nearly always they have vanished in between, and the next pass decides. But some filesystems list names that they
+//! cannot find, in every pass: a damaged folder, a name on a server that its client cannot express, an automount whose
+//! server is dead. A listed name is not absent, so that is a problem.
+//! Only a listing that begins after the lookup tells the two apart. One listing per name would take forever in a large
+//! folder that is being emptied; so the names are collected, and each folder is listed once more at the end of survey
+//! and of apply. A file that is removed and created all the time may be missed by a lookup and be in the later listing:
+//! a listed name is looked up a few times, and a name that is denied each time is listed a few times more.
 //! what a listing shows is looked at a few times, and what is denied each time is listed a few times more.
 
 use crate::collections::HashMap;
@@ -24,16 +24,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{sleep, yield_now};
 use std::time::Duration;
 
-/// So often a folder has to list a name and deny it.
+/// The number of listings in which a name has to be denied.
 const ROUNDS: usize = 5;
 
-/// So often a name is looked at after each listing that has it.
+/// The number of lookups after each listing that has the name.
 const LOOKS: usize = 4;
 
-/// The time between two of them: longer than a tick, and than most files live that are made and removed again and again.
+/// The time between two listings: longer than a tick, and than the life of most files that are created and removed all
+/// the time.
 const PAUSE: Duration = Duration::from_millis(12);
 
-/// A folder that is denied itself leads to the folder above it; more often than that nothing is followed up.
+/// The number of ancestors that are followed up where a folder is denied itself.
 const FOLLOWED: usize = 4;
 
 /// Denied names, by folder.
@@ -59,14 +60,14 @@ impl Vanished {
     /// Notes a name that was denied after it had been listed.
     pub fn note(&self, side: Side, dir: &Arc<Dir>, name: &CStr) {
         let mut folders = self.folders();
-        // By its address, which nobody else has while it is in the map: numbers of folders may be the same on FUSE.
+        // Keyed by address, which is unique while the folder is in the map: on FUSE several folders may share a number.
         let suspects = folders
             .entry((side, Arc::as_ptr(dir).addr()))
             .or_insert_with(|| Suspects { dir: Arc::clone(dir), names: Vec::new() });
         suspects.names.extend_from_slice(name.to_bytes_with_nul());
     }
 
-    /// Finds out what has become of the names noted so far, and tells those that have not vanished.
+    /// Settles the names noted so far, and reports those that have not vanished.
     pub fn settle(&self, context: &Context<'_>) {
         for _ in 0..FOLLOWED {
             let folders = std::mem::take(&mut *self.folders());
@@ -88,7 +89,7 @@ impl Vanished {
 
     fn tell(&self, context: &Context<'_>, side: Side, doubt: Doubt<&CStr>) {
         let dir = &doubt.dir;
-        // What is there again is for the next pass.
+        // Names that are there again are for the next pass.
         for (name, errno) in doubt.unreadable {
             tell(context, side, (dir, name), Cause::System(errno));
         }
@@ -109,30 +110,30 @@ impl Vanished {
     }
 
     fn folders(&self) -> MutexGuard<'_, HashMap<(Side, usize), Suspects>> {
-        // What is noted is whole at every moment.
+        // The notes are consistent at every moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Names of one folder that were listed and denied, and what has become of them.
+/// Names of one folder that were listed and denied, sorted by their later state.
 #[derive(Debug)]
 pub struct Doubt<T> {
     /// The folder.
     pub dir: Arc<Dir>,
-    /// Those that are listed and denied; in the end again and again.
+    /// Listed and denied; at the end repeatedly.
     pub suspects: Vec<T>,
-    /// Those that are not listed any more.
+    /// Not listed any more.
     pub gone: Vec<T>,
-    /// Those that were seen again.
+    /// Seen again.
     pub there: Vec<T>,
-    /// Those that are listed, and not to be looked at for another reason.
+    /// Listed, and unreadable with another error.
     pub unreadable: Vec<(T, Errno)>,
-    /// Why the folder could not be listed.
+    /// The error of listing the folder.
     pub failed: Option<Errno>,
 }
 
 impl<T> Doubt<T> {
-    /// Nothing is known of these names yet.
+    /// Names without any later state.
     pub fn new(dir: Arc<Dir>, suspects: Vec<T>) -> Doubt<T> {
         let (gone, there, unreadable) = Default::default();
         Doubt { dir, suspects, gone, there, unreadable, failed: None }
@@ -142,10 +143,10 @@ impl<T> Doubt<T> {
         !self.suspects.is_empty() && self.failed.is_none()
     }
 
-    /// Lists the folder, and looks at what is still in it.
+    /// Lists the folder, and looks up the names that are still in it.
     fn look(&mut self, name_of: impl Fn(&T) -> &CStr) -> Result<(), Errno> {
         let fd = self.dir.open()?;
-        // It begins after every look so far.
+        // This listing begins after every lookup so far.
         let listing = Listing::read(fd.as_fd())?;
         for suspect in std::mem::take(&mut self.suspects) {
             let name = name_of(&suspect);
@@ -163,7 +164,7 @@ impl<T> Doubt<T> {
     }
 }
 
-/// Looks for a name until it is seen, a few times at the most.
+/// Looks up a name until it is seen, a few times at most.
 fn look_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     let mut looks = 1;
     loop {
@@ -171,12 +172,12 @@ fn look_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
             Err(errno) if is_denial(errno) && looks < LOOKS => looks += 1,
             seen => return seen.map(drop),
         }
-        // Whoever removes it and makes it again may be waiting for this processor.
+        // The process that removes and creates it may be waiting for this processor.
         yield_now();
     }
 }
 
-/// Finds out what has become of names that were listed and then denied, in many folders at once.
+/// Sorts out names that were listed and then denied, in many folders at once.
 pub fn sort_out<T: Send>(workers: &Workers, doubts: &mut [Doubt<T>], name_of: impl Fn(&T) -> &CStr + Sync) {
     for round in 0..ROUNDS {
         if round > 0 {
@@ -193,7 +194,7 @@ pub fn sort_out<T: Send>(workers: &Workers, doubts: &mut [Doubt<T>], name_of: im
     }
 }
 
-/// Tells a name that is listed and denied.
+/// Reports a name that is listed and denied.
 pub fn tell_ghost(context: &Context<'_>, side: Side, dir: &Dir, name: &CStr) {
     let cause = Cause::Refused("its folder lists it and says at every look that it is not there");
     tell(context, side, (dir, name), cause);
@@ -240,7 +241,7 @@ mod tests {
         assert!(doubt.suspects.is_empty());
     }
 
-    /// A lock file, say: missed by a look, it may be there again when its folder is listed, and gone once more then.
+    /// For example a lock file: missed by a lookup, it may be there again in the listing, and gone at the next lookup.
     #[test]
     fn a_file_that_comes_and_goes_all_the_time_is_no_ghost() {
         let scratch = tempfile::tempdir().unwrap();
@@ -255,7 +256,7 @@ mod tests {
             });
             let ghosts: usize = (0..100).map(|_| sorted(&dir, vec![c"lock"]).suspects.len()).sum();
             is_over.store(true, Ordering::Relaxed);
-            // One look alone finds about fifty.
+            // A single lookup misses it about fifty times.
             assert!(ghosts <= 2, "{ghosts} of 100");
         });
     }
@@ -278,7 +279,7 @@ mod tests {
         for suspects in folders.values() {
             assert_eq!(sorted(&suspects.dir, suspects.names()).gone.len(), 100_000);
         }
-        // A listing for each of them would take minutes.
+        // A listing for each name would take minutes.
         assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
     }
 }

@@ -1,61 +1,61 @@
-//! How many workers are worth their requests: the decision alone, pure, from what the passing time has shown.
+//! Chooses the number of workers from measurements. Pure.
 //!
-//! One number says whether more workers can help at all: the share of its time that a worker spends waiting, neither
-//! running nor ready to run. While that is more than a fifth the limit grows, as long as each step does more than the one
-//! before: on a fast disk to the most there may be within a tenth of a second. Whether the disk answers that many requests at
-//! once only the throughput can tell: the limit is compared with the half of it, and with the double, in turns, and the
-//! smaller one stays unless the greater one does more; that is done again now and then. A solid-state disk ends with many
-//! requests in flight, a disk with one head with few, and what lies in the page cache with one worker per processor.
+//! One number says whether more workers can help at all: the share of its time that a worker waits, neither running nor
+//! ready to run. While that is more than a fifth the limit grows, as long as each step raises the throughput: on a fast
+//! disk it reaches the maximum within a tenth of a second. Only the throughput tells whether the disk can serve that
+//! many requests at once: the limit is compared with its half, and with its double, in turns, and the smaller one stays
+//! unless the greater one does more; the comparison is repeated now and then. A solid-state disk ends with many
+//! requests in flight, a disk with one head with few, and the page cache with one worker per processor.
 //!
-//! Rejected: the throughput alone. It changes with the tree, from small files to large ones, by more than with the limit.
-//! Growing only to what would keep all processors busy if each worker went on waiting as long as before: more requests at
-//! once make each of them shorter, and a virtual disk whose workers waited half their time was a third slower with the
-//! four workers that follow from that than with 32. The kernel's own word for the disk (`queue/rotational`): virtual disks and
-//! disk arrays say anything.
+//! Rejected: the throughput alone. It changes with the tree, from small files to large ones, by more than with the
+//! limit. Rejected: growing only to the number that would keep all processors busy if each worker waited as long as
+//! before. More requests at once make each of them shorter, and a virtual disk whose workers waited half their time was
+//! a third slower with the resulting four workers than with 32. Rejected: the kernel's `queue/rotational`. On virtual
+//! disks and disk arrays its value is arbitrary.
 
 use std::time::Duration;
 
-/// A worker that waits for less than this share of its time shows that the processors are the limit.
+/// Below this share of waiting time the processors are the limit.
 const BUSY: f64 = 0.1;
 
-/// A worker that waits for more than this share of its time may be joined by others.
+/// Above this share of waiting time more workers may help.
 const WAITS: f64 = 0.2;
 
-/// The greater of two limits has to do so much more than the smaller one.
+/// The factor by which the greater of two limits has to do more than the smaller one.
 const WORTH: f64 = 1.08;
 
-/// How long a limit is tried at least while it grows, and while two limits are compared.
+/// The shortest trial while the limit grows, and while two limits are compared.
 const GLANCE: Duration = Duration::from_millis(25);
 const TRIAL: Duration = Duration::from_millis(100);
 
-/// How much work makes a trial mean something: that of so many small files.
+/// The least effort of a valid trial: that of so many small files.
 const ENOUGH: u64 = 96 * NAME;
 
-/// The effort that one name is, in KiB of content: a look and an open on each side cost about as much.
+/// The effort of one name, in KiB of content: a statx and an open on each side cost about as much.
 pub(super) const NAME: u64 = 32;
 
-/// After so long a trial ends however little was done.
+/// The longest trial, however little was done.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// So often each of two limits is tried in turn.
+/// The number of turns of each of two limits.
 const TURNS: usize = 2;
 
-/// The first rest between comparisons, in trials, and the longest.
+/// The first number of trials between comparisons, and the greatest.
 const FIRST_HOLD: u32 = 16;
 const LONGEST_HOLD: u32 = 512;
 
-/// What was seen during some time under one limit.
+/// A measurement under one limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
-    /// How long.
+    /// The time that it took.
     pub(super) elapsed: Duration,
-    /// What was done: KiB of content and [`NAME`] for each name.
+    /// The work done: KiB of content and [`NAME`] for each name.
     pub(super) effort: u64,
     /// The share of its time that a worker waited, 0 to 1.
     pub(super) waiting: f64,
 }
 
-/// Chooses the number of workers.
+/// Chooses the limit of workers.
 #[derive(Debug)]
 pub(super) struct Limit {
     processors: usize,
@@ -67,30 +67,30 @@ pub(super) struct Limit {
 
 #[derive(Debug)]
 enum Phase {
-    /// Towards the most there may be, as long as workers wait and each step is worth it: the rate before the last one.
+    /// Grows while workers wait and each step pays; holds the rate before the last step.
     Growing(f64),
-    /// Two limits in turns.
+    /// Compares two limits in turns.
     Comparing(Comparison),
-    /// The limit is settled for so many trials.
+    /// Keeps the limit for so many trials.
     Holding(u32),
 }
 
 #[derive(Debug)]
 struct Comparison {
     direction: Direction,
-    /// The other direction has been tried before: whatever is found now, the limit is settled then.
+    /// The other direction has been tried before: this comparison settles the limit.
     is_last: bool,
     /// The smaller limit and the greater one.
     limits: [usize; 2],
-    /// The rates that each of them reached, summed up.
+    /// The sum of the rates of each of them.
     rates: [f64; 2],
-    /// Trials so far.
+    /// The number of trials so far.
     trials: usize,
-    /// The limit has just changed, and what was begun under the other one is not over yet.
+    /// The limit has just changed, and tasks begun under the other one are still running.
     is_settling: bool,
 }
 
-/// Where a comparison looks for a better limit.
+/// The direction in which a comparison looks for a better limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     Up,
@@ -109,22 +109,22 @@ impl Limit {
         self.now
     }
 
-    /// Whether so much has been seen, with so many workers at work, that it can be judged.
+    /// Whether the measurement so far, with so many workers at work, can be judged.
     pub(super) fn is_ripe(&self, elapsed: Duration, effort: u64, at_work: usize) -> bool {
         let (least, is_in_force) = match &self.phase {
             Phase::Growing(_) => (GLANCE, true),
-            // Workers rest when they are through with their tasks, which takes a slow disk a while.
+            // Workers rest when their tasks are done, which takes a while on a slow disk.
             Phase::Comparing(comparison) if comparison.is_settling => (GLANCE, at_work <= self.now),
             Phase::Comparing(_) | Phase::Holding(_) => (TRIAL, true),
         };
         elapsed >= LONGEST || (elapsed >= least && effort >= ENOUGH && is_in_force)
     }
 
-    /// Takes in what was seen under the limit of now, and chooses the next one.
+    /// Judges a measurement under the present limit, and chooses the next limit.
     pub(super) fn judge(&mut self, sample: Sample) {
         if sample.waiting < BUSY {
-            // The processors are the limit. Step by step: where there is something to wait for at one moment and much to
-            // compute at the next, as in a first copy, the limit would jump from one end to the other.
+            // The processors are the limit. Halved step by step: where waiting and computing alternate, as in a first
+            // copy, the limit would jump from one end to the other.
             self.now = (self.now / 2).max(self.processors.min(self.most));
             self.phase = Phase::Growing(0.0);
             return;
@@ -173,7 +173,7 @@ impl Limit {
         }
     }
 
-    /// The end of a comparison: the search goes on in its direction as long as that is better, and then once in the other
+    /// Ends a comparison: the search goes on in its direction as long as that is better, and then once in the other
     /// one.
     fn decide(
         &mut self,
@@ -219,36 +219,36 @@ impl Limit {
 mod tests {
     use super::*;
 
-    /// What a machine does with so many workers: names per second, and the share of its time that a worker waits.
+    /// A model of a machine with so many workers: names per second, and the share of its time that a worker waits.
     type Machine = fn(workers: f64) -> (f64, f64);
 
     const PROCESSORS: f64 = 2.0;
 
-    /// Requests take their time and no more, however many there are; a name takes 20 µs of a processor.
+    /// Requests take a constant time, however many there are; a name takes 20 µs of a processor.
     fn solid_state(workers: f64) -> (f64, f64) {
         let (processor, disk) = (20e-6, 400e-6);
         let rate = (workers / (processor + disk)).min(PROCESSORS / processor);
         (rate, 1.0 - rate * processor / workers)
     }
 
-    /// More requests at once are answered faster, and what they wait for is half of their time.
+    /// More requests at once are answered faster, and workers wait half their time.
     fn virtual_disk(workers: f64) -> (f64, f64) {
         (45_000.0 * workers / (workers + 12.0), 0.45)
     }
 
-    /// As many requests as there are, one after the other.
+    /// One request after the other, however many there are.
     fn one_head(workers: f64) -> (f64, f64) {
         let rate = 40.0;
         (rate, 1.0 - rate * 20e-6 / workers)
     }
 
-    /// The head moves further for each of them.
+    /// The head moves further with each request.
     fn one_head_that_is_disturbed(workers: f64) -> (f64, f64) {
         let rate = 200.0 / (1.0 + workers / 4.0);
         (rate, 1.0 - rate * 20e-6 / workers)
     }
 
-    /// An array that answers eight at once.
+    /// An array that serves eight requests at once.
     fn eight_heads(workers: f64) -> (f64, f64) {
         let rate = 100.0 * workers.min(8.0);
         (rate, 1.0 - rate * 20e-6 / workers)
@@ -265,7 +265,7 @@ mod tests {
         0.9 + 0.2 * (mixed % 1000) as f64 / 1000.0
     }
 
-    /// Lets a limit find its way for some seconds, and tells the mean of the last half.
+    /// Runs a limit for some seconds, and returns its mean over the last half.
     fn settle(limit: &mut Limit, machine: Machine, seconds: f64) -> f64 {
         let (mut time, mut sum, mut weight) = (0.0, 0.0, 0.0);
         let mut step = 0;

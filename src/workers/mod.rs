@@ -1,10 +1,10 @@
-//! The workers: a pool of threads of which only as many are at work as help.
+//! The workers: a thread pool of which only as many threads are at work as help.
 //!
-//! Reading what is not in the page cache is waiting for a disk. One worker per processor leaves the disk idle most of the
-//! time, so there may be more threads than processors, and a limit (limit.rs) that follows what was seen: how much of its
-//! time a worker waits, and what is done in that time. A thread is started when the limit rises to it for the first time: a
-//! pass over what is in memory never needs more than one for each processor. When the limit falls some threads rest. They
-//! rest without a task in their hands, so that whoever is at work finds all that there is to do.
+//! A read outside the page cache waits for a disk. One worker per processor leaves the disk idle most of the time, so
+//! there may be more threads than processors, under a limit (limit.rs) that follows measurements: the share of its time
+//! that a worker waits, and the work done in that time. A thread is started when the limit first rises to it: a pass
+//! over cached data never needs more than one per processor. When the limit falls some threads rest. They rest without
+//! a task, so that the others can take all tasks.
 //!
 //! Rejected: io_uring, which has neither `flistxattr` nor `getdents` and is switched off on many servers.
 
@@ -20,42 +20,42 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// As many workers as help at most where nobody says otherwise. On a virtual solid-state disk 64 were slower than 32.
+/// The default limit. On a virtual solid-state disk 64 workers were slower than 32.
 pub const MOST: usize = 32;
 
-/// Looks at the clock are at least so far apart.
+/// The least time between two readings of the clock.
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// Whoever reads so much at once may be at it for long.
+/// The size of a read from which on the task may take long.
 const MANY_BYTES: u64 = 1 << 16;
 
-/// Processors that are used for less than this share of the time have some to spare for announcing what is read next.
+/// Below this share of use the processors have time to spare for announcing the next reads.
 const SPARE: f64 = 0.4;
 
-/// A pool of threads, and how many of them are at work.
+/// A thread pool with a limit of threads at work.
 #[derive(Debug)]
 pub struct Workers {
     pool: ThreadPool,
     processors: usize,
     most: usize,
-    /// How many may be at work; a copy of what `control` says.
+    /// The present limit; a copy of that in `control`.
     limit: AtomicUsize,
-    /// Threads of the pool that have not been needed so far; the first comes last.
+    /// Threads of the pool that have not been needed so far, in reverse order.
     unstarted: Mutex<Vec<ThreadBuilder>>,
     started: AtomicUsize,
-    /// Threads that rest; changed under `is_over`.
+    /// The number of resting threads; changed under `is_over`.
     resting: AtomicUsize,
-    /// There is no work.
+    /// True while there is no work.
     is_over: Mutex<bool>,
     end_of_rest: Condvar,
-    /// Tasks that are not over.
+    /// The number of tasks that are not done.
     pending: AtomicUsize,
-    /// Tasks that a thread is at.
+    /// The number of tasks that are running.
     working: AtomicUsize,
-    /// What was done so far, in KiB.
+    /// The work done so far, in KiB.
     effort: AtomicU64,
     control: Mutex<Control>,
-    /// When the clock is worth a look again, in milliseconds since `epoch`.
+    /// The time of the next reading of the clock, in milliseconds since `epoch`.
     next_look: AtomicU64,
     epoch: Instant,
     has_spare_time: AtomicBool,
@@ -64,17 +64,18 @@ pub struct Workers {
 #[derive(Debug)]
 struct Control {
     limit: Limit,
-    /// What has been seen under this limit: since when, and what had been done before.
+    /// The start of the measurement under this limit, and the effort before it.
     since: Instant,
     effort: u64,
-    /// How long threads were watched at work, added up, and how long they ran or were ready to run meanwhile.
+    /// The sum of the times that threads were watched at work, and of the times that they ran or were ready to run
+    /// meanwhile.
     watched: Duration,
     busy: Duration,
-    /// The processor time of this process at the beginning.
+    /// The processor time of this process at the start.
     used: Duration,
 }
 
-/// Counts one task that is over, also when it panics: the others would rest for ever.
+/// Counts a task as done, also when it panics: the other threads would rest for ever.
 struct Task<'a>(&'a Workers);
 
 impl Drop for Task<'_> {
@@ -88,7 +89,7 @@ impl Drop for Task<'_> {
 }
 
 thread_local! {
-    /// When this thread was last asked how busy it has been, if it is watched, and what it said.
+    /// The time of the last reading for this thread, if it is watched, and its busy time then.
     static WATCHED: Cell<Option<(Instant, Duration)>> = const { Cell::new(None) };
 }
 
@@ -149,23 +150,24 @@ impl Workers {
         self.most
     }
 
-    /// How many threads can compute at once: no more than there are processors or workers.
+    /// The number of threads that can compute at once: no more than there are processors or workers.
     pub fn computing(&self) -> usize {
         self.processors.min(self.most)
     }
 
-    /// True while the processors wait for a disk most of the time, so that it is worth some of their time to announce to
-    /// the kernel what is read next.
+    /// True while the processors mostly wait for a disk, so that announcing the next reads to the kernel is worth some
+    /// of their time.
     pub fn wait_for_disk(&self) -> bool {
         self.has_spare_time.load(Ordering::Relaxed)
     }
 
-    /// Does some work with all threads that were started, whatever the limit: what is over soon.
+    /// Runs short work on all started threads, whatever the limit.
     pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
 
-    /// Runs a task and all those that it and they [`Workers::spawn`], and waits for the last of them. One at a time.
+    /// Runs a task and all tasks that are spawned from it ([`Workers::spawn`]), and waits for the last of them. One at
+    /// a time.
     pub fn scope<'s>(&'s self, task: impl FnOnce(&Scope<'s>) + Send) {
         self.pending.store(1, Ordering::Release);
         *lock(&self.is_over) = false;
@@ -178,7 +180,7 @@ impl Workers {
         });
     }
 
-    /// Hands a task to whoever is free.
+    /// Hands a task to any free thread.
     pub fn spawn<'s>(&'s self, scope: &Scope<'s>, task: impl FnOnce(&Scope<'s>) + Send + 's) {
         self.pending.fetch_add(1, Ordering::AcqRel);
         scope.spawn(move |scope| {
@@ -187,8 +189,8 @@ impl Workers {
         });
     }
 
-    /// Works through `0..len` in chunks of `size`, each of them one task that hands the rest to whoever is free before it
-    /// begins. Whoever is through last calls `done`.
+    /// Works through `0..len` in chunks of `size`. Each chunk is a task that first spawns the rest for a rayon thief.
+    /// The chunk that ends last calls `done`.
     pub fn in_chunks<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -215,7 +217,7 @@ impl Workers {
             self.spawn(scope, move |scope| self.chunk(scope, rest, size, task));
         }
         (task.0)(scope, all.start..end);
-        // Only the last one gets it.
+        // Only the last chunk gets it.
         if let Some((_, done)) = Arc::into_inner(task) {
             done(scope);
         }
@@ -230,8 +232,8 @@ impl Workers {
         drop(over);
     }
 
-    /// Counts a name that was worked on: each by itself, since on a slow disk a whole chunk of them takes longer than two
-    /// limits are compared.
+    /// Counts one name: each by itself, since on a slow disk a whole chunk takes longer than the comparison of two
+    /// limits.
     pub fn did_name(&self) {
         self.effort.fetch_add(NAME, Ordering::Relaxed);
     }
@@ -239,18 +241,18 @@ impl Workers {
     /// Counts bytes of content.
     pub fn did_bytes(&self, bytes: u64) {
         self.effort.fetch_add(bytes >> 10, Ordering::Relaxed);
-        // A task of small files is over soon, and then there is a look at the clock.
+        // A task of small files ends soon, and then the clock is read.
         if bytes == 0 || bytes >= MANY_BYTES || WATCHED.get().is_some() {
             self.judge(false);
         }
     }
 
-    /// How many threads do not rest.
+    /// The number of threads that do not rest.
     fn at_work(&self) -> usize {
         self.started.load(Ordering::Relaxed).saturating_sub(self.resting.load(Ordering::Relaxed))
     }
 
-    /// Rests while more threads than the limit would be at work, and there is work.
+    /// Rests while there is work and more threads than the limit would be at work.
     fn rest(&self) {
         let limit = || self.limit.load(Ordering::Relaxed);
         if self.at_work() <= limit() {
@@ -267,7 +269,7 @@ impl Workers {
         self.resting.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Begins to watch this thread now and then.
+    /// Begins to watch this thread, if a reading is due.
     fn watch(&self) {
         WATCHED.set(None);
         if self.most == 1 {
@@ -277,7 +279,7 @@ impl Workers {
         let millis = now.duration_since(self.epoch).as_millis() as u64;
         let due = self.next_look.load(Ordering::Relaxed);
         let next = millis + GLANCE.as_millis() as u64;
-        // Whoever is first is watched.
+        // The first thread to come is watched.
         if millis >= due
             && self.next_look.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         {
@@ -285,7 +287,7 @@ impl Workers {
         }
     }
 
-    /// Takes in what was seen of this thread, if it is watched, and chooses the limit anew when enough has been seen.
+    /// Adds the measurement of this thread, if it is watched, and chooses the limit anew when there is enough.
     fn judge(&self, is_task_over: bool) {
         let Some((then, busy_then)) = WATCHED.get() else {
             if !is_task_over {
@@ -324,7 +326,7 @@ impl Workers {
 }
 
 impl Workers {
-    /// Starts threads until there are so many, and tells how many there are. Where the system gives no more of them, the
+    /// Starts threads up to a number, and returns the number of started ones. Where the system gives no more, the
     /// others do the work.
     fn start_up_to(&self, wanted: usize) -> usize {
         let mut started = self.started.load(Ordering::Acquire);
@@ -334,7 +336,7 @@ impl Workers {
             while started < wanted
                 && let Some(thread) = unstarted.pop()
             {
-                // The rest may be had another time.
+                // The remaining threads may be started later.
                 if start(thread).is_err() {
                     break;
                 }
@@ -352,14 +354,14 @@ fn start(thread: ThreadBuilder) -> io::Result<()> {
 }
 
 impl Control {
-    /// Begins to look under the limit of now.
+    /// Begins a measurement under the present limit.
     fn begin(&mut self, now: Instant, done: u64) {
         (self.since, self.effort) = (now, done);
         (self.watched, self.busy) = (Duration::ZERO, Duration::ZERO);
         self.used = processor_time();
     }
 
-    /// What was seen, once it is enough to judge by.
+    /// The measurement, once it is long enough.
     fn ripe(&self, now: Instant, done: u64, at_work: usize) -> Option<Sample> {
         let (elapsed, effort) = (now.duration_since(self.since), done.saturating_sub(self.effort));
         let is_ripe = !self.watched.is_zero() && self.limit.is_ripe(elapsed, effort, at_work);
@@ -376,7 +378,7 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::thread::sleep;
 
-    /// How many tasks are at work, and the most there were.
+    /// The number of running tasks, and its maximum.
     #[derive(Default)]
     struct Gauge {
         now: AtomicUsize,
@@ -393,7 +395,7 @@ mod tests {
         }
     }
 
-    /// Hands on the next task before it does its own work, as the survey does with chunks of names.
+    /// Spawns the next task before its own work, as the survey does with chunks of names.
     fn chain<'s>(workers: &'s Workers, scope: &Scope<'s>, gauge: &'s Gauge, left: usize, task: fn()) {
         if left > 1 {
             workers.spawn(scope, move |scope| chain(workers, scope, gauge, left - 1, task));
