@@ -1,4 +1,4 @@
-//! Cancellation flag, heartbeat and the request for a pass now, shared by signals, schedule and engine.
+//! The stop flag, the heartbeat and the request for a pass now, shared by signals, schedule and engine.
 
 use crate::model::signal::Signal;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -12,12 +12,12 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Nobody wants to stop.
+    /// No stop has been requested.
     pub fn new() -> Interrupt {
         Interrupt::default()
     }
 
-    /// Asks everything to stop soon.
+    /// Requests a stop soon.
     pub fn stop(&self, signal: Signal) {
         let value = match signal {
             Signal::Terminate => 1,
@@ -27,7 +27,7 @@ impl Interrupt {
         self.signal.store(value, Ordering::Relaxed);
     }
 
-    /// The signal that asked to stop, if one did.
+    /// The signal that requested a stop, if any.
     pub fn stopped_by(&self) -> Option<Signal> {
         match self.signal.load(Ordering::Relaxed) {
             0 => None,
@@ -37,7 +37,7 @@ impl Interrupt {
         }
     }
 
-    /// True once somebody asked to stop. The engine asks between buffers and entries.
+    /// True once a stop was requested. The engine checks it between buffers and entries.
     pub fn is_set(&self) -> bool {
         self.signal.load(Ordering::Relaxed) != 0
     }
@@ -52,7 +52,8 @@ impl Interrupt {
         self.pulse.load(Ordering::Relaxed)
     }
 
-    /// Marks that one system call begins that may take minutes by right and shows no progress meanwhile: `syncfs(2)`. The watchdog is patient until [`Interrupt::end_disk_wait`].
+    /// Marks the start of one system call that may take minutes without progress: `syncfs(2)`. The watchdog is patient
+    /// until [`Interrupt::end_disk_wait`].
     pub fn begin_disk_wait(&self) {
         self.waits_for_disk.store(true, Ordering::Relaxed);
     }
@@ -69,29 +70,29 @@ impl Interrupt {
     }
 }
 
-/// What signals ask of the schedule, but for stopping, which is [`Interrupt`]'s.
+/// The requests of signals to the schedule, except for a stop, which is in [`Interrupt`].
 #[derive(Debug, Default)]
 pub struct Requests {
     run_now: AtomicBool,
 }
 
 impl Requests {
-    /// Nobody wants anything.
+    /// No request.
     pub fn new() -> Requests {
         Requests::default()
     }
 
-    /// Asks for a pass now. Asking again before it starts asks for the same pass.
+    /// Requests a pass now. Repeated requests before its start are one.
     pub fn run_now(&self) {
         self.run_now.store(true, Ordering::SeqCst);
     }
 
-    /// Whether a pass is asked for.
+    /// Whether a pass has been requested.
     pub fn wants_pass(&self) -> bool {
         self.run_now.load(Ordering::SeqCst)
     }
 
-    /// The pass that was asked for, if one was, starts: whoever asks from here on asks for the next.
+    /// Marks the start of the requested pass, if any: a later request is for the next pass.
     pub fn starts_pass(&self) {
         self.run_now.store(false, Ordering::SeqCst);
     }

@@ -1,10 +1,10 @@
-//! The guard: judges where the two trees are, and the whole plan, before anything is written, and refuses what looks like a
-//! disaster. Pure.
+//! The guard: judges the places of the two trees, and the whole plan, before the first write, and refuses a pass that
+//! looks like a disaster. Pure.
 //!
-//! A mount point that was the top of a mount in the last pass and is not any more is not the same folder, whatever is in it:
-//! an empty one would empty the replica, or take a whole copy on the disk below, and so would one with a file in it that says
-//! "not mounted". Where another filesystem is mounted than in the last pass, somebody has done that, as people do who have
-//! several backup disks and take turns: then the plan tells whether it is the wrong one.
+//! A mount point that was the root of a mount in the last pass and is not any more is another folder, whatever is in
+//! it: an empty one would empty the replica, or take a whole copy on the disk below, and so would one with a file that
+//! says "not mounted". Where another filesystem is mounted than in the last pass, a person has done that, as with
+//! several backup disks in rotation: then the plan tells whether it is the wrong one.
 
 use crate::model::error::Side;
 use crate::model::mounts::{
@@ -15,18 +15,18 @@ use crate::model::path::RelPath;
 use crate::model::report::{Hold, Turnover};
 use std::path::Path;
 
-/// What is known besides the plan.
+/// The facts besides the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts<'a> {
-    /// Whether the folder that the survey began with is still where it was.
+    /// Whether the source path still leads to the folder that the survey began with.
     pub source_is_same: bool,
     /// The first mount inside the trees that is gone.
     pub gone: Option<&'a Difference>,
-    /// Places on another filesystem than in the last pass, and how much the plan does there.
+    /// Places on another filesystem than in the last pass, and the plan's turnover there.
     pub swapped: &'a [(Difference, Turnover)],
 }
 
-/// What the guard says.
+/// The decision of the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ruling {
     /// Carry it out.
@@ -35,8 +35,8 @@ pub enum Ruling {
     Hold(Hold),
 }
 
-/// Rules on a plan. A source that was mounted over, unmounted or replaced, during the survey or before it, makes every
-/// absence in the plan doubtful.
+/// Rules on a plan. If the source was mounted over, unmounted or replaced, during the survey or before it, every
+/// absence in the plan is doubtful.
 pub fn examine(facts: Facts<'_>) -> Ruling {
     if !facts.source_is_same {
         return Ruling::Hold(Hold::SourceReplaced);
@@ -53,20 +53,20 @@ pub fn examine(facts: Facts<'_>) -> Ruling {
     }
 }
 
-/// Whether a filesystem that is another one than in the last pass is most likely the wrong one: most of what the replica has
-/// there would go, or most of the source would be made anew in a replica that has it already, on the other disk.
+/// Whether a filesystem that differs from the last pass is probably the wrong one: most of the replica's entries there
+/// would be deleted, or most of the source would be created again in a replica that has it already on the other disk.
 fn is_doubtful(side: Side, turnover: &Turnover) -> bool {
     let is_filled_anew = turnover.created > turnover.kept;
     turnover.deleted > turnover.kept || (side == Side::Replica && is_filled_anew)
 }
 
-/// How a place compares with what it was in the last pass.
+/// The comparison of a place with the last pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Finding {
-    /// It is the same, or another folder where that is no reason for doubt: on the same filesystem people replace and remove
-    /// what they like.
+    /// The same folder, or another one that raises no doubt: on the same filesystem people replace and remove folders
+    /// as they like.
     Same,
-    /// A mount is gone.
+    /// A mount has gone.
     Gone(Difference),
     /// It is on another filesystem.
     Swapped(Difference),
@@ -98,7 +98,7 @@ pub fn compare_ways(side: Side, then: &[Step], now: &[Step]) -> Finding {
             Finding::Swapped(difference(&step.path, was, Some(now)))
         }
         (_, mount_now) => {
-            // Something was mounted over a folder that is passed as before; or a link leads to another filesystem.
+            // A folder on the way was mounted over; or a link leads to another filesystem.
             let over = mount_now.and_then(|(step, now)| {
                 let was = step_at(then, &step.path)?.identity.filter(|was| !was.is_mount)?;
                 Some(difference(&step.path, was, Some(now)))
@@ -109,11 +109,11 @@ pub fn compare_ways(side: Side, then: &[Step], now: &[Step]) -> Finding {
     }
 }
 
-/// Judges where the roots are before anything is opened or made: a pass that is held touches nothing. Else tells which of them
-/// are on another filesystem.
+/// Judges the places of the roots before anything is opened or created: a held pass touches nothing. Returns the roots
+/// that are on another filesystem.
 ///
 /// # Errors
-/// Why the pass is held.
+/// The reason for holding the pass.
 pub fn examine_ways(
     memory: Option<&Memory>,
     source: &[Step],
@@ -134,27 +134,28 @@ pub fn examine_ways(
     Ok(swapped)
 }
 
-/// How something that was mounted inside a tree compares with what it was.
+/// The comparison of a mount inside a tree with the last pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inside {
     /// It is the same.
     Same(Identity),
     /// Another filesystem is mounted there.
     Swapped(Difference),
-    /// The mount is gone.
+    /// The mount has gone.
     Gone(Difference),
     /// The mount point was removed, with its mount or after it: an ordinary removal.
     Removed,
-    /// Nothing can be said.
+    /// The comparison failed.
     Unknown,
 }
 
-/// Compares something that was mounted inside a tree with what is seen there now.
+/// Compares a mount inside a tree with the present entry there.
 ///
-/// A mount point that is gone together with its mount is doubtful as well: desktops remove that of a disk that was pulled
-/// out. Not so if it was seen empty in between, for then somebody removed it, nor if only memory was mounted there.
+/// A mount point that has gone together with its mount is doubtful as well: desktops remove that of a disk that was
+/// pulled out. It is not doubtful if it was seen empty in between, for then a person removed it, nor if only a memory
+/// filesystem was mounted there.
 ///
-/// RACE: a pass that looks between the unmounting and that removal sees it empty.
+/// RACE: a pass that looks between the unmount and that removal sees it empty.
 pub fn compare_inside(side: Side, path: &RelPath, then: &InnerMount, sight: Sight) -> Inside {
     let was = then.identity;
     let difference = |now| Difference { side, place: Place::Inside(path.clone()), was, now };
@@ -179,7 +180,7 @@ mod tests {
     use std::collections::BTreeMap;
     use std::path::PathBuf;
 
-    /// `8.2m`: device 8, inode 2, the top of a mount; `8.2m@5`: made at the time 5.
+    /// `8.2m`: device 8, inode 2, the root of a mount; `8.2m@5`: created at the time 5.
     fn identity(words: &str) -> Identity {
         let (id, made) = words.split_once('@').map_or((words, None), |(id, made)| (id, Some(made)));
         let (id, is_mount) = id.strip_suffix('m').map_or((id, false), |id| (id, true));
@@ -191,7 +192,7 @@ mod tests {
         }
     }
 
-    /// `/=1.2m /disk=-`: the folders that are passed, and what they are; nothing is there for a dash.
+    /// `/=1.2m /disk=-`: the folders on the way and their identities; a dash for a missing one.
     fn way(words: &str) -> Way {
         let step = |word: &str| {
             let (path, what) = word.split_once('=').expect(word);

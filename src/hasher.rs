@@ -1,8 +1,8 @@
-//! Hashes a file while it is read; a large one on a thread of its own.
+//! Hashes a file while it is read; a large one in a thread of its own.
 //!
 //! SHA-256 takes twice as long as reading, comparing and writing together. A single large file would keep one processor
-//! busy and leave the others idle, so its hash gets a thread of its own, unless there are large files enough for every
-//! processor.
+//! busy and leave the others idle, so its hash gets a thread of its own, unless there are enough large files for all
+//! processors.
 
 use crate::control::Interrupt;
 use crate::fs::file::BUFFER;
@@ -15,14 +15,14 @@ use std::thread::{Builder, JoinHandle};
 /// Files of at least this size are large: a thread costs less than a thousandth of what it saves.
 const LARGE: u64 = 32 << 20;
 
-/// So many pieces wait for the thread at most; each is a [`BUFFER`].
+/// The greatest number of pieces queued for the thread; each is a [`BUFFER`].
 const AHEAD: usize = 16;
 
-/// More zeros than this are not hashed: at some 1.5 GB/s they would take longer than ten seconds, and a file of
-/// 1 TiB that is all hole would take longer than ten minutes at every pass.
+/// The greatest number of zeros in holes that are hashed: at some 1.5 GB/s more would take longer than ten seconds, and
+/// a file with a hole of 1 TiB longer than ten minutes in every pass.
 const MOST_ZEROS_HASHED: u64 = 16 << 30;
 
-/// How many large files are being hashed.
+/// The number of large files that are being hashed.
 #[derive(Debug)]
 pub struct LargeFiles {
     hashing: AtomicUsize,
@@ -30,16 +30,16 @@ pub struct LargeFiles {
 }
 
 impl LargeFiles {
-    /// None yet, and so many threads that can compute at once.
+    /// No files yet, and so many threads that can compute at once.
     pub fn new(processors: usize) -> LargeFiles {
         LargeFiles { hashing: AtomicUsize::new(0), processors }
     }
 }
 
-/// The digest of one file, on the way.
+/// A digest in progress.
 pub struct Hashing<'a> {
     place: Place,
-    /// Counts this file while it is at work.
+    /// Counts this file while it is being hashed.
     large: Option<&'a AtomicUsize>,
 }
 
@@ -48,7 +48,7 @@ enum Place {
     Beside(Beside),
 }
 
-/// A thread that hashes.
+/// A hashing thread.
 struct Beside {
     pieces: SyncSender<Vec<u8>>,
     /// Pieces that have been hashed, to be filled again.
@@ -57,13 +57,13 @@ struct Beside {
 }
 
 impl<'a> Hashing<'a> {
-    /// Begins the digest of a file of `size` bytes of which `stored` are on the disk; none where hashing the holes is not
+    /// Begins the digest of a file of `size` bytes of which `stored` are allocated; none where hashing the holes is not
     /// worth it.
     pub fn begin(large_files: &'a LargeFiles, size: u64, stored: u64) -> Option<Hashing<'a>> {
         if size.saturating_sub(stored) > MOST_ZEROS_HASHED {
             return None;
         }
-        // What runs outside the pool is not worth a thread: hard links that were put off.
+        // Work outside the pool is not worth a thread: postponed hard links.
         let processors = rayon::current_thread_index().map_or(1, |_| large_files.processors);
         if size < LARGE || processors == 1 {
             return Some(Hashing { place: Place::Here(Hasher::new()), large: None });
@@ -83,7 +83,7 @@ impl<'a> Hashing<'a> {
         }
     }
 
-    /// So many zeros come next; false when a signal came meanwhile.
+    /// Hashes so many zeros; false when a stop signal arrived meanwhile.
     pub fn update_zeros(&mut self, interrupt: &Interrupt, count: u64) -> bool {
         static ZEROS: [u8; BUFFER] = [0; BUFFER];
         let mut left = count;
@@ -99,7 +99,7 @@ impl<'a> Hashing<'a> {
         true
     }
 
-    /// The digest of everything seen.
+    /// The digest of all pieces.
     pub fn finish(mut self) -> Digest {
         match std::mem::replace(&mut self.place, Place::Here(Hasher::new())) {
             Place::Here(hasher) => hasher.finish(),
@@ -117,7 +117,7 @@ impl Drop for Hashing<'_> {
 }
 
 impl Beside {
-    /// Starts a thread; none where there can be no more of them.
+    /// Starts a thread; none where the system gives no more.
     fn start() -> Option<Beside> {
         let (pieces, to_hash) = sync_channel::<Vec<u8>>(AHEAD);
         let (hashed, spent) = channel();
@@ -125,7 +125,7 @@ impl Beside {
             let mut hasher = Hasher::new();
             while let Ok(piece) = to_hash.recv() {
                 hasher.update(&piece);
-                // Nobody wants it back once the file has ended.
+                // The receiver has gone once the file has ended.
                 let _ = hashed.send(piece);
             }
             hasher
@@ -138,7 +138,7 @@ impl Beside {
         let mut copy = self.spent.try_recv().unwrap_or_default();
         copy.clear();
         copy.extend_from_slice(piece);
-        // It takes everything until it is told that nothing comes; if it panicked, `finish` does.
+        // The thread receives until the channel is closed; if it panicked, `finish` propagates that.
         let _ = self.pieces.send(copy);
     }
 
@@ -194,7 +194,7 @@ mod tests {
             let second = Hashing::begin(&files, LARGE, LARGE).unwrap();
             let third = Hashing::begin(&files, LARGE, LARGE).unwrap();
             assert_eq!([&first, &second, &third].map(is_beside), [true, true, false]);
-            // Given up in the middle.
+            // Dropped in the middle.
             first.update(&[1; 1000]);
             drop((first, second));
             assert!(is_beside(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "they are counted no longer");

@@ -1,5 +1,5 @@
-//! Whether two names are one file. A filesystem says so by the inode number, and its word is not always good: some in user
-//! space, and some servers, give one number to different files, or show more links than there are.
+//! Decides whether two names are hard links of one inode. Inode numbers are not always reliable: some FUSE filesystems,
+//! and some servers, give one number to different files, or show too many links.
 
 use crate::fs::dir::Dir;
 use crate::fs::magic::{
@@ -11,18 +11,18 @@ use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How good the inode numbers of a filesystem are.
+/// The reliability of a filesystem's inode numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
     /// Two names with one inode number are one file.
     Proof,
-    /// They may be: their facts and their contents have to agree as well.
+    /// They may be: facts and contents have to agree as well.
     Claim,
 }
 
 impl Numbers {
-    /// The numbers of a filesystem of the type that `statfs(2)` reports as `magic`: those that keep a table of their inodes
-    /// are believed, and so is NFS, whose protocol asks for it. FUSE, SMB and 9p are not, nor is what is not known.
+    /// The numbers of a filesystem of the type that `statfs(2)` reports as `magic`. Filesystems with an inode table are
+    /// trusted, and so is NFS, whose protocol demands it. FUSE, SMB, 9p and unknown types are not.
     pub fn of_type(magic: u64) -> Numbers {
         const PROOF: [u64; 21] = [
             EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS, ZFS, BCACHEFS, OVERLAY, NFS, CEPH, JFS, REISERFS, NILFS,
@@ -32,13 +32,13 @@ impl Numbers {
     }
 }
 
-/// What is known of the filesystems of one pass, by device number.
+/// The reliability of the numbers on the devices of one pass.
 #[derive(Debug, Default)]
 pub struct Devices(Mutex<BTreeMap<u64, Numbers>>);
 
 impl Devices {
-    /// How good the numbers in a folder are. The filesystem is asked once in a pass; one that does not say what it is is not
-    /// believed.
+    /// The reliability of the numbers in a folder. The filesystem type is read once in a pass; a filesystem without a
+    /// readable type is not trusted.
     pub fn numbers(&self, dir: &Arc<Dir>) -> Numbers {
         let device = dir.id().device;
         let known = |devices: &BTreeMap<u64, Numbers>| devices.get(&device).copied();
@@ -46,7 +46,7 @@ impl Devices {
             return numbers;
         }
         let ask = || dir.open().and_then(|fd| filesystem_type(&*fd));
-        // One answer is no proof that it does not say.
+        // Retried once: a single error is no proof.
         let magic = ask().or_else(|_| ask());
         let numbers = magic.map_or(Numbers::Claim, Numbers::of_type);
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(device, numbers);
@@ -54,22 +54,22 @@ impl Devices {
     }
 }
 
-/// What two names have in common when they are one file.
+/// The facts that two names of one file share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity {
     /// Device and inode number.
     pub id: FileId,
-    /// A number that comes of what else has to agree.
+    /// A hash of the other facts that have to agree.
     pub check: u32,
 }
 
 impl Identity {
     /// The identity of an entry of the source.
     ///
-    /// Where the number is proof, the birth time tells the inode from another one that gets its number while a pass runs; it
-    /// stays the same while a file is written to. Where there is none, or the number is a claim, size and modification time
-    /// have to agree, and where it is a claim also the rights: names of a file that changes meanwhile become files of their
-    /// own until the next pass.
+    /// Where the number is proof, the birth time distinguishes the inode from a later one that reuses its number during
+    /// a pass; writing to the file does not change it. Without one, or where the number is a claim, size and
+    /// modification time have to agree, and for a claim also owner and mode: names of a file that changes meanwhile
+    /// become files of their own until the next pass.
     pub fn of(entry: &Entry, numbers: Numbers) -> Identity {
         let Entry { id, kind, size, rdev, mtime, btime, mode, uid, gid, .. } = *entry;
         let check = match (numbers, btime) {
@@ -81,8 +81,7 @@ impl Identity {
     }
 }
 
-/// The number under which an inode of the replica is known: its own, or, where that is a claim, one that comes of its facts
-/// as well.
+/// The number that identifies an inode of the replica: its own, or, where that is a claim, a hash of its facts as well.
 pub fn replica_number(entry: &Entry, numbers: Numbers) -> u64 {
     let facts: (u64, Kind, u64, Timestamp) = (entry.id.inode, entry.kind, entry.size, entry.mtime);
     match numbers {
@@ -91,14 +90,14 @@ pub fn replica_number(entry: &Entry, numbers: Numbers) -> u64 {
     }
 }
 
-/// The same number for the same value in every thread and at any time.
+/// A hash that is the same in every thread and at any time.
 pub fn hash_of(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
 }
 
-/// Half as many bits.
+/// Folds a hash to half its bits.
 pub fn fold(hash: u64) -> u32 {
     (hash ^ hash >> 32) as u32
 }
@@ -119,7 +118,7 @@ mod tests {
             (EXT, Numbers::Proof),
             (0x5846_5342, Numbers::Proof),
             (0x0102_1994, Numbers::Proof),
-            // FUSE, SMB, 9p, vfat, nothing.
+            // FUSE, SMB, 9p, vfat, none.
             (0x6573_5546, Numbers::Claim),
             (0xff53_4d42, Numbers::Claim),
             (0x0102_1997, Numbers::Claim),

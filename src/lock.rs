@@ -1,10 +1,10 @@
-//! The lock that keeps a second file-sync away from the replica: a lock on the open folder (flock(2)), so that nothing is left
-//! behind however the process ends.
+//! The lock that keeps a second file-sync away from the replica: flock(2) on the open folder, so that nothing is left
+//! behind after a crash.
 //!
-//! It is held between passes, too. Rejected: a lock for each pass, which would let people unmount the disk in between. Whoever
-//! starts a second file-sync with another source on the same replica is refused now; then the two would undo each other's work
-//! in turns. And what could stand in for it between passes, so that the folder need not be open, does not reach as far: a
-//! socket with a name ends at a network namespace, a file somewhere else at a container or at a user's rights.
+//! It is held between passes, too. Rejected: a lock for each pass, which would allow unmounting the disk in between. A
+//! second file-sync with another source on the same replica is refused at its start; otherwise the two would undo each
+//! other's work in turns. Rejected: a lock elsewhere between passes, so that the folder need not be open. Its reach is
+//! smaller: an abstract socket ends at a network namespace, a file somewhere else at a container or at a user's rights.
 
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, dirent, is_unsupported};
@@ -20,11 +20,11 @@ use std::sync::Arc;
 pub struct ReplicaLock(Option<(FileId, Arc<OwnedFd>)>);
 
 impl ReplicaLock {
-    /// Locks an open replica. The lock on another folder, which the replica was before, is let go. Where the filesystem knows
-    /// no locks, that is told once.
+    /// Locks an open replica. The lock on an earlier replica folder is released. Where the filesystem has no locks,
+    /// that is reported once.
     ///
     /// # Errors
-    /// Another process has it, or it cannot be locked.
+    /// Another process has the lock, or the folder cannot be locked.
     pub fn take(&mut self, dir: &Arc<Dir>, path: &Path, monitor: &dyn Monitor) -> Result<(), Error> {
         let is_mine = self.0.as_ref().is_some_and(|(id, _)| *id == dir.id());
         if !is_mine {
@@ -37,7 +37,7 @@ impl ReplicaLock {
         };
         let fd = dir.open().map_err(|errno| failed("opened", errno))?;
         match dirent::lock_folder(fd.as_fd()) {
-            // Also where another disk has come with the numbers of the folder that is locked.
+            // Also where another disk shows the numbers of the locked folder.
             Ok(()) => {}
             Err(_) if is_mine => return Ok(()),
             Err(Errno::WOULDBLOCK) => return Err(Error::ReplicaLocked { path: path.to_path_buf() }),
@@ -52,7 +52,7 @@ impl ReplicaLock {
         Ok(())
     }
 
-    /// Lets go of the folder.
+    /// Releases the lock.
     pub fn let_go(&mut self) {
         self.0 = None;
     }

@@ -1,7 +1,7 @@
-//! Metadata that a copy should have, and what of it differs. Pure: no disk, no clock.
+//! The metadata that a copy should have, and its differences. Pure: no disk, no clock.
 //!
-//! Owner and group are those of the source as far as this process may give them and the filesystem holds them; permission
-//! bits and access list follow from what the copy belongs to then.
+//! Owner and group are those of the source as far as this process may set them and the filesystem holds them;
+//! permission bits and ACL follow from the resulting owner.
 
 use crate::capabilities::Filesystem;
 use crate::model::acl::{Access, AccessList, GROUP, Group, OTHERS, mode_without_list};
@@ -19,14 +19,14 @@ pub struct Due {
     pub gid: u32,
     /// Permission bits.
     pub mode: u16,
-    /// Access list.
+    /// ACL.
     pub list: AccessList,
     /// True when group and others may do less with the copy than with the source, because it has another group.
     pub is_narrowed: bool,
 }
 
 impl Due {
-    /// What `replica`, as it is now, should have as the copy of `source`, whose access list is given.
+    /// The metadata that `replica`, as it is now, should have as the copy of `source`, which has the ACL `list`.
     pub fn of(
         source: &Entry,
         list: &AccessList,
@@ -38,7 +38,7 @@ impl Due {
         Due::under(owner, (source, list), replica, filesystem, rights)
     }
 
-    /// What it should have if it belongs to `owner`, a user and a group.
+    /// The metadata that it should have under `owner`, a user and a group.
     pub fn under(
         (uid, gid): (u32, u32),
         (source, list): (&Entry, &AccessList),
@@ -47,8 +47,8 @@ impl Due {
         rights: &Rights,
     ) -> Due {
         let holds_lists = filesystem.holds_for(source.kind, Feature::AccessLists);
-        // An access list that nobody could read may say less than the mode. What is allowed already stays, unless the entry
-        // is about to get another group.
+        // An unreadable ACL may grant less than the mode. Bits that were set before stay, unless the entry is about to
+        // get another group.
         let kept = if (uid, gid) == (replica.uid, replica.gid) { replica.mode } else { 0 };
         let access = |group| {
             let Access { mode, list } = Access::due(source.mode, list, group);
@@ -81,23 +81,23 @@ fn owner_of(source: &Entry, replica: &Entry, filesystem: &Filesystem, rights: &R
     if uid == replica.uid && filesystem.refuses_group(gid) { (uid, replica.gid) } else { (uid, gid) }
 }
 
-/// How the metadata of two entries of one kind compares.
+/// The comparison of the metadata of two entries of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataComparison {
-    /// What the replica should have.
+    /// The metadata that the replica should have.
     pub due: Due,
-    /// What has to be set.
+    /// The differences to be set.
     pub differences: Differences,
-    /// True when the replica cannot have the owner of the source, as far as that has to be told.
+    /// True when the replica cannot have the owner of the source, and that should be reported.
     pub owner_not_held: bool,
     /// True when modes differ and the replica cannot hold them.
     pub mode_not_held: bool,
-    /// True when times differ by no more than what the replica cannot hold.
+    /// True when times differ only by a part that the replica cannot hold.
     pub mtime_not_held: bool,
 }
 
-/// Compares what `statx` shows of two entries of one kind, the first of which has this access list. Owners are compared
-/// as far as they could be set.
+/// Compares the `statx` facts of two entries of one kind, the first of which has this ACL. Owners are compared as far
+/// as they could be set.
 pub fn compare_metadata(
     source: &Entry,
     list: &AccessList,
@@ -107,7 +107,7 @@ pub fn compare_metadata(
 ) -> MetadataComparison {
     const SPECIAL: u16 = 0o7000;
     let facts = |entry: &Entry| (entry.uid, entry.gid, entry.mode, entry.mtime);
-    // Nearly always. The same comes out below, at ten times the price.
+    // The usual case. The code below gives the same result at ten times the cost.
     if facts(source) == facts(replica)
         && *list == AccessList::None
         && source.mode & SPECIAL == 0
@@ -125,7 +125,7 @@ pub fn compare_metadata(
     compare_with(Due::of(source, list, replica, filesystem, rights), source, replica, filesystem, rights)
 }
 
-/// The same for what the replica is known to be due.
+/// As [`compare_metadata`], for known due metadata.
 pub fn compare_with(
     due: Due,
     source: &Entry,
@@ -135,7 +135,7 @@ pub fn compare_with(
 ) -> MetadataComparison {
     let kind = source.kind;
     let mode_held = filesystem.holds_for(kind, Feature::Mode);
-    // A symbolic link has no permissions of its own.
+    // A symbolic link has no permission bits of its own.
     let mode =
         kind != Kind::Symlink && due.mode != replica.mode && !is_left_to_its_owner(source, replica, rights);
     let mtime = source.mtime != replica.mtime;
@@ -157,7 +157,7 @@ pub fn compare_with(
     }
 }
 
-/// Whether setgid is left out because a capability is missing, as far as that has to be told.
+/// Whether setgid is left out because a capability is missing, and that should be reported.
 fn lacks_setgid(source: &Entry, due: &Due, rights: &Rights) -> bool {
     const SETGID: u16 = 0o2000;
     rights.expects_owners()
@@ -166,29 +166,29 @@ fn lacks_setgid(source: &Entry, due: &Due, rights: &Rights) -> bool {
         && !(rights.may(Capability::Fsetid) || rights.is_in(due.gid))
 }
 
-/// The feature that owner and group of an entry of this kind are.
+/// The feature behind owner and group of an entry of this kind.
 pub fn owner_feature(kind: Kind) -> Feature {
     if kind == Kind::Symlink { Feature::LinkOwner } else { Feature::Owner }
 }
 
-/// The feature that is missing where the modification time of an entry of this kind is not held.
+/// The feature that is missing where an entry of this kind cannot hold the modification time.
 pub fn mtime_feature(kind: Kind, filesystem: &Filesystem) -> Feature {
-    // A link that takes a time, if not an exact one, is like any other entry.
+    // A link that takes a time, even an inexact one, is like any other entry.
     let takes_none = kind == Kind::Symlink && !filesystem.holds_for(kind, Feature::Mtime);
     if takes_none { Feature::LinkMtime } else { Feature::Mtime }
 }
 
-/// Whether an entry has the mode of the source and belongs to somebody else, who alone may narrow it. Not a file: that is
-/// replaced by a copy of this user's own.
+/// Whether an entry has the mode of the source and belongs to another user, who alone may narrow it. Not a file: that
+/// is replaced by a copy of this user's own.
 pub fn is_left_to_its_owner(source: &Entry, replica: &Entry, rights: &Rights) -> bool {
     source.kind != Kind::File
         && !rights.owns(replica.uid)
         && mode_for(source, replica.uid, replica.gid, rights) == replica.mode
 }
 
-/// The mode that the copy of `source` gets when it belongs to `uid` and `gid`: setuid and setgid of a file are only
-/// safe where the copy has the owner and group that they were meant for, and the kernel clears setgid where the user is
-/// not in the group (chmod(2)).
+/// The mode of a copy of `source` that belongs to `uid` and `gid`: setuid and setgid of a file are only safe where the
+/// copy has the owner and group that they were meant for, and chmod clears setgid where the user is not in the group
+/// (chmod(2)).
 pub fn mode_for(source: &Entry, uid: u32, gid: u32, rights: &Rights) -> u16 {
     const SETUID: u16 = 0o4000;
     const SETGID: u16 = 0o2000;
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!((due().gid, due().mode), (6, 0o2660));
         filesystem.learn_refused_group(6);
         assert_eq!((due().gid, due().mode), (65534, 0o600));
-        // Of root it says nothing.
+        // Root is not affected.
         let of_root = Due::of(&source, &AccessList::None, &replica, &filesystem, &root());
         assert_eq!((of_root.uid, of_root.gid), (5, 6));
     }
@@ -367,7 +367,7 @@ mod tests {
         assert_eq!(mode(&AccessList::Unknown, source, elsewhere(wide), &owner), 0o604, "another group now");
         assert_eq!(mode(&AccessList::Unknown, source, elsewhere(narrow), &guest), 0o600);
         assert_eq!(mode(&AccessList::Unknown, source, elsewhere(wide), &guest), 0o664);
-        // The mask stays, and in the list the group may do what others may.
+        // The mask stays, and the ACL grants the group the rights of others.
         assert_eq!(mode(&known, source, elsewhere(narrow), &guest), 0o664);
         filesystem.learn_missing_for(Kind::File, Feature::AccessLists);
         assert_eq!(mode(&known, source, narrow, &owner), 0o644);

@@ -1,4 +1,4 @@
-//! The plan: what would make the replica match. A dry run prints it, apply carries it out.
+//! The plan: the changes that make the replica match. A dry run prints it, apply carries it out.
 
 use crate::capabilities::Filesystem;
 use crate::fs::dir::Dir;
@@ -14,17 +14,17 @@ use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One folder as both trees have it.
+/// A folder that both trees have.
 #[derive(Debug)]
 pub struct Pair {
-    /// The folder in the source; none in the one case where a folder of the replica alone is gone through entry by
-    /// entry, because the log file lies in it.
+    /// The folder in the source; none in the one case where a folder of the replica alone is emptied entry by entry,
+    /// because the log file lies in it.
     pub source: Option<Arc<Dir>>,
     /// The folder in the replica; none in a dry run without a replica.
     pub replica: Option<Arc<Dir>>,
-    /// What holds the replica's folder.
+    /// The filesystem of the replica's folder.
     pub filesystem: Arc<Filesystem>,
-    /// How this folder lies to the protected log file.
+    /// The relation of this folder to the protected log file.
     pub watch: Watch,
 }
 
@@ -34,7 +34,7 @@ impl Pair {
         self.source.as_ref().or(self.replica.as_ref()).map(|dir| dir.path()).unwrap_or_default()
     }
 
-    /// The order of two pairs by their paths, without making the paths.
+    /// The order of two pairs by their paths, without building the paths.
     fn compare_paths(&self, other: &Pair) -> std::cmp::Ordering {
         let dir = |pair: &'_ Pair| pair.source.clone().or_else(|| pair.replica.clone());
         match (dir(self), dir(other)) {
@@ -49,38 +49,38 @@ impl Pair {
     }
 }
 
-/// How a folder lies to the one path that is neither copied nor deleted.
+/// The relation of a folder to the protected path, which is neither copied nor deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
-    /// Nothing protected lies at or below it.
+    /// The protected path is not at or below it.
     Off,
-    /// So many names of the protected path lead here.
+    /// The folder is on the protected path, below so many of its names.
     On(usize),
 }
 
-/// What to do at one path.
+/// The action at one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Make what the source has.
+    /// Create the source's entry.
     Create,
-    /// Replace what the replica has; the verb is update, repair or retype.
+    /// Replace the replica's entry; the verb is update, repair or retype.
     Replace(Verb),
-    /// Replace it by a copy of this user's own: its content is right, but its metadata is another user's to set.
+    /// Replace it by a copy of this user's own: its content is right, but only another user may set its metadata.
     Reown,
-    /// Make it a hard link of the path that holds the same content. `same` says that its own content is right already,
-    /// so that it may stay where linking is impossible.
+    /// Make it a hard link of the path with the same content. `same` says that its own content is right already, so
+    /// that it may stay where linking is impossible.
     Link {
         /// See above.
         same: bool,
     },
-    /// Set metadata alone.
+    /// Set metadata only.
     SetMetadata(Differences),
     /// Remove it, with everything below.
     Delete,
 }
 
 impl Action {
-    /// What it is called.
+    /// Its verb.
     pub fn verb(self) -> Verb {
         match self {
             Action::Create => Verb::Create,
@@ -100,19 +100,19 @@ pub struct Change {
     pub pair: Arc<Pair>,
     /// The name in that folder.
     pub name: Box<CStr>,
-    /// What the source has (for deletions, what the replica has).
+    /// The source's kind (for deletions, the replica's).
     pub kind: Kind,
-    /// What to do.
+    /// The action.
     pub action: Action,
     /// Bytes of content, for regular files.
     pub size: u64,
-    /// The replica's entry that the survey saw, if any; another one is not replaced.
+    /// The replica's entry that the survey saw, if any; no other one is replaced.
     pub expected: Option<FileId>,
     /// True when the replica's content could not be read.
     pub replica_unreadable: bool,
-    /// What lies below, for folders that are created or deleted.
+    /// The size of the subtree, for folders that are created or deleted.
     pub subtree: Option<Arc<Counted>>,
-    /// Why, in a few words.
+    /// The reason, in a few words.
     pub reason: &'static str,
 }
 
@@ -121,9 +121,9 @@ pub struct Change {
 pub struct FolderChange {
     /// The folder.
     pub pair: Arc<Pair>,
-    /// What differs.
+    /// The differences.
     pub differences: Differences,
-    /// What the replica's folder showed.
+    /// The facts of the replica's folder.
     pub seen: Entry,
 }
 
@@ -136,11 +136,11 @@ pub struct Rename {
     pub name: Box<CStr>,
     /// Its name in the replica's listing.
     pub listed: Box<CStr>,
-    /// What the source has.
+    /// The source's kind.
     pub kind: Kind,
 }
 
-/// A file of several names whose content in the replica is right.
+/// A file with several hard links whose content in the replica is right.
 #[derive(Debug)]
 pub struct Anchor {
     /// The source's inode.
@@ -151,7 +151,7 @@ pub struct Anchor {
     pub name: Box<CStr>,
     /// The replica's inode.
     pub replica: FileId,
-    /// How many of its names are right already.
+    /// The number of its names that are right already.
     pub names: u32,
 }
 
@@ -160,11 +160,11 @@ pub struct Anchor {
 pub struct Plan {
     /// Changes, sorted by path once the survey is over.
     pub changes: Vec<Change>,
-    /// Entries that get the name which the source has for them.
+    /// Entries that are renamed to the name that the source has.
     pub renames: Vec<Rename>,
     /// Folders whose own metadata differs.
     pub folders: Vec<FolderChange>,
-    /// Where further hard links can be linked to.
+    /// The link targets for further hard links.
     pub anchors: Vec<Anchor>,
 }
 
@@ -191,8 +191,8 @@ impl Counted {
 }
 
 impl Plan {
-    /// Sorts the changes by folder and name. No path is made: a folder may have a million changes, and the paths of a deep
-    /// chain of folders together are far longer than the chain. In a pool of threads all of them sort.
+    /// Sorts the changes by folder and name, without building paths: a folder may have a million changes, and the paths
+    /// of a deep chain of folders together are far longer than the chain. In a thread pool all threads sort.
     pub fn sort(&mut self) {
         let address = |pair: &Arc<Pair>| Arc::as_ptr(pair).addr();
         let mut ranks: BTreeMap<usize, usize> = BTreeMap::new();
@@ -215,15 +215,15 @@ impl Plan {
         self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
     }
 
-    /// What it does, in the counters of a pass that does it: everything below the folders that it makes or deletes
-    /// included. Further hard links in new folders count as created.
+    /// The counters of a pass that carries it out, with everything below the folders that it creates or deletes.
+    /// Further hard links in new folders count as created.
     pub fn totals(&self) -> Counts {
         let mut totals = Counts::default();
         for change in &self.changes {
             totals[Counter::of(change.action.verb())] += 1;
             if let Some(below) = &change.subtree {
                 let below = below.subtree();
-                // What comes, or else what goes: of the two sides of a retype one may be a folder.
+                // The new entry or else the old one: of the two sides of a retype one may be a folder.
                 let is_made = change.kind == Kind::Folder && change.action != Action::Delete;
                 let counter = if is_made { Counter::Created } else { Counter::Deleted };
                 totals[counter] += below.files + below.folders;
@@ -240,14 +240,14 @@ impl Plan {
         self.changes.is_empty() && self.renames.is_empty() && self.folders.is_empty()
     }
 
-    /// How many entries it changes, those below the folders that it makes or deletes included.
+    /// The number of entries that it changes, with those below the folders that it creates or deletes.
     pub fn entries(&self) -> u64 {
         let below = self.changes.iter().filter_map(|change| change.subtree.as_ref());
         let below = below.map(|counted| counted.subtree()).map(|below| below.files + below.folders);
         (self.changes.len() + self.renames.len() + self.folders.len()) as u64 + below.sum::<u64>()
     }
 
-    /// How many entries it creates, and how many it deletes, at and below a path; a mount point itself is not deleted.
+    /// The numbers of entries that it creates and deletes at and below a path; a mount point itself is not deleted.
     pub fn turnover_below(&self, top: &RelPath) -> (u64, u64) {
         let (mut created, mut deleted) = (0, 0);
         for change in &self.changes {
@@ -263,7 +263,7 @@ impl Plan {
                 Action::Create => created += 1 + below,
                 Action::Delete if path == *top => {}
                 Action::Delete => deleted += 1 + below,
-                // What comes, or else what goes: one of the two may be a folder.
+                // The new entry or else the old one: one of the two may be a folder.
                 Action::Replace(Verb::Retype) if change.kind == Kind::Folder => created += below,
                 Action::Replace(Verb::Retype) => deleted += below,
                 Action::Replace(_) | Action::Reown | Action::Link { .. } | Action::SetMetadata(_) => {}
@@ -272,7 +272,7 @@ impl Plan {
         (created, deleted)
     }
 
-    /// How many bytes of content it copies, as far as the survey could see.
+    /// The bytes of content that it copies, as far as the survey could see.
     pub fn bytes_to_copy(&self) -> u64 {
         let copies = self.changes.iter().filter(|change| match change.action {
             Action::Create | Action::Replace(_) | Action::Reown => true,
@@ -283,11 +283,11 @@ impl Plan {
             (Kind::Folder, Some(below)) => below.subtree().bytes,
             (_, _) => 0,
         });
-        // Holes count, and several of them may be larger than all disks.
+        // Holes count, and several sparse files may be larger than all disks.
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// Tells every change, in the order of the paths; then other names, and folders' metadata last.
+    /// Reports every change in the order of the paths; then renames, and metadata of folders last.
     pub fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);
@@ -341,7 +341,7 @@ mod tests {
                 watch: Watch::Off,
             })
         };
-        // A name that sorts before the slash: by their bytes the paths would come in another order.
+        // A name that sorts before the slash: sorted by their bytes the paths would come in another order.
         let (odd, deep) = (below(&root, c"a-"), below(&below(&root, c"a"), c"b"));
         assert_eq!((root.depth(), odd.depth(), deep.depth()), (0, 1, 2));
         assert_eq!(deep.path().as_bytes(), b"a/b");
@@ -386,7 +386,8 @@ mod tests {
             anchors: Vec::new(),
         };
         plan.sort();
-        // Six changes, two names, three folders' metadata, and what lies below the one folder; what is copied are two files.
+        // Six changes, two renames, metadata of three folders, and the entries below the one folder; two files are
+        // copied.
         assert_eq!((plan.entries(), plan.bytes_to_copy()), (6 + 2 + 3 + 1 + 2, 5 + 5));
         let mut told = Vec::new();
         plan.describe(|operation| {

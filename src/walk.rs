@@ -1,9 +1,9 @@
-//! Which names of a folder are mirrored, and what the others are: the rules, for the survey, the counting of what one side
-//! alone has, the filling of new folders, and removal.
+//! The rules for names of a folder: which are mirrored, and what becomes of the others. Used by the survey, the count
+//! of one-sided subtrees, the filling of new folders, and removal.
 //!
-//! The log file is neither copied nor deleted, under whatever name a folder lists it. Its path is known, so each name of it
-//! is compared with what a folder lists. A filesystem that takes upper and lower case for the same, or alters names, lists
-//! another spelling: then the folder is asked for the name of the path, once for each folder on the way.
+//! The log file is neither copied nor deleted, under any spelling that a folder lists. Its path is known, so each name
+//! on it is compared with the listing. A case-insensitive filesystem, or one that alters names, lists another spelling:
+//! then the name is looked up in the folder, once for each folder on the path.
 
 use crate::capabilities::Filesystem;
 use crate::context::Context;
@@ -21,27 +21,27 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
-/// What an entry of one side is to a pass.
+/// The role of an entry of one side in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// An entry like any other. If it is a folder, this is how its names lie to the log file.
+    /// An ordinary entry. For a folder, the relation of its names to the log file.
     Mirrored(Watch),
-    /// The log file, or what has its path on the other side.
+    /// The log file, or the entry with its path on the other side.
     Log,
     /// The root of the other tree, through a mount.
     OtherRoot,
 }
 
-/// Why an entry of the source is left out by design.
+/// The reason to leave out an entry of the source by design.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeftOut {
-    /// Sockets are never mirrored: their server makes them.
+    /// Sockets are never mirrored: their server creates them.
     Socket,
     /// The replica's filesystem cannot hold it.
     NotHeld(Feature),
 }
 
-/// What an entry of a folder is, whose names lie to the log file like this.
+/// The role of an entry of a folder whose names have this relation to the log file.
 pub fn standing(
     context: &Context<'_>,
     watched: &Watched,
@@ -58,8 +58,8 @@ pub fn standing(
     }
 }
 
-/// Why a replica on this filesystem never has an entry like this; whatever is there under its name is an extra. None for
-/// what is mirrored.
+/// The reason why a replica on this filesystem never has an entry like this; an entry under its name is an extra. None
+/// for a mirrored entry.
 pub fn left_out(entry: &Entry, filesystem: &Filesystem) -> Option<LeftOut> {
     if entry.kind == Kind::Socket {
         return Some(LeftOut::Socket);
@@ -67,7 +67,7 @@ pub fn left_out(entry: &Entry, filesystem: &Filesystem) -> Option<LeftOut> {
     Feature::needed_by(entry).filter(|feature| !filesystem.holds(*feature)).map(LeftOut::NotHeld)
 }
 
-/// Tells that an entry is left out, and counts it.
+/// Reports that an entry is left out, and counts it.
 pub fn tell_left_out(context: &Context<'_>, path: &RelPath, left_out: LeftOut) {
     match left_out {
         LeftOut::Socket => context.reporter.skipped(path, Kind::Socket, "sockets are not mirrored"),
@@ -75,21 +75,21 @@ pub fn tell_left_out(context: &Context<'_>, path: &RelPath, left_out: LeftOut) {
     }
 }
 
-/// Why an entry of the replica is not removed.
+/// The reason to keep an entry of the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stays {
     /// It is the log file.
     Log,
-    /// Something is mounted there.
+    /// It is a mount point.
     Mounted,
 }
 
-/// Whether something is mounted on a folder of the replica: it is never removed, nor what is in it.
+/// Whether a folder of the replica is a mount point: neither it nor its content is ever removed.
 pub fn is_kept_mount(entry: &Entry) -> bool {
     entry.kind == Kind::Folder && entry.is_mount
 }
 
-/// Why an entry of the replica would not be removed now; none for what goes.
+/// The reason not to remove an entry of the replica now; none if it may be removed.
 pub fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
     if context.log.is(entry) {
         Some(Stays::Log)
@@ -100,7 +100,7 @@ pub fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
     }
 }
 
-/// How the names of one folder lie to the log file.
+/// The relation of the names of one folder to the log file.
 #[derive(Debug)]
 pub struct Watched {
     watch: Watch,
@@ -109,12 +109,12 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Of a folder that is not on the way.
+    /// The relation for a folder that is not on the path to the log.
     pub fn off() -> Watched {
         Watched { watch: Watch::Off, spellings: Vec::new() }
     }
 
-    /// Asks the two sides of a folder, as far as they are there, under which names they list the next name on the way.
+    /// Looks up the listed spellings of the next name on the path, on each existing side of a folder.
     pub fn in_folder<'f>(
         context: &Context<'_>,
         watch: Watch,
@@ -129,7 +129,7 @@ impl Watched {
         Watched { watch, spellings }
     }
 
-    /// How what has this name lies to the log: off it, above it, or the file itself (none).
+    /// The relation of the entry of this name to the log: off its path, above it, or the file itself (none).
     pub fn below(&self, context: &Context<'_>, name: &CStr) -> Option<Watch> {
         match context.log.watch_below(self.watch, name) {
             Some(Watch::Off) if self.spellings.iter().any(|spelling| **spelling == *name) => {
@@ -140,7 +140,7 @@ impl Watched {
     }
 }
 
-/// How a folder that was found under `name` in `parent` lies to the log file.
+/// The relation of a folder, found under `name` in `parent`, to the log file.
 pub fn watch_of_folder(context: &Context<'_>, watch: Watch, parent: &Arc<Dir>, name: &CStr) -> Watch {
     let next = context.log.next_name(watch).and_then(|next| CString::new(next).ok());
     let Some(next) = next.filter(|next| folded(next) == folded(name)) else { return Watch::Off };
@@ -153,12 +153,12 @@ pub fn watch_of_folder(context: &Context<'_>, watch: Watch, parent: &Arc<Dir>, n
             let watched = Watched::in_folder(context, watch, [(fd.as_fd(), &listing)]);
             watched.below(context, name).unwrap_or(Watch::Off)
         }
-        // It may be on the way.
+        // It may be on the path.
         Err(_) => context.log.watch_of_next(watch).unwrap_or(Watch::Off),
     }
 }
 
-/// The listed names of a folder under which it has the entry that it shows under `next`, unless it lists that name.
+/// The listed names of a folder for the entry that it shows under `next`, unless it lists that name.
 fn spellings_of(next: &CStr, folder: BorrowedFd<'_>, listing: &Listing) -> Vec<Box<CStr>> {
     if listing.is_empty() || listing.position(next).is_some() {
         return Vec::new();
@@ -169,7 +169,7 @@ fn spellings_of(next: &CStr, folder: BorrowedFd<'_>, listing: &Listing) -> Vec<B
         Err(Errno::NOENT) => return Vec::new(),
         Err(_) => None,
     };
-    // The size of a log that is being written is another one at each look, so the kind alone has to do.
+    // The size of a log that is being written changes all the time, so only the kind is compared.
     let mut positions = spellings.alike(next);
     positions.retain(|at| match (found, spellings.entry(*at)) {
         (Some(found), Ok(Some(entry))) => entry.kind == found.kind,

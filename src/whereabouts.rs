@@ -1,4 +1,4 @@
-//! Where the two trees are, compared with the last pass: the looks that the guard needs, and what the next pass has to know.
+//! The places of the two trees, compared with the last pass: lookups for the guard, and the memory for the next pass.
 
 use crate::context::Context;
 use crate::fs::Errno;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Where the two roots are.
+/// The ways to the two roots.
 #[derive(Clone, Debug, Default)]
 pub struct Ways {
     /// The way to the source.
@@ -24,15 +24,15 @@ pub struct Ways {
     pub replica: Way,
 }
 
-/// Where a way leads, without symbolic links; none where that is not known.
+/// The end of a way, without symbolic links; none where that is unknown.
 pub fn end(way: &[Step]) -> Option<&Path> {
     way.last().map(|step| step.path.as_path())
 }
 
-/// Opens a root as the kernel finds it, none where nothing is there, and looks at the way to it.
+/// Opens a root as the kernel resolves it, none where it is missing, and looks at the way to it.
 ///
 /// # Errors
-/// As `open(2)` and [`look`]; `EAGAIN` where something else is mounted there each time.
+/// As `open(2)` and [`look`]; `EAGAIN` where the mount changes each time.
 pub fn find(path: &Path, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Errno> {
     const TRIES: usize = 3;
     let open = || match Dir::root(path, capacity) {
@@ -44,25 +44,25 @@ pub fn find(path: &Path, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Err
     for _ in 0..TRIES {
         let (way, dir) = (look(path)?, open()?);
         let seen = way.last().and_then(|step| step.identity).map(|identity| identity.id);
-        // Something may have been mounted, or unmounted, between the two.
+        // A mount may have come or gone between the two.
         if way.is_empty() || seen == dir.as_ref().map(|dir| dir.id()) {
             return Ok((way, dir));
         }
         is_magic = step_at(&way, Path::new("/proc")).is_some();
     }
-    // `/proc/1234/root` leads to where it does and not to what it says (proc(5)): no way is known then.
+    // `/proc/1234/root` does not lead to the path that it shows (proc(5)): the way is unknown then.
     if is_magic { Ok((Way::new(), open()?)) } else { Err(Errno::AGAIN) }
 }
 
 impl Ways {
-    /// What is remembered of a pass that has only come to its roots.
+    /// The memory of a pass that has only reached its roots.
     pub fn remembered(&self) -> Memory {
         let tree = |way: &Way| Tree { way: way.clone(), mounts: BTreeMap::new() };
         Memory { source: tree(&self.source), replica: tree(&self.replica) }
     }
 }
 
-/// What became of everything that was mounted inside the trees in the last pass.
+/// The state of all mounts inside the trees that the last pass remembered.
 #[derive(Debug, Default)]
 pub struct Inner(Vec<(Side, RelPath, InnerMount, Inside)>);
 
@@ -84,7 +84,7 @@ impl Inner {
         Inner(found)
     }
 
-    /// The first one that is gone.
+    /// The first mount that has gone.
     pub fn gone(&self) -> Option<&Difference> {
         self.0.iter().find_map(|(_, _, _, inside)| match inside {
             Inside::Gone(difference) => Some(difference),
@@ -92,7 +92,7 @@ impl Inner {
         })
     }
 
-    /// Those that are another filesystem now.
+    /// The mounts that are another filesystem now.
     pub fn swapped(&self) -> impl Iterator<Item = &Difference> {
         self.0.iter().filter_map(|(_, _, _, inside)| match inside {
             Inside::Swapped(difference) => Some(difference),
@@ -100,7 +100,7 @@ impl Inner {
         })
     }
 
-    /// Notes which mount points were seen without their mounts.
+    /// Notes the mount points that were seen without their mounts.
     pub fn note_vacated(&self, memory: &mut Option<Memory>) {
         let Some(memory) = memory else { return };
         for (side, path, _, inside) in &self.0 {
@@ -111,8 +111,8 @@ impl Inner {
         }
     }
 
-    /// What the next pass has to know: where the roots are, what the survey has met, and what was mounted where it could not
-    /// look.
+    /// The memory for the next pass: the places of the roots, the mounts that the survey has met, and the mounts where
+    /// it could not look.
     pub fn remember(&self, ways: &Ways, met: Vec<(Side, RelPath, InnerMount)>) -> Memory {
         let mut memory = ways.remembered();
         for (side, path, then, inside) in &self.0 {
@@ -137,8 +137,8 @@ impl Inner {
     }
 }
 
-/// What the plan does at and below a place that is on another filesystem. The source is counted for it, which only such a pass
-/// has to do.
+/// The plan's turnover at and below a place that is on another filesystem. Only such a pass has to count the source for
+/// it.
 pub fn turnover(context: &Context<'_>, plan: &Plan, place: &Place) -> Turnover {
     let root = RelPath::root();
     let path = match place {

@@ -171,8 +171,8 @@ impl Dir {
     /// As [`Dir::open`], for making temporaries in it.
     ///
     /// # Errors
-    /// `EPERM` for an append-only folder (chattr(1)): a temporary could be made there, but neither renamed nor removed, so
-    /// that each pass would leave one more.
+    /// `EPERM` for an append-only folder (chattr(1)): a temporary could be created there, but neither renamed nor
+    /// removed, so that each pass would leave one more.
     pub fn open_for_temporaries(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
         let fd = self.open()?;
         // Read once in the life of this value, which is one pass.

@@ -62,8 +62,8 @@ pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Resul
 /// The target of a symbolic link.
 ///
 /// # Errors
-/// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that, `ENOKEY` when it
-/// is encrypted and locked.
+/// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that, `ENOKEY`
+/// when it is encrypted and locked.
 pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
     let read = || retry_absence(|| retry_refusal(|| rustix::fs::readlinkat(folder, name, Vec::new())));
     // Retried once: a single refusal is no proof that the filesystem hides link targets.
@@ -114,9 +114,9 @@ pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CSt
 }
 
 /// Links an open file without a name under the name `new`, if that is free.
-///
 /// # Errors
-/// As `link(2)`; `EEXIST` when the name is taken, `ENOENT` also where the kernel is older than 6.10 and neither this user's
+/// As `link(2)`; `EEXIST` when the name is taken, `ENOENT` also where the kernel is older than 6.10 and neither this
+/// user's rights nor `/proc` lead to the file.
 /// rights nor `/proc` lead to the file.
 pub fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
     match retry_refusal(|| rustix::fs::linkat(file, c"", folder, new, AtFlags::EMPTY_PATH)) {

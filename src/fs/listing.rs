@@ -25,8 +25,8 @@ impl Listing {
     /// each get a part of the names.
     ///
     /// # Errors
-    /// As `open(2)` and `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB; `ENOKEY` for one that is
-    /// encrypted and locked.
+    /// As `open(2)` and `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB; `ENOKEY` for one that
+    /// is encrypted and locked.
     pub fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
         real_names(folder, retry_absence(|| Listing::read_once(folder))?)
     }

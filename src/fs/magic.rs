@@ -38,8 +38,8 @@ const ON_DISK: [u64; 16] = [
     ISO9660,
 ];
 
-/// proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, bpf, selinuxfs, smackfs, fusectl,
-/// binfmt_misc, resctrl, nfsd, xenfs.
+/// proc, sysfs, cgroup, cgroup2, debugfs, tracefs, securityfs, configfs, pstore, efivarfs, bpf, selinuxfs, smackfs,
+/// fusectl, binfmt_misc, resctrl, nfsd, xenfs.
 const MADE_UP: [u64; 18] = [
     0x9fa0,
     0x6265_6572,

@@ -1,4 +1,4 @@
-//! What holds for metadata whatever it is, and whatever the filesystem and the rights of the process.
+//! Property tests of metadata, for any filesystem and any rights of the process.
 
 use super::*;
 use crate::test_strategies::{self, access_list, entries, pure, rights};
@@ -15,7 +15,7 @@ proptest! {
         rights in rights(),
     ) {
         let first = compare_metadata(&source, &list, &replica, &filesystem, &rights);
-        // What agrees is neither set nor told as something that cannot be held.
+        // Equal metadata is neither set nor reported as something that cannot be held.
         if (source.uid, source.gid) == (replica.uid, replica.gid) && rights.knows_group(source.gid) {
             prop_assert!(!first.differences.owner && !first.owner_not_held);
         }
@@ -23,12 +23,12 @@ proptest! {
             prop_assert!(!first.differences.mtime && !first.mtime_not_held);
         }
         let mut set = replica;
-        // Twice, as apply does: what has got a group that means something may be given away then.
+        // Twice, as apply does: an entry that has got a valid group may then be given away.
         for _ in 0..2 {
             let step = compare_metadata(&source, &list, &set, &filesystem, &rights);
             if step.differences.owner {
                 (set.uid, set.gid) = (step.due.uid, step.due.gid);
-                // A new group may do nothing before it is known what it may do.
+                // The new group gets no rights before its rights are known.
                 set.mode &= !(GROUP | OTHERS) | step.due.mode & OTHERS;
             }
             let due = Due::under((set.uid, set.gid), (&source, &list), &set, &filesystem, &rights);
@@ -44,7 +44,7 @@ proptest! {
         let again = compare_metadata(&source, &list, &set, &filesystem, &rights);
         prop_assert_eq!(again.differences, Differences::default());
         if !first.differences.owner {
-            // What cannot be held is told whether or not the rest has been set.
+            // A missing feature is reported whether or not the rest has been set.
             prop_assert_eq!(again.owner_not_held, first.owner_not_held);
         }
     }
@@ -94,7 +94,7 @@ proptest! {
             prop_assert!(due.mode & 0o4000 == 0 || is_same_user, "setuid for somebody else");
             prop_assert!(due.mode & 0o2000 == 0 || is_same_group, "setgid for another group");
         }
-        // Nothing is given that this process may not give.
+        // No owner is set that this process may not set.
         let (uid, gid) = rights.attainable_owner(&source, &replica);
         prop_assert!(due.uid == replica.uid || due.uid == uid);
         prop_assert!(due.gid == replica.gid || due.gid == gid);
