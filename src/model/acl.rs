@@ -1,46 +1,47 @@
-//! POSIX access lists (ACL, acl(5)) in the kernel's own form, and the permission bits and list that a copy gets. Pure.
+//! POSIX ACLs (acl(5)) in the kernel's binary form, and the permission bits and ACL of a copy. Pure.
 //!
-//! A copy that cannot have the group of its source must not let its own group do what was meant for that one, nor let the
-//! members of that one, who count as others now, do what was denied to them. So both classes get what both had.
+//! A copy that cannot have the group of its source must not grant its own group the rights of that one, nor grant the
+//! members of that one, who count as others now, rights that were denied to them. So both classes get only the rights
+//! that both had.
 
-/// The bits of the owning group, which are the mask where there is a list.
+/// The bits of the owning group, which are the mask where there is an ACL.
 pub const GROUP: u16 = 0o070;
 
 /// The bits of others.
 pub const OTHERS: u16 = 0o007;
 
-/// What is known of the access list of an entry.
+/// The ACL of an entry, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessList {
-    /// It has none: the mode says everything.
+    /// It has no ACL: the mode grants all rights.
     #[default]
     None,
-    /// It has this one.
+    /// It has this ACL.
     Known(Vec<u8>),
-    /// It may have one, which could not be read.
+    /// It may have an ACL, which could not be read.
     Unknown,
 }
 
 /// Whether the copy has the group of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// It has.
+    /// It has the same group.
     Same,
-    /// It has another one.
+    /// It has another group.
     Other,
 }
 
-/// Who may do what with a copy.
+/// The rights that a copy grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Permission bits.
     pub mode: u16,
-    /// The access list that it should have.
+    /// Its ACL.
     pub list: AccessList,
 }
 
 impl Access {
-    /// The access of a copy of an entry with this mode and list.
+    /// The access of a copy of an entry with this mode and ACL.
     pub fn due(mode: u16, list: &AccessList, group: Group) -> Access {
         match (list, group) {
             (AccessList::None | AccessList::Known(_) | AccessList::Unknown, Group::Same) => {
@@ -73,7 +74,7 @@ const NAMED_GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHER: u16 = 0x20;
 
-/// Tag and permissions of every entry.
+/// The tag and the permissions of every entry.
 fn entries(list: &[u8]) -> impl Iterator<Item = (u16, u16)> {
     let entries = list.get(HEADER..).unwrap_or_default().chunks_exact(ENTRY);
     entries.filter_map(|entry| {
@@ -86,7 +87,7 @@ fn permissions(list: &[u8], wanted: u16) -> Option<u16> {
     entries(list).find(|(tag, _)| *tag == wanted).map(|(_, bits)| bits)
 }
 
-/// The list with other permissions in some of its entries.
+/// The ACL with other permissions in some of its entries.
 fn changed(list: &[u8], change: impl Fn(u16) -> Option<u16>) -> Vec<u8> {
     let mut out = list.to_vec();
     for entry in out.get_mut(HEADER..).unwrap_or_default().chunks_exact_mut(ENTRY) {
@@ -100,15 +101,15 @@ fn changed(list: &[u8], change: impl Fn(u16) -> Option<u16>) -> Vec<u8> {
     out
 }
 
-/// What the mode shows as the bits of the group of an entry with this list.
+/// The group bits of the mode of an entry with this ACL.
 fn group_bits(list: &[u8]) -> u16 {
     permissions(list, MASK).or_else(|| permissions(list, OWNING_GROUP)).unwrap_or(0)
 }
 
-/// The list for a copy of another group, and the bits of others; none for bytes that are no list.
+/// The ACL for a copy with another group, and the bits of others; none for invalid bytes.
 ///
-/// Whoever is in a named group may be in the new owning group, too, and whoever is in several may do what any of them
-/// may: so the owning group gets no more than each of them and others have.
+/// A member of a named group may be in the new owning group, too, and a member of several groups has the rights of
+/// each: so the owning group gets no more than every named group and others have.
 fn for_another_group(list: &[u8]) -> Option<(Vec<u8>, u16)> {
     let (group, others) = (permissions(list, OWNING_GROUP)?, permissions(list, OTHER)?);
     let named = entries(list).filter(|(tag, _)| *tag == NAMED_GROUP).map(|(_, bits)| bits);
@@ -122,8 +123,7 @@ fn for_another_group(list: &[u8]) -> Option<(Vec<u8>, u16)> {
     Some((list, others_now))
 }
 
-/// The list for an entry of this mode, with a mask that lets nobody named in it do anything: it can be kept, and grants
-/// nothing.
+/// The ACL for an entry of this mode with an empty mask: it is kept, and grants nothing.
 pub fn masked(list: &[u8], mode: u16) -> Vec<u8> {
     let is_masked = permissions(list, MASK).is_some();
     changed(list, |tag| match tag {
@@ -135,10 +135,10 @@ pub fn masked(list: &[u8], mode: u16) -> Vec<u8> {
     })
 }
 
-/// The permission bits of an entry with this access list, where the list itself cannot be held.
+/// The permission bits of an entry with this ACL, where the ACL itself cannot be held.
 ///
-/// With a list, the group bits of the mode are the list's mask, the most that anyone named in it may do. Without the
-/// list they would be what the owning group may do, which can be less: so they become just that.
+/// With an ACL the group bits of the mode are its mask, the most that anyone named in it may do. Without it they would
+/// be the rights of the owning group, which may be fewer: so they become exactly those.
 pub fn mode_without_list(mode: u16, list: &[u8]) -> u16 {
     let group = permissions(list, OWNING_GROUP).unwrap_or(0) & permissions(list, MASK).unwrap_or(0o7);
     mode & !GROUP | group << 3
@@ -148,7 +148,7 @@ pub fn mode_without_list(mode: u16, list: &[u8]) -> u16 {
 pub(crate) mod tests {
     use super::*;
 
-    /// Entries of tag, permissions and id as a list.
+    /// Entries of tag, permissions and id as an ACL.
     pub(crate) fn list_of(entries: &[(u16, u16, u32)]) -> Vec<u8> {
         let mut out = 2u32.to_le_bytes().to_vec();
         for (tag, bits, id) in entries {
@@ -211,8 +211,8 @@ pub(crate) mod tests {
         assert_eq!(due, Access { mode: 0o600, list: AccessList::Unknown });
     }
 
-    /// The owning group and two named ones, and what a member of some of them may do (acl(5)): with several, what any of them
-    /// may. One bit is enough: the three never meet.
+    /// The owning group and two named ones, and the rights of a member of some of them (acl(5)): with several, the
+    /// rights of each. One bit is enough: the three are independent.
     #[derive(Clone, Copy, Debug)]
     struct Model {
         owning: u16,
@@ -263,7 +263,7 @@ pub(crate) mod tests {
                 .flat_map(|one| some.map(|two| (one, two)))
                 .flat_map(|(one, two)| some.map(|mask| (one, two, mask)))
             {
-                // A list that names nobody is the mode, and needs no mask.
+                // An ACL without named entries equals the mode, and needs no mask.
                 let model = Model { owning, named: [one, two], mask, others };
                 if mask.is_none() && (one.is_some() || two.is_some()) {
                     continue;

@@ -4,7 +4,7 @@ use rustix::fs::{major, minor};
 use serde::Serialize;
 use std::fmt;
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -66,7 +66,7 @@ pub struct FileId {
 /// The `statx(2)` facts of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// What it is.
+    /// Its kind.
     pub kind: Kind,
     /// Permission bits with setuid, setgid and sticky (the low 12 bits of `st_mode`).
     pub mode: u16,
@@ -92,7 +92,7 @@ pub struct Entry {
     pub btime: Option<Timestamp>,
     /// True where another filesystem (or a bind mount) is mounted at this name.
     pub is_mount: bool,
-    /// True where the filesystem encrypts it, whether or not its key is there.
+    /// True where the filesystem encrypts it, with or without its key.
     pub is_encrypted: bool,
 }
 
@@ -102,8 +102,8 @@ impl Entry {
         self.kind == Kind::File && self.blocks.saturating_mul(512) < self.size
     }
 
-    /// True when nothing that a write could have changed differs between two looks at one open file. Its number may: some
-    /// filesystems in user space make up another one at each look.
+    /// True when no fact that a write changes differs between two reads of one open file. The inode number may differ:
+    /// some FUSE filesystems invent a new one for each read.
     pub fn is_unchanged_since(&self, earlier: &Entry) -> bool {
         self.kind == earlier.kind
             && self.size == earlier.size
@@ -112,7 +112,7 @@ impl Entry {
     }
 }
 
-/// Major and minor number of a device, as `makedev(3)` has joined them: arithmetic, no system call.
+/// Major and minor number of a device in the form of `makedev(3)`: arithmetic, no system call.
 pub fn device_numbers(device: u64) -> (u32, u32) {
     (major(device), minor(device))
 }

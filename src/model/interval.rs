@@ -1,7 +1,7 @@
-//! The time from the start of one pass to the start of the next, as people write it.
+//! The time from the start of one pass to the start of the next, in its text form.
 //!
-//! Whole seconds (`60`) are read here; everything else is jiff's friendly duration format (`15m`, `1h30m`,
-//! `2 days`), with a day of 24 hours, because a schedule on the boot-time clock knows no calendar.
+//! Whole seconds (`60`) are read here; everything else is jiff's friendly duration format (`15m`, `1h30m`, `2 days`),
+//! with a day of 24 hours, because the boot-time clock has no calendar.
 
 use jiff::{Span, SpanRelativeTo};
 use std::time::Duration;
@@ -10,16 +10,16 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Interval(Duration);
 
-/// Why a text is no interval.
+/// The reason to reject a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadInterval {
-    /// It cannot be read at all.
+    /// It is no time.
     #[error("it is not a time")]
     NotATime,
-    /// Zero, negative, or so short that passes would do nothing but follow each other.
+    /// Zero, negative, or so short that one pass would follow the other without a pause.
     #[error("the shortest interval is one second")]
     TooShort,
-    /// Longer than anyone waits, and perhaps than the computer can count.
+    /// Longer than anyone waits, and possibly too long to represent.
     #[error("the longest interval is 365000 days")]
     TooLong,
 }
@@ -48,7 +48,7 @@ impl Interval {
     /// Reads an interval: `60`, `15m`, `1h30m`, `2d`.
     ///
     /// # Errors
-    /// The text is not a time, or not one that fits.
+    /// The text is not a time, or out of range.
     pub fn parse(text: &str) -> Result<Interval, BadInterval> {
         let digits = text.strip_prefix('-').unwrap_or(text);
         if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -73,7 +73,7 @@ impl Interval {
     }
 }
 
-/// True when the text becomes a time once its numbers are small: jiff has one error for both kinds of mistake.
+/// True when the text becomes a time with smaller numbers: jiff has one error for both kinds of mistake.
 fn reads_as_time_but_for_its_size(text: &str) -> bool {
     let mut small = String::with_capacity(text.len());
     let mut in_number = false;

@@ -1,8 +1,8 @@
-//! What a pass remembers for the next one: where its two trees were. Plain data, made to be stored and loaded.
+//! The memory from one pass to the next: the places of the two trees. Plain data, to be stored and loaded.
 //!
-//! A disk that is gone leaves an ordinary folder behind, its mount point, which looks like any other folder. Only somebody
-//! who remembers that a filesystem was mounted there knows better. So the folders that lead to the two roots are remembered,
-//! and everything that was mounted inside the trees: no more than there are mount points.
+//! A disk that has gone leaves its mount point behind, an ordinary folder. Only a memory of the mount shows the
+//! difference. So the folders on the way to the two roots are remembered, and all mounts inside the trees: no more than
+//! there are mount points.
 
 use crate::model::entry::{Entry, FileId, Timestamp, device_numbers};
 use crate::model::error::Side;
@@ -14,32 +14,32 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What tells one folder (or mounted file) from another one of the same name.
+/// The facts that distinguish a folder (or mounted file) from another one of the same name.
 ///
-/// Device numbers alone do not: the kernel gives them to the next disk that is plugged in, and the top of a filesystem has
-/// the same inode number on all of a kind. The time at which it was made does, where the filesystem knows it.
+/// Device numbers alone do not: the kernel reuses them for the next disk, and the root of a filesystem has the same
+/// inode number on all filesystems of a type. The birth time does, where the filesystem records it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// Device and inode.
     pub id: FileId,
-    /// When the inode was made, where the filesystem remembers it.
+    /// The birth time of the inode, where the filesystem records it.
     pub btime: Option<Timestamp>,
-    /// Whether it is the top of a mount (`STATX_ATTR_MOUNT_ROOT`, statx(2)).
+    /// Whether it is the root of a mount (`STATX_ATTR_MOUNT_ROOT`, statx(2)).
     pub is_mount: bool,
 }
 
 impl Identity {
-    /// What an entry is known by.
+    /// The identity of an entry.
     pub fn of(entry: &Entry) -> Identity {
         Identity { id: entry.id, btime: entry.btime, is_mount: entry.is_mount }
     }
 
-    /// Whether both are one folder, mounted or not.
+    /// Whether both are the same folder, mounted or not.
     pub fn is_same_folder(&self, other: &Identity) -> bool {
         self.id == other.id && self.btime == other.btime
     }
 
-    /// What it is, for people.
+    /// Its kind, for people.
     fn words(&self) -> &'static str {
         if self.is_mount { "the top of a mount" } else { "no mount" }
     }
@@ -56,40 +56,40 @@ impl Identity {
 pub struct Step {
     /// The folder, without symbolic links.
     pub path: PathBuf,
-    /// What is there; none where nothing is.
+    /// The identity of the entry there; none where it is missing.
     pub identity: Option<Identity>,
 }
 
-/// Where a root lies: every folder on the way to it, in the order in which they are passed, the root itself last.
+/// The way to a root: every folder on it, in the order of its resolution, the root itself last.
 pub type Way = Vec<Step>;
 
-/// The step of a given path, if it is passed.
+/// The step of a given path, if it is on the way.
 pub fn step_at<'a>(way: &'a [Step], path: &Path) -> Option<&'a Step> {
     way.iter().find(|step| step.path == path)
 }
 
-/// The tops of mounts that are passed on a way.
+/// The roots of mounts on a way.
 pub fn mounts_on(way: &[Step]) -> impl Iterator<Item = (&Step, Identity)> {
     way.iter().filter_map(|step| Some((step, step.identity.filter(|identity| identity.is_mount)?)))
 }
 
-/// The mount that the end of a way is on, if it is passed.
+/// The mount that the end of a way is on, if it is on the way.
 pub fn mount_at_end(way: &[Step]) -> Option<(&Step, Identity)> {
     let end = way.last()?;
     let above = mounts_on(way).filter(|(step, _)| end.path.starts_with(&step.path));
     above.max_by_key(|(step, _)| step.path.components().count())
 }
 
-/// Whether two ways lead to the same folder, whatever is mounted.
+/// Whether two ways end at the same folder, whatever the mounts.
 pub fn is_same_end(then: &[Step], now: &[Step]) -> bool {
     let end = |way: &[Step]| way.last().and_then(|step| step.identity);
     end(then).zip(end(now)).is_some_and(|(then, now)| then.is_same_folder(&now))
 }
 
-/// The first top of a mount that is none any more, what it was, and what is there now.
+/// The first root of a mount that is none any more, with its old and its present identity.
 ///
-/// A folder that is not passed any more is of no interest: a symbolic link leads elsewhere, and the folder that has the link is
-/// passed as before. Nor is anything, as long as the end is the same folder.
+/// A folder that is no longer on the way does not matter: a symbolic link leads elsewhere, and the folder with the link
+/// is on the way as before. Nothing matters as long as the end is the same folder.
 pub fn gone_mount<'a>(then: &'a [Step], now: &[Step]) -> Option<(&'a Step, Identity, Option<Identity>)> {
     if is_same_end(then, now) {
         return None;
@@ -101,50 +101,51 @@ pub fn gone_mount<'a>(then: &'a [Step], now: &[Step]) -> Option<(&'a Step, Ident
     })
 }
 
-/// What is behind a mount.
+/// The backing of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backing {
-    /// A disk, a server, a program: the files are somewhere when they are not mounted.
+    /// A disk, a server, a program: the files exist elsewhere while they are not mounted.
     Lasting,
-    /// Memory, or other filesystems that stay (tmpfs, overlayfs, images of programs): such mounts come and go with the
-    /// program that they are for, and nothing is lost with them.
+    /// Memory, or other filesystems that stay (tmpfs, overlayfs, program images): such mounts come and go with the
+    /// program that uses them, and nothing is lost with them.
     Passing,
 }
 
-/// Something that is mounted inside a tree.
+/// A mount inside a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InnerMount {
-    /// What the mount point showed.
+    /// The identity at the mount point.
     pub identity: Identity,
-    /// What is behind it.
+    /// Its backing.
     pub backing: Backing,
-    /// Whether the mount point was seen since without its mount. If it is gone afterwards somebody has removed it.
+    /// Whether the mount point has since been seen without its mount. If it is missing afterwards, a person has removed
+    /// it.
     pub is_vacated: bool,
 }
 
-/// What is seen now at the place of something that was mounted inside a tree.
+/// The present entry at the place of a mount inside a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sight {
-    /// This is there.
+    /// This entry is there.
     Here(Identity),
-    /// Nothing is there, but the folder that had it is.
+    /// It is missing, but its parent is there.
     Gone,
-    /// The folder that had it is not there either, or is no folder any more.
+    /// Its parent is missing as well, or is no folder any more.
     Cleared,
-    /// It cannot be found out.
+    /// It could not be looked up.
     Unknown,
 }
 
-/// Where one of the trees was.
+/// The place of one tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tree {
     /// The way to its root.
     pub way: Way,
-    /// What was mounted inside.
+    /// The mounts inside.
     pub mounts: BTreeMap<RelPath, InnerMount>,
 }
 
-/// Where both trees were in the last pass.
+/// The places of both trees in the last pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// The tree that is read.
@@ -171,29 +172,29 @@ impl Memory {
     }
 }
 
-/// A place that is not what it was.
+/// A place that has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A root.
     Root(PathBuf),
     /// A folder on the way to a root.
     Above(PathBuf),
-    /// Something inside a tree.
+    /// A mount inside a tree.
     Inside(RelPath),
 }
 
-/// What was at a place in the last pass, and what is there now.
+/// A place with its identity in the last pass and its present one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Which tree.
+    /// The tree.
     pub side: Side,
-    /// Where.
+    /// The place.
     #[serde(flatten, serialize_with = "place")]
     pub place: Place,
-    /// What was there.
+    /// The identity in the last pass.
     #[serde(flatten, serialize_with = "was")]
     pub was: Identity,
-    /// What is there; none where nothing is.
+    /// The present identity; none where the place is missing.
     #[serde(flatten, serialize_with = "now")]
     pub now: Option<Identity>,
 }
@@ -232,7 +233,7 @@ impl Difference {
         }
     }
 
-    /// What was there and what is, as a sentence for people.
+    /// Both identities, as a sentence for people.
     pub fn told(&self) -> String {
         let (side, path, was) = (self.side, shown(self.path()), &self.was);
         let place = match self.place {
@@ -247,7 +248,7 @@ impl Difference {
                 was.device()
             );
         };
-        // The next disk may get the device number of the last one, and the top of each has the same inode number.
+        // The next disk may get the device number of the last one, and all their roots have the same inode number.
         let is_same = (was.id.device == now.id.device, was.id.inode == now.id.inode);
         let tell = |identity: &Identity| match (is_same, identity.btime) {
             ((false, _), _) => format!("device {}", identity.device()),

@@ -1,7 +1,7 @@
-//! Paths below a root, as raw bytes, and how they are shown to people.
+//! Paths below a root, as raw bytes, and their escaped form for people.
 //!
-//! Names are bytes: nothing here assumes UTF-8. What is shown is escaped so that a hostile name can neither break a
-//! log line in two nor send control sequences to a terminal.
+//! Names are bytes: nothing here assumes UTF-8. Output is escaped so that a hostile name can neither break a log line
+//! in two nor send control sequences to a terminal.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -42,7 +42,7 @@ impl RelPath {
         RelPath(bytes)
     }
 
-    /// Whether this path is another one or lies below it.
+    /// Whether this path equals another one or lies below it.
     pub fn is_at_or_below(&self, other: &RelPath) -> bool {
         match self.0.strip_prefix(other.0.as_slice()) {
             Some(rest) => other.is_root() || rest.is_empty() || rest.first() == Some(&b'/'),
@@ -63,11 +63,11 @@ impl fmt::Display for RelPath {
     }
 }
 
-/// Bytes of a path or link target as people may safely see them on one line.
+/// The bytes of a path or link target in a form that is safe to show on one line.
 ///
-/// Printable UTF-8 stays as it is. Control and formatting characters, bytes that are not UTF-8, `"` and `\` are
-/// escaped (`\n`, `\t`, `\r`, `\\`, `\"`, `\x1b`, `\u{202e}`), and whatever contains an escape or white space is put
-/// in double quotes, so that a name can never be taken for the words that follow it.
+/// Printable UTF-8 stays as it is. Control and formatting characters, bytes that are not UTF-8, `"` and `\` are escaped
+/// (`\n`, `\t`, `\r`, `\\`, `\"`, `\x1b`, `\u{202e}`), and text with an escape or white space is put in double quotes,
+/// so that a name can never be taken for the words that follow it.
 pub fn shown(bytes: &[u8]) -> String {
     use fmt::Write;
     let mut out = String::with_capacity(bytes.len() + 2);

@@ -1,30 +1,30 @@
-//! Abilities of this process: capabilities (capabilities(7)), user, groups, and the ids that its user namespace maps
+//! Rights of this process: capabilities (capabilities(7)), user, groups, and the ids that its user namespace maps
 //! (user_namespaces(7)).
 //!
-//! Uid 0 by itself allows nothing: root in a container may lack `CAP_CHOWN`, and an ordinary user may have it. Reading needs
-//! no entry here: it is tried, and what is refused is a problem (`CAP_DAC_READ_SEARCH` just makes it succeed).
+//! Uid 0 by itself grants nothing: root in a container may lack `CAP_CHOWN`, and an ordinary user may have it. Reading
+//! has no entry here: it is tried, and a refusal is a problem (`CAP_DAC_READ_SEARCH` just makes it succeed).
 
 use crate::model::entry::Entry;
 use crate::model::feature::Feature;
 
-/// A capability that decides what is mirrored, or how.
+/// A capability that affects mirroring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
     /// `CAP_CHOWN`: any owner and group.
     Chown,
-    /// `CAP_DAC_OVERRIDE`: permission bits do not count.
+    /// `CAP_DAC_OVERRIDE`: permission bits are not checked.
     DacOverride,
     /// `CAP_FOWNER`: mode and times of other users' entries, and `O_NOATIME` on them.
     Fowner,
     /// `CAP_FSETID`: setgid for a group that the process is not in.
     Fsetid,
-    /// `CAP_MKNOD` in the first user namespace, the only one where it counts: device nodes.
+    /// `CAP_MKNOD` in the initial user namespace, the only one where it is effective: device nodes.
     Mknod,
     /// `CAP_SETFCAP`: file capabilities.
     Setfcap,
-    /// `CAP_SYS_ADMIN`: `security.*` attributes.
+    /// `CAP_SYS_ADMIN`: `security.*` xattrs.
     SysAdmin,
-    /// `CAP_SYS_ADMIN` in the first user namespace: `trusted.*` attributes.
+    /// `CAP_SYS_ADMIN` in the initial user namespace: `trusted.*` xattrs.
     TrueSysAdmin,
 }
 
@@ -33,18 +33,18 @@ pub enum Capability {
 pub struct IdMap(pub Vec<(u32, u32)>);
 
 impl IdMap {
-    /// The map of the first user namespace, which has every id but the last, which is none (`(uid_t) -1`).
+    /// The map of the initial user namespace, which has every id but the last, which is invalid (`(uid_t) -1`).
     pub fn all() -> IdMap {
         IdMap(vec![(0, u32::MAX)])
     }
 
-    /// Whether the id means somebody. An unmapped one is shown as the overflow id (65534), and nothing can be given to it.
+    /// Whether the id is mapped. An unmapped one is shown as the overflow id (65534), and no entry can be given to it.
     pub fn has(&self, id: u32) -> bool {
         self.0.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|offset| offset < *count))
     }
 }
 
-/// What this process may do.
+/// The rights of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rights {
     user: u32,
@@ -55,12 +55,12 @@ pub struct Rights {
 }
 
 impl Rights {
-    /// The rights of a user in these groups, without capabilities, in the first user namespace.
+    /// The rights of a user in these groups, without capabilities, in the initial user namespace.
     pub fn of_user(user: u32, groups: Vec<u32>) -> Rights {
         Rights { user, groups, capabilities: 0, users: IdMap::all(), group_ids: IdMap::all() }
     }
 
-    /// The same with capabilities.
+    /// Adds capabilities.
     #[must_use]
     pub fn with(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Rights {
         for capability in capabilities {
@@ -69,8 +69,8 @@ impl Rights {
         self
     }
 
-    /// The same where only these users and groups are mapped. A group that is not is shown as the overflow id, which may
-    /// as well be another one: the process is in none of them.
+    /// Restricts the mapped users and groups. An unmapped group is shown as the overflow id, which may stand for any
+    /// group: the process counts as a member of none of them.
     #[must_use]
     pub fn mapped(mut self, users: IdMap, groups: IdMap) -> Rights {
         self.groups.retain(|group| groups.has(*group));
@@ -83,7 +83,7 @@ impl Rights {
         self.capabilities & (1 << capability as u16) != 0
     }
 
-    /// Whether a user is the one that this process acts as.
+    /// Whether a user is the one that this process runs as.
     pub fn is_user(&self, user: u32) -> bool {
         self.user == user
     }
@@ -93,18 +93,18 @@ impl Rights {
         self.groups.contains(&group)
     }
 
-    /// Whether a user id, as an entry shows it, means somebody. Two entries that show one which does not may belong to
+    /// Whether a user id, as an entry shows it, is mapped. Two entries with the same unmapped id may belong to
     /// different users.
     pub fn knows_user(&self, user: u32) -> bool {
         self.users.has(user)
     }
 
-    /// Whether a group id means a group, likewise.
+    /// Whether a group id is mapped, likewise.
     pub fn knows_group(&self, group: u32) -> bool {
         self.group_ids.has(group)
     }
 
-    /// A group of this process that is another one.
+    /// Another group of this process than this one.
     pub fn group_but(&self, group: u32) -> Option<u32> {
         self.groups.iter().copied().find(|other| *other != group)
     }
@@ -114,20 +114,20 @@ impl Rights {
         self.user == uid || (self.may(Capability::Fowner) && self.users.has(uid))
     }
 
-    /// Whether owners can be given away and the entries still be worked with: set their mode, write their attributes, and
-    /// read them and work in them in the next pass.
+    /// Whether owners can be given away with the entries still usable: to set their mode, write their xattrs, and read
+    /// them and work in them in the next pass.
     pub fn gives_owners(&self) -> bool {
         [Capability::Chown, Capability::Fowner, Capability::DacOverride].into_iter().all(|it| self.may(it))
     }
 
-    /// Whether a user expects owners to be kept, so that it has to be told when they are not: of root, whatever it lacks,
-    /// and of whoever was given the capability.
+    /// Whether a lost owner has to be reported: root expects owners to be kept, whatever it lacks, and so does a user
+    /// with the capability.
     pub fn expects_owners(&self) -> bool {
         self.user == 0 || self.may(Capability::Chown)
     }
 
-    /// The owner and group nearest to those of `source` that this process may give to `replica`: without capabilities its
-    /// own entries may be given to its own groups (chown(2)).
+    /// The owner and group nearest to those of `source` that this process may give to `replica`: without capabilities
+    /// only its own entries, and only to its own groups (chown(2)).
     pub fn attainable_owner(&self, source: &Entry, replica: &Entry) -> (u32, u32) {
         let is_mapped = self.users.has(replica.uid) && self.group_ids.has(replica.gid);
         let gives = self.gives_owners() && is_mapped;
@@ -139,7 +139,7 @@ impl Rights {
         (uid, gid)
     }
 
-    /// Whether extended attributes of this kind may be set.
+    /// Whether xattrs of this kind may be set.
     pub fn may_set(&self, feature: Feature) -> bool {
         match feature {
             Feature::Capabilities => self.may(Capability::Setfcap),
@@ -160,13 +160,13 @@ impl Rights {
         }
     }
 
-    /// Whether extended attributes of this kind are looked at: those that may be set, and by root also those that it may
-    /// only read, to tell that they are left out.
+    /// Whether xattrs of this kind are read: those that may be set, and for root also those that it may only read, to
+    /// report that they are left out.
     pub fn looks_at(&self, feature: Feature) -> bool {
         self.may_set(feature) || (self.user == 0 && feature != Feature::TrustedAttributes)
     }
 
-    /// Whether symbolic links have attributes that may be set: never those that an ordinary user may set (xattr(7)).
+    /// Whether symbolic links have xattrs that may be set: an ordinary user may set none (xattr(7)).
     pub fn has_link_attributes(&self) -> bool {
         self.may(Capability::SysAdmin)
     }
@@ -215,7 +215,7 @@ pub(crate) mod tests {
             ("somebody else's entry", user(), owned(1000, 77), owned(5, 6), (5, 6)),
             ("a user who may give", user().with(all), owned(5, 78), owned(1000, 1000), (5, 78)),
             ("and takes from others", user().with(all), owned(5, 78), owned(8, 9), (5, 78)),
-            // Without the other two it could not be worked with afterwards; the group can.
+            // Without the other two the entry would be unusable afterwards; the group can be given.
             ("only CAP_CHOWN", user().with([Chown]), owned(5, 78), owned(1000, 1000), (1000, 78)),
             ("CAP_CHOWN, not its own", user().with([Chown]), owned(5, 78), owned(8, 9), (8, 9)),
             ("CAP_FOWNER alone", user().with([Fowner]), owned(5, 77), owned(8, 9), (8, 9)),
@@ -272,7 +272,7 @@ pub(crate) mod tests {
             let without =
                 |user| Rights::of_user(user, vec![]).with(ALL.into_iter().filter(|it| Some(*it) != needs));
             assert_eq!(without(0).may_set(feature), needs.is_none(), "{feature:?}");
-            // The kernel does not even show trusted attributes to anyone who may not set them.
+            // The kernel does not even show trusted xattrs to a process that may not set them.
             let shown = needs.is_none() || feature != Feature::TrustedAttributes;
             assert_eq!(without(0).looks_at(feature), shown, "{feature:?}");
             assert_eq!(without(5).looks_at(feature), needs.is_none(), "{feature:?}");

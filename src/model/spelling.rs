@@ -1,8 +1,8 @@
-//! Spellings of one name: which names a filesystem may take for the same, and how it alters them. Pure.
+//! Spellings of one name: names that a filesystem may treat as equal, and its alterations of names. Pure.
 //!
-//! Upper and lower case (vfat, exfat, ntfs, ext4 with `casefold`), composed and decomposed characters (HFS+, ZFS, APFS), dots
-//! and spaces at the end (vfat, exfat, Windows servers). Each filesystem has rules of its own for this, and tables of its
-//! own. So nothing is decided by a spelling alone: it only finds those names whose entries are worth a look.
+//! Upper and lower case (vfat, exfat, ntfs, ext4 with `casefold`), composed and decomposed characters (HFS+, ZFS,
+//! APFS), dots and spaces at the end (vfat, exfat, Windows servers). Each filesystem has its own rules and tables for
+//! this. So a spelling alone decides nothing: it only selects the names whose entries are worth a lookup.
 
 mod decompositions;
 
@@ -10,12 +10,12 @@ use decompositions::DECOMPOSITIONS;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// What all spellings of a name have in common.
+/// The common form of all spellings of a name.
 pub fn folded(name: &CStr) -> String {
     lower_case(&decomposed(without_trailer(&text(name.to_bytes()))))
 }
 
-/// A name as characters. A byte that is not UTF-8 becomes one that no name has (a private one), so that names that
+/// A name as characters. Each byte that is not UTF-8 becomes a private character that no name has, so that names that
 /// differ in such bytes stay different.
 fn text(name: &[u8]) -> String {
     const PRIVATE: u32 = 0x0010_ff00;
@@ -29,17 +29,17 @@ fn text(name: &[u8]) -> String {
 
 fn without_trailer(name: &str) -> &str {
     let kept = name.trim_end_matches(['.', ' ']);
-    // A name of nothing else keeps what it has.
+    // A name that consists of these only keeps them.
     if kept.is_empty() { name } else { kept }
 }
 
 fn lower_case(name: &str) -> String {
-    // There and back: the long s and the Kelvin sign are lower case of nothing, but have an upper case.
+    // Both conversions: the long s and the Kelvin sign are the lower case of no letter, but have an upper case.
     name.to_uppercase().to_lowercase()
 }
 
-/// The characters that a name is made of. The marks of each base letter are in the order of their numbers, which is not
-/// that of the Unicode standard, but the same for all spellings.
+/// The characters that a name is composed of. The marks of each base letter are sorted by number, which is not the
+/// order of the Unicode standard, but the same for all spellings.
 fn decomposed(name: &str) -> String {
     if name.is_ascii() {
         return name.to_owned();
@@ -56,7 +56,7 @@ fn decomposed(name: &str) -> String {
 }
 
 fn decompose(character: char, out: &mut Vec<char>) {
-    // The Unicode Standard, section 3.12: syllables of Hangul are numbered by their two or three parts.
+    // The Unicode Standard, section 3.12: Hangul syllables are numbered by their two or three parts.
     const SYLLABLES: std::ops::Range<u32> = 0xac00..0xd7a4;
     const VOWELS: u32 = 21;
     const FINALS: u32 = 28;
@@ -85,7 +85,7 @@ fn decompose(character: char, out: &mut Vec<char>) {
     }
 }
 
-/// How a name that a filesystem shows differs from the one that was wanted.
+/// The difference between a wanted name and the name that a filesystem shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Alteration {
     /// Dots and spaces at the end.
@@ -94,7 +94,7 @@ pub struct Alteration {
     case: bool,
     /// Composed and decomposed characters.
     composition: bool,
-    /// In more than that: characters that it does not take, a short name for a long one.
+    /// Further differences: forbidden characters, a short name for a long one.
     other: bool,
 }
 
@@ -117,7 +117,7 @@ impl Alteration {
         Alteration { trailer, case, composition, other: false }
     }
 
-    /// What the filesystem does, as the cause of a problem.
+    /// The alteration, as the cause of a problem.
     pub fn words(self) -> &'static str {
         match (self.trailer, self.case, self.composition, self.other) {
             (true, false, false, false) => "its filesystem drops dots and spaces at the end of names",
@@ -136,31 +136,32 @@ impl Alteration {
     }
 }
 
-/// What is known of how one filesystem shows names.
+/// The known alterations of names on one filesystem.
 #[derive(Debug, Default)]
 pub struct Names {
     keeps: bool,
-    /// One bit for each kind of alteration that was found to be this filesystem's own.
+    /// One bit for each kind of alteration that the filesystem was found to make.
     altered: AtomicU16,
 }
 
 impl Names {
-    /// With `keep` for a filesystem that shows each name as it was given, byte for byte, whatever it takes for the same.
+    /// With `keep` for a filesystem that shows each name as it was given, byte for byte, even if it treats some as
+    /// equal.
     pub fn of_filesystem(keep: bool) -> Names {
         Names { keeps: keep, altered: AtomicU16::new(0) }
     }
 
-    /// True when each name is known to be shown as it was given.
+    /// True when every name is known to be shown as it was given.
     pub fn are_kept(&self) -> bool {
         self.keeps
     }
 
-    /// Whether a name is known to be shown with this alteration, so that nobody need try to give it.
+    /// Whether a name is known to be altered like this, so that setting it need not be tried.
     pub fn are_altered(&self, alteration: Alteration) -> bool {
         self.altered.load(Ordering::Relaxed) & (1 << alteration.number()) != 0
     }
 
-    /// Notes that a name that was given is shown with this alteration.
+    /// Notes that a name is altered like this.
     pub fn learn_altered(&self, alteration: Alteration) {
         self.altered.fetch_or(1 << alteration.number(), Ordering::Relaxed);
     }
@@ -183,14 +184,14 @@ mod tests {
             ("\u{c4}rger", "A\u{308}rger"),
             ("etc.", "etc"),
             ("Dinosaur Jr. ..", "dinosaur jr"),
-            // Two marks, in the order of the standard and in another one.
+            // Two marks, in the order of the standard and in the other one.
             ("\u{1ead}", "a\u{323}\u{302}"),
             ("\u{1ead}", "a\u{302}\u{323}"),
             ("\u{d55c}\u{ae00}", "\u{1112}\u{1161}\u{11ab}\u{1100}\u{1173}\u{11af}"),
             ("\u{ac00}", "\u{1100}\u{1161}"),
             ("\u{3060}", "\u{305f}\u{3099}"),
             ("\u{439}", "\u{438}\u{306}"),
-            // Characters that are others: angstrom, Kelvin, long s.
+            // Characters that are equivalent to others: angstrom, Kelvin, long s.
             ("\u{212b}", "A\u{30a}"),
             ("\u{212a}elvin", "kelvin"),
             ("\u{17f}", "s"),

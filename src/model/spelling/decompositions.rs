@@ -1,7 +1,7 @@
-//! Canonical decompositions of the Unicode character database (UnicodeData.txt 14.0, field 5), as far as they are letters,
-//! marks and signs of the first plane: a character, and the one or two that it is made of (0: one). Sorted by the first.
+//! Canonical decompositions of the Unicode character database (UnicodeData.txt 14.0, field 5) for letters, marks and
+//! signs of the first plane: a character, and its one or two parts (0: one). Sorted by character.
 //!
-//! Left out are the syllables of Hangul, which are reckoned, and the compatibility ideographs.
+//! Left out are the Hangul syllables, which are computed, and the compatibility ideographs.
 
 /// Three numbers each.
 #[rustfmt::skip]
