@@ -1,8 +1,8 @@
-//! The command line as it was typed: which options exist, what `--help` says, and nothing more.
+//! The command line as typed: the options, the text of `--help`, and nothing more.
 //!
-//! Values stay raw here (`OsString`, optional even where they are needed), because clap's own words for a bad value
-//! neither name what follows from it nor show a good one. `config` turns them into values that are valid, and its
-//! complaints come back through [`usage_error`] so that all of them look alike.
+//! Values stay raw here (`OsString`, optional even where they are required), because clap's errors for a bad value
+//! neither name its consequence nor show a good one. `config` validates them, and its errors come back through
+//! [`usage_error`] so that all of them look alike.
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
@@ -170,7 +170,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// Values that every option takes, shown where one is missing.
+/// Valid values of each option, shown where one is missing.
 const EXAMPLES: [(&str, &str); 8] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
@@ -185,8 +185,8 @@ const EXAMPLES: [(&str, &str); 8] = [
 /// Reads the command line, program name first.
 ///
 /// # Errors
-/// An option is unknown, given twice, lacks its value or excludes another; or help or the version was asked for.
-/// Printing the error and exiting with its `exit_code` does the right thing in every case.
+/// An option is unknown, given twice, lacks its value or excludes another; or help or the version was requested.
+/// Printing the error and exiting with its `exit_code` is right in every case.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     Cli::try_parse_from(arguments).map_err(with_example)
 }
@@ -207,7 +207,7 @@ fn with_example(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// A complaint about the arguments in the form that clap gives to its own, with exit code 2.
+/// An error about the arguments in clap's own form, with exit code 2.
 pub fn usage_error(message: &str, color: Color) -> clap::Error {
     let choice = match color {
         Color::Auto => ColorChoice::Auto,

@@ -1,7 +1,7 @@
-//! What the program is going to do: the raw arguments, checked and completed. Below this file every value is valid.
+//! The configuration: the raw arguments, validated and completed. Below this file every value is valid.
 //!
-//! Nothing here asks the system anything: what the outside world contributes comes in as [`Surroundings`], so that
-//! every rule can be tested with a table.
+//! Nothing here calls the system: facts from outside come in as [`Surroundings`], so that every rule can be tested with
+//! a table.
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::model::interval::Interval;
@@ -16,25 +16,25 @@ pub const LOG_NAME: &str = "file-sync.log";
 
 const MAX_THREADS: usize = 1024;
 
-/// What `main` has found out about the world around the program.
+/// The facts about the program's environment that `main` has found out.
 pub struct Surroundings {
-    /// The current folder; none where the system could not name it.
+    /// The current folder; none where the system does not tell it.
     pub current_folder: Option<PathBuf>,
-    /// True when `NO_COLOR` is set to something, or the terminal is a dumb one.
+    /// True when `NO_COLOR` is set and not empty, or the terminal is a dumb one.
     pub no_color: bool,
     /// True when the console is a terminal.
     pub is_terminal: bool,
     /// Processors this process may use.
     pub processors: usize,
-    /// Tells whether there is something under a path, be it a link that leads nowhere.
+    /// Returns whether an entry exists under a path, dangling links included.
     pub exists: fn(&Path) -> bool,
-    /// Tells whether a path leads to a folder.
+    /// Returns whether a path leads to a folder.
     pub is_folder: fn(&Path) -> bool,
     /// Resolves the symbolic links of an absolute path, of which any part may be missing.
     pub resolve: fn(&Path) -> PathBuf,
 }
 
-/// When passes run.
+/// The schedule of passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rhythm {
     /// Again and again, from start to start.
@@ -45,7 +45,7 @@ pub enum Rhythm {
     DryRun,
 }
 
-/// How much the console and the log show.
+/// The detail that console and log show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
     /// The console shows warnings and errors only.
@@ -63,21 +63,21 @@ pub struct Config {
     pub source: PathBuf,
     /// The replica as the user gave it.
     pub replica: PathBuf,
-    /// The log file, absolute, so that it stays the same file whatever happens to the current folder. A single pass may have
+    /// The log file, absolute, so that it stays the same file when the current folder changes. A single pass may have
     /// none.
     pub log: Option<PathBuf>,
-    /// The source, absolute, where the log lies inside it: as long as the source is missing, nothing may be created
-    /// there. An empty source that the log itself has made would empty the replica.
+    /// The source, absolute, where the log lies inside it: while the source is missing, nothing may be created there.
+    /// An empty source, created only for the log, would empty the replica.
     pub log_keep_out: Option<PathBuf>,
-    /// When passes run.
+    /// The schedule of passes.
     pub rhythm: Rhythm,
-    /// The most worker threads, 1 to 1024; none leaves it to what helps.
+    /// The greatest number of worker threads, 1 to 1024; none lets the program choose.
     pub threads: Option<usize>,
     /// Processors this process may use.
     pub processors: usize,
-    /// How contents are compared.
+    /// The comparison of contents.
     pub compare: Compare,
-    /// How much is shown.
+    /// The detail that is shown.
     pub detail: Detail,
     /// True: the console is colored.
     pub is_colored: bool,
@@ -85,7 +85,7 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
-/// A command line that makes no sense, in words for the person who typed it.
+/// A usage error, in words for the person at the command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct UsageError(String);
@@ -94,9 +94,9 @@ impl Config {
     /// Checks and completes the raw arguments.
     ///
     /// # Errors
-    /// A needed option is missing, or a value makes no sense. The message names the option and shows a valid value.
+    /// A required option is missing, or a value is invalid. The message names the option and shows a valid value.
     pub fn new(cli: Cli, surroundings: &Surroundings) -> Result<Config, UsageError> {
-        // Before the options that move out of `cli`; a missing one of those is told first all the same.
+        // Before the options that move out of `cli`; a missing one of those is still reported first.
         let rhythm = rhythm(&cli);
         let threads = cli.threads.as_deref().map(threads).transpose();
         let source = folder("--source", cli.source, "--source /data")?;
@@ -154,7 +154,7 @@ impl Config {
     }
 }
 
-/// An interval that makes no sense is refused even where a single pass does not need it.
+/// Refuses an invalid interval even where a single pass does not need one.
 fn rhythm(cli: &Cli) -> Result<Rhythm, UsageError> {
     let interval = cli.interval.as_deref().map(interval).transpose()?;
     match (cli.dry_run, cli.once, interval) {
@@ -170,7 +170,7 @@ fn rhythm(cli: &Cli) -> Result<Rhythm, UsageError> {
 }
 
 fn interval(text: &OsStr) -> Result<Interval, UsageError> {
-    // What is not UTF-8 becomes a replacement character here, which no time contains.
+    // A byte that is not UTF-8 becomes a replacement character, which no time contains.
     Interval::parse(&text.to_string_lossy()).map_err(|reason| {
         let text = shown(text.as_bytes());
         UsageError(format!(
@@ -190,7 +190,7 @@ fn threads(text: &OsStr) -> Result<usize, UsageError> {
     })
 }
 
-/// A path that was given and is not empty.
+/// A required path that is not empty.
 fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBuf, UsageError> {
     match value {
         None => Err(UsageError(format!("The option {option} is missing; give a path, such as {example}"))),
@@ -201,9 +201,9 @@ fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBu
     }
 }
 
-/// Refuses a path that begins with a `~` which no shell has replaced, unless there is something of that name. A shell does
-/// it only at the start of an unquoted word: not in `--replica=~/backup`, nor in a service file. Taken as it is, the replica
-/// or the log would be made in a new folder called `~`, and nobody would look for them there.
+/// Refuses a path with an unexpanded `~` at its start, unless an entry of that name exists. A shell expands it only at
+/// the start of an unquoted word: not in `--replica=~/backup`, nor in a service file. Taken literally, replica or log
+/// would be created in a new folder called `~`, where nobody would look for them.
 fn check_tilde(option: &str, path: &Path, surroundings: &Surroundings) -> Result<(), UsageError> {
     let bytes = path.as_os_str().as_bytes();
     let first = bytes.split(|byte| *byte == b'/').next().unwrap_or_default();
@@ -224,7 +224,7 @@ fn check_tilde(option: &str, path: &Path, surroundings: &Surroundings) -> Result
     )))
 }
 
-/// The log file's absolute path. `..` is kept: taking it out would lead elsewhere where a symbolic link comes before.
+/// The log file's absolute path. `..` is kept: removing it would lead elsewhere after a symbolic link.
 fn log_file(given: &Path, surroundings: &Surroundings) -> Result<PathBuf, UsageError> {
     let Some(path) = absolute(given, surroundings) else {
         let given = shown(given.as_os_str().as_bytes());
@@ -425,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_tilde_that_no_shell_has_replaced_is_refused_where_nothing_has_that_name() {
-        // What is given, and what is said to be typed instead; nothing where it is taken as it is.
+        // The given path, and the suggested one; none where the path is accepted.
         let cases = [
             ("~", Some("$HOME")),
             ("~/", Some("$HOME/")),
@@ -463,7 +463,7 @@ mod tests {
                 }
             }
         }
-        // In the folder of somebody who has one of that name.
+        // In a current folder that has an entry of that name.
         let around = Surroundings { exists: |path| path == Path::new("/here/~"), ..surroundings() };
         for option in ["--source", "--replica", "--log_file"] {
             let config = config_in(&line(option, "~/data"), &around).expect(option);

@@ -1,4 +1,4 @@
-//! The command line: options, what follows from them, and the commands beside them.
+//! The command line: options, their validation, and the commands beside them.
 
 pub mod args;
 pub mod commands;

@@ -1,18 +1,18 @@
-//! Exit codes: what a script or a monitoring system reads.
+//! Exit codes, for scripts and monitoring systems.
 
 use crate::model::counters::Counter;
 use crate::model::report::{Outcome, PassReport};
 
-/// How the program ended.
+/// The outcome of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// 0: done, the replica matches; also when a signal ends a program that repeats passes.
     Done,
-    /// 1: source missing, replica unusable, locked by another process.
+    /// 1: source missing, replica unusable, or locked by another process.
     Error,
-    /// 2: the command line makes no sense.
+    /// 2: usage error on the command line.
     Usage,
-    /// 20: a signal stopped a single pass before it was done. rsync says the same.
+    /// 20: a signal stopped a single pass before it was done. rsync uses the same code.
     Stopped,
     /// 23: done, with problems; the log names them.
     Problems,
@@ -33,7 +33,7 @@ impl Exit {
         }
     }
 
-    /// The code of a program that ran just this pass.
+    /// The exit code of a program that ran just this pass.
     pub fn of_pass(report: &PassReport) -> Exit {
         match report.outcome {
             Outcome::Interrupted(_) => Exit::Stopped,

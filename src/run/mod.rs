@@ -1,4 +1,4 @@
-//! When a pass runs, and what runs beside it.
+//! The schedule of passes, and the threads beside it.
 
 pub mod exit;
 pub mod schedule;

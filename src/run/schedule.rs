@@ -1,12 +1,12 @@
-//! When a pass runs, and what follows from how it ends.
+//! The schedule of passes, and the consequences of their outcomes.
 //!
-//! [`Grid`] is the arithmetic alone. Starts lie on a grid of one interval, so that late wake-ups do not add up to a
-//! drift; where a start cannot lie on it (a pass overran, somebody asked for one, the computer was suspended) the
-//! grid begins anew with that start. Passes that were missed are not made up for: the next one brings the replica up
-//! to date all by itself.
+//! [`Grid`] is only the arithmetic. Starts lie on a grid of one interval, so that late wake-ups do not add up to a
+//! drift; where a start cannot lie on it (a pass overran, a pass was requested, the computer was suspended) the grid
+//! begins anew with that start. Missed passes are not made up for: the next one brings the replica up to date by
+//! itself.
 //!
-//! [`run`] is the loop around it. It knows the engine, the clock and the signals only through small traits and flags,
-//! so the tests run years of schedule in a moment.
+//! [`run`] is the loop around it. It uses engine, clock and signals only through small traits and flags, so the tests
+//! run years of schedule in a moment.
 
 use crate::control::Interrupt;
 use crate::control::Requests;
@@ -23,15 +23,15 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-/// Something that can run passes.
+/// A runner of passes.
 pub trait Engine {
     /// Runs one pass and reports it; the schedule fills in the age of the replica.
     ///
     /// # Errors
-    /// What ends a pass before it could report.
+    /// An error that ends a pass before its report.
     fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error>;
 
-    /// Runs one more pass right after one that has kept something back.
+    /// Runs one more pass right after one that has kept entries back.
     ///
     /// # Errors
     /// As [`Engine::pass`].
@@ -55,10 +55,10 @@ pub trait Clock {
     /// Now.
     fn now(&self) -> BootTime;
 
-    /// Waits for the deadline, or less long.
+    /// Waits for the deadline, or less.
     ///
     /// # Errors
-    /// The system cannot wait.
+    /// The system call for the wait failed.
     fn wait_until(&self, deadline: BootTime) -> Result<(), Error>;
 }
 
@@ -86,14 +86,14 @@ impl Grid {
         Grid { interval: interval.length(), due: now }
     }
 
-    /// When the next pass is due.
+    /// The time at which the next pass is due.
     pub fn due(&self) -> BootTime {
         self.due
     }
 
-    /// A pass starts: the next is due one interval after the moment this one was due.
+    /// Starts a pass: the next is due one interval after this one was due.
     ///
-    /// If it starts early because somebody asked for it, or so late that it was no ordinary wake-up (the computer was
+    /// If it starts early because it was requested, or so late that it was no ordinary wake-up (the computer was
     /// suspended, the process stopped), the next is due one interval after now.
     pub fn start(&mut self, now: BootTime) {
         let is_early = now < self.due;
@@ -102,7 +102,7 @@ impl Grid {
         self.due = start.plus(self.interval);
     }
 
-    /// A pass has ended. If the next was due before now, says by how much, and makes it due now.
+    /// Ends a pass. If the next was due before now, returns by how much, and makes it due now.
     pub fn end(&mut self, now: BootTime) -> Option<Duration> {
         let overrun = now.since(self.due);
         if overrun.is_zero() {
@@ -112,23 +112,23 @@ impl Grid {
         Some(overrun)
     }
 
-    /// How late a wake-up may be on a busy computer before the grid begins anew.
+    /// The greatest delay of a wake-up on a busy computer before the grid begins anew.
     fn tolerance(&self) -> Duration {
         (self.interval / 2).min(Duration::from_secs(1))
     }
 }
 
-/// What the schedule works with.
+/// The parts of the schedule.
 pub struct Parts<'a> {
     /// Runs the passes.
     pub engine: &'a mut dyn Engine,
     /// Tells the time and waits.
     pub clock: &'a dyn Clock,
-    /// What signals ask for.
+    /// The requests of signals.
     pub requests: &'a Requests,
-    /// The wish to stop.
+    /// The stop flag.
     pub interrupt: &'a Interrupt,
-    /// Hears everything.
+    /// Receives all events.
     pub monitor: &'a dyn Monitor,
 }
 
@@ -147,19 +147,19 @@ pub fn run(interval: Option<Interval>, parts: Parts<'_>) -> Exit {
     result.unwrap_or(Exit::Error)
 }
 
-/// Which pass is run.
+/// The extent of a pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Pass {
-    /// One that looks at everything.
+    /// A whole pass.
     Whole,
-    /// One that follows at once, for what that has kept back.
+    /// A pass that follows at once, for the entries that were kept back.
     SecondLook,
 }
 
 struct Runner<'a> {
     parts: Parts<'a>,
     number: u64,
-    /// When the last pass that was done has started: the moment the replica shows.
+    /// The start of the last pass that was done: the moment that the replica shows.
     last_done: Option<BootTime>,
     is_stopping: bool,
 }
@@ -177,10 +177,10 @@ impl Runner<'_> {
         if self.should_stop() {
             return Ok(Exit::Stopped);
         }
-        // A process of one pass remembers nothing for the next, and where a folder changes during each of them what went
-        // from it would never go from the replica.
+        // A process with one pass has no memory for a next one, and where a folder changes during each pass, an entry
+        // that left it would never be deleted from the replica.
         let second = self.pass(Pass::SecondLook)?;
-        // The second does not read again what the first could not read.
+        // The second pass does not read again the files that the first could not read.
         let is_clean = second.outcome == Outcome::Done && second.counts[Counter::Problems] == 0;
         Ok(Exit::of_pass(if is_clean { &first } else { &second }))
     }
@@ -207,7 +207,7 @@ impl Runner<'_> {
                     false
                 }
             };
-            // The replica is made again at once, but not again and again where something keeps removing it.
+            // The replica is created again at once, but not repeatedly while another process keeps removing it.
             is_due_at_once = lost_now && !replica_lost;
             replica_lost = lost_now;
             if let Some(by) = grid.end(self.parts.clock.now())
@@ -218,7 +218,7 @@ impl Runner<'_> {
         }
     }
 
-    /// Waits until a pass is due, asked for, or never again wanted.
+    /// Waits until a pass is due or requested, or a stop is requested.
     fn wait_until(&self, due: BootTime) -> Result<(), Error> {
         let Parts { clock, requests, interrupt, .. } = &self.parts;
         while clock.now() < due && !requests.wants_pass() && !interrupt.is_set() {
@@ -233,8 +233,8 @@ impl Runner<'_> {
         let Parts { engine, clock, monitor, .. } = &mut self.parts;
         let started = clock.now();
         monitor.event(&Event::PassStarted { number: self.number });
-        // A panic in a worker thread comes out here as well: rayon carries it to whoever waits for the work. The
-        // engine is not used again afterwards, so that it cannot matter in which state the panic has left it.
+        // A panic in a worker thread arrives here as well: rayon propagates it to the waiting thread. The engine is not
+        // used afterwards, so its state after the panic does not matter.
         let work = || match which {
             Pass::Whole => engine.pass(self.number, *monitor),
             Pass::SecondLook => engine.second_look(self.number, *monitor),
@@ -252,7 +252,7 @@ impl Runner<'_> {
         Ok(report)
     }
 
-    /// True once a signal has asked to stop; says so the first time.
+    /// True once a signal has requested a stop; reports it the first time.
     fn should_stop(&mut self) -> bool {
         let Some(signal) = self.parts.interrupt.stopped_by() else {
             return false;
@@ -265,15 +265,15 @@ impl Runner<'_> {
     }
 }
 
-/// How far an error reaches.
+/// The reach of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reach {
-    /// The program, whenever it happens.
+    /// Ends the program at any time.
     Program,
-    /// The program in its first pass, where it is most likely a mistake in the command line; later one pass, since it may be
-    /// over by the next: a disk that fails at times, a replica that is mounted again.
+    /// Ends the program in its first pass, as it is most likely a mistake in the command line; later it ends one pass,
+    /// since the next may succeed: a failing disk, a replica that is mounted again.
     FirstPass,
-    /// One pass: the system was short of something for a moment, and nobody has made a mistake.
+    /// Ends one pass: a resource was short for a moment, and nobody has made a mistake.
     OnePass,
 }
 
@@ -312,7 +312,7 @@ fn is_of_the_moment(cause: Cause) -> bool {
     }
 }
 
-/// What a panic said: `panic!` carries a text in one of two types.
+/// The text of a panic, which `panic!` carries in one of two types.
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn the_grid_neither_drifts_nor_catches_up() {
-        // Interval 10. Each case: starts and ends of passes, then when the next is due and the last overrun.
+        // Interval 10. Each case: starts and ends of passes, then the time when the next is due and the last overrun.
         type Case = (&'static str, &'static [(f64, f64)], f64, Option<f64>);
         let cases: [Case; 12] = [
             ("a quick pass", &[(0.0, 3.0)], 10.0, None),
@@ -380,16 +380,16 @@ mod tests {
         }
     }
 
-    /// What happens from outside.
+    /// An event from outside.
     #[derive(Clone, Copy, Debug)]
     enum Poke {
         RunNow,
         Stop,
-        /// The wait ends for no reason.
+        /// A spurious end of the wait.
         Nothing,
     }
 
-    /// A world without a clock: time passes only while somebody waits or an engine works.
+    /// A world without a clock: time passes only in waits and in passes.
     struct World {
         now: Mutex<BootTime>,
         pokes: Mutex<VecDeque<(f64, Poke)>>,
@@ -409,7 +409,7 @@ mod tests {
             }
         }
 
-        /// Time passes until the next poke, at most to the deadline. True if a poke came.
+        /// Lets time pass until the next poke, at most to the deadline. True if a poke came.
         fn advance(&self, deadline: BootTime) -> bool {
             let mut now = self.now.lock().expect("no panic");
             let mut pokes = self.pokes.lock().expect("no panic");
@@ -474,7 +474,7 @@ mod tests {
 
     type Pass = (f64, Result<Outcome, Error>);
 
-    /// Passes as a script has them; quick and done once the script is over.
+    /// Passes from a script; quick and done once the script is over.
     struct Script<'a> {
         world: &'a World,
         passes: VecDeque<Pass>,
@@ -738,7 +738,7 @@ mod tests {
         }
     }
 
-    /// Passes that keep so much back and have so many problems, each in turn.
+    /// Passes with so many entries kept back and so many problems, in turn.
     struct Keeping {
         passes: VecDeque<(u64, u64, Outcome)>,
         looks: Vec<&'static str>,
@@ -773,7 +773,7 @@ mod tests {
             (&[(0, 0, DONE)], &["whole"], Exit::Done),
             (&[(2, 0, DONE), (0, 0, DONE)], &["whole", "second"], Exit::Done),
             (&[(2, 0, DONE), (1, 0, DONE)], &["whole", "second"], Exit::Done),
-            // Whichever of the two had problems.
+            // Either of the two had problems.
             (&[(2, 1, DONE), (0, 0, DONE)], &["whole", "second"], Exit::Problems),
             (&[(2, 0, DONE), (0, 1, DONE)], &["whole", "second"], Exit::Problems),
             (&[(2, 0, DONE), (0, 0, Outcome::ReplicaLost)], &["whole", "second"], Exit::Problems),
@@ -824,7 +824,7 @@ mod tests {
 
     #[test]
     fn a_signal_at_the_end_of_a_single_pass_does_not_change_its_exit_code() {
-        /// Past the last place where the engine asks whether a signal came.
+        /// Past the last check of the engine for a signal.
         struct Ending<'a>(&'a Interrupt, Outcome);
         impl Engine for Ending<'_> {
             fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {

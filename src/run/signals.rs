@@ -1,13 +1,14 @@
-//! What signals mean: SIGTERM and SIGINT stop, SIGHUP opens the log anew, SIGUSR1 starts a pass.
+//! Signal handling: SIGTERM and SIGINT stop, SIGHUP reopens the log, SIGUSR1 starts a pass.
 //!
-//! SIGHUP has two meanings. Log rotation sends it to have the file opened anew; the kernel and shells send it when a terminal
-//! is closed, and then a program that was started from it ends, or it would go on unseen for months. Who has sent a signal
-//! is not asked: a shell sends the same as `kill(1)`. The terminal says it, see `Watch`.
+//! SIGHUP has two meanings. Log rotation sends it to have the file reopened; the kernel and shells send it when a
+//! terminal is closed, and then a program that was started from it ends, or it would go on unseen for months. The
+//! sender of a signal tells nothing: a shell sends the same as `kill(1)`. The state of the terminal decides, see
+//! `Watch`.
 //!
-//! One thread takes signals in and passes them on. So the log is reopened at once even in the middle of a long pass,
-//! and nothing but setting flags happens in signal handlers, where hardly any call is safe (`signal-safety(7)`).
-//! SIGPIPE stays ignored, as Rust's runtime has set it: a closed console is an error code, not an end. So does
-//! SIGXFSZ, see [`survive_size_limits`].
+//! One thread receives signals and passes them on. So the log is reopened at once even in the middle of a long pass,
+//! and signal handlers only set flags, as hardly any call is safe there (`signal-safety(7)`). SIGPIPE stays ignored, as
+//! Rust's runtime has set it: a closed console is an error code, and does not end the program. So does SIGXFSZ, see
+//! [`survive_size_limits`].
 
 use crate::control::Interrupt;
 use crate::control::Requests;
@@ -27,44 +28,44 @@ use std::time::{Duration, Instant};
 /// The exit code after a second signal: unlike an orderly stop it may leave temporaries behind.
 const SECOND_SIGNAL_EXIT: i32 = 1;
 
-/// A second signal within this time is the first one again: `timeout(1)` signals its child and then the whole process
+/// A second signal within this time is an echo of the first: `timeout(1)` signals its child and then the whole process
 /// group, which the child belongs to, and a terminal and a wrapping script may both pass on one Ctrl-C. No person is
-/// that quick.
+/// that fast.
 const ECHO: Duration = Duration::from_millis(100);
 
-/// A terminal that was found to be gone longer ago than this has nothing to do with a SIGHUP that comes now.
+/// A SIGHUP is unrelated to a terminal that was found closed longer ago than this.
 const RECENT: Duration = Duration::from_secs(5);
 
-/// So long after a SIGHUP the terminal may still be about to go: a shell, or a window, passes the signal on before it ends.
+/// The time after a SIGHUP in which the terminal may still close: a shell, or a window, passes the signal on before it
+/// ends.
 const ABOUT_TO_GO: Duration = Duration::from_secs(2);
 
-/// How often the terminal is looked at during [`ABOUT_TO_GO`].
+/// The interval of checks of the terminal during [`ABOUT_TO_GO`].
 const GLANCE: Duration = Duration::from_millis(50);
 
-/// How often it is looked at otherwise. A pseudo-terminal wakes who waits for its end, others may not.
+/// The interval of checks otherwise. A pseudo-terminal wakes its waiter when it is closed, others may not.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// What the signals act upon.
+/// The targets of the signals.
 pub struct Reactions {
-    /// Told to stop by SIGTERM, SIGINT, and SIGHUP from a terminal that was closed.
+    /// Stopped by SIGTERM, SIGINT, and SIGHUP from a terminal that was closed.
     pub interrupt: Arc<Interrupt>,
     /// Asked for a pass by SIGUSR1.
     pub requests: Arc<Requests>,
-    /// Ends the wait between passes after any of them.
+    /// Ends the wait between passes after each of them.
     pub waker: Arc<Waker>,
-    /// Asks the log to open its file anew, after SIGHUP. It must not block: no signal is heard meanwhile.
+    /// Requests that the log reopen its file, after SIGHUP. It must not block: no signal is received meanwhile.
     pub reopen: Box<dyn Fn() + Send>,
 }
 
-/// The thread that hears signals.
+/// The thread that receives signals.
 pub struct Listener {
     handle: Handle,
     thread: JoinHandle<()>,
 }
 
-/// Lets the program live through a limit of file sizes (`ulimit -f`, systemd's `LimitFSIZE=`), whose signal, SIGXFSZ, would
-/// end it: the call that goes beyond the limit returns `EFBIG` all the same (setrlimit(2)), and that is told of the one
-/// file.
+/// Lets the program survive a limit of file sizes (`ulimit -f`, systemd's `LimitFSIZE=`), whose signal, SIGXFSZ, would
+/// end it: the call beyond the limit still returns `EFBIG` (setrlimit(2)), which is reported for that one file.
 ///
 /// # Errors
 /// The system refuses a handler.
@@ -73,18 +74,18 @@ pub fn survive_size_limits() -> io::Result<()> {
 }
 
 impl Listener {
-    /// Begins to hear signals.
+    /// Starts receiving signals.
     ///
     /// # Errors
     /// No thread, no file descriptors, no memory.
     pub fn start(reactions: Reactions) -> io::Result<Listener> {
-        // Before SIGHUP is caught: who ignores it (nohup) does not want to end with the terminal.
+        // Before SIGHUP is caught: a program that ignores it (nohup) is not to end with the terminal.
         let watch = if ignores_hangups() { None } else { Watch::start() };
         let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
         let handle = signals.handle();
-        // The exit happens in the handler itself, so that a second signal works whatever the threads are stuck in. It
-        // is armed by the thread and not by another handler: then neither the order in which handlers are registered
-        // nor two signals at the same moment can take a first signal for a second.
+        // The exit happens in the handler itself, so that a second signal works even if all threads are stuck. The
+        // thread arms it, not another handler: then neither the order of registered handlers nor two simultaneous
+        // signals can make a first signal count as a second.
         let is_armed = Arc::new(AtomicBool::new(false));
         for signal in [SIGTERM, SIGINT] {
             register_conditional_shutdown(signal, SECOND_SIGNAL_EXIT, Arc::clone(&is_armed))?;
@@ -94,22 +95,22 @@ impl Listener {
         Ok(Listener { handle, thread })
     }
 
-    /// Stops listening and lets go of the reactions. The signals stay caught: what comes from now on is ignored, but
-    /// for a second SIGTERM or SIGINT.
+    /// Stops receiving and drops the targets. The signals stay caught: later ones are ignored, except for a second
+    /// SIGTERM or SIGINT.
     pub fn finish(self) {
         self.handle.close();
-        // A thread that panicked has said so; the program ends here anyway.
+        // A panic of the thread has been reported; the program ends here anyway.
         let _ = self.thread.join();
     }
 }
 
-/// What the thread knows.
+/// The state of the thread.
 struct Hearing {
     reactions: Reactions,
     is_armed: Arc<AtomicBool>,
-    /// None without a terminal, or where its end is ignored.
+    /// None without a terminal, or where its closing is ignored.
     watch: Option<Arc<Watch>>,
-    /// So long it is open whether a SIGHUP came from a terminal that is being closed.
+    /// The time until which a SIGHUP may come from a terminal that is being closed.
     until: Option<Instant>,
 }
 
@@ -122,8 +123,8 @@ fn listen(mut signals: Signals, mut hearing: Hearing) {
             signals.wait()
         };
         for signal in heard {
-            // The panic hook has told of a panic by now. A program that hears no signals any more could only be
-            // killed, so listening goes on.
+            // The panic hook has reported a panic by now. A program that receives no signals could only be killed, so
+            // receiving goes on.
             let _ = catch_unwind(AssertUnwindSafe(|| hearing.hear(signal)));
         }
         hearing.look_at_terminal();
@@ -132,7 +133,7 @@ fn listen(mut signals: Signals, mut hearing: Hearing) {
 
 impl Hearing {
     fn hear(&mut self, signal: i32) {
-        // Flags first, then the wake-up: whoever wakes finds the flag set.
+        // Flags first, then the wake-up: the woken thread finds the flag set.
         match signal {
             SIGHUP => {
                 (self.reactions.reopen)();
@@ -147,7 +148,7 @@ impl Hearing {
         }
     }
 
-    /// Stops when a SIGHUP turns out to be that of the terminal.
+    /// Stops when a SIGHUP turns out to come from the terminal.
     fn look_at_terminal(&mut self) {
         let (Some(until), Some(watch)) = (self.until, &self.watch) else {
             self.until = None;
@@ -174,15 +175,15 @@ impl Hearing {
     }
 }
 
-/// What the state of the terminal makes of a SIGHUP.
+/// The meaning of a SIGHUP, from the state of the terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
-    /// The terminal was closed just now: the signal says so.
+    /// The terminal was closed just now, and the signal is due to that.
     Closed,
-    /// It is there.
+    /// The terminal is open.
     Open,
-    /// It went a while ago, and no signal came with that, because a shell has let the program go (`disown`): the signal has
-    /// nothing to do with it.
+    /// The terminal was closed a while ago without a signal, because a shell has released the program (`disown`): the
+    /// signal is unrelated.
     Detached,
 }
 
@@ -194,14 +195,15 @@ fn meaning(gone_for: Option<Duration>) -> Meaning {
     }
 }
 
-/// The terminal that the program was started from, and since when it is gone.
+/// The terminal that the program was started from, and the time when it was found closed.
 struct Watch {
     terminal: Terminal,
     gone_since: OnceLock<Instant>,
 }
 
 impl Watch {
-    /// Watches the terminal, if there is one. The thread is left alone: it ends with the terminal or with the process.
+    /// Watches the terminal, if there is one. The thread is never joined: it ends with the terminal or with the
+    /// process.
     fn start() -> Option<Arc<Watch>> {
         let watch = Arc::new(Watch { terminal: Terminal::controlling()?, gone_since: OnceLock::new() });
         let watched = Arc::clone(&watch);
@@ -218,7 +220,7 @@ impl Watch {
 
     fn gone_since(&self) -> Option<Instant> {
         if self.gone_since.get().is_none() && self.terminal.is_gone() {
-            // Another thread may have been the first to see it.
+            // Another thread may have found it first.
             let _ = self.gone_since.set(Instant::now());
         }
         self.gone_since.get().copied()

@@ -1,16 +1,15 @@
-//! What a service manager hears: readiness, a status line, the watchdog's pings (`sd_notify(3)`).
+//! Messages to the service manager: readiness, a status line, the watchdog's pings (`sd_notify(3)`).
 //!
-//! `READY=1` is sent when the roots have been checked and the log and the signals work, before the first pass: a
-//! first copy may take hours, and no start-up timeout should have to allow for that. Whatever still fails then ends
-//! the program with an exit code, which the service manager sees as well.
+//! `READY=1` is sent when the roots have been checked and the log and the signals work, before the first pass: a first
+//! copy may take hours, and no start-up timeout should have to allow for that. A later failure ends the program with an
+//! exit code, which the service manager sees as well.
 //!
-//! `WATCHDOG=1` is sent while the program is alive in the sense that matters: between passes always, during a pass
-//! only while the engine's pulse changes or it waits for the disk to take everything in (`syncfs(2)` may take minutes
-//! and shows no progress). A pass whose pulse stands still for the whole watchdog time gets no more pings, and the
-//! service manager restarts the program.
+//! `WATCHDOG=1` is sent between passes always, and during a pass only while the engine's pulse changes or it waits in
+//! `syncfs(2)`, which may take minutes without progress. A pass whose pulse stands still for the whole watchdog time
+//! gets no more pings, and the service manager restarts the program.
 //!
-//! All of it is sent by a thread of its own, because a send blocks while the receiver does not read: a hung service
-//! manager must not hold up a backup. Nothing happens at all when `NOTIFY_SOCKET` is unset.
+//! A thread of its own sends all messages, because a send blocks while the receiver does not read: a hung service
+//! manager must not hold up a backup. Nothing happens when `NOTIFY_SOCKET` is unset.
 
 use crate::control::Interrupt;
 use crate::model::counters::Counter;
@@ -24,13 +23,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-/// Messages that wait while the receiver does not read; what comes then is left out.
+/// The number of queued messages while the receiver does not read; further ones are dropped.
 const BACKLOG: usize = 16;
 
-/// How long the end of the program waits for the last message to be taken.
+/// The longest wait for the last message at the end of the program.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
-/// Pings per watchdog time; two would be enough if the process were never kept waiting.
+/// The pings per watchdog time; two would be enough if the process were never delayed.
 const PINGS: u32 = 4;
 
 enum Message {
@@ -49,7 +48,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Connects to the service manager that started this process, if one did: the library's one look at the
+    /// Connects to the service manager that started this process, if one did. This is the library's only use of the
     /// environment (`NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`).
     ///
     /// # Errors
@@ -70,23 +69,23 @@ impl Service {
         Ok(Service { sender: Some(sender), is_in_pass, is_stopping: AtomicBool::new(false) })
     }
 
-    /// Says that the checks have succeeded.
+    /// Reports that the checks have succeeded.
     pub fn ready(&self) {
         self.tell(Message::Ready);
     }
 
-    /// Says that the program ends, and waits a moment for that to be sent.
+    /// Reports that the program ends, and waits a moment for the message to be sent.
     pub fn finish(self) {
         self.stopping();
         let (done, wait) = sync_channel(1);
         self.tell(Message::Finish(done));
-        // Not sent in time, or the thread is gone: neither changes what follows.
+        // A timeout, or a thread that has gone, makes no difference here.
         let _ = wait.recv_timeout(LAST_WORD);
     }
 
     fn tell(&self, message: Message) {
         if let Some(sender) = &self.sender {
-            // Full when the receiver does not read; nobody misses a status line then.
+            // The queue is full while the receiver does not read; a status line may be lost then.
             let _ = sender.try_send(message);
         }
     }
@@ -169,7 +168,7 @@ fn send(message: Message) {
         Message::Status(text) => sd_notify::notify(&[NotifyState::Status(&text)]),
         Message::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
         Message::Finish(done) => {
-            // Nobody waits any more when it took too long.
+            // The receiver has gone after a timeout.
             let _ = done.send(());
             Ok(())
         }
@@ -184,7 +183,7 @@ fn send_and_ping(
     interrupt: &Interrupt,
     is_in_pass: &AtomicBool,
 ) {
-    // The watchdog's time begins with readiness; a ping before it would be the first thing heard of the program.
+    // The watchdog's time begins with readiness; an earlier ping would be the first message of the program.
     loop {
         match receiver.recv() {
             Ok(message @ Message::Ready) => break send(message),
@@ -222,7 +221,7 @@ impl Vigil {
         Vigil { time, pulse: None, last_sign: now }
     }
 
-    /// True when there was a sign of life within the watchdog time: the pulse changed, or it was excused from that.
+    /// True when there was a sign of life within the watchdog time: the pulse changed, or no change was required.
     fn is_alive(&mut self, now: Instant, pulse: u64, is_excused: bool) -> bool {
         if is_excused || self.pulse != Some(pulse) {
             self.pulse = Some(pulse);

@@ -1,4 +1,4 @@
-//! `completions SHELL`: a script with which a shell completes the options, made of their definition.
+//! `completions SHELL`: prints a shell script that completes the options, generated from their definition.
 
 use crate::cli::args::Cli;
 use clap::CommandFactory;
@@ -6,7 +6,7 @@ use clap_complete::{Shell, generate};
 use std::io::{Result, Write};
 
 pub(super) fn run(shell: Shell, out: &mut dyn Write) -> Result<()> {
-    // `generate` panics where it cannot write.
+    // `generate` panics on a write error.
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "file-sync", &mut script);
     out.write_all(&script)?;

@@ -1,4 +1,4 @@
-//! The commands, one file each. What they print goes to a writer that `main` hands in.
+//! The commands, one file each. Their output goes to a writer from `main`.
 
 mod completions;
 

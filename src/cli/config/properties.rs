@@ -1,4 +1,4 @@
-//! What holds for the command line whatever is typed.
+//! Property tests of the command line, for any input.
 
 use super::tests::surroundings;
 use super::*;
@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::os::unix::ffi::OsStringExt;
 
-/// Words that mean something, values and any bytes, in any order.
+/// Valid words, values and arbitrary bytes, in any order.
 fn arguments() -> impl Strategy<Value = Vec<OsString>> {
     const OPTIONS: [&str; 22] = [
         "--source",
@@ -45,7 +45,7 @@ fn arguments() -> impl Strategy<Value = Vec<OsString>> {
         }),
         1 => bytes().prop_map(OsString::from_vec),
     ];
-    // So that many a line is whole, and goes on to what its values mean.
+    // So that many lines are complete, and test the meaning of their values.
     let whole = (select(&VALUES[..]), select(&VALUES[..]), select(&VALUES[..]), bytes(), bytes());
     let whole = whole.prop_map(|(source, interval, threads, replica, log)| {
         let given = [("--source", source), ("--interval", interval), ("--threads", threads)];
