@@ -25,7 +25,7 @@ pub struct LogFile<'a> {
 }
 
 impl<'a> LogFile<'a> {
-    /// The log at a path, if there is one, and its path below the roots, where it lies in one of them; it need not exist
+    /// The log at a path, if there is one, and its path below the roots, if it lies in one of them; it need not exist
     /// yet.
     pub fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
         LogFile { path, below, first: path.and_then(id_at), last: Mutex::default() }
