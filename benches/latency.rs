@@ -1,10 +1,11 @@
-//! A pass over a filesystem on which every call takes a millisecond, as over a network: how much of the waiting do many
-//! workers share? `cargo bench --bench latency` mounts two equal trees of files by FUSE, whose answers come late, as
-//! source and as replica, and runs one pass with each number of workers, and one with as many as the program finds helpful.
+//! Measures passes over a filesystem on which every call takes a millisecond, as over a network, and so the share of
+//! the waiting that many workers save. `cargo bench --bench latency` mounts two equal trees of files by FUSE with
+//! delayed answers, as source and as replica, and runs one pass with each number of workers, and one with the program's
+//! own choice.
 //!
-//! With `--one-head` each tree answers one call at a time, and takes a tenth of the time for what lies beside what it
-//! answered last: a disk with one head. Of the calls that wait it takes the nearest, as the queues of the kernel and of a disk
-//! do; with `--in-order` the first, as a disk without such queues.
+//! With `--one-head` each tree answers one call at a time, and takes a tenth of the time for inodes beside the last
+//! one: a disk with one head. Of the waiting calls it serves the nearest, as the queues of the kernel and of a disk do;
+//! with `--in-order` the first, as a disk without such queues.
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do than to stop")]
 
@@ -32,10 +33,10 @@ use std::{fs, io};
 /// Set for the inner process, where it may mount.
 const MAY_MOUNT: &str = "FILE_SYNC_LATENCY_MAY_MOUNT";
 
-/// So many calls are answered at once on each side, at most.
+/// The greatest number of calls that are answered at once on each side.
 const SERVERS: usize = 96;
 
-/// How long the kernel may keep what it was told.
+/// The lifetime of entries and attributes in the kernel's cache.
 const KEPT: Duration = Duration::from_secs(1);
 
 /// Times passes over a filesystem whose every call takes long
@@ -129,7 +130,7 @@ fn measure(arguments: &Arguments) -> ExitCode {
             let perfect = of_least * f64::from(least) / f64::from(threads);
             println!("{threads:4}  {calls:8}  {time:6.2} s  {perfect:6.2} s  {:6.2}", time / perfect);
         }
-        // What the kernel was told must be forgotten.
+        // The kernel's cache must expire.
         sleep(2 * KEPT);
     }
     drop(mounts);
@@ -139,7 +140,7 @@ fn measure(arguments: &Arguments) -> ExitCode {
 /// The seconds that a pass takes.
 fn pass(scratch: &Path, threads: u32, entries: u64) -> f64 {
     let log = scratch.join("log");
-    // What is not there need not be removed.
+    // A missing file need not be removed.
     let _ = fs::remove_file(&log);
     let mut command = Command::new(env!("CARGO_BIN_EXE_file-sync"));
     command.args(["--source", "source", "--replica", "replica", "--once", "--log_file", "log"]);
@@ -157,8 +158,8 @@ fn pass(scratch: &Path, threads: u32, entries: u64) -> f64 {
     time
 }
 
-/// A tree that nobody can change: folders in the root, and files in each of them. The root is inode 1, then come the
-/// folders, then the files.
+/// A read-only tree: folders in the root, and files in each of them. The root is inode 1, then come the folders, then
+/// the files.
 struct Tree {
     delay: Duration,
     folders: u64,
@@ -175,13 +176,13 @@ struct Head {
     is_free: Condvar,
 }
 
-/// What waits for a head.
+/// The queue of a head.
 #[derive(Default)]
 struct Waiting {
     /// The inode that was answered last.
     at: u64,
     is_busy: bool,
-    /// The calls that have come, and the inode of each that waits.
+    /// The number of calls so far, and the inode of each waiting call.
     come: u64,
     calls: BTreeMap<u64, u64>,
 }
@@ -205,7 +206,7 @@ impl Head {
         self.is_free.notify_all();
     }
 
-    /// The call whose turn it is.
+    /// The next call to answer.
     fn next(&self, queue: &Waiting) -> Option<u64> {
         let calls = queue.calls.iter();
         let next = calls.min_by_key(|(_, inode)| if self.in_order { 0 } else { queue.at.abs_diff(**inode) });
@@ -213,7 +214,7 @@ impl Head {
     }
 }
 
-/// What lies so near to the head takes a tenth of the time.
+/// The distance within which an inode takes a tenth of the time.
 const NEAR: u64 = 16;
 
 const CONTENT: [u8; 100] = [7; 100];
@@ -231,7 +232,7 @@ impl Tree {
         inode < 2 + self.folders
     }
 
-    /// The first inode in a folder, and how many there are.
+    /// The first inode in a folder, and the number of inodes there.
     fn inside(&self, folder: u64) -> (u64, u64) {
         match folder {
             1 => (2, self.folders),
@@ -264,8 +265,8 @@ impl Tree {
 
 impl Filesystem for Tree {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // As the kernel's own network filesystems: one call in a folder does not wait for another. Where it cannot be had
-        // the figures say so.
+        // As in the kernel's own network filesystems: one call in a folder does not wait for another. Without it the
+        // figures show that.
         let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
         Ok(())
     }

@@ -50,7 +50,7 @@ pub(crate) struct Arguments {
     bench: bool,
 }
 
-/// What image files lie on.
+/// The place of the image files.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Images {
     /// A tmpfs: the time of the programs and of the kernel, whatever else the disk has to do.
@@ -64,7 +64,7 @@ impl Arguments {
         self.rounds.unwrap_or(if self.full { 5 } else { 3 })
     }
 
-    /// The folder in which the scratch folder is made. /tmp is often a tmpfs, too small for this, so it comes last.
+    /// The parent of the scratch folder. /tmp is often a tmpfs, too small for this, so it comes last.
     pub(crate) fn scratch(&self) -> PathBuf {
         if let Some(scratch) = &self.scratch {
             return scratch.clone();

@@ -1,4 +1,4 @@
-//! The programs that are compared: how each is asked for a work, and what it claims to do.
+//! The programs that are compared: their commands for each work, and the metadata that they claim to mirror.
 
 use crate::mirror::Claims;
 use crate::work::Work;
@@ -10,22 +10,22 @@ use std::process::Command;
 pub(crate) struct Contender {
     pub(crate) name: String,
     pub(crate) program: PathBuf,
-    /// As the program tells it.
+    /// The output of its version option.
     pub(crate) version: String,
     pub(crate) tool: Tool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Tool {
-    /// With the words for its other comparisons, where it has them.
+    /// With the options for its other comparisons, where it has them.
     FileSync {
         bytes: Option<Vec<&'static str>>,
         quick: Option<Vec<&'static str>>,
     },
     Rsync,
-    /// With other options, for the edit of a large file only: with `--checksum` it compares contents first, as file-sync
-    /// does; with `--inplace` it writes into the old file, which a power failure leaves half old and half new; with
-    /// `--no-whole-file` only what differs, as over a network.
+    /// With other options, for the edit of a large file only: `--checksum` compares contents first, as file-sync does;
+    /// `--inplace` writes into the old file, which a power failure leaves half old and half new; `--no-whole-file`
+    /// writes only the differences, as over a network.
     RsyncEdit(&'static [&'static str]),
     Rclone,
     Cp,
@@ -35,7 +35,7 @@ pub(crate) enum Tool {
     Plsync,
 }
 
-/// One way to do a work; a work that writes can only be done in one way per replica.
+/// One way to do a work; a work that writes can be done in only one way per replica.
 pub(crate) struct Way {
     pub(crate) label: String,
     options: Vec<&'static str>,
@@ -51,7 +51,7 @@ impl Contender {
         matches!(self.tool, Tool::FileSync { .. })
     }
 
-    /// Whether it is run in every round of the short form too. The others take longer than both of these together.
+    /// Whether it runs in every round of the short form, too. The others take longer than these two together.
     pub(crate) fn is_in_every_round(&self) -> bool {
         match self.tool {
             Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncEdit(_) => true,
@@ -59,12 +59,12 @@ impl Contender {
         }
     }
 
-    /// Whether it drops from the cache what it has read, in the source and in the replica.
+    /// Whether it drops the files that it has read from the page cache, in the source and in the replica.
     pub(crate) fn evicts(&self) -> bool {
         self.tool == Tool::Rclone
     }
 
-    /// How it does a work; not at all when it does not claim to.
+    /// The ways in which it does a work; none if it does not claim to do it.
     pub(crate) fn ways(&self, work: Work) -> Vec<Way> {
         let way = |options: &[&'static str]| {
             let words = [self.name.as_str()].into_iter().chain(options.iter().copied());
@@ -103,7 +103,7 @@ impl Contender {
                 | Work::Edit,
             ) => vec![way(&[])],
             (Tool::Lms, Work::QuickCheck | Work::ChangedQuick) => Vec::new(),
-            // These never delete.
+            // These never delete anything.
             (Tool::Cp | Tool::Xcp | Tool::Plsync, Work::FirstCopy | Work::ColdCopy) => vec![way(&[])],
             (Tool::Cp | Tool::Xcp | Tool::Plsync, _) => Vec::new(),
         }
@@ -126,7 +126,7 @@ impl Contender {
                 command.arg(contents_of(source)).arg(contents_of(replica));
             }
             Tool::Rclone => {
-                // No configuration of the user's changes what is measured.
+                // A user's configuration must not affect the measurement.
                 command.arg("sync").args(&way.options).args(["--config", "/dev/null"]);
                 command.args(["--links", "--metadata", "--create-empty-src-dirs"]).arg(source).arg(replica);
             }
@@ -149,13 +149,13 @@ impl Contender {
         command
     }
 
-    /// Each is judged by what it claims, which for most of them is in their manuals.
+    /// Each program is judged by its claims, mostly from its manual.
     pub(crate) fn claims(&self) -> Claims {
         match self.tool {
             Tool::FileSync { .. } | Tool::Rsync | Tool::RsyncEdit(_) | Tool::Cp => {
                 Claims { files: true, folders: true, links: true, own: None }
             }
-            // Metadata of folders and of links came later than the versions that distributions have.
+            // Metadata of folders and of links is missing in the versions of common distributions.
             Tool::Rclone => Claims { files: true, folders: false, links: false, own: None },
             // Its index.
             Tool::Ripsync => Claims { files: true, folders: false, links: false, own: Some(".ripsync") },

@@ -1,8 +1,7 @@
-//! A filesystem of its own for each replica: fresh, and with a count of what was written to it.
+//! A fresh filesystem for each replica, with a count of the bytes written to it.
 //!
 //! It lies in a sparse image file behind a loop device. Where that is not allowed a plain folder takes its place; then
-//! the replicas of earlier rounds are on the same filesystem, nobody knows what was written by whom, and the output
-//! says so.
+//! the replicas of earlier rounds are on the same filesystem, writes cannot be attributed, and the output says so.
 
 use rustix::fs::{Mode, OFlags, open, syncfs};
 use std::fs::{self, File};
@@ -26,20 +25,20 @@ impl Format {
     }
 }
 
-/// Where replicas are made.
+/// The place of the replicas.
 pub(crate) struct Ground {
     folder: PathBuf,
     may_mount: bool,
 }
 
-/// What a filesystem has to have room for.
+/// The room that a filesystem needs.
 #[derive(Clone, Copy)]
 pub(crate) struct Need {
     pub(crate) bytes: u64,
     pub(crate) entries: u64,
 }
 
-/// One replica's filesystem; gone in the end.
+/// One replica's filesystem; removed at the end.
 pub(crate) struct Disk {
     /// Does not exist before the first copy.
     pub(crate) replica: PathBuf,
@@ -49,7 +48,7 @@ pub(crate) struct Disk {
 
 struct Mounted {
     at: PathBuf,
-    /// What sysfs says about the loop device.
+    /// The statistics of the loop device in sysfs.
     statistics: PathBuf,
 }
 
@@ -59,12 +58,12 @@ impl Ground {
         Ground { folder: folder.to_owned(), may_mount }
     }
 
-    /// What replicas are on, for a title.
+    /// The kind of filesystem, for a title.
     pub(crate) fn name(&self, format: Format) -> &'static str {
         if self.may_mount { format.name() } else { "plain folder" }
     }
 
-    /// Whether this format can be had, and if not, why.
+    /// The reason why this format is not available; none if it is.
     pub(crate) fn lacks(&self, format: Format) -> Option<String> {
         if !self.may_mount {
             // A plain folder stands for the common filesystem only.
@@ -75,29 +74,29 @@ impl Ground {
         trial.err().map(|why| format!("{} is left out: {why}", format.name()))
     }
 
-    /// A fresh filesystem.
+    /// Creates a fresh filesystem.
     pub(crate) fn disk(&self, format: Format, name: &str, need: Need) -> Result<Disk, String> {
         let folder = self.folder.join(name);
         fs::create_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
         let mut disk = Disk { replica: folder.join("replica"), mounted: None, folder: folder.clone() };
         if self.may_mount {
             let (image, at) = (folder.join("image"), folder.join("mnt"));
-            // Room for the largest file twice and for ragged ends; what is not used takes no space.
+            // Room for the largest file twice and for ragged ends; unused room takes no space.
             let size = (1 << 30) + 2 * need.bytes + need.entries * (8 << 10);
             File::create(&image).and_then(|file| file.set_len(size)).map_err(|error| error.to_string())?;
             make(format, &image, 2 * need.entries + 10_000)?;
             fs::create_dir(&at).map_err(|error| error.to_string())?;
             disk.replica = at.join("replica");
             let options = match format {
-                // Else a kernel thread would go on writing inode tables while others are measured.
+                // Otherwise a kernel thread would go on writing inode tables during the next measurement.
                 Format::Ext4 => "loop,noinit_itable",
                 Format::Xfs | Format::Btrfs => "loop",
             };
             tool(Command::new("mount").args(["-o", options]).arg(&image).arg(&at))?;
             disk.mounted = Some(Mounted { statistics: PathBuf::new(), at: at.clone() });
             let device = device_of(&at).ok_or("no loop device in /proc/self/mountinfo")?;
-            // Around the cache of what the image lies on: data would be there twice, and written when nobody waits.
-            // A tmpfs cannot do that on older kernels, and does not need it.
+            // Bypasses the cache of the image's filesystem: data would be cached twice, and written back at some later
+            // time. A tmpfs cannot do that on older kernels, and does not need it.
             let _ = tool(Command::new("losetup").arg("--direct-io=on").arg(&device));
             let name = device.trim_start_matches("/dev/");
             let statistics = Path::new("/sys/block").join(name).join("stat");
@@ -108,14 +107,14 @@ impl Ground {
 }
 
 impl Disk {
-    /// Waits until everything is on the disk.
+    /// Waits for `syncfs`.
     pub(crate) fn sync(&self) {
         let place = self.mounted.as_ref().map_or(&self.folder, |mounted| &mounted.at);
         let folder = open(place, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
         syncfs(folder.expect("the replica's filesystem")).expect("synced");
     }
 
-    /// Bytes that the filesystem has given to its disk so far; none without a disk of its own.
+    /// The bytes that the filesystem has written to its disk so far; none without a disk of its own.
     pub(crate) fn written(&self) -> Option<u64> {
         // Documentation/block/stat.rst of the kernel: the seventh number counts sectors of 512 bytes.
         let text = fs::read_to_string(&self.mounted.as_ref()?.statistics).ok()?;
@@ -127,7 +126,7 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         if let Some(mounted) = &self.mounted {
-            // A program that was just ended may hold it for a moment; the namespace ends with this process in any case.
+            // A program that has just ended may hold it for a moment; the namespace ends with this process anyway.
             if tool(Command::new("umount").arg(&mounted.at)).is_err() {
                 let _ = tool(Command::new("umount").arg("-l").arg(&mounted.at));
             }
@@ -159,7 +158,7 @@ fn make(format: Format, image: &Path, inodes: u64) -> Result<(), String> {
     tool(command.arg(image))
 }
 
-/// Runs a tool that works for the benchmark; what it says is the error when it fails.
+/// Runs a helper tool; its stderr becomes the error when it fails.
 pub(crate) fn tool(command: &mut Command) -> Result<(), String> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.stdin(Stdio::null()).output().map_err(|error| format!("{program}: {error}"))?;

@@ -1,4 +1,4 @@
-//! What happens to a source between two passes. Each edit has a number and is the same on every run.
+//! Edits of a source between two passes. Each edit has a number and is the same in every run.
 
 use crate::dice::Dice;
 use crate::mirror::list;
@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// So much of a changed file is new; small files are new as a whole.
+/// The greatest changed part of a file, in bytes; smaller files are rewritten as a whole.
 const MOST_CHANGED: u64 = 64 << 10;
 
 /// 1 % of the files changed; 0.5 % each added, deleted and renamed, to another folder.
@@ -28,7 +28,7 @@ pub(crate) fn many(source: &Path, number: u64) {
         fs::remove_file(path).expect("removed");
         touched.extend(path.parent());
     }
-    // Those that are renamed keep their content and time, and go where files of the last group are.
+    // Renamed files keep their content and time, and move to the folders of the last group's files.
     for (serial, (path, beside)) in next().zip(next()).enumerate() {
         fs::rename(path, beside.with_file_name(format!("renamed {number} {serial}"))).expect("renamed");
         let mut content = vec![0; dice.below(8 * 1024)];
@@ -42,7 +42,7 @@ pub(crate) fn many(source: &Path, number: u64) {
     settle(touched.into_iter(), number);
 }
 
-/// Every other file keeps its size.
+/// Changes one file; every other file keeps its size.
 fn change(path: &Path, number: u64, dice: &mut Dice) {
     let file = File::options().write(true).open(path).expect("opened");
     let size = file.metadata().expect("a size").len();

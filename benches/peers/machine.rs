@@ -1,4 +1,4 @@
-//! Where it was measured, in a few lines: figures without them mean nothing.
+//! Describes the machine in a few lines: figures mean nothing without it.
 
 use crate::contender::Contender;
 use std::fs;
@@ -20,7 +20,7 @@ pub(crate) fn describe(scratch: &Path, images: &str, contenders: &[Contender]) -
     ];
     let mut told = Vec::new();
     for contender in contenders {
-        // Several contenders may be one program; builds of file-sync are told apart by their paths.
+        // Several contenders may be one program; builds of file-sync differ by their paths.
         if told.contains(&contender.program) {
             continue;
         }
@@ -35,7 +35,7 @@ pub(crate) fn describe(scratch: &Path, images: &str, contenders: &[Contender]) -
     lines
 }
 
-/// What else the machine is doing (proc_loadavg(5)), with a word about it where that makes figures worthless.
+/// The other load of the machine (proc_loadavg(5)), with a warning where that makes figures worthless.
 fn load(cores: usize) -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load: f64 = text.split(' ').next().and_then(|load| load.parse().ok()).unwrap_or_default();
@@ -44,7 +44,7 @@ fn load(cores: usize) -> String {
     format!("load before: {load:.2}{}", if is_busy { warning } else { "" })
 }
 
-/// A number of /proc/meminfo, in KiB.
+/// A field of /proc/meminfo, in KiB.
 pub(crate) fn kib_of_memory(name: &str) -> Option<u64> {
     field("/proc/meminfo", name)?.trim_end_matches(" kB").parse().ok()
 }

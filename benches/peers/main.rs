@@ -1,9 +1,9 @@
 //! file-sync beside its peers: the same trees, the same edits, the same filesystem, one after the other in every round.
 //! docs/testing.md says how to run it.
 //!
-//! Two processes. The inner one measures; as root it does so in mount and process namespaces of its own, so that
-//! however it ends no mount and no process is left behind. The outer one only keeps the scratch folder: it outlives an
-//! interrupt from the keyboard, and removes what would otherwise be some ten gigabytes that nobody knows of.
+//! Two processes. The inner one measures; as root it does so in mount and process namespaces of its own, so that no
+//! mount and no process is left behind however it ends. The outer one only keeps the scratch folder: it outlives an
+//! interrupt from the keyboard, and removes the folder, which would otherwise leave some ten gigabytes behind.
 
 #![allow(
     clippy::expect_used,
@@ -88,7 +88,8 @@ fn keep_scratch(arguments: &Arguments) -> ExitCode {
             break status;
         }
         if interrupted.load(Ordering::Relaxed) {
-            // From the keyboard it has come to both, by kill(1) perhaps only to this one. What is below ends with it.
+            // A signal from the keyboard reaches both processes, one from kill(1) perhaps only this one. The children
+            // of the inner process end with it.
             let _ = inner.kill();
         }
         sleep(Duration::from_millis(100));

@@ -1,10 +1,10 @@
-//! One run of one program, and what it cost.
+//! Measures one run of one program.
 //!
-//! - Time: from the start of the process to its end, and once more until its filesystem is synced.
-//! - Processor time: of the process and everything it waited for, as the kernel adds it up for this process when a
-//!   child is gone. What kernel threads do later, such as writing back, is nobody's.
-//! - Peak memory: the sum over the processes that are alive at one moment of the most each of them ever had resident.
-//!   Pages that they share count more than once.
+//! - Time: from the start of the process to its end, and also until its filesystem is synced.
+//! - Processor time: of the process and its reaped descendants, as the kernel adds it up for this process when a child
+//!   has ended. Later work of kernel threads, such as writeback, is not counted.
+//! - Peak memory: the sum of the peak resident sizes of all processes that are alive at one moment. Shared pages count
+//!   more than once.
 
 use crate::disk::Disk;
 use std::collections::BTreeMap;
@@ -19,18 +19,18 @@ use std::time::{Duration, Instant};
 pub(crate) struct Measured {
     /// Seconds until the program ended.
     pub(crate) time: f64,
-    /// Seconds until what it wrote was on the disk as well.
+    /// Seconds until its writes were durable as well.
     pub(crate) synced: f64,
     /// Seconds of all processors, in user and in kernel mode.
     pub(crate) processor: f64,
     pub(crate) peak_kib: u64,
-    /// Bytes that its filesystem gave to the disk; none where it has no disk of its own.
+    /// The bytes that its filesystem wrote to the disk; none where it has no disk of its own.
     pub(crate) written: Option<u64>,
-    /// Why it did not succeed.
+    /// The failure, if any.
     pub(crate) failure: Option<String>,
 }
 
-/// Runs a command, after everything is on its disk that others have left to write.
+/// Runs a command, after a sync of the writes that earlier runs have left.
 pub(crate) fn run(mut command: Command, disk: &Disk, scratch: &Path) -> Measured {
     let errors = tempfile::tempfile_in(scratch).expect("a file for what it says");
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -77,7 +77,7 @@ fn failure(status: ExitStatus, mut errors: fs::File) -> Option<String> {
     Some(format!("{status}: {first}"))
 }
 
-/// Seconds that all children who are gone have used (proc_pid_stat(5), `cutime` and `cstime`).
+/// The seconds that all reaped children have used (proc_pid_stat(5), `cutime` and `cstime`).
 fn processor_of_children() -> f64 {
     // USER_HZ, which is 100 wherever Rust runs on Linux.
     const TICKS_PER_SECOND: f64 = 100.0;
@@ -87,7 +87,7 @@ fn processor_of_children() -> f64 {
     ticks.map(f64::from).sum::<f64>() / TICKS_PER_SECOND
 }
 
-/// Looks until the program is over: its own peak is gone with it, so the last look has to be a recent one.
+/// Polls until the program has ended: its peak vanishes with it, so the last reading has to be recent.
 fn peak_resident(root: u32, is_over: &AtomicBool) -> u64 {
     let mut peak = 0;
     while !is_over.load(Ordering::Relaxed) {
@@ -99,7 +99,7 @@ fn peak_resident(root: u32, is_over: &AtomicBool) -> u64 {
     peak
 }
 
-/// Adds a process and all below it (proc_pid_task(5), `children`).
+/// Adds a process and its descendants (proc_pid_task(5), `children`).
 fn enter(process: u32, alive: &mut BTreeMap<u32, u64>) {
     let Ok(status) = fs::read_to_string(format!("/proc/{process}/status")) else { return };
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,4 +1,4 @@
-//! Whether a replica is right, as far as the program that made it claims to make it so.
+//! Checks a replica against the claims of the program that made it.
 
 use rayon::prelude::*;
 use rustix::fs::OFlags;
@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// What a program claims to mirror beside names, kinds, contents and the targets of symbolic links.
+/// The claims of a program beside names, kinds, contents and the targets of symbolic links.
 #[derive(Clone, Copy)]
 pub(crate) struct Claims {
     /// Mode and time of files.
@@ -19,11 +19,11 @@ pub(crate) struct Claims {
     pub(crate) folders: bool,
     /// Time of symbolic links.
     pub(crate) links: bool,
-    /// What it keeps for itself in the replica, by its manual.
+    /// A file of its own in the replica, by its manual.
     pub(crate) own: Option<&'static str>,
 }
 
-/// What is in a tree.
+/// The numbers of entries in a tree.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Inventory {
     pub(crate) files: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Inventory {
     pub(crate) bytes: u64,
 }
 
-/// How thoroughly to compare.
+/// The depth of a comparison.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Depth {
     Contents,
@@ -40,7 +40,7 @@ pub(crate) enum Depth {
     Facts,
 }
 
-/// Compares two trees; what is wrong, in a few words, if anything is.
+/// Compares two trees; the differences in a few words, if any.
 pub(crate) fn wrong(source: &Path, replica: &Path, claims: Claims, depth: Depth) -> Option<String> {
     let differences = below(source, replica, claims, depth);
     let first = differences.first()?;
@@ -109,7 +109,7 @@ fn names(folder: &Path) -> std::io::Result<BTreeSet<OsString>> {
     fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
-/// The end of a path, which says enough.
+/// The last two names of a path.
 fn shown(path: &Path) -> String {
     let names: Vec<_> =
         path.components().rev().take(2).map(|name| name.as_os_str().to_string_lossy()).collect();
@@ -139,11 +139,11 @@ fn have_same_content(source: &Path, replica: &Path) -> bool {
     })
 }
 
-/// Without a trace: an access time that this sets would be written by the program that is measured next.
+/// Leaves no trace: the next measured program would write a new access time back.
 fn open(path: &Path) -> std::io::Result<File> {
     let flags = i32::try_from(OFlags::NOATIME.bits()).expect("a flag of open(2)");
     let quiet = File::options().read(true).custom_flags(flags).open(path);
-    // Only the owner may ask for that.
+    // Only the owner may open with O_NOATIME.
     quiet.or_else(|_| File::open(path))
 }
 
@@ -158,7 +158,7 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
     Ok(filled)
 }
 
-/// Reads everything in a tree once, so that it is in the cache for whoever comes next, and counts it.
+/// Reads everything in a tree once, so that it is in the page cache for the next reader, and counts it.
 pub(crate) fn warm(folder: &Path) -> Inventory {
     let names: Vec<OsString> = names(folder).into_iter().flatten().collect();
     let inventories = names.par_iter().map(|name| {
@@ -190,7 +190,7 @@ pub(crate) fn warm(folder: &Path) -> Inventory {
 /// Regular files and folders of a tree, in no order.
 pub(crate) struct Listed {
     pub(crate) files: Vec<PathBuf>,
-    /// The root among them.
+    /// With the root.
     pub(crate) folders: Vec<PathBuf>,
 }
 

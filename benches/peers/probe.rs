@@ -1,4 +1,4 @@
-//! Which contenders there are on this machine.
+//! Finds the contenders on this machine.
 
 use crate::arguments::Arguments;
 use crate::contender::{Contender, Tool};
@@ -21,7 +21,7 @@ const PEERS: [(&str, &str, Tool); 10] = [
     ("plsync", "plsync", Tool::Plsync),
 ];
 
-/// file-sync in all the builds that were asked for, then its peers; and a line for each that is left out.
+/// All requested builds of file-sync, then the peers; and a line for each missing one.
 pub(crate) fn contenders(arguments: &Arguments) -> Result<(Vec<Contender>, Vec<String>), String> {
     let mut contenders = vec![file_sync("file-sync", Path::new(PROGRAM))?];
     for (number, ours) in arguments.ours.iter().enumerate() {
@@ -47,7 +47,7 @@ pub(crate) fn contenders(arguments: &Arguments) -> Result<(Vec<Contender>, Vec<S
         if !arguments.wants_peer(program) {
             continue;
         }
-        // rclone alone takes "version" for a command, and knows the option as well.
+        // rclone alone has "version" as a command, and knows the option as well.
         match says(Path::new(program), "--version") {
             Some(version) => {
                 let version = version.lines().next().unwrap_or_default().trim().to_owned();
@@ -67,7 +67,7 @@ fn file_sync(name: &str, program: &Path) -> Result<Contender, String> {
     let has = |option: &str| help.contains(option);
     let tool = Tool::FileSync {
         bytes: has("--compare").then(|| vec!["--compare", "bytes"]),
-        // None yet. This is the place for its name; everything else is ready for it.
+        // file-sync has no such option yet; everything else is ready for it.
         quick: has("--quick-check").then(|| vec!["--quick-check"]),
     };
     Ok(Contender { name: name.to_owned(), program, version: version.trim().to_owned(), tool })

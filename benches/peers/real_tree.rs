@@ -1,4 +1,4 @@
-//! A real tree: sources, programs and libraries as this machine has them, copied, so that they can be edited.
+//! A real tree: a copy of this machine's sources, programs and libraries, which can be edited.
 
 use std::fs::{self, DirEntry, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 const MOST_FILES: u64 = 83_000;
 const MOST_BYTES: u64 = 2_800_000_000;
 
-/// Copies the files and symbolic links of every `nth` folder, until there are enough. Every `nth` and not the first
-/// ones, so that a small tree has the same mixture as a large one; whole folders, so that they are as full.
+/// Copies the files and symbolic links of every `nth` folder, up to the limits. Every `nth` and not the first ones, so
+/// that a small tree has the same mixture as a large one; whole folders, so that they are as full.
 pub(crate) fn copy(root: &Path, nth: u64) {
     let mut copying = Copying { root: root.to_owned(), nth, seen: 0, files: 0, bytes: 0 };
     for (number, place) in places().into_iter().enumerate() {
@@ -43,10 +43,10 @@ impl Copying {
         self.files >= MOST_FILES / self.nth || self.bytes >= MOST_BYTES / self.nth
     }
 
-    /// Whether a symbolic link in a folder of the copy leads to a place in the copy: not up further than to the root,
-    /// and up before down, since what it would go down into may be another link. The others are left out. They lead
-    /// into the system, and a program may follow them where it should not: rclone 1.60, with metadata, sets the mode of
-    /// a link on what it points to.
+    /// Whether a symbolic link in a folder of the copy leads to a place in the copy: up no further than to the root,
+    /// and up before down, since a name on the way down may be another link. Other links are left out. They lead into
+    /// the system, and a program may follow them where it should not: rclone 1.60, with metadata, sets the mode of a
+    /// link on its target.
     fn stays_inside(&self, target: &Path, folder: &Path) -> bool {
         let depth = folder.strip_prefix(&self.root).expect("below the root").components().count();
         let up = target.components().take_while(|name| *name == Component::ParentDir).count();
@@ -54,7 +54,7 @@ impl Copying {
     }
 
     fn folder(&mut self, from: &Path, to: &Path) {
-        // What cannot be read, or goes away meanwhile, is left out: any tree will do.
+        // An unreadable or vanished entry is left out: any tree will do.
         let Ok(listing) = fs::read_dir(from) else { return };
         let mut entries: Vec<DirEntry> = listing.flatten().collect();
         entries.sort_by_key(DirEntry::file_name);

@@ -1,4 +1,4 @@
-//! The whole of it: one workload after the other, one filesystem after the other, and a table for each work.
+//! The rounds: one workload after the other, one filesystem after the other, and a table for each work.
 
 use crate::arguments::{Arguments, Images};
 use crate::disk::{Ground, Need, tool};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// The inner process: everything.
+/// Runs the inner process.
 pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> ExitCode {
     let begin = Instant::now();
     let (contenders, left_out) = match probe::contenders(arguments) {
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
     if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Waits until the source is on its disk: the kernel would write it while others are measured.
+/// Waits until the source is durable: otherwise the kernel would write it back during a measurement.
 fn settle(source: &Path) {
     let folder = open(source, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
     syncfs(folder.expect("the source")).expect("synced");
@@ -108,9 +108,9 @@ fn tell(workload: Workload, work: Work, place: &str, rows: &[Row], markdown: boo
 
 const ON_DISK: &str = "each on a filesystem of its own in a sparse image file on the disk";
 
-/// Where the replicas go, and in words.
+/// The place of the replicas, and its description.
 fn ground(arguments: &Arguments, scratch: &Path, may_mount: bool) -> (Ground, &'static str) {
-    /// The short form has some replicas of half a gigabyte at a time, each of them in its image and in the cache.
+    /// Needed in the short form: some replicas of half a gigabyte at a time, each in its image and in the cache.
     const ENOUGH_KIB: u64 = 10 << 20;
     let folder = scratch.join("replicas");
     if !may_mount {

@@ -1,7 +1,7 @@
 //! All contenders on one tree and one kind of filesystem.
 //!
-//! Within a round, each work is done by one contender after the other before the next work comes, and the order of the
-//! contenders moves on with every round: whatever else the machine does hits all of them.
+//! Within a round, all contenders do one work, one after the other, before the next work, and their order rotates with
+//! every round: any other load of the machine affects all of them.
 
 use crate::contender::{Contender, Way};
 use crate::disk::{Disk, Format, Ground, Need};
@@ -16,7 +16,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long the replicas rest before the edit of a large file.
+/// The rest of the replicas before the edit of a large file.
 const REST: Duration = Duration::from_millis(2500);
 
 /// One tree, one filesystem, and all contenders.
@@ -24,7 +24,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) contenders: &'a [Contender],
     pub(crate) ground: &'a Ground,
     pub(crate) source: &'a Path,
-    /// For the log and for whatever a program keeps in its user's home.
+    /// For the log and for files that a program keeps in its user's home.
     pub(crate) scratch: &'a Path,
     pub(crate) format: Format,
     pub(crate) need: Need,
@@ -32,7 +32,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) is_short: bool,
 }
 
-/// A contender's replica, and the edit of the source that it has caught up with.
+/// A contender's replica, and the last edit of the source that it has mirrored.
 struct Replica {
     disk: Disk,
     edit: u64,
@@ -76,8 +76,8 @@ impl Stage<'_> {
         results
     }
 
-    /// The first copy of a contender, to a fresh filesystem; nothing where it has no part in any of the works. The
-    /// replica is kept if it has a part in others.
+    /// The first copy of a contender, to a fresh filesystem; none if it does none of the works. The replica is kept if
+    /// it does other works.
     fn start(&self, at: usize, edit: u64, results: &mut [(Work, Vec<Row>)]) -> Option<Replica> {
         let contender = &self.contenders[at];
         let has_part = |work: Work| !contender.ways(work).is_empty();
@@ -87,14 +87,14 @@ impl Stage<'_> {
             return None;
         }
         let disk = self.ground.disk(self.format, &at.to_string(), self.need).expect("a fresh filesystem");
-        // Those that are only there for the edit copy in the same way.
+        // Contenders for the edit only copy in the same way.
         let ways = [Work::FirstCopy, Work::Edit].into_iter().flat_map(|work| contender.ways(work));
         let way = ways.into_iter().next().expect("a way");
         self.timed(at, &way, Work::FirstCopy, &disk, rows.map(|(_, rows)| rows));
         stays.then_some(Replica { disk, edit })
     }
 
-    /// A copy with nothing in the cache, to a fresh filesystem of its own.
+    /// A copy with an empty cache, to a fresh filesystem of its own.
     fn cold_copy(&self, at: usize, rows: &mut Vec<Row>) {
         for way in self.contenders[at].ways(Work::ColdCopy) {
             let disk = self.ground.disk(self.format, "cold", self.need).expect("a fresh filesystem");
@@ -115,7 +115,7 @@ impl Stage<'_> {
         ways.collect()
     }
 
-    /// Whoever did not take part in the last edit of the source catches up, which is not measured.
+    /// Mirrors the last edit with the contenders that did not take part in it, unmeasured.
     fn catch_up(&self, replicas: &mut [Option<Replica>], edit: u64) {
         for (contender, replica) in self.contenders.iter().zip(replicas) {
             let Some(replica) = replica.as_mut().filter(|replica| replica.edit != edit) else { continue };
@@ -127,10 +127,10 @@ impl Stage<'_> {
         }
     }
 
-    /// Edits the source for everybody.
+    /// Edits the source for all contenders.
     fn edit(&self, work: Work, number: u64) {
         if work == Work::Edit {
-            // As between two passes: what was written within the last two seconds is not cloned.
+            // As between two passes: a file that was written within the last two seconds is not cloned.
             sleep(REST);
             edits::large(self.source, number);
         } else {
@@ -138,7 +138,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Runs one contender, with everything in the cache or nothing, and enters what it cost and whether its replica is right.
+    /// Runs one contender, with a warm or an empty cache, and enters its cost and whether its replica is right.
     fn timed(&self, at: usize, way: &Way, work: Work, disk: &Disk, rows: Option<&mut Vec<Row>>) {
         let contender = &self.contenders[at];
         if work.is_cold() {
@@ -149,7 +149,7 @@ impl Stage<'_> {
         }
         let measured = self.run(contender, way, disk);
         if work.is_cold() {
-            // For the works that come after it.
+            // For the works that follow.
             warm(self.source);
             warm(&disk.replica);
         }
@@ -166,7 +166,7 @@ impl Stage<'_> {
 
     fn run(&self, contender: &Contender, way: &Way, disk: &Disk) -> Measured {
         let (log, home) = (self.scratch.join("log"), self.scratch.join("home"));
-        // So that neither grows with the rounds. What is not there need not be removed.
+        // So that neither grows with the rounds. A missing one need not be removed.
         let _ = fs::remove_file(&log);
         let _ = fs::remove_dir_all(&home);
         fs::create_dir(&home).expect("a home");
@@ -178,7 +178,7 @@ impl Stage<'_> {
         measure::run(command, disk, &home)
     }
 
-    /// Whether nothing drops out of the cache on its own: the source, and each replica with the image that it lies in.
+    /// Whether everything fits in the cache: the source, and each replica with the image that it lies in.
     fn all_fits_in_memory(&self) -> bool {
         let most = self.need.bytes + self.need.entries * (4 << 10);
         let copies = 1 + 2 * self.contenders.len() as u64;
@@ -186,7 +186,7 @@ impl Stage<'_> {
     }
 }
 
-/// Makes the kernel forget what it has of all files, folders and inodes (proc_sys_vm(5)). Only root may.
+/// Drops the kernel's caches of all files, folders and inodes (proc_sys_vm(5)). Only root may.
 fn drop_caches(disk: &Disk) {
     const EVERYTHING: &str = "3";
     disk.sync();

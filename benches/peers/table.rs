@@ -1,16 +1,16 @@
-//! What was measured, as a table for people.
+//! Prints the measurements as a table.
 
 use crate::measure::Measured;
 use crate::work::Work;
 
-/// One line: a contender, one way in which it did the work, and each round of it.
+/// One line: a contender, one of its ways to do the work, and each round of it.
 pub(crate) struct Row {
     pub(crate) label: String,
     pub(crate) is_reference: bool,
     pub(crate) is_ours: bool,
     /// By round.
     pub(crate) rounds: Vec<Measured>,
-    /// What is wrong with a replica after it, of any round.
+    /// The fault of a replica after it, in any round.
     pub(crate) wrong: Option<String>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) fn table(rows: &[Row], work: Work, markdown: bool) -> String {
     text
 }
 
-/// The time that ratios are of.
+/// The time that ratios compare.
 fn decisive(measured: &Measured, work: Work) -> f64 {
     if work.writes() { measured.synced } else { measured.time }
 }
@@ -70,8 +70,8 @@ impl Row {
     }
 }
 
-/// The ratios of the rounds in which both succeeded, sorted. Round by round, since a machine is slower at one time
-/// than at another, and both suffer from it.
+/// The ratios of the rounds in which both succeeded, sorted. Round by round, since the speed of a machine varies, and
+/// affects both.
 fn ratios(row: &Row, reference: &Row, work: Work) -> Vec<f64> {
     let pairs = row.rounds.iter().zip(&reference.rounds);
     let mut ratios: Vec<f64> = pairs
@@ -111,7 +111,7 @@ fn seconds(seconds: f64) -> String {
     format!("{} s", rounded(seconds))
 }
 
-/// Three digits that count.
+/// Three significant digits.
 fn rounded(value: f64) -> String {
     match value {
         ..10.0 => format!("{value:.2}"),
@@ -128,7 +128,7 @@ fn as_columns(lines: &[[String; COLUMNS]]) -> String {
     for cells in lines {
         let mut line = String::new();
         for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
-            // Words to the left, numbers to the right.
+            // Text to the left, numbers to the right.
             let is_word = column == 0 || column == COLUMNS - 1;
             line += &if is_word { format!("{cell:<width$}  ") } else { format!("{cell:>width$}  ") };
         }

@@ -1,4 +1,4 @@
-//! What is timed.
+//! The works that are timed.
 
 use clap::ValueEnum;
 
@@ -36,8 +36,8 @@ impl Work {
         }
     }
 
-    /// Whether it writes. Then ratios are of the time until everything is on the disk: file-sync ends with a sync of
-    /// its own, and what others leave to the system is not free either.
+    /// Whether it writes. Then ratios are of the time until the sync: file-sync ends with a sync of its own, and writes
+    /// that others leave to the system are not free either.
     pub(crate) fn writes(self) -> bool {
         match self {
             Work::FirstCopy | Work::Changed | Work::ChangedQuick | Work::Edit | Work::ColdCopy => true,
@@ -55,7 +55,7 @@ impl Work {
         }
     }
 
-    /// Whether the caches are emptied before it.
+    /// Whether the caches are dropped before it.
     pub(crate) fn is_cold(self) -> bool {
         matches!(self, Work::ColdCopy | Work::ColdNoChange)
     }
@@ -65,7 +65,7 @@ impl Work {
         matches!(self, Work::FirstCopy | Work::ColdCopy)
     }
 
-    /// What is cold needs replicas on the disk, which the short form has in memory.
+    /// Cold works need replicas on the disk, which the short form has in memory.
     pub(crate) fn is_in_short_form(self) -> bool {
         self != Work::ChangedQuick && !self.is_cold()
     }

@@ -148,14 +148,14 @@ impl Workload {
     }
 }
 
-/// A moment of the past for everything that is made: what changes later is newer, whatever the clock does.
+/// A time in the past for all created entries: later changes are newer, whatever the clock shows.
 pub(crate) fn moment(days: u64) -> SystemTime {
     const JANUARY_2025: u64 = 1_735_689_600;
     SystemTime::UNIX_EPOCH + Duration::new(JANUARY_2025 + days * 86_400, 123_456_789)
 }
 
-/// Gives folders a time of the past as well. rsync compares whole seconds: it would leave alone a folder that was made
-/// in the second in which its original was.
+/// Gives folders a time in the past as well. rsync compares whole seconds: it would skip a folder that was created in
+/// the same second as its original.
 pub(crate) fn settle<'a>(folders: impl Iterator<Item = &'a Path>, days: u64) {
     for folder in folders {
         File::open(folder).and_then(|folder| folder.set_modified(moment(days))).expect("a time");
@@ -187,7 +187,7 @@ fn small_files(
     });
 }
 
-/// Gives every file a second name, in the other half of the tree.
+/// Gives every file a second hard link, in the other half of the tree.
 fn second_names(leaves: u64, first: impl Fn(u64) -> PathBuf + Sync, second: impl Fn(u64) -> PathBuf + Sync) {
     (0..leaves).into_par_iter().for_each(|leaf| {
         let (first, second) = (first(leaf), second(leaves - 1 - leaf));

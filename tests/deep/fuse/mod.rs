@@ -1,4 +1,4 @@
-//! Filesystems through FUSE that are odd in one way each, as real ones are that cannot be mounted everywhere.
+//! FUSE filesystems that are odd in one way each, as real ones are that cannot be mounted everywhere.
 
 pub(crate) mod names;
 pub(crate) mod no_sizes;

@@ -1,4 +1,4 @@
-//! A filesystem in memory that takes several names for one, or shows other names than it was given.
+//! A filesystem in memory that treats several names as one, or shows other names than it was given.
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
@@ -15,24 +15,24 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-/// How names are altered, or which are one.
+/// The rule by which names are altered, or are one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Dots and spaces at the end are dropped, as by vfat.
     Trailer,
-    /// The letter é is taken apart, as by HFS+.
+    /// The letter é is decomposed, as by HFS+.
     Decomposed,
     /// All is lower case, as with lowntfs-3g and `ignore_case`.
     Lower,
-    /// Upper and lower case are one, and what was given is shown, as by exfat.
+    /// Upper and lower case are one, and the given form is shown, as by exfat.
     AnyCase,
-    /// The same, and each spelling that is asked for gets an inode number of its own, as by FUSE programs without
-    /// numbers of their own (exfat-fuse, sshfs); nor does a rename know that it must not replace anything.
+    /// The same, and each spelling gets an inode number of its own at its lookup, as by FUSE programs without inode
+    /// numbers (exfat-fuse, sshfs); and a rename refuses all flags, RENAME_NOREPLACE among them.
     AnyCaseNumbered,
 }
 
 impl Rule {
-    /// What the filesystem keeps of a name.
+    /// The form of a name that the filesystem keeps.
     fn kept(self, name: &str) -> String {
         match self {
             Rule::Trailer => name.trim_end_matches(['.', ' ']).to_owned(),
@@ -42,7 +42,7 @@ impl Rule {
         }
     }
 
-    /// What is the same for all names that are one.
+    /// The common form of all names that are one.
     fn key(self, name: &str) -> String {
         match self {
             Rule::AnyCase | Rule::AnyCaseNumbered => name.to_lowercase(),
@@ -51,14 +51,14 @@ impl Rule {
     }
 }
 
-/// How often something was done.
+/// Counters of calls.
 #[derive(Debug, Default)]
 pub(crate) struct Calls {
     pub(crate) made: AtomicUsize,
     pub(crate) written: AtomicUsize,
     pub(crate) removed: AtomicUsize,
     pub(crate) renamed: AtomicUsize,
-    /// A name that is denied so many times.
+    /// A name that is denied to so many lookups.
     denied: Mutex<Option<(String, usize)>>,
 }
 
@@ -78,14 +78,14 @@ impl Calls {
         }
     }
 
-    /// Files and folders made, writes, removals and renames since the last time.
+    /// The files and folders created, writes, removals and renames since the last call.
     pub(crate) fn take(&self) -> [usize; 4] {
         [&self.made, &self.written, &self.removed, &self.renamed]
             .map(|count| count.swap(0, Ordering::Relaxed))
     }
 }
 
-/// The filesystem, mounted.
+/// The mounted filesystem.
 pub(crate) struct Mounted {
     _session: BackgroundSession,
     pub(crate) calls: Arc<Calls>,
@@ -104,7 +104,7 @@ pub(crate) fn mount(at: &Path, rule: Rule) -> io::Result<Mounted> {
     Ok(Mounted { _session: fuser::spawn_mount(names, at, &config)?, calls })
 }
 
-/// How long the kernel believes what it was told, as with libfuse.
+/// The lifetime of the kernel's cache, as with libfuse.
 const KEPT: Duration = Duration::from_secs(1);
 
 struct Node {
@@ -116,7 +116,7 @@ struct Node {
     links: u32,
     /// Of a file, or the target of a link.
     content: Vec<u8>,
-    /// In a folder: by what is the same for all names that are one, the name that is shown and the node.
+    /// In a folder: by the common form of a name, the name that is shown and the node.
     entries: BTreeMap<String, (String, u64)>,
 }
 
@@ -139,7 +139,7 @@ impl Node {
 struct Tree {
     rule: Rule,
     nodes: BTreeMap<u64, Node>,
-    /// With numbers for each spelling: which node a number is, and the number of a folder and a spelling in it.
+    /// With numbers for each spelling: the number of a folder and a spelling in it. It holds the node.
     numbers: HashMap<(u64, String), u64>,
     next: u64,
 }
@@ -150,7 +150,7 @@ fn text(name: &OsStr) -> Answer<&str> {
     name.to_str().ok_or(Errno::EILSEQ)
 }
 
-/// Numbers of spellings begin here; the rest of such a number is the node.
+/// The first number of spellings; modulo this a number is its node.
 const SPELLINGS: u64 = 1 << 40;
 
 impl Tree {
@@ -167,14 +167,14 @@ impl Tree {
         Ok(self.node(parent)?.entries.get(&key).ok_or(Errno::ENOENT)?.1)
     }
 
-    /// The number under which the kernel knows a node that it has found by this name.
+    /// The number under which the kernel knows a node that it has looked up by this name.
     fn number(&mut self, parent: INodeNo, name: &str, node: u64) -> u64 {
         if self.rule != Rule::AnyCaseNumbered {
             return node;
         }
         let next = SPELLINGS * self.next + node;
         let number = *self.numbers.entry((Tree::real(parent), name.to_owned())).or_insert(next);
-        // Another node by now.
+        // The spelling leads to another node by now.
         let number = if number % SPELLINGS == node { number } else { next };
         self.next += 1;
         self.numbers.insert((Tree::real(parent), name.to_owned()), number);
@@ -238,7 +238,7 @@ impl Tree {
             (true, true) if !node.entries.is_empty() => return Err(Errno::ENOTEMPTY),
             _ => node.links = node.links.saturating_sub(1),
         }
-        // What is open stays readable: nothing is ever let go of.
+        // An open file stays readable: nodes are never dropped.
         let key = self.rule.key(name);
         let folder = self.node(parent)?;
         folder.entries.remove(&key);
@@ -270,7 +270,7 @@ impl Tree {
         let key = self.rule.key(old);
         self.node(parent)?.entries.remove(&key);
         self.insert(new_parent, new, number)?;
-        // The kernel knows it by its number still.
+        // The kernel still knows it by its number.
         if let Some(known) = self.numbers.remove(&(Tree::real(parent), old.to_owned())) {
             self.numbers.insert((Tree::real(new_parent), new.to_owned()), known);
         }

@@ -1,5 +1,5 @@
-//! Files that show no size, as those of a server that makes them when they are read: one has an end, one has none, and some
-//! cannot be opened at once, as files that have to be fetched from a tape.
+//! Files that show no size, as on a server that generates them when they are read: one has an end, one has none, and
+//! some fail to open at first, as files on tape.
 
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
@@ -10,18 +10,18 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The content of the file that has an end.
+/// The content of the finite file.
 pub(crate) static DOCUMENT: [u8; 300_000] = [b'd'; 300_000];
 
-/// The names; each is the inode that comes after the root, in this order.
+/// The names, in the order of their inodes after the root.
 const FIXED: [&str; 2] = ["document", "endless"];
 
-/// The filesystem; `offline` is how many files cannot be opened.
+/// The filesystem; `offline` is the number of files that cannot be opened.
 pub(crate) struct NoSizes {
     pub(crate) offline: u64,
 }
 
-/// Mounts it; it goes with what is returned.
+/// Mounts it until the result is dropped.
 pub(crate) fn mounted(at: &Path, files: NoSizes) -> io::Result<fuser::BackgroundSession> {
     let mut config = Config::default();
     config.mount_options = vec![MountOption::RO, MountOption::FSName("no-sizes".to_owned())];
@@ -76,7 +76,7 @@ impl Filesystem for NoSizes {
         if inode.0 >= 2 + FIXED.len() as u64 {
             return reply.error(Errno::EAGAIN);
         }
-        // Or the kernel would believe the size, and ask for nothing.
+        // Without direct I/O the kernel would trust the size, and read nothing.
         reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO);
     }
 

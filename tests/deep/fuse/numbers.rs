@@ -1,4 +1,4 @@
-//! A filesystem in memory whose inode numbers and links are not what they seem, or that makes no links.
+//! A filesystem in memory with misleading inode numbers and link counts, or without hard links.
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
@@ -13,22 +13,22 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-/// What is odd about the files, if anything.
+/// The oddity of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Oddity {
     /// All have one number, and two links.
     OneNumber,
     /// Each shows this number of links.
     Links(u32),
-    /// Each shows another number whenever it is looked at.
+    /// Each shows another number at every lookup.
     NewNumbers,
     /// Each name has a number of its own.
     NumberOfName,
-    /// No file gets a second name: link(2) fails with this error.
+    /// No file gets a second hard link: link(2) fails with this error.
     NoLinks(i32),
 }
 
-/// Mounts a new one; it goes with what is returned.
+/// Mounts a new one until the result is dropped.
 pub(crate) fn mounted(at: &Path, oddity: Oddity) -> io::Result<BackgroundSession> {
     fs::create_dir_all(at)?;
     let mut config = Config::default();
@@ -38,10 +38,10 @@ pub(crate) fn mounted(at: &Path, oddity: Oddity) -> io::Result<BackgroundSession
     fuser::spawn_mount(Numbers(Mutex::new(tree)), at, &config)
 }
 
-/// The kernel believes nothing for longer than it takes to tell.
+/// The kernel caches nothing.
 const KEPT: Duration = Duration::ZERO;
 
-/// Where a name has a number of its own, it comes after that of the file and below so many names.
+/// Where a name has a number of its own, it is that of the file plus a multiple of this.
 const NAMES: u64 = 1 << 40;
 
 struct Node {
@@ -69,14 +69,14 @@ type Answer<T> = Result<T, Errno>;
 struct Tree {
     nodes: BTreeMap<u64, Node>,
     next: u64,
-    /// So often somebody has looked.
+    /// The number of lookups so far.
     looks: u64,
     oddity: Oddity,
 }
 
 impl Tree {
     fn node(&mut self, number: u64) -> Answer<&mut Node> {
-        // Of a name with a number of its own, that of the file.
+        // For a name with a number of its own, that of the file.
         self.nodes.get_mut(&(number % NAMES)).ok_or(Errno::ENOENT)
     }
 
@@ -84,7 +84,7 @@ impl Tree {
         self.node(parent)?.entries.get(name).copied().ok_or(Errno::ENOENT)
     }
 
-    /// The facts as the kernel has to know them: with the number that it asks by.
+    /// The facts for the kernel: with the number that it asks by.
     fn facts(&mut self, number: u64) -> Answer<FileAttr> {
         let node = self.node(number)?;
         Ok(FileAttr {
@@ -106,7 +106,7 @@ impl Tree {
         })
     }
 
-    /// The facts as everybody else is told them.
+    /// The facts for programs.
     fn shown(&mut self, number: u64) -> Answer<FileAttr> {
         let mut facts = self.facts(number)?;
         if facts.kind != FileType::Directory {
@@ -176,7 +176,7 @@ impl Tree {
     fn rename(&mut self, (parent, name): (u64, &OsStr), (new_parent, new_name): (u64, &OsStr)) -> Answer<()> {
         let number = self.find(parent, name)?;
         match self.find(new_parent, new_name) {
-            // As rename(2) has it.
+            // As rename(2) specifies.
             Ok(other) if other % NAMES == number % NAMES => return Ok(()),
             Ok(_) => self.remove(new_parent, new_name)?,
             Err(_) => {}
@@ -321,7 +321,7 @@ impl Filesystem for Numbers {
         flags: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        // As most do that are in user space.
+        // As most FUSE filesystems do.
         let renamed = if flags.is_empty() {
             self.tree().rename((parent.0, name), (new_parent.0, new_name))
         } else {

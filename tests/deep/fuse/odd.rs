@@ -1,5 +1,5 @@
-//! A filesystem in memory that denies names which it lists, or refuses names that are not to its taste. Both can be switched
-//! on while a program is at work on it.
+//! A filesystem in memory that denies names which it lists, or refuses some names. Both can be switched on while a
+//! program uses it.
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
@@ -15,18 +15,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-/// What is odd.
+/// The oddities.
 #[derive(Default)]
 pub(crate) struct Oddities {
-    /// Names that are denied: the error, and after how many good answers.
+    /// Names that are denied: the error, and the number of good answers before it.
     ghosts: HashMap<String, (i32, usize)>,
     /// Letters that no new name may have.
     refused: Vec<char>,
-    /// How often a folder was listed from its first name on, all folders together.
+    /// The number of listings from the first name on, of all folders.
     listings: usize,
 }
 
-/// The filesystem, mounted.
+/// The mounted filesystem.
 pub(crate) struct Mounted {
     _session: BackgroundSession,
     oddities: Arc<Mutex<Oddities>>,
@@ -45,22 +45,22 @@ impl Mounted {
         Ok(Mounted { _session: fuser::spawn_mount(Odd(Mutex::new(tree)), at, &config)?, oddities })
     }
 
-    /// From now on a name, wherever it is, is listed and denied with this error, after so many more looks at it.
+    /// Lists a name from now on, in any folder, and denies it with this error after so many more lookups.
     pub(crate) fn deny(&self, name: &str, errno: i32, after: usize) {
         self.oddities().ghosts.insert(name.to_owned(), (errno, after));
     }
 
-    /// Nothing is denied any more.
+    /// Denies nothing any more.
     pub(crate) fn deny_nothing(&self) {
         self.oddities().ghosts.clear();
     }
 
-    /// From now on no name may have one of these letters.
+    /// Refuses from now on names with one of these letters.
     pub(crate) fn refuse(&self, letters: &str) {
         self.oddities().refused = letters.chars().collect();
     }
 
-    /// How many listings were begun since the last time.
+    /// The number of listings since the last call.
     pub(crate) fn listings(&self) -> usize {
         std::mem::take(&mut self.oddities().listings)
     }
@@ -70,7 +70,7 @@ impl Mounted {
     }
 }
 
-/// The kernel believes nothing for longer than it takes to tell.
+/// The kernel caches nothing.
 const KEPT: Duration = Duration::ZERO;
 
 struct Node {
@@ -118,7 +118,7 @@ impl Tree {
         self.nodes.get_mut(&number.0).ok_or(Errno::ENOENT)
     }
 
-    /// What has a name, unless that is denied.
+    /// The node of a name, unless that is denied.
     fn find(&mut self, parent: INodeNo, name: &str) -> Answer<u64> {
         let number = *self.node(parent)?.entries.get(name).ok_or(Errno::ENOENT)?;
         match self.oddities().ghosts.get_mut(name) {
@@ -181,7 +181,7 @@ impl Tree {
             (true, false) => return Err(Errno::EISDIR),
             (false, true) => return Err(Errno::ENOTDIR),
             (true, true) if !node.entries.is_empty() => return Err(Errno::ENOTEMPTY),
-            // What is open stays readable: nothing is ever let go of.
+            // An open file stays readable: nodes are never dropped.
             _ => node.links = node.links.saturating_sub(1),
         }
         let folder = self.node(parent)?;

@@ -1,5 +1,5 @@
-//! A filesystem in memory that refuses some metadata, or puts it elsewhere than it was told. What is odd can be changed while a
-//! program is at work on it.
+//! A filesystem in memory that refuses some metadata, or sets it elsewhere. Its oddities can be changed while a program
+//! uses it.
 
 use fuser::{
     BackgroundSession, BsdFileFlags, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags,
@@ -15,36 +15,36 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
 
-/// What is odd.
+/// The oddities.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Oddities {
     /// Everything belongs to nobody, and owners are refused (NFS with `root_squash`).
     pub(crate) squashes: bool,
-    /// This user, and this group, are given nothing.
+    /// Giving an entry to this user, or to this group, is refused.
     pub(crate) refused_user: Option<u32>,
     pub(crate) refused_group: Option<u32>,
     /// Set-user-ID and set-group-ID bits are refused (systemd's `RestrictSUIDSGID`).
     pub(crate) refuses_setuid: bool,
     /// A request to set one time alone is dropped without an error (libfuse 2).
     pub(crate) drops_single_times: bool,
-    /// What is set of a link is set of its target in the same folder (sshfs).
+    /// Setting metadata of a link sets that of its target in the same folder (sshfs).
     pub(crate) follows_links: bool,
-    /// No link tells where it leads (sshfs, for those that lead out of it).
+    /// No link can be read (sshfs, for links that lead out of its tree).
     pub(crate) hides_targets: bool,
-    /// A number of requests for another owner that are refused, of whatever entry.
+    /// The number of further owner changes that are refused, of any entry.
     pub(crate) refused_owners: usize,
-    /// Attributes that every file lists, and the error for whoever wants to read them.
+    /// Xattrs that every file lists, and the errors of reading them.
     pub(crate) unreadable: Vec<(&'static str, i32)>,
 }
 
-/// The filesystem, mounted.
+/// The mounted filesystem.
 pub(crate) struct Mounted {
     _session: BackgroundSession,
     oddities: Arc<Mutex<Oddities>>,
 }
 
 impl Mounted {
-    /// Mounts a new one that every user may work in.
+    /// Mounts a new one that every user may write to.
     pub(crate) fn new(at: &Path, oddities: Oddities) -> io::Result<Mounted> {
         fs::create_dir_all(at)?;
         let oddities = Arc::new(Mutex::new(oddities));
@@ -56,18 +56,18 @@ impl Mounted {
         Ok(Mounted { _session: fuser::spawn_mount(Refusing(Mutex::new(tree)), at, &config)?, oddities })
     }
 
-    /// Other oddities from now on.
+    /// Sets other oddities from now on.
     pub(crate) fn set(&self, oddities: Oddities) {
         *self.oddities.lock().expect("whole oddities") = oddities;
     }
 }
 
-/// The kernel believes nothing for longer than it takes to tell.
+/// The kernel caches nothing.
 const KEPT: Duration = Duration::ZERO;
 
 const NOBODY: u32 = 65534;
 
-/// The attribute whose entries the mode shows as well.
+/// The xattr of the ACL, whose entries show in the mode.
 const ACCESS_LIST: &str = "system.posix_acl_access";
 
 struct Node {
@@ -128,7 +128,7 @@ impl Tree {
         self.node(parent)?.entries.get(name).copied().ok_or(Errno::ENOENT)
     }
 
-    /// What is changed when an entry is to be: its target, where links are followed.
+    /// The node that a change of an entry affects: its target, where links are followed.
     fn followed(&mut self, number: INodeNo) -> Answer<INodeNo> {
         let node = self.node(number)?;
         let (is_link, parent, target) =
@@ -195,7 +195,7 @@ impl Tree {
             (true, false) => return Err(Errno::EISDIR),
             (false, true) => return Err(Errno::ENOTDIR),
             (true, true) if !node.entries.is_empty() => return Err(Errno::ENOTEMPTY),
-            // What is open stays readable: nothing is ever let go of.
+            // An open file stays readable: nodes are never dropped.
             _ => node.links = node.links.saturating_sub(1),
         }
         let folder = self.node(parent)?;
@@ -250,7 +250,7 @@ impl Tree {
         Ok(())
     }
 
-    /// An access list shows in the mode: the group as its mask, and the other two classes.
+    /// Sets an xattr. An ACL shows in the mode: the mask as the group, and the other two classes.
     fn set_attribute(&mut self, number: INodeNo, name: &OsStr, value: &[u8]) -> Answer<()> {
         let number = self.followed(number)?;
         let node = self.node(number)?;
@@ -269,7 +269,7 @@ impl Tree {
         Ok(())
     }
 
-    /// The attributes that an entry lists.
+    /// The xattrs that an entry lists.
     fn names(&mut self, number: INodeNo) -> Answer<Vec<u8>> {
         let number = self.followed(number)?;
         let unreadable: Vec<&str> = self.oddities().unreadable.iter().map(|(name, _)| *name).collect();
@@ -372,7 +372,7 @@ impl Filesystem for Refusing {
         node.perm = mode.map_or(node.perm, perm);
         if let Some(list) = node.attributes.get_mut(OsStr::new(ACCESS_LIST)).filter(|_| mode.is_some()) {
             for entry in list[4..].chunks_exact_mut(8) {
-                // The owner, the mask and others; the owning group has a mask in each list that names somebody.
+                // The owner, the mask and others; an ACL with named entries has a mask, and its owning group stays.
                 let shift = match entry[0] {
                     1 => 6,
                     0x10 => 3,

@@ -1,5 +1,5 @@
-//! A folder of files that a server exports read-only, of which the client knows nothing: every change is refused with `EROFS`,
-//! and neither the mount nor access(2) says so.
+//! A folder of files that a server exports read-only without the client knowing: every change fails with `EROFS`, and
+//! neither the mount nor access(2) shows that.
 
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
@@ -14,12 +14,12 @@ use std::time::{Duration, SystemTime};
 const KEPT: Duration = Duration::from_secs(1);
 const CONTENT: &[u8] = b"old content";
 
-/// So many files in the only folder.
+/// The number of files in the only folder.
 pub(crate) struct Sealed {
     pub(crate) files: u64,
 }
 
-/// Mounts it; it goes with what is returned.
+/// Mounts it until the result is dropped.
 pub(crate) fn mounted(at: &Path, files: u64) -> io::Result<fuser::BackgroundSession> {
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("sealed".to_owned())];
