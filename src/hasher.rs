@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Files of at least this size are large: a thread costs less than a thousandth of what it saves.
+/// Files of at least this size are large: a thread costs less than a thousandth of its gain.
 const LARGE: u64 = 32 << 20;
 
 /// The greatest number of pieces queued for the thread; each is a [`BUFFER`].

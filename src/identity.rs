@@ -66,10 +66,10 @@ pub struct Identity {
 impl Identity {
     /// The identity of an entry of the source.
     ///
-    /// Where the number is proof, the birth time distinguishes the inode from a later one that reuses its number during
-    /// a pass; writing to the file does not change it. Without one, or where the number is a claim, size and
-    /// modification time have to agree, and for a claim also owner and mode: names of a file that changes meanwhile
-    /// become files of their own until the next pass.
+    /// If the number is proof, the birth time distinguishes the inode from a later one that reuses its number during a
+    /// pass; writing to the file does not change it. Without one, or where the number is a claim, size and modification
+    /// time have to agree, and for a claim also owner and mode: names of a file that changes meanwhile become files of
+    /// their own until the next pass.
     pub fn of(entry: &Entry, numbers: Numbers) -> Identity {
         let Entry { id, kind, size, rdev, mtime, btime, mode, uid, gid, .. } = *entry;
         let check = match (numbers, btime) {

@@ -1,5 +1,5 @@
-//! The rules for names of a folder: which are mirrored, and what becomes of the others. Used by the survey, the count
-//! of one-sided subtrees, the filling of new folders, and removal.
+//! The rules for names of a folder: mirrored, left out, or kept. Used by the survey, the count of one-sided subtrees,
+//! the filling of new folders, and removal.
 //!
 //! The log file is neither copied nor deleted, under any spelling that a folder lists. Its path is known, so each name
 //! on it is compared with the listing. A case-insensitive filesystem, or one that alters names, lists another spelling:

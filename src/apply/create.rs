@@ -39,7 +39,7 @@ pub(super) enum Outcome {
     Published(Place),
     /// It is staged and waits for a group commit to get its name.
     Waits,
-    /// It was not made: that has been told, or a retry follows.
+    /// It was not created: that has been reported, or a retry follows.
     Failed(Option<Failed>),
 }
 
@@ -116,7 +116,7 @@ impl Apply<'_> {
         self.release(holder);
     }
 
-    /// Whether an entry is made at all.
+    /// Whether an entry is created at all.
     fn is_due(&self, job: &Job, entry: &Entry) -> bool {
         if self.context.is_halted() || self.is_hopeless(job) {
             return false;

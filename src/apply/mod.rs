@@ -1,7 +1,7 @@
 //! Carries out the plan. The only part that writes.
 //!
 //! The order: creates and updates, in parallel; hard links to the files that exist now; retries of transient failures;
-//! `syncfs`, if anything is to be removed; deletions, deepest first; retries of what found no room before the
+//! `syncfs`, if anything is to be removed; deletions, deepest first; retries of copies that found no room before the
 //! deletions; renames of entries that the replica lists under other spellings, and the metadata of the folders with
 //! changes, deepest first.
 

@@ -115,7 +115,7 @@ const FRESH: Duration = Duration::from_millis(10);
 /// A precondition with the time of its last thorough check. It is checked for every folder that is entered or removed,
 /// and every 10 ms while the files of a folder are removed: a check per file would double the work.
 ///
-/// RACE: the source may get the name back between check and removal; the next pass copies again what was removed.
+/// RACE: the source may get the name back between check and removal; the next pass copies the entry again.
 pub struct CachedCheck<'a> {
     precondition: Precondition<'a>,
     checked: Instant,

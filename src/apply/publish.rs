@@ -1,4 +1,4 @@
-//! Publishes a finished temporary: one atomic rename, and only where the replica still has what the survey saw there.
+//! Publishes a finished temporary with one atomic rename, and only over the entry that the survey saw in the replica.
 
 use crate::apply::error::Failed;
 use crate::apply::retire;

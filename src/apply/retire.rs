@@ -1,6 +1,7 @@
 //! The only path by which an entry leaves the replica: it is unlinked, or the rename that publishes its successor drops
 //! it.
-//!  Our own temporaries, which never had a public name, do not pass through here: see
+//!
+//! Our own temporaries, which never had a public name, do not pass through here: see
 //! [`discard`](crate::apply::publish::discard).
 
 use crate::fs::{Errno, dirent};

@@ -57,7 +57,7 @@ impl Apply<'_> {
         self.finish_waiting();
     }
 
-    /// Retries once what found no room, or its name taken, before the deletions.
+    /// Retries once the jobs that found no room, or their name taken, before the deletions.
     pub(super) fn try_for_the_last_time(&self) {
         self.again.is_last_try.store(true, Ordering::Relaxed);
         let jobs = std::mem::take(&mut *lock(&self.again.after_deletions));

@@ -94,7 +94,7 @@ impl Apply<'_> {
         let watch = watch_of_folder(self.context, job.pair.watch, source, &job.name);
         let opened = ours.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
         let (listing, from, names) = match opened {
-            // Where the log may lie in the folder, each name is checked more closely later.
+            // Each name is checked more closely later if the log may lie in the folder.
             Ok((listing, fd)) if watch == Watch::Off => {
                 let names = look_at_first(&listing, fd.as_fd());
                 (Ok(listing), Some(fd), names)

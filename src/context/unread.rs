@@ -6,7 +6,7 @@ use crate::model::error::Side;
 use crate::model::problem_kind::ProblemKind;
 use std::ffi::CString;
 
-/// An extended attribute that was listed and could not be read.
+/// An xattr that was listed and could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unread {
     /// The tree.

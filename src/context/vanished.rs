@@ -3,11 +3,11 @@
 //! Nearly always they have vanished in between, and the next pass decides. But some filesystems list names that they
 //! cannot find, in every pass: a damaged folder, a name on a server that its client cannot express, an automount whose
 //! server is dead. A listed name is not absent, so that is a problem.
+//!
 //! Only a listing that begins after the lookup tells the two apart. One listing per name would take forever in a large
 //! folder that is being emptied; so the names are collected, and each folder is listed once more at the end of survey
 //! and of apply. A file that is removed and created all the time may be missed by a lookup and be in the later listing:
 //! a listed name is looked up a few times, and a name that is denied each time is listed a few times more.
-//! what a listing shows is looked at a few times, and what is denied each time is listed a few times more.
 
 use crate::collections::HashMap;
 use crate::context::Context;

@@ -13,7 +13,7 @@ pub const OTHERS: u16 = 0o007;
 /// The ACL of an entry, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AccessList {
-    /// It has no ACL: the mode grants all rights.
+    /// It has no ACL: the mode alone decides.
     #[default]
     None,
     /// It has this ACL.

@@ -131,7 +131,7 @@ impl Survey<'_> {
         });
     }
 
-    /// Reports a mount in the replica that cannot be told from a mount of the source.
+    /// Reports a mount in the replica whose relation to the source could not be read.
     pub(super) fn unknown_mount(&self, pair: &Pair, name: &CStr, errno: Errno) {
         self.context.problem(&Problem {
             path: pair.path().join(name),

@@ -89,10 +89,10 @@ pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem)
 
 /// Whether a content difference comes from the source (update) or from the replica alone (repair).
 ///
-/// The replica's inode was made when file-sync began to copy the file. Where the source's ctime, which no program can
-/// set back, is older than that, the source has not changed since, so the replica has. Where the replica's filesystem
-/// remembers no creation time, equal sizes and mtimes say the same with less certainty. The distinction is for people:
-/// the action is the same.
+/// The replica's inode was created when file-sync began to copy the file. Where the source's ctime, which no program
+/// can set back, is older than that, the source has not changed since, so the replica has. Where the replica's
+/// filesystem remembers no creation time, equal sizes and mtimes say the same with less certainty. The distinction is
+/// for people: the action is the same.
 pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
     let replica_alone = match replica.btime {
         Some(made) => source.ctime < made,

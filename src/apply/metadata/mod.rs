@@ -4,7 +4,7 @@
 //! order is owner, xattrs, mode, time; and before all of them the mode loses the bits that it will not have in the end.
 //! Rights are granted under an owner: they wait until the owner is set, and where it can never be set, they are reduced
 //! to rights that are safe under the present owner ([`Due`]). The result is read back: where the filesystem shows
-//! something else, it cannot hold the feature, and that is learned instead of being tried again at every pass.
+//! something else, it cannot hold the feature, and that is learned instead of being retried in every pass.
 
 pub(in crate::apply) mod folders;
 pub(in crate::apply) mod mode;
@@ -322,7 +322,7 @@ impl Work<'_> {
         Some(set_attributes(self.context, (self.filesystem, source.kind), &ours, self.target.subject, which))
     }
 
-    /// Keeps the mode within what is safe with the entry's ACL.
+    /// Limits the mode to bits that are safe with the entry's ACL.
     fn bound_by(&mut self, list: ListSet, owner_changed: bool) {
         match list {
             ListSet::AsDue | ListSet::Waits => {}

@@ -137,7 +137,7 @@ pub(in crate::apply) fn set_attributes(
         Err(not_set) => return failed(not_set),
     };
     if written && not_set.is_none() {
-        // Some filesystems (ntfs-3g) accept what they do not keep.
+        // Some filesystems (ntfs-3g) accept xattrs and drop them.
         for (name, _) in ours.iter().filter(|(name, _)| !now.has(name) && !waits(name)) {
             if let Some(feature) = feature_of(name) {
                 filesystem.learn_missing_for(kind, feature);

@@ -291,7 +291,7 @@ impl Groups {
     /// Forgets a group whose names are all present and right, and packs one whose names are right so far: memory is for
     /// differences.
     fn close(&mut self, key: Key) {
-        // Where each name is compared, a large group would be unpacked for each.
+        // Only small ones where each name is compared: a large group would be unpacked for each name.
         const FEW: usize = 2;
         let Some(group) = self.open.get(&key).filter(|group| group.agrees()) else { return };
         if group.is_complete() {

@@ -41,7 +41,7 @@ pub(crate) fn mounted(at: &Path, oddity: Oddity) -> io::Result<BackgroundSession
 /// The kernel caches nothing.
 const KEPT: Duration = Duration::ZERO;
 
-/// Where a name has a number of its own, it is that of the file plus a multiple of this.
+/// The step between the numbers of one file, if each name has a number of its own.
 const NAMES: u64 = 1 << 40;
 
 struct Node {
