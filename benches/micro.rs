@@ -7,11 +7,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use file_sync::control::Interrupt;
-use file_sync::mirror::{Mirror, MirrorOptions};
-use file_sync::model::counters::Counter;
-use file_sync::model::digest::{Digests, Hasher};
-use file_sync::model::event::{Event, Monitor};
+use file_sync::{Counter, Digests, Event, Hasher, Interrupt, Mirror, MirrorOptions, Monitor};
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;

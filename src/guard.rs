@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// The facts besides the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     /// Whether the source path still leads to the folder that the survey began with.
     pub source_is_same: bool,
     /// The first mount inside the trees that is gone.
@@ -28,7 +28,7 @@ pub struct Facts<'a> {
 
 /// The decision of the guard.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ruling {
+pub(crate) enum Ruling {
     /// Carry it out.
     Go,
     /// Change nothing.
@@ -37,7 +37,7 @@ pub enum Ruling {
 
 /// Rules on a plan. If the source was mounted over, unmounted or replaced, during the survey or before it, every
 /// absence in the plan is doubtful.
-pub fn examine(facts: Facts<'_>) -> Ruling {
+pub(crate) fn examine(facts: Facts<'_>) -> Ruling {
     if !facts.source_is_same {
         return Ruling::Hold(Hold::SourceReplaced);
     }
@@ -62,7 +62,7 @@ fn is_doubtful(side: Side, turnover: &Turnover) -> bool {
 
 /// The comparison of a place with the last pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Finding {
+pub(crate) enum Finding {
     /// The same folder, or another one that raises no doubt: on the same filesystem people replace and remove folders
     /// as they like.
     Same,
@@ -73,7 +73,7 @@ pub enum Finding {
 }
 
 /// Compares the way to a root with that of the last pass.
-pub fn compare_ways(side: Side, then: &[Step], now: &[Step]) -> Finding {
+pub(crate) fn compare_ways(side: Side, then: &[Step], now: &[Step]) -> Finding {
     let (Some(root), Some(root_now)) = (then.last(), now.last()) else { return Finding::Same };
     let Some(was) = root.identity.filter(|_| !is_same_end(then, now)) else { return Finding::Same };
     let difference = |path: &Path, was: Identity, now: Option<Identity>| {
@@ -114,7 +114,7 @@ pub fn compare_ways(side: Side, then: &[Step], now: &[Step]) -> Finding {
 ///
 /// # Errors
 /// The reason for holding the pass.
-pub fn examine_ways(
+pub(crate) fn examine_ways(
     memory: Option<&Memory>,
     source: &[Step],
     replica: &[Step],
@@ -136,7 +136,7 @@ pub fn examine_ways(
 
 /// The comparison of a mount inside a tree with the last pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inside {
+pub(crate) enum Inside {
     /// It is the same.
     Same(Identity),
     /// Another filesystem is mounted there.
@@ -156,7 +156,7 @@ pub enum Inside {
 /// filesystem was mounted there.
 ///
 /// RACE: a pass that looks between the unmount and that removal sees it empty.
-pub fn compare_inside(side: Side, path: &RelPath, then: &InnerMount, sight: Sight) -> Inside {
+pub(crate) fn compare_inside(side: Side, path: &RelPath, then: &InnerMount, sight: Sight) -> Inside {
     let was = then.identity;
     let difference = |now| Difference { side, place: Place::Inside(path.clone()), was, now };
     match sight {

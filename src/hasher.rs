@@ -24,20 +24,20 @@ const MOST_ZEROS_HASHED: u64 = 16 << 30;
 
 /// The number of large files that are being hashed.
 #[derive(Debug)]
-pub struct LargeFiles {
+pub(crate) struct LargeFiles {
     hashing: AtomicUsize,
     processors: usize,
 }
 
 impl LargeFiles {
     /// No files yet, and so many threads that can compute at once.
-    pub fn new(processors: usize) -> LargeFiles {
+    pub(crate) fn new(processors: usize) -> LargeFiles {
         LargeFiles { hashing: AtomicUsize::new(0), processors }
     }
 }
 
 /// A digest in progress.
-pub struct Hashing<'a> {
+pub(crate) struct Hashing<'a> {
     place: Place,
     /// Counts this file while it is being hashed.
     large: Option<&'a AtomicUsize>,
@@ -59,7 +59,7 @@ struct Beside {
 impl<'a> Hashing<'a> {
     /// Begins the digest of a file of `size` bytes of which `stored` are allocated; none where hashing the holes is not
     /// worth it.
-    pub fn begin(large_files: &'a LargeFiles, size: u64, stored: u64) -> Option<Hashing<'a>> {
+    pub(crate) fn begin(large_files: &'a LargeFiles, size: u64, stored: u64) -> Option<Hashing<'a>> {
         if size.saturating_sub(stored) > MOST_ZEROS_HASHED {
             return None;
         }
@@ -76,7 +76,7 @@ impl<'a> Hashing<'a> {
     }
 
     /// The next piece of the content.
-    pub fn update(&mut self, piece: &[u8]) {
+    pub(crate) fn update(&mut self, piece: &[u8]) {
         match &mut self.place {
             Place::Here(hasher) => hasher.update(piece),
             Place::Beside(beside) => beside.update(piece),
@@ -84,7 +84,7 @@ impl<'a> Hashing<'a> {
     }
 
     /// Hashes so many zeros; false when a stop signal arrived meanwhile.
-    pub fn update_zeros(&mut self, interrupt: &Interrupt, count: u64) -> bool {
+    pub(crate) fn update_zeros(&mut self, interrupt: &Interrupt, count: u64) -> bool {
         static ZEROS: [u8; BUFFER] = [0; BUFFER];
         let mut left = count;
         while left > 0 {
@@ -100,7 +100,7 @@ impl<'a> Hashing<'a> {
     }
 
     /// The digest of all pieces.
-    pub fn finish(mut self) -> Digest {
+    pub(crate) fn finish(mut self) -> Digest {
         match std::mem::replace(&mut self.place, Place::Here(Hasher::new())) {
             Place::Here(hasher) => hasher.finish(),
             Place::Beside(beside) => beside.finish(),

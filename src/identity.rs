@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The reliability of a filesystem's inode numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Numbers {
+pub(crate) enum Numbers {
     /// Two names with one inode number are one file.
     Proof,
     /// They may be: facts and contents have to agree as well.
@@ -23,7 +23,7 @@ pub enum Numbers {
 impl Numbers {
     /// The numbers of a filesystem of the type that `statfs(2)` reports as `magic`. Filesystems with an inode table are
     /// trusted, and so is NFS, whose protocol demands it. FUSE, SMB, 9p and unknown types are not.
-    pub fn of_type(magic: u64) -> Numbers {
+    pub(crate) fn of_type(magic: u64) -> Numbers {
         const PROOF: [u64; 21] = [
             EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS, ZFS, BCACHEFS, OVERLAY, NFS, CEPH, JFS, REISERFS, NILFS,
             UBIFS, SQUASHFS, EROFS, ISO9660, GFS2, OCFS2, ECRYPTFS,
@@ -34,12 +34,12 @@ impl Numbers {
 
 /// The reliability of the numbers on the devices of one pass.
 #[derive(Debug, Default)]
-pub struct Devices(Mutex<BTreeMap<u64, Numbers>>);
+pub(crate) struct Devices(Mutex<BTreeMap<u64, Numbers>>);
 
 impl Devices {
     /// The reliability of the numbers in a folder. The filesystem type is read once in a pass; a filesystem without a
     /// readable type is not trusted.
-    pub fn numbers(&self, dir: &Arc<Dir>) -> Numbers {
+    pub(crate) fn numbers(&self, dir: &Arc<Dir>) -> Numbers {
         let device = dir.id().device;
         let known = |devices: &BTreeMap<u64, Numbers>| devices.get(&device).copied();
         if let Some(numbers) = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner)) {
@@ -56,7 +56,7 @@ impl Devices {
 
 /// The facts that two names of one file share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// Device and inode number.
     pub id: FileId,
     /// A hash of the other facts that have to agree.
@@ -70,7 +70,7 @@ impl Identity {
     /// pass; writing to the file does not change it. Without one, or where the number is a claim, size and modification
     /// time have to agree, and for a claim also owner and mode: names of a file that changes meanwhile become files of
     /// their own until the next pass.
-    pub fn of(entry: &Entry, numbers: Numbers) -> Identity {
+    pub(crate) fn of(entry: &Entry, numbers: Numbers) -> Identity {
         let Entry { id, kind, size, rdev, mtime, btime, mode, uid, gid, .. } = *entry;
         let check = match (numbers, btime) {
             (Numbers::Proof, Some(btime)) => hash_of(&(kind, btime)),
@@ -82,7 +82,7 @@ impl Identity {
 }
 
 /// The number that identifies an inode of the replica: its own, or, where that is a claim, a hash of its facts as well.
-pub fn replica_number(entry: &Entry, numbers: Numbers) -> u64 {
+pub(crate) fn replica_number(entry: &Entry, numbers: Numbers) -> u64 {
     let facts: (u64, Kind, u64, Timestamp) = (entry.id.inode, entry.kind, entry.size, entry.mtime);
     match numbers {
         Numbers::Proof => entry.id.inode,
@@ -91,14 +91,14 @@ pub fn replica_number(entry: &Entry, numbers: Numbers) -> u64 {
 }
 
 /// A hash that is the same in every thread and at any time.
-pub fn hash_of(value: &impl Hash) -> u64 {
+pub(crate) fn hash_of(value: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     value.hash(&mut hasher);
     hasher.finish()
 }
 
 /// Folds a hash to half its bits.
-pub fn fold(hash: u64) -> u32 {
+pub(crate) fn fold(hash: u64) -> u32 {
     (hash ^ hash >> 32) as u32
 }
 

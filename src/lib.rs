@@ -1,26 +1,97 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
+//!
+//! [`Mirror`] is the engine: a checked pair of roots that can be made to match. It prints nothing and keeps no log. Everything
+//! that it does is an [`Event`], which it gives to a [`Monitor`]:
+//!
+//! ```
+//! use file_sync::{Digests, Event, Interrupt, Mirror, MirrorOptions, Monitor, Outcome};
+//! use std::fs;
+//! use std::sync::{Arc, Mutex};
+//!
+//! /// Keeps the paths of all operations.
+//! #[derive(Default)]
+//! struct Paths(Mutex<Vec<String>>);
+//!
+//! impl Monitor for Paths {
+//!     fn event(&self, event: &Event<'_>) {
+//!         if let Event::Done(operation) = event {
+//!             self.0.lock().unwrap().push(format!("{} {}", operation.verb.word(), operation.path));
+//!         }
+//!     }
+//! }
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let scratch = tempfile::tempdir()?;
+//! let options = MirrorOptions {
+//!     source: scratch.path().join("source"),
+//!     replica: scratch.path().join("replica"),
+//!     log: None,
+//!     threads: None,
+//!     processors: 2,
+//!     digests: Digests::OfAll,
+//!     dry_run: false,
+//! };
+//! fs::create_dir(&options.source)?;
+//! fs::write(options.source.join("cat.jpg"), "meow")?;
+//!
+//! let mut mirror = Mirror::new(options, Arc::new(Interrupt::new()))?;
+//! let paths = Paths::default();
+//! let report = mirror.pass(1, &paths)?;
+//! assert_eq!(report.outcome, Outcome::Done);
+//! assert_eq!(paths.0.into_inner()?[0], "create cat.jpg");
+//! assert_eq!(fs::read(scratch.path().join("replica/cat.jpg"))?, b"meow");
+//!
+//! // A second pass reads both sides and finds nothing to do.
+//! let report = mirror.pass(2, &Paths::default())?;
+//! assert_eq!(report.counts.operations(), 0);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`schedule::run`] repeats passes, [`log::Log`] is the monitor that writes the log, and [`cli`] is the program: command
+//! line, signals, service manager.
 
-pub mod apply;
-pub mod capabilities;
+mod apply;
+mod capabilities;
 pub mod cli;
-pub mod collections;
-pub mod context;
-pub mod control;
-pub mod fs;
-pub mod guard;
-pub mod hasher;
-pub mod identity;
-pub mod lock;
+mod collections;
+mod context;
+mod control;
+mod fs;
+mod guard;
+mod hasher;
+mod identity;
+mod lock;
 pub mod log;
-pub mod metadata_rules;
-pub mod mirror;
-pub mod model;
-pub mod pass;
-pub mod plan;
-pub mod run;
-pub mod survey;
+mod metadata_rules;
+mod mirror;
+mod model;
+mod pass;
+mod plan;
+mod run;
+mod survey;
 #[cfg(test)]
 mod test_strategies;
-pub mod walk;
-pub mod whereabouts;
-pub mod workers;
+mod walk;
+mod whereabouts;
+mod workers;
+
+pub use control::{Interrupt, Requests};
+pub use fs::clock::{BootTime, Timer, Waker};
+pub use mirror::{Mirror, MirrorOptions};
+pub use model::change::{Operation, Subtree, Verb};
+pub use model::counters::{Counter, Counters, Counts};
+pub use model::digest::{Digest, Digests, Hasher};
+pub use model::entry::{FileId, Kind, Timestamp};
+pub use model::errno::Errno;
+pub use model::error::{Cause, Error, Problem, Relation, Side};
+pub use model::event::{Event, Fanout, ForJob, Monitor, Notice, Phase, Reason};
+pub use model::feature::Feature;
+pub use model::interval::{BadInterval, Interval};
+pub use model::mounts::{Difference, Identity, Place};
+pub use model::path::RelPath;
+pub use model::problem_kind::ProblemKind;
+pub use model::report::{Hold, Outcome, PassReport, Turnover};
+pub use model::signal::Signal;
+pub use run::exit::Exit;
+pub use run::{schedule, signals, systemd};

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// The lock of this process on a replica.
 #[derive(Debug, Default)]
-pub struct ReplicaLock(Option<(FileId, Arc<OwnedFd>)>);
+pub(crate) struct ReplicaLock(Option<(FileId, Arc<OwnedFd>)>);
 
 impl ReplicaLock {
     /// Locks an open replica. The lock on an earlier replica folder is released. Where the filesystem has no locks,
@@ -25,7 +25,7 @@ impl ReplicaLock {
     ///
     /// # Errors
     /// Another process has the lock, or the folder cannot be locked.
-    pub fn take(&mut self, dir: &Arc<Dir>, path: &Path, monitor: &dyn Monitor) -> Result<(), Error> {
+    pub(crate) fn take(&mut self, dir: &Arc<Dir>, path: &Path, monitor: &dyn Monitor) -> Result<(), Error> {
         let is_mine = self.0.as_ref().is_some_and(|(id, _)| *id == dir.id());
         if !is_mine {
             self.let_go();
@@ -53,7 +53,7 @@ impl ReplicaLock {
     }
 
     /// Releases the lock.
-    pub fn let_go(&mut self) {
+    pub(crate) fn let_go(&mut self) {
         self.0 = None;
     }
 }

@@ -12,7 +12,7 @@ use crate::model::rights::{Capability, Rights};
 
 /// Owner, group and rights that the copy of an entry should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due {
+pub(crate) struct Due {
     /// Owner.
     pub uid: u32,
     /// Group.
@@ -27,7 +27,7 @@ pub struct Due {
 
 impl Due {
     /// The metadata that `replica`, as it is now, should have as the copy of `source`, which has the ACL `list`.
-    pub fn of(
+    pub(crate) fn of(
         source: &Entry,
         list: &AccessList,
         replica: &Entry,
@@ -39,7 +39,7 @@ impl Due {
     }
 
     /// The metadata that it should have under `owner`, a user and a group.
-    pub fn under(
+    pub(crate) fn under(
         (uid, gid): (u32, u32),
         (source, list): (&Entry, &AccessList),
         replica: &Entry,
@@ -83,7 +83,7 @@ fn owner_of(source: &Entry, replica: &Entry, filesystem: &Filesystem, rights: &R
 
 /// The comparison of the metadata of two entries of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetadataComparison {
+pub(crate) struct MetadataComparison {
     /// The metadata that the replica should have.
     pub due: Due,
     /// The differences to be set.
@@ -98,7 +98,7 @@ pub struct MetadataComparison {
 
 /// Compares the `statx` facts of two entries of one kind, the first of which has this ACL. Owners are compared as far
 /// as they could be set.
-pub fn compare_metadata(
+pub(crate) fn compare_metadata(
     source: &Entry,
     list: &AccessList,
     replica: &Entry,
@@ -126,7 +126,7 @@ pub fn compare_metadata(
 }
 
 /// As [`compare_metadata`], for known due metadata.
-pub fn compare_with(
+pub(crate) fn compare_with(
     due: Due,
     source: &Entry,
     replica: &Entry,
@@ -167,12 +167,12 @@ fn lacks_setgid(source: &Entry, due: &Due, rights: &Rights) -> bool {
 }
 
 /// The feature behind owner and group of an entry of this kind.
-pub fn owner_feature(kind: Kind) -> Feature {
+pub(crate) fn owner_feature(kind: Kind) -> Feature {
     if kind == Kind::Symlink { Feature::LinkOwner } else { Feature::Owner }
 }
 
 /// The feature that is missing where an entry of this kind cannot hold the modification time.
-pub fn mtime_feature(kind: Kind, filesystem: &Filesystem) -> Feature {
+pub(crate) fn mtime_feature(kind: Kind, filesystem: &Filesystem) -> Feature {
     // A link that takes a time, even an inexact one, is like any other entry.
     let takes_none = kind == Kind::Symlink && !filesystem.holds_for(kind, Feature::Mtime);
     if takes_none { Feature::LinkMtime } else { Feature::Mtime }
@@ -180,7 +180,7 @@ pub fn mtime_feature(kind: Kind, filesystem: &Filesystem) -> Feature {
 
 /// Whether an entry has the mode of the source and belongs to another user, who alone may narrow it. Not a file: that
 /// is replaced by a copy of this user's own.
-pub fn is_left_to_its_owner(source: &Entry, replica: &Entry, rights: &Rights) -> bool {
+pub(crate) fn is_left_to_its_owner(source: &Entry, replica: &Entry, rights: &Rights) -> bool {
     source.kind != Kind::File
         && !rights.owns(replica.uid)
         && mode_for(source, replica.uid, replica.gid, rights) == replica.mode
@@ -189,7 +189,7 @@ pub fn is_left_to_its_owner(source: &Entry, replica: &Entry, rights: &Rights) ->
 /// The mode of a copy of `source` that belongs to `uid` and `gid`: setuid and setgid of a file are only safe where the
 /// copy has the owner and group that they were meant for, and chmod clears setgid where the user is not in the group
 /// (chmod(2)).
-pub fn mode_for(source: &Entry, uid: u32, gid: u32, rights: &Rights) -> u16 {
+pub(crate) fn mode_for(source: &Entry, uid: u32, gid: u32, rights: &Rights) -> u16 {
     const SETUID: u16 = 0o4000;
     const SETGID: u16 = 0o2000;
     let is_file = source.kind == Kind::File;

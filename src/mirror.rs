@@ -33,7 +33,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// What to mirror and how.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorOptions {
     /// The folder to read.
     pub source: PathBuf,

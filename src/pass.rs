@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Whether the plan is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// Make the replica match.
     Mirror,
     /// Tell what would be done, and do nothing.
@@ -27,7 +27,7 @@ pub enum Purpose {
 
 /// What outlives a pass.
 #[derive(Debug)]
-pub struct Carried {
+pub(crate) struct Carried {
     /// Whether something may wait for its way to the disk.
     pub unsynced: bool,
     /// Where the trees were in the last pass that the guard has let through.
@@ -36,7 +36,7 @@ pub struct Carried {
 
 /// Where a pass finds its roots.
 #[derive(Debug, Default)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     /// The ways to them.
     pub ways: Ways,
     /// Where they are on another filesystem than in the last pass.
@@ -49,7 +49,7 @@ const TAKEN: &str = "nothing was deleted after that; the next pass takes the fol
 ///
 /// # Errors
 /// The source disappeared.
-pub fn run(
+pub(crate) fn run(
     context: &Context<'_>,
     purpose: Purpose,
     arrival: &Arrival,

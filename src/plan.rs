@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A folder that both trees have.
 #[derive(Debug)]
-pub struct Pair {
+pub(crate) struct Pair {
     /// The folder in the source; none in the one case where a folder of the replica alone is emptied entry by entry,
     /// because the log file lies in it.
     pub source: Option<Arc<Dir>>,
@@ -30,7 +30,7 @@ pub struct Pair {
 
 impl Pair {
     /// The path below the roots.
-    pub fn path(&self) -> RelPath {
+    pub(crate) fn path(&self) -> RelPath {
         self.source.as_ref().or(self.replica.as_ref()).map(|dir| dir.path()).unwrap_or_default()
     }
 
@@ -44,14 +44,14 @@ impl Pair {
     }
 
     /// The number of folders above this one.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.source.as_ref().or(self.replica.as_ref()).map(|dir| dir.depth()).unwrap_or_default()
     }
 }
 
 /// The relation of a folder to the protected path, which is neither copied nor deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watch {
+pub(crate) enum Watch {
     /// The protected path is not at or below it.
     Off,
     /// The folder is on the protected path, below so many of its names.
@@ -60,7 +60,7 @@ pub enum Watch {
 
 /// The action at one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Create the source's entry.
     Create,
     /// Replace the replica's entry; the verb is update, repair or retype.
@@ -81,7 +81,7 @@ pub enum Action {
 
 impl Action {
     /// Its verb.
-    pub fn verb(self) -> Verb {
+    pub(crate) fn verb(self) -> Verb {
         match self {
             Action::Create => Verb::Create,
             Action::Replace(verb) => verb,
@@ -95,7 +95,7 @@ impl Action {
 
 /// One planned change.
 #[derive(Debug)]
-pub struct Change {
+pub(crate) struct Change {
     /// The folder it is in.
     pub pair: Arc<Pair>,
     /// The name in that folder.
@@ -118,7 +118,7 @@ pub struct Change {
 
 /// Metadata of a folder that both sides have.
 #[derive(Debug)]
-pub struct FolderChange {
+pub(crate) struct FolderChange {
     /// The folder.
     pub pair: Arc<Pair>,
     /// The differences.
@@ -129,7 +129,7 @@ pub struct FolderChange {
 
 /// An entry that the replica lists under another spelling of its name.
 #[derive(Debug)]
-pub struct Rename {
+pub(crate) struct Rename {
     /// The folder it is in.
     pub pair: Arc<Pair>,
     /// Its name in the source, which the replica answers to as well.
@@ -142,7 +142,7 @@ pub struct Rename {
 
 /// A file with several hard links whose content in the replica is right.
 #[derive(Debug)]
-pub struct Anchor {
+pub(crate) struct Anchor {
     /// The source's inode.
     pub source: Identity,
     /// The folder of one of its names in the replica.
@@ -157,7 +157,7 @@ pub struct Anchor {
 
 /// The whole plan of one pass.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Changes, sorted by path once the survey is over.
     pub changes: Vec<Change>,
     /// Entries that are renamed to the name that the source has.
@@ -170,7 +170,7 @@ pub struct Plan {
 
 /// The size of a subtree, counted by several threads.
 #[derive(Debug, Default)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// Entries that are not folders.
     pub files: AtomicU64,
     /// Folders below the top.
@@ -181,7 +181,7 @@ pub struct Counted {
 
 impl Counted {
     /// The count as plain numbers.
-    pub fn subtree(&self) -> Subtree {
+    pub(crate) fn subtree(&self) -> Subtree {
         Subtree {
             files: self.files.load(Ordering::Relaxed),
             folders: self.folders.load(Ordering::Relaxed),
@@ -193,7 +193,7 @@ impl Counted {
 impl Plan {
     /// Sorts the changes by folder and name, without building paths: a folder may have a million changes, and the paths
     /// of a deep chain of folders together are far longer than the chain. In a thread pool all threads sort.
-    pub fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         let address = |pair: &Arc<Pair>| Arc::as_ptr(pair).addr();
         let mut ranks: BTreeMap<usize, usize> = BTreeMap::new();
         let mut pairs: Vec<&Arc<Pair>> = Vec::new();
@@ -217,7 +217,7 @@ impl Plan {
 
     /// The counters of a pass that carries it out, with everything below the folders that it creates or deletes.
     /// Further hard links in new folders count as created.
-    pub fn totals(&self) -> Counts {
+    pub(crate) fn totals(&self) -> Counts {
         let mut totals = Counts::default();
         for change in &self.changes {
             totals[Counter::of(change.action.verb())] += 1;
@@ -236,19 +236,19 @@ impl Plan {
     }
 
     /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.renames.is_empty() && self.folders.is_empty()
     }
 
     /// The number of entries that it changes, with those below the folders that it creates or deletes.
-    pub fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         let below = self.changes.iter().filter_map(|change| change.subtree.as_ref());
         let below = below.map(|counted| counted.subtree()).map(|below| below.files + below.folders);
         (self.changes.len() + self.renames.len() + self.folders.len()) as u64 + below.sum::<u64>()
     }
 
     /// The numbers of entries that it creates and deletes at and below a path; a mount point itself is not deleted.
-    pub fn turnover_below(&self, top: &RelPath) -> (u64, u64) {
+    pub(crate) fn turnover_below(&self, top: &RelPath) -> (u64, u64) {
         let (mut created, mut deleted) = (0, 0);
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);
@@ -273,7 +273,7 @@ impl Plan {
     }
 
     /// The bytes of content that it copies, as far as the survey could see.
-    pub fn bytes_to_copy(&self) -> u64 {
+    pub(crate) fn bytes_to_copy(&self) -> u64 {
         let copies = self.changes.iter().filter(|change| match change.action {
             Action::Create | Action::Replace(_) | Action::Reown => true,
             Action::Link { .. } | Action::SetMetadata(_) | Action::Delete => false,
@@ -288,7 +288,7 @@ impl Plan {
     }
 
     /// Reports every change in the order of the paths; then renames, and metadata of folders last.
-    pub fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
+    pub(crate) fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);
             let reason = match change.action {

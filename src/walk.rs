@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 /// The role of an entry of one side in a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// An ordinary entry. For a folder, the relation of its names to the log file.
     Mirrored(Watch),
     /// The log file, or the entry with its path on the other side.
@@ -34,7 +34,7 @@ pub enum Standing {
 
 /// The reason to leave out an entry of the source by design.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftOut {
+pub(crate) enum LeftOut {
     /// Sockets are never mirrored: their server creates them.
     Socket,
     /// The replica's filesystem cannot hold it.
@@ -42,7 +42,7 @@ pub enum LeftOut {
 }
 
 /// The role of an entry of a folder whose names have this relation to the log file.
-pub fn standing(
+pub(crate) fn standing(
     context: &Context<'_>,
     watched: &Watched,
     side: Side,
@@ -60,7 +60,7 @@ pub fn standing(
 
 /// The reason why a replica on this filesystem never has an entry like this; an entry under its name is an extra. None
 /// for a mirrored entry.
-pub fn left_out(entry: &Entry, filesystem: &Filesystem) -> Option<LeftOut> {
+pub(crate) fn left_out(entry: &Entry, filesystem: &Filesystem) -> Option<LeftOut> {
     if entry.kind == Kind::Socket {
         return Some(LeftOut::Socket);
     }
@@ -68,7 +68,7 @@ pub fn left_out(entry: &Entry, filesystem: &Filesystem) -> Option<LeftOut> {
 }
 
 /// Reports that an entry is left out, and counts it.
-pub fn tell_left_out(context: &Context<'_>, path: &RelPath, left_out: LeftOut) {
+pub(crate) fn tell_left_out(context: &Context<'_>, path: &RelPath, left_out: LeftOut) {
     match left_out {
         LeftOut::Socket => context.reporter.skipped(path, Kind::Socket, "sockets are not mirrored"),
         LeftOut::NotHeld(feature) => context.reporter.left_out(feature),
@@ -77,7 +77,7 @@ pub fn tell_left_out(context: &Context<'_>, path: &RelPath, left_out: LeftOut) {
 
 /// The reason to keep an entry of the replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stays {
+pub(crate) enum Stays {
     /// It is the log file.
     Log,
     /// It is a mount point.
@@ -85,12 +85,12 @@ pub enum Stays {
 }
 
 /// Whether a folder of the replica is a mount point: neither it nor its content is ever removed.
-pub fn is_kept_mount(entry: &Entry) -> bool {
+pub(crate) fn is_kept_mount(entry: &Entry) -> bool {
     entry.kind == Kind::Folder && entry.is_mount
 }
 
 /// The reason not to remove an entry of the replica now; none if it may be removed.
-pub fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
+pub(crate) fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
     if context.log.is(entry) {
         Some(Stays::Log)
     } else if is_kept_mount(entry) {
@@ -102,7 +102,7 @@ pub fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
 
 /// The relation of the names of one folder to the log file.
 #[derive(Debug)]
-pub struct Watched {
+pub(crate) struct Watched {
     watch: Watch,
     /// The listed names that are other spellings of the next name on the way to the log.
     spellings: Vec<Box<CStr>>,
@@ -110,12 +110,12 @@ pub struct Watched {
 
 impl Watched {
     /// The relation for a folder that is not on the path to the log.
-    pub fn off() -> Watched {
+    pub(crate) fn off() -> Watched {
         Watched { watch: Watch::Off, spellings: Vec::new() }
     }
 
     /// Looks up the listed spellings of the next name on the path, on each existing side of a folder.
-    pub fn in_folder<'f>(
+    pub(crate) fn in_folder<'f>(
         context: &Context<'_>,
         watch: Watch,
         sides: impl IntoIterator<Item = (BorrowedFd<'f>, &'f Listing)>,
@@ -130,7 +130,7 @@ impl Watched {
     }
 
     /// The relation of the entry of this name to the log: off its path, above it, or the file itself (none).
-    pub fn below(&self, context: &Context<'_>, name: &CStr) -> Option<Watch> {
+    pub(crate) fn below(&self, context: &Context<'_>, name: &CStr) -> Option<Watch> {
         match context.log.watch_below(self.watch, name) {
             Some(Watch::Off) if self.spellings.iter().any(|spelling| **spelling == *name) => {
                 context.log.watch_of_next(self.watch)
@@ -141,7 +141,7 @@ impl Watched {
 }
 
 /// The relation of a folder, found under `name` in `parent`, to the log file.
-pub fn watch_of_folder(context: &Context<'_>, watch: Watch, parent: &Arc<Dir>, name: &CStr) -> Watch {
+pub(crate) fn watch_of_folder(context: &Context<'_>, watch: Watch, parent: &Arc<Dir>, name: &CStr) -> Watch {
     let next = context.log.next_name(watch).and_then(|next| CString::new(next).ok());
     let Some(next) = next.filter(|next| folded(next) == folded(name)) else { return Watch::Off };
     if *next == *name {

@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// The ways to the two roots.
 #[derive(Clone, Debug, Default)]
-pub struct Ways {
+pub(crate) struct Ways {
     /// The way to the source.
     pub source: Way,
     /// The way to the replica.
@@ -25,7 +25,7 @@ pub struct Ways {
 }
 
 /// The end of a way, without symbolic links; none where that is unknown.
-pub fn end(way: &[Step]) -> Option<&Path> {
+pub(crate) fn end(way: &[Step]) -> Option<&Path> {
     way.last().map(|step| step.path.as_path())
 }
 
@@ -33,7 +33,7 @@ pub fn end(way: &[Step]) -> Option<&Path> {
 ///
 /// # Errors
 /// As `open(2)` and [`look`]; `EAGAIN` where the mount changes each time.
-pub fn find(path: &Path, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Errno> {
+pub(crate) fn find(path: &Path, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Errno> {
     const TRIES: usize = 3;
     let open = || match Dir::root(path, capacity) {
         Ok(dir) => Ok(Some(dir)),
@@ -56,7 +56,7 @@ pub fn find(path: &Path, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Err
 
 impl Ways {
     /// The memory of a pass that has only reached its roots.
-    pub fn remembered(&self) -> Memory {
+    pub(crate) fn remembered(&self) -> Memory {
         let tree = |way: &Way| Tree { way: way.clone(), mounts: BTreeMap::new() };
         Memory { source: tree(&self.source), replica: tree(&self.replica) }
     }
@@ -64,11 +64,11 @@ impl Ways {
 
 /// The state of all mounts inside the trees that the last pass remembered.
 #[derive(Debug, Default)]
-pub struct Inner(Vec<(Side, RelPath, InnerMount, Inside)>);
+pub(crate) struct Inner(Vec<(Side, RelPath, InnerMount, Inside)>);
 
 impl Inner {
     /// Looks at each of them.
-    pub fn look(context: &Context<'_>, memory: Option<&Memory>) -> Inner {
+    pub(crate) fn look(context: &Context<'_>, memory: Option<&Memory>) -> Inner {
         let mut found = Vec::new();
         for side in [Side::Source, Side::Replica] {
             let root = match side {
@@ -85,7 +85,7 @@ impl Inner {
     }
 
     /// The first mount that has gone.
-    pub fn gone(&self) -> Option<&Difference> {
+    pub(crate) fn gone(&self) -> Option<&Difference> {
         self.0.iter().find_map(|(_, _, _, inside)| match inside {
             Inside::Gone(difference) => Some(difference),
             Inside::Same(_) | Inside::Swapped(_) | Inside::Removed | Inside::Unknown => None,
@@ -93,7 +93,7 @@ impl Inner {
     }
 
     /// The mounts that are another filesystem now.
-    pub fn swapped(&self) -> impl Iterator<Item = &Difference> {
+    pub(crate) fn swapped(&self) -> impl Iterator<Item = &Difference> {
         self.0.iter().filter_map(|(_, _, _, inside)| match inside {
             Inside::Swapped(difference) => Some(difference),
             Inside::Same(_) | Inside::Gone(_) | Inside::Removed | Inside::Unknown => None,
@@ -101,7 +101,7 @@ impl Inner {
     }
 
     /// Notes the mount points that were seen without their mounts.
-    pub fn note_vacated(&self, memory: &mut Option<Memory>) {
+    pub(crate) fn note_vacated(&self, memory: &mut Option<Memory>) {
         let Some(memory) = memory else { return };
         for (side, path, _, inside) in &self.0 {
             let is_vacated = matches!(inside, Inside::Gone(difference) if difference.now.is_some());
@@ -113,7 +113,7 @@ impl Inner {
 
     /// The memory for the next pass: the places of the roots, the mounts that the survey has met, and the mounts where
     /// it could not look.
-    pub fn remember(&self, ways: &Ways, met: Vec<(Side, RelPath, InnerMount)>) -> Memory {
+    pub(crate) fn remember(&self, ways: &Ways, met: Vec<(Side, RelPath, InnerMount)>) -> Memory {
         let mut memory = ways.remembered();
         for (side, path, then, inside) in &self.0 {
             let mount = match inside {
@@ -139,7 +139,7 @@ impl Inner {
 
 /// The plan's turnover at and below a place that is on another filesystem. Only such a pass has to count the source for
 /// it.
-pub fn turnover(context: &Context<'_>, plan: &Plan, place: &Place) -> Turnover {
+pub(crate) fn turnover(context: &Context<'_>, plan: &Plan, place: &Place) -> Turnover {
     let root = RelPath::root();
     let path = match place {
         Place::Root(_) | Place::Above(_) => &root,

@@ -4,7 +4,7 @@
 
 mod support;
 
-use file_sync::model::counters::Counter;
+use file_sync::Counter;
 use rustix::fs::FileType;
 use std::fs;
 use std::os::unix::fs::symlink;

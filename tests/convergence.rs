@@ -4,7 +4,7 @@
 
 mod support;
 
-use file_sync::model::change::Verb;
+use file_sync::Verb;
 use rustix::fs::FileType;
 use std::fs;
 use support::{Scratch, Tree, assert_same, chmod, keeps, link, make_node, plant, set_attribute};

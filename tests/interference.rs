@@ -5,14 +5,7 @@
 
 mod support;
 
-use file_sync::control::Interrupt;
-use file_sync::mirror::{Mirror, MirrorOptions};
-use file_sync::model::change::Verb;
-use file_sync::model::digest::Digests;
-use file_sync::model::error::Error;
-use file_sync::model::event::Event;
-use file_sync::model::report::{Hold, Outcome};
-use file_sync::model::signal::Signal;
+use file_sync::{Digests, Error, Event, Hold, Interrupt, Mirror, MirrorOptions, Outcome, Signal, Verb};
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
 use std::fs;

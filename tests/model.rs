@@ -10,7 +10,7 @@ mod story;
 mod support;
 
 use edits::{Limits, World};
-use file_sync::model::digest::Digests;
+use file_sync::Digests;
 use proptest::prelude::*;
 use story::{link_story, play, story};
 use support::{Scratch, proof};

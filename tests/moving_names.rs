@@ -5,10 +5,7 @@
 
 mod support;
 
-use file_sync::model::change::Verb;
-use file_sync::model::counters::Counter;
-use file_sync::model::event::Event;
-use file_sync::model::report::Outcome;
+use file_sync::{Counter, Event, Outcome, Verb};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +25,7 @@ fn mirrored(names: &[&str]) -> Scratch {
 }
 
 /// A pass with one worker; as soon as it has read one of the two folders, `act` is called with that one and the other.
-fn during(mirror: &mut file_sync::mirror::Mirror, act: impl Fn(&str, &str) + Sync) -> Passed {
+fn during(mirror: &mut file_sync::Mirror, act: impl Fn(&str, &str) + Sync) -> Passed {
     let done = AtomicBool::new(false);
     let (report, seen) = pass_with(mirror, |event| {
         let Event::Verified { path, .. } = event else { return };

@@ -4,8 +4,7 @@
 
 mod support;
 
-use file_sync::model::change::Verb;
-use file_sync::model::counters::Counter;
+use file_sync::{Counter, Verb};
 use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, openat, statat};
 use std::fs;
 use std::io::{Read, Write};

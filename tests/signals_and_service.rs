@@ -5,18 +5,12 @@
 
 #![allow(clippy::expect_used, reason = "a helper of a test may fail as the test itself may")]
 
-use file_sync::control::Interrupt;
-use file_sync::control::Requests;
-use file_sync::fs::clock::Timer;
-use file_sync::model::counters::Counts;
-use file_sync::model::error::Error;
-use file_sync::model::event::{Event, Fanout, Monitor};
-use file_sync::model::interval::Interval;
-use file_sync::model::report::{Outcome, PassReport};
-use file_sync::run::exit::Exit;
-use file_sync::run::schedule::{Engine, Parts, run};
-use file_sync::run::signals::{Listener, Reactions};
-use file_sync::run::systemd::Service;
+use file_sync::schedule::{Engine, Parts, run};
+use file_sync::signals::{Listener, Reactions};
+use file_sync::systemd::Service;
+use file_sync::{
+    Counts, Error, Event, Exit, Fanout, Interrupt, Interval, Monitor, Outcome, PassReport, Requests, Timer,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Lines};
 use std::os::unix::net::UnixDatagram;

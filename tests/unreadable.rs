@@ -6,9 +6,7 @@
 
 mod support;
 
-use file_sync::model::change::Verb;
-use file_sync::model::counters::Counter;
-use file_sync::model::report::Outcome;
+use file_sync::{Counter, Outcome, Verb};
 use std::fs;
 use std::path::Path;
 use support::{Passed, Scratch, Tree, assert_same, chmod, is_root, plant, set_mtime};

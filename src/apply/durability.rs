@@ -35,7 +35,7 @@ const LOOK: Duration = Duration::from_millis(20);
 
 /// The filesystems that one pass writes to, by device number.
 #[derive(Debug, Default)]
-pub struct Volumes(Mutex<BTreeMap<u64, Disk>>);
+pub(crate) struct Volumes(Mutex<BTreeMap<u64, Disk>>);
 
 #[derive(Debug)]
 struct Disk {
@@ -63,7 +63,7 @@ impl Drop for End<'_> {
 
 impl Volumes {
     /// Holds a descriptor on every filesystem of the plan, before the first write.
-    pub fn new(context: &Context<'_>, plan: &Plan) -> Volumes {
+    pub(crate) fn new(context: &Context<'_>, plan: &Plan) -> Volumes {
         let disks = Volumes::default();
         let pairs = plan.changes.iter().map(|change| &change.pair);
         let pairs = pairs.chain(plan.renames.iter().map(|rename| &rename.pair));
@@ -85,7 +85,7 @@ impl Volumes {
     }
 
     /// Does the work of a plan, with `syncfs` in the background.
-    pub fn write_during(&self, context: &Context<'_>, plan: &Plan, work: impl FnOnce()) {
+    pub(crate) fn write_during(&self, context: &Context<'_>, plan: &Plan, work: impl FnOnce()) {
         if plan.bytes_to_copy().saturating_add(ENTRY * plan.entries()) < STEP {
             return work();
         }
@@ -125,7 +125,7 @@ impl Volumes {
     ///
     /// # Errors
     /// The first write error of this filesystem, from this call or an earlier one in this pass.
-    pub fn sync_one(&self, context: &Context<'_>, device: u64) -> Result<(), Errno> {
+    pub(crate) fn sync_one(&self, context: &Context<'_>, device: u64) -> Result<(), Errno> {
         // One call at a time: of two concurrent calls only one gets the error.
         let mut disks = self.lock();
         let Some(disk) = disks.get_mut(&device) else { return Err(Errno::NOENT) };
@@ -144,7 +144,7 @@ impl Volumes {
     ///
     /// # Errors
     /// The first write error, from this call or an earlier one in this pass.
-    pub fn sync(&self, context: &Context<'_>) -> Result<(), Errno> {
+    pub(crate) fn sync(&self, context: &Context<'_>) -> Result<(), Errno> {
         let devices: Vec<u64> = self.lock().keys().copied().collect();
         let mut all = Ok(());
         for device in devices {
@@ -162,7 +162,7 @@ impl Volumes {
 
     /// Reports the failures that have not been reported, for a pass that ends early: the kernel does not report them
     /// again.
-    pub fn tell_failures(&self, context: &Context<'_>) {
+    pub(crate) fn tell_failures(&self, context: &Context<'_>) {
         let failed = |(device, disk): (&u64, &Disk)| disk.failed.map(|(errno, _)| (*device, errno));
         let failures: Vec<(u64, Errno)> = self.lock().iter().filter_map(failed).collect();
         for (device, errno) in failures {

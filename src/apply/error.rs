@@ -6,7 +6,7 @@ use crate::model::problem_kind::ProblemKind;
 
 /// The chance that a failed action succeeds later in the same pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hope {
+pub(crate) enum Hope {
     /// A retry at once: the error is transient.
     Soon,
     /// A retry after the deletions: there was no room, or the name was taken.
@@ -17,7 +17,7 @@ pub enum Hope {
 
 /// Why an entry was not created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failed {
+pub(crate) enum Failed {
     /// The source has an entry of another kind there by now, which the next pass handles.
     Vanished,
     /// An action failed with an error (ENOENT, ENOTDIR, ELOOP) that says that the source no longer has the entry, which
@@ -54,12 +54,12 @@ impl Failed {
     }
 
     /// True when there was no room.
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         matches!(self, Failed::Because(_, Cause::System(errno), _) if is_full(*errno))
     }
 
     /// The chance that a retry in the same pass succeeds.
-    pub fn hope(&self) -> Hope {
+    pub(crate) fn hope(&self) -> Hope {
         match self {
             // Deletions may make room on the disk, or free the name: on a case-insensitive filesystem the old spelling
             // is in the way of the new one.

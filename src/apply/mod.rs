@@ -7,26 +7,26 @@
 
 mod copy;
 mod create;
-pub mod durability;
+pub(crate) mod durability;
 mod endless;
-pub mod error;
+pub(crate) mod error;
 mod group_sync;
 mod hardlinks;
-pub mod metadata;
+pub(crate) mod metadata;
 mod names;
 mod new_folder;
-pub mod precondition;
-pub mod publish;
+pub(crate) mod precondition;
+pub(crate) mod publish;
 mod read_only;
 mod reflink;
-pub mod refusal;
-pub mod remove;
+pub(crate) mod refusal;
+pub(crate) mod remove;
 mod report;
 mod retire;
 mod retry;
 mod show_folder;
-pub mod stage;
-pub mod staged;
+pub(crate) mod stage;
+pub(crate) mod staged;
 mod taken;
 mod unmade;
 mod unnamed;
@@ -67,7 +67,7 @@ const LARGE: u64 = 1 << 20;
 const HUGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
-pub fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
+pub(crate) fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
     let apply = Apply {
         context,
         disks,

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 /// The precondition of a removal, checked as often as needed.
 #[derive(Clone, Copy)]
-pub enum Precondition<'a> {
+pub(crate) enum Precondition<'a> {
     /// The source lacks this name in this folder, or has an entry there that is left out by design.
     Absent(&'a Pair, &'a CStr),
     /// It was replaced by an entry of another kind and lies under a temporary name now.
@@ -30,7 +30,7 @@ pub enum Precondition<'a> {
 
 /// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
+pub(crate) enum Check {
     /// It may.
     Holds,
     /// It may not be removed: the source has it again, or is another folder by now, or the entry may have moved. The
@@ -54,7 +54,7 @@ enum Seen {
 
 impl Precondition<'_> {
     /// Checks whether the precondition holds now.
-    pub fn check(self, context: &Context<'_>, look: Look) -> Check {
+    pub(crate) fn check(self, context: &Context<'_>, look: Look) -> Check {
         let state = context.roots.source_state();
         if !state.is_whole() {
             return Check::Broken;
@@ -102,7 +102,7 @@ impl Precondition<'_> {
 
 /// The depth of a check of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
+pub(crate) enum Look {
     /// The root and the one name.
     Near,
     /// Also whether every folder above the name is still in its place: one lookup each.
@@ -116,19 +116,19 @@ const FRESH: Duration = Duration::from_millis(10);
 /// and every 10 ms while the files of a folder are removed: a check per file would double the work.
 ///
 /// RACE: the source may get the name back between check and removal; the next pass copies the entry again.
-pub struct CachedCheck<'a> {
+pub(crate) struct CachedCheck<'a> {
     precondition: Precondition<'a>,
     checked: Instant,
 }
 
 impl<'a> CachedCheck<'a> {
     /// A precondition that has just passed a thorough check.
-    pub fn new(precondition: Precondition<'a>) -> CachedCheck<'a> {
+    pub(crate) fn new(precondition: Precondition<'a>) -> CachedCheck<'a> {
         CachedCheck { precondition, checked: Instant::now() }
     }
 
     /// Whether an entry of this kind may be removed now.
-    pub fn check(&mut self, context: &Context<'_>, kind: Kind) -> Check {
+    pub(crate) fn check(&mut self, context: &Context<'_>, kind: Kind) -> Check {
         if self.checked.elapsed() < FRESH {
             return if kind == Kind::Folder {
                 self.precondition.check(context, Look::Near)

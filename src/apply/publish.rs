@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 
 /// The destination of one entry.
 #[derive(Clone, Copy)]
-pub struct Destination<'a> {
+pub(crate) struct Destination<'a> {
     /// The source's folder.
     pub source: BorrowedFd<'a>,
     /// The replica's folder.
@@ -30,7 +30,7 @@ pub struct Destination<'a> {
 
 /// Removes something unfinished that will not be published. If that fails it is renamed to a temporary name, as an
 /// extra that the next pass removes. False when it has kept its name.
-pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
+pub(crate) fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
     match dirent::remove_file(folder, name) {
         Ok(()) | Err(Errno::NOENT) => true,
         Err(_) => {
@@ -44,7 +44,11 @@ pub fn discard(folder: BorrowedFd<'_>, name: &CStr) -> bool {
 ///
 /// # Errors
 /// The entry under the name is not the expected one, or the kernel refuses.
-pub fn publish(at: Destination<'_>, temporary: &CStr, is_folder: bool) -> Result<Option<CString>, Failed> {
+pub(crate) fn publish(
+    at: Destination<'_>,
+    temporary: &CStr,
+    is_folder: bool,
+) -> Result<Option<CString>, Failed> {
     const ACTION: ProblemKind = ProblemKind::Publish;
     let changed = || Failed::Because(ACTION, Cause::Refused("the replica changed during the pass"), false);
     let folder = at.replica;
@@ -98,7 +102,7 @@ impl Staged {
     ///
     /// # Errors
     /// See [`publish`]; the temporary is discarded.
-    pub fn publish(mut self, at: Destination<'_>) -> Result<Published, Failed> {
+    pub(crate) fn publish(mut self, at: Destination<'_>) -> Result<Published, Failed> {
         match publish(at, &self.temporary, false) {
             Ok(leftover) => {
                 self.made.leftover = leftover;

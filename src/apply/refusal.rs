@@ -8,7 +8,7 @@ use crate::model::problem_kind::ProblemKind;
 
 /// A failure to set a piece of metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MetadataError {
+pub(crate) struct MetadataError {
     /// The side that refused.
     pub side: Side,
     /// The action that failed, to be read after "Cannot".

@@ -25,7 +25,7 @@ const MOUNTED: Cause = Cause::Refused("something is mounted there; unmount it fi
 
 /// One entry to remove.
 #[derive(Clone, Copy)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The folder of the replica that has it.
     pub folder: &'a Arc<Dir>,
     /// Its name there.
@@ -51,7 +51,7 @@ struct Level {
 }
 
 /// Removes one entry with everything below it. Problems are reported; the rest goes on.
-pub fn remove(context: &Context<'_>, target: Target<'_>, precondition: Precondition<'_>) {
+pub(crate) fn remove(context: &Context<'_>, target: Target<'_>, precondition: Precondition<'_>) {
     if context.read_only.hold(target.folder) {
         return;
     }

@@ -19,7 +19,7 @@ use std::os::fd::AsFd;
 
 /// An entry that was not created.
 #[derive(Debug)]
-pub struct NotStaged {
+pub(crate) struct NotStaged {
     /// The failure.
     pub failed: Failed,
     /// True when a partial entry is left, which could be neither removed nor renamed.
@@ -31,7 +31,7 @@ pub struct NotStaged {
 ///
 /// # Errors
 /// See [`NotStaged`]. An entry that had the name before keeps it.
-pub fn make_temporary(
+pub(crate) fn make_temporary(
     context: &Context<'_>,
     at: Destination<'_>,
     source: &Entry,

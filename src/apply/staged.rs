@@ -12,7 +12,7 @@ use std::ffi::CString;
 
 /// An entry that was created.
 #[derive(Debug)]
-pub struct Published {
+pub(crate) struct Published {
     /// Its facts in the replica.
     pub entry: Entry,
     /// The digest of its content.
@@ -31,7 +31,7 @@ pub struct Published {
 
 /// When a replacement is fsynced. Its data must be durable before the rename drops the old version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fsync {
+pub(crate) enum Fsync {
     /// Before it is staged.
     Now,
     /// Later, in a group commit, where that is worth it: see [`Staged::waits`].
@@ -40,7 +40,7 @@ pub enum Fsync {
 
 /// A finished temporary.
 #[derive(Debug)]
-pub struct Staged {
+pub(crate) struct Staged {
     /// The entry to be published.
     pub made: Published,
     /// Its temporary name.

@@ -7,7 +7,7 @@
 //! refusal does not last as long as the process. A difference in a missing feature is not a difference: it is reported
 //! once per pass.
 
-pub mod registry;
+pub(crate) mod registry;
 
 use crate::fs::magic::{BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, OVERLAY, RAMFS, TMPFS, XFS, ZFS};
 use crate::model::entry::{Kind, Timestamp};
@@ -18,7 +18,7 @@ use std::sync::{Mutex, PoisonError};
 
 /// The features of one filesystem of the replica. Shared between threads and passes.
 #[derive(Debug)]
-pub struct Filesystem {
+pub(crate) struct Filesystem {
     /// One bit per missing [`Feature`], for each class of entries.
     missing: [AtomicU32; Class::COUNT],
     /// The step of its modification times in nanoseconds.
@@ -103,7 +103,7 @@ enum TimeRule {
 
 impl Filesystem {
     /// A filesystem of the type that `statfs(2)` reports as `magic`.
-    pub fn of_type(magic: u64) -> Filesystem {
+    pub(crate) fn of_type(magic: u64) -> Filesystem {
         let sound_links = [EXT, XFS, BTRFS, F2FS, TMPFS, RAMFS, OVERLAY, ZFS, BCACHEFS];
         let filesystem = Filesystem {
             has_sound_links: AtomicBool::new(sound_links.contains(&magic)),
@@ -137,28 +137,28 @@ impl Filesystem {
 
     /// True when `syncfs(2)` is known to make all earlier writes durable. Elsewhere it may guarantee less than
     /// `fdatasync(2)` of each file: a FUSE filesystem is not even notified.
-    pub fn syncs_as_a_whole(&self) -> bool {
+    pub(crate) fn syncs_as_a_whole(&self) -> bool {
         self.syncs_as_a_whole
     }
 
     /// True when files may share their blocks (`FICLONE`), and ctimes come from this machine's clock.
-    pub fn clones(&self) -> bool {
+    pub(crate) fn clones(&self) -> bool {
         self.clones.load(Ordering::Relaxed)
     }
 
     /// Notes that files cannot share their blocks.
-    pub fn learn_no_clones(&self) {
+    pub(crate) fn learn_no_clones(&self) {
         self.clones.store(false, Ordering::Relaxed);
     }
 
     /// True while a new folder may be filled before it is renamed to its name: no rename of a folder has failed, and no
     /// name turned out to be taken only then.
-    pub fn shows_filled_folders(&self) -> bool {
+    pub(crate) fn shows_filled_folders(&self) -> bool {
         self.shows_filled_folders.load(Ordering::Relaxed)
     }
 
     /// Notes that a folder gets its name here before its entries.
-    pub fn learn_no_filled_folders(&self) {
+    pub(crate) fn learn_no_filled_folders(&self) {
         self.shows_filled_folders.store(false, Ordering::Relaxed);
     }
 
@@ -166,39 +166,39 @@ impl Filesystem {
     /// faster, and each of 250,000 small files keeps 24 KiB until it is written back, so that the filesystem is full
     /// long before. Not on an ext4 that may write fast commits, see [`crate::fs::ext4`]. Other filesystems have not
     /// been measured.
-    pub fn takes_unnamed_files(&self) -> bool {
+    pub(crate) fn takes_unnamed_files(&self) -> bool {
         self.takes_unnamed_files.load(Ordering::Relaxed) && !self.may_commit_fast.load(Ordering::Relaxed)
     }
 
     /// Notes whether the journal may have fast commits; an ext4 may until that is known.
-    pub fn know_fast_commits(&self, may: bool) {
+    pub(crate) fn know_fast_commits(&self, may: bool) {
         self.may_commit_fast.store(may, Ordering::Relaxed);
     }
 
     /// Notes that files get a name at once here.
-    pub fn learn_no_unnamed_files(&self) {
+    pub(crate) fn learn_no_unnamed_files(&self) {
         self.takes_unnamed_files.store(false, Ordering::Relaxed);
     }
 
     /// Whether entries of a kind, or hard links, are possible here: true until the opposite is known.
-    pub fn holds(&self, feature: Feature) -> bool {
+    pub(crate) fn holds(&self, feature: Feature) -> bool {
         self.holds_for(Kind::File, feature)
     }
 
     /// Whether entries of a kind can have some metadata here: true until the opposite is known.
-    pub fn holds_for(&self, kind: Kind, feature: Feature) -> bool {
+    pub(crate) fn holds_for(&self, kind: Kind, feature: Feature) -> bool {
         self.missing_for(kind).load(Ordering::Relaxed) & bit(feature) == 0
     }
 
     /// Notes that a feature is missing.
-    pub fn learn_missing(&self, feature: Feature) {
+    pub(crate) fn learn_missing(&self, feature: Feature) {
         for missing in &self.missing {
             missing.fetch_or(bit(feature), Ordering::Relaxed);
         }
     }
 
     /// Notes that entries of a kind, and of kinds like it, lack some metadata.
-    pub fn learn_missing_for(&self, kind: Kind, feature: Feature) {
+    pub(crate) fn learn_missing_for(&self, kind: Kind, feature: Feature) {
         self.missing_for(kind).fetch_or(bit(feature), Ordering::Relaxed);
     }
 
@@ -215,36 +215,36 @@ impl Filesystem {
     /// Whether setting metadata of a symbolic link is known to change the link, and not its target: a FUSE filesystem
     /// may follow the link (sshfs does). Where that is unknown, it is tested first on a link to a private temporary
     /// (`apply/metadata/probe.rs`).
-    pub fn has_sound_links(&self) -> bool {
+    pub(crate) fn has_sound_links(&self) -> bool {
         self.has_sound_links.load(Ordering::Relaxed)
     }
 
     /// Notes that metadata of a symbolic link, unless learned to be missing, is set on the link.
-    pub fn learn_sound_links(&self) {
+    pub(crate) fn learn_sound_links(&self) {
         self.has_sound_links.store(true, Ordering::Relaxed);
     }
 
     /// Whether the modification time has to be set together with the access time: alone it is dropped without an error,
     /// as by every filesystem on libfuse 2 that does not set `utime_omit_ok`.
-    pub fn sets_both_times(&self) -> bool {
+    pub(crate) fn sets_both_times(&self) -> bool {
         self.sets_both_times.load(Ordering::Relaxed)
     }
 
     /// Notes that both times are set together here.
-    pub fn learn_both_times(&self) {
+    pub(crate) fn learn_both_times(&self) {
         self.sets_both_times.store(true, Ordering::Relaxed);
     }
 
     /// Whether a group of this process could not be given to a file: a server may know fewer of its groups than this
     /// machine (NFS passes on 16 at most).
-    pub fn refuses_group(&self, group: u32) -> bool {
+    pub(crate) fn refuses_group(&self, group: u32) -> bool {
         let (has_some, groups) = &self.refused_groups;
         has_some.load(Ordering::Relaxed)
             && groups.lock().unwrap_or_else(PoisonError::into_inner).contains(&group)
     }
 
     /// Notes that a group cannot be given to a file here.
-    pub fn learn_refused_group(&self, group: u32) {
+    pub(crate) fn learn_refused_group(&self, group: u32) {
         let (has_some, groups) = &self.refused_groups;
         let mut groups = groups.lock().unwrap_or_else(PoisonError::into_inner);
         if !groups.contains(&group) {
@@ -254,7 +254,7 @@ impl Filesystem {
     }
 
     /// The time that this filesystem will show after `wanted` was set.
-    pub fn holdable(&self, wanted: Timestamp) -> Timestamp {
+    pub(crate) fn holdable(&self, wanted: Timestamp) -> Timestamp {
         let earliest = self.earliest.load(Ordering::Relaxed);
         let latest = self.latest.load(Ordering::Relaxed);
         // Exactly at a bound the kernel also drops the nanoseconds (`timestamp_truncate` in fs/inode.c).
@@ -268,13 +268,13 @@ impl Filesystem {
     }
 
     /// Whether a rule explains that a modification time reads back as another one.
-    pub fn explains(set: Timestamp, shown: Timestamp) -> bool {
+    pub(crate) fn explains(set: Timestamp, shown: Timestamp) -> bool {
         rule(set, shown).is_some()
     }
 
     /// Learns from a modification time that reads back as another one. Returns false when no rule explains the
     /// difference (another process wrote to the file).
-    pub fn learn_mtime(&self, set: Timestamp, shown: Timestamp) -> bool {
+    pub(crate) fn learn_mtime(&self, set: Timestamp, shown: Timestamp) -> bool {
         match rule(set, shown) {
             Some(TimeRule::Step(step)) => drop(self.step.fetch_max(step, Ordering::Relaxed)),
             Some(TimeRule::Earliest) => self.earliest.store(shown.seconds, Ordering::Relaxed),
@@ -286,7 +286,7 @@ impl Filesystem {
 }
 
 /// Whether some filesystem shows a time as this one because of its coarser steps.
-pub fn may_be_shown_as(set: Timestamp, shown: Timestamp) -> bool {
+pub(crate) fn may_be_shown_as(set: Timestamp, shown: Timestamp) -> bool {
     matches!(rule(set, shown), Some(TimeRule::Step(_)))
 }
 

@@ -21,7 +21,7 @@ const BELIEVED: Duration = Duration::from_secs(24 * 3600);
 /// The known facts of the replica's filesystems, by device number and mount; they outlive the pass. One filesystem may
 /// be mounted twice with different options.
 #[derive(Debug, Default)]
-pub struct Filesystems(Mutex<HashMap<(u64, u64), Known>>);
+pub(crate) struct Filesystems(Mutex<HashMap<(u64, u64), Known>>);
 
 /// A filesystem and its type: device numbers are reused for other filesystems.
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Known {
 
 impl Filesystems {
     /// Forgets the filesystems that the last pass did not use: they are not mounted in the replica any more.
-    pub fn begin_pass(&self) {
+    pub(crate) fn begin_pass(&self) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, known| std::mem::take(&mut known.is_used));
     }
@@ -58,7 +58,7 @@ impl Filesystems {
     ///
     /// # Errors
     /// As opening the folder, `statx(2)` and `fstatfs(2)`.
-    pub fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
+    pub(crate) fn of(&self, dir: &Arc<Dir>) -> Result<Arc<Filesystem>, Errno> {
         let folder = dir.open()?;
         let magic = filesystem_type(&*folder)?;
         let place = (dir.id().device, stat::mount_of(folder.as_fd())?);

@@ -1,9 +1,13 @@
 //! The configuration: the raw arguments, validated and completed. Below this file every value is valid.
 //!
-//! Nothing here calls the system: facts from outside come in as [`Surroundings`], so that every rule can be tested with
-//! a table.
+//! No rule here calls the system: facts from outside come in as [`Environment`], so that every rule can be tested with a
+//! table.
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
+use crate::fs::resolve::{exists, is_folder, resolve};
+use crate::log::{ConsoleOptions, Format, LogOptions};
+use crate::mirror::MirrorOptions;
+use crate::model::digest::Digests;
 use crate::model::interval::Interval;
 use crate::model::path::shown;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +21,7 @@ pub const LOG_NAME: &str = "file-sync.log";
 const MAX_THREADS: usize = 1024;
 
 /// The facts about the program's environment that `main` has found out.
-pub struct Surroundings {
+pub struct Environment {
     /// The current folder; none where the system does not tell it.
     pub current_folder: Option<PathBuf>,
     /// True when `NO_COLOR` is set and not empty, or the terminal is a dumb one.
@@ -34,9 +38,24 @@ pub struct Surroundings {
     pub resolve: fn(&Path) -> PathBuf,
 }
 
-/// The schedule of passes.
+impl Default for Environment {
+    /// One processor, no terminal and no current folder; paths are looked up in the filesystem.
+    fn default() -> Environment {
+        Environment {
+            current_folder: None,
+            no_color: false,
+            is_terminal: false,
+            processors: 1,
+            exists,
+            is_folder,
+            resolve,
+        }
+    }
+}
+
+/// When passes run, and whether they write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rhythm {
+pub enum RunMode {
     /// Again and again, from start to start.
     Every(Interval),
     /// One pass.
@@ -45,44 +64,15 @@ pub enum Rhythm {
     DryRun,
 }
 
-/// The detail that console and log show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Detail {
-    /// The console shows warnings and errors only.
-    Quiet,
-    /// Operations, problems and passes.
-    Normal,
-    /// Also files that were compared and found equal.
-    Verbose,
-}
-
-/// The validated configuration.
+/// The validated configuration of one job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The source as the user gave it.
-    pub source: PathBuf,
-    /// The replica as the user gave it.
-    pub replica: PathBuf,
-    /// The log file, absolute, so that it stays the same file when the current folder changes. A single pass may have
-    /// none.
-    pub log: Option<PathBuf>,
-    /// The source, absolute, where the log lies inside it: while the source is missing, nothing may be created there.
-    /// An empty source, created only for the log, would empty the replica.
-    pub log_keep_out: Option<PathBuf>,
-    /// The schedule of passes.
-    pub rhythm: Rhythm,
-    /// The greatest number of worker threads, 1 to 1024; none lets the program choose.
-    pub threads: Option<usize>,
-    /// Processors this process may use.
-    pub processors: usize,
-    /// The comparison of contents.
-    pub compare: Compare,
-    /// The detail that is shown.
-    pub detail: Detail,
-    /// True: the console is colored.
-    pub is_colored: bool,
-    /// The form of log lines.
-    pub log_format: LogFormat,
+    /// The pair of roots, and how it is mirrored.
+    pub mirror: MirrorOptions,
+    /// The log. Its path is absolute, so that it stays the same file when the current folder changes.
+    pub log: LogOptions,
+    /// When passes run.
+    pub mode: RunMode,
 }
 
 /// A usage error, in words for the person at the command line.
@@ -95,72 +85,78 @@ impl Config {
     ///
     /// # Errors
     /// A required option is missing, or a value is invalid. The message names the option and shows a valid value.
-    pub fn new(cli: Cli, surroundings: &Surroundings) -> Result<Config, UsageError> {
+    pub fn new(cli: Cli, environment: &Environment) -> Result<Config, UsageError> {
         // Before the options that move out of `cli`; a missing one of those is still reported first.
-        let rhythm = rhythm(&cli);
+        let mode = mode(&cli);
         let threads = cli.threads.as_deref().map(threads).transpose();
         let source = folder("--source", cli.source, "--source /data")?;
         let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
-        let (rhythm, threads) = (rhythm?, threads?);
-        let log = match (rhythm, cli.log_file) {
-            (Rhythm::Once | Rhythm::DryRun, None) => None,
-            (Rhythm::Every(_) | Rhythm::Once | Rhythm::DryRun, log) => {
+        let (mode, threads) = (mode?, threads?);
+        let log = match (mode, cli.log_file) {
+            (RunMode::Once | RunMode::DryRun, None) => None,
+            (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, log) => {
                 Some(folder("--log_file", log, "--log_file /var/log/file-sync/")?)
             }
         };
         let paths =
             [("--source", Some(&source)), ("--replica", Some(&replica)), ("--log_file", log.as_ref())];
         for (option, path) in paths {
-            path.map_or(Ok(()), |path| check_tilde(option, path, surroundings))?;
+            path.map_or(Ok(()), |path| check_tilde(option, path, environment))?;
         }
-        let log = log.map(|log| log_file(&log, surroundings)).transpose()?;
-        let log_keep_out = log.as_ref().and_then(|log| keep_out(log, &source, surroundings));
-        let detail = match (cli.quiet, cli.verbose) {
-            (true, _) => Detail::Quiet,
-            (false, true) => Detail::Verbose,
-            (false, false) => Detail::Normal,
-        };
-        let is_colored = match cli.color {
-            Color::Auto => surroundings.is_terminal && !surroundings.no_color,
+        let log = log.map(|log| log_file(&log, environment)).transpose()?;
+        // While the source is missing, nothing may be created in it: an empty source would empty the replica.
+        let keep_out = log.as_ref().and_then(|log| keep_out(log, &source, environment));
+        let color = match cli.color {
+            Color::Auto => environment.is_terminal && !environment.no_color,
             Color::Always => true,
             Color::Never => false,
         };
         Ok(Config {
-            source,
-            replica,
-            log,
-            log_keep_out,
-            rhythm,
-            threads,
-            processors: surroundings.processors,
-            compare: cli.compare,
-            detail,
-            is_colored,
-            log_format: cli.log_format,
+            mirror: MirrorOptions {
+                source,
+                replica,
+                log: log.clone(),
+                threads,
+                processors: environment.processors,
+                digests: match cli.compare {
+                    Compare::Sha256 => Digests::OfAll,
+                    Compare::Bytes => Digests::OfCopies,
+                },
+                dry_run: mode == RunMode::DryRun,
+            },
+            log: LogOptions {
+                path: log,
+                keep_out,
+                format: match cli.log_format {
+                    LogFormat::Text => Format::Text,
+                    LogFormat::Json => Format::Json,
+                },
+                verbose: cli.verbose,
+                // A person waits for the output of a single pass; a schedule waits for nobody.
+                console: ConsoleOptions { quiet: cli.quiet, color, patient: mode.interval().is_none() },
+            },
+            mode,
         })
     }
+}
 
-    /// True when nothing but the log is written.
-    pub fn is_dry_run(&self) -> bool {
-        self.rhythm == Rhythm::DryRun
-    }
-
+impl RunMode {
     /// The interval, where passes repeat.
-    pub fn interval(&self) -> Option<Interval> {
-        match self.rhythm {
-            Rhythm::Every(interval) => Some(interval),
-            Rhythm::Once | Rhythm::DryRun => None,
+    pub fn interval(self) -> Option<Interval> {
+        match self {
+            RunMode::Every(interval) => Some(interval),
+            RunMode::Once | RunMode::DryRun => None,
         }
     }
 }
 
 /// Refuses an invalid interval even where a single pass does not need one.
-fn rhythm(cli: &Cli) -> Result<Rhythm, UsageError> {
+fn mode(cli: &Cli) -> Result<RunMode, UsageError> {
     let interval = cli.interval.as_deref().map(interval).transpose()?;
     match (cli.dry_run, cli.once, interval) {
-        (true, _, _) => Ok(Rhythm::DryRun),
-        (false, true, _) => Ok(Rhythm::Once),
-        (false, false, Some(interval)) => Ok(Rhythm::Every(interval)),
+        (true, _, _) => Ok(RunMode::DryRun),
+        (false, true, _) => Ok(RunMode::Once),
+        (false, false, Some(interval)) => Ok(RunMode::Every(interval)),
         (false, false, None) => Err(UsageError(
             "The option --interval is missing; give the time from the start of one pass to the start of the next, \
              such as --interval 15m, or give --once to run a single pass"
@@ -204,12 +200,12 @@ fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBu
 /// Refuses a path with an unexpanded `~` at its start, unless an entry of that name exists. A shell expands it only at
 /// the start of an unquoted word: not in `--replica=~/backup`, nor in a service file. Taken literally, replica or log
 /// would be created in a new folder called `~`, where nobody would look for them.
-fn check_tilde(option: &str, path: &Path, surroundings: &Surroundings) -> Result<(), UsageError> {
+fn check_tilde(option: &str, path: &Path, environment: &Environment) -> Result<(), UsageError> {
     let bytes = path.as_os_str().as_bytes();
     let first = bytes.split(|byte| *byte == b'/').next().unwrap_or_default();
     let first = Path::new(OsStr::from_bytes(first));
     let Some(user) = first.as_os_str().as_bytes().strip_prefix(b"~") else { return Ok(()) };
-    if absolute(first, surroundings).is_some_and(|first| (surroundings.exists)(&first)) {
+    if absolute(first, environment).is_some_and(|first| (environment.exists)(&first)) {
         return Ok(());
     }
     let home = if user.is_empty() { b"$HOME".to_vec() } else { [b"/home/", user].concat() };
@@ -225,15 +221,15 @@ fn check_tilde(option: &str, path: &Path, surroundings: &Surroundings) -> Result
 }
 
 /// The log file's absolute path. `..` is kept: removing it would lead elsewhere after a symbolic link.
-fn log_file(given: &Path, surroundings: &Surroundings) -> Result<PathBuf, UsageError> {
-    let Some(path) = absolute(given, surroundings) else {
+fn log_file(given: &Path, environment: &Environment) -> Result<PathBuf, UsageError> {
+    let Some(path) = absolute(given, environment) else {
         let given = shown(given.as_os_str().as_bytes());
         return Err(UsageError(format!(
             "Cannot use --log_file {given}: the current folder is gone or unreadable, so that a relative path leads \
              nowhere; give an absolute path, such as --log_file /var/log/file-sync/"
         )));
     };
-    let means_folder = names_folder(given) || (surroundings.is_folder)(&path);
+    let means_folder = names_folder(given) || (environment.is_folder)(&path);
     Ok(if means_folder { path.join(LOG_NAME) } else { path })
 }
 
@@ -244,15 +240,15 @@ fn names_folder(path: &Path) -> bool {
 }
 
 /// The path from the root of the filesystem, without `.` and doubled slashes.
-fn absolute(path: &Path, surroundings: &Surroundings) -> Option<PathBuf> {
+fn absolute(path: &Path, environment: &Environment) -> Option<PathBuf> {
     let joined =
-        if path.is_absolute() { path.to_owned() } else { surroundings.current_folder.as_ref()?.join(path) };
+        if path.is_absolute() { path.to_owned() } else { environment.current_folder.as_ref()?.join(path) };
     Some(joined.components().collect())
 }
 
-fn keep_out(log: &Path, source: &Path, surroundings: &Surroundings) -> Option<PathBuf> {
-    let source = absolute(source, surroundings)?;
-    let is_inside = (surroundings.resolve)(log).starts_with((surroundings.resolve)(&source));
+fn keep_out(log: &Path, source: &Path, environment: &Environment) -> Option<PathBuf> {
+    let source = absolute(source, environment)?;
+    let is_inside = (environment.resolve)(log).starts_with((environment.resolve)(&source));
     is_inside.then_some(source)
 }
 
@@ -268,8 +264,8 @@ mod tests {
 
     const GIVEN: &str = "--source /src --replica /dst --log_file /log/x.log ";
 
-    pub(super) fn surroundings() -> Surroundings {
-        Surroundings {
+    pub(super) fn environment() -> Environment {
+        Environment {
             current_folder: Some(PathBuf::from("/here")),
             no_color: false,
             is_terminal: true,
@@ -287,31 +283,31 @@ mod tests {
         line.split_whitespace().map(|word| OsString::from(if word == "''" { "" } else { word }))
     }
 
-    fn config_in(line: &str, surroundings: &Surroundings) -> Result<Config, String> {
+    fn config_in(line: &str, environment: &Environment) -> Result<Config, String> {
         let cli = parse(words("file-sync").chain(words(line))).expect("clap takes it");
-        Config::new(cli, surroundings).map_err(|error| error.to_string())
+        Config::new(cli, environment).map_err(|error| error.to_string())
     }
 
     fn config(line: &str) -> Result<Config, String> {
-        config_in(line, &surroundings())
+        config_in(line, &environment())
     }
 
     #[test]
-    fn the_rhythm_follows_from_three_options() {
+    fn the_mode_follows_from_three_options() {
         let quarter = Interval::new(Duration::from_secs(900)).expect("valid");
         let cases = [
-            ("--interval 15m", Rhythm::Every(quarter)),
-            ("--interval 900", Rhythm::Every(quarter)),
-            ("--once", Rhythm::Once),
-            ("--once --interval 15m", Rhythm::Once),
-            ("-n", Rhythm::DryRun),
-            ("--dry-run --once", Rhythm::DryRun),
-            ("--dry-run --interval 15m", Rhythm::DryRun),
+            ("--interval 15m", RunMode::Every(quarter)),
+            ("--interval 900", RunMode::Every(quarter)),
+            ("--once", RunMode::Once),
+            ("--once --interval 15m", RunMode::Once),
+            ("-n", RunMode::DryRun),
+            ("--dry-run --once", RunMode::DryRun),
+            ("--dry-run --interval 15m", RunMode::DryRun),
         ];
-        for (line, rhythm) in cases {
+        for (line, mode) in cases {
             let config = config(&format!("{GIVEN} {line}")).expect(line);
-            assert_eq!(config.rhythm, rhythm, "{line}");
-            assert_eq!(config.is_dry_run(), rhythm == Rhythm::DryRun, "{line}");
+            assert_eq!(config.mode, mode, "{line}");
+            assert_eq!(config.mirror.dry_run, mode == RunMode::DryRun, "{line}");
         }
     }
 
@@ -362,7 +358,7 @@ mod tests {
         let interval = OsString::from_vec(b"1\xffm".to_vec());
         let cli = parse(words("file-sync --source a --replica b --interval").chain([interval]))
             .expect("clap takes it");
-        let message = Config::new(cli, &surroundings()).expect_err("invalid").to_string();
+        let message = Config::new(cli, &environment()).expect_err("invalid").to_string();
         assert!(message.contains(r#"--interval "1\xffm""#), "{message}");
     }
 
@@ -388,13 +384,17 @@ mod tests {
         for (given, expected) in cases {
             let config =
                 config(&format!("--source /src --replica /dst --once --log_file {given}")).expect(given);
-            assert_eq!(config.log.map(PathBuf::into_os_string), Some(OsString::from(expected)), "{given}");
+            assert_eq!(
+                config.log.path.map(PathBuf::into_os_string),
+                Some(OsString::from(expected)),
+                "{given}"
+            );
         }
     }
 
     #[test]
     fn without_a_current_folder_only_an_absolute_log_path_will_do() {
-        let lost = Surroundings { current_folder: None, ..surroundings() };
+        let lost = Environment { current_folder: None, ..environment() };
         assert!(config_in("--source a --replica b --once --log_file /c", &lost).is_ok());
         let message = config_in("--source a --replica b --once --log_file c", &lost).expect_err("relative");
         assert!(
@@ -419,7 +419,7 @@ mod tests {
         for (source, log, keep_out) in cases {
             let line = format!("--source {source} --replica /dst --once --log_file {log}");
             let config = config(&line).expect(&line);
-            assert_eq!(config.log_keep_out.as_deref(), keep_out.map(Path::new), "{line}");
+            assert_eq!(config.log.keep_out.as_deref(), keep_out.map(Path::new), "{line}");
         }
     }
 
@@ -464,17 +464,17 @@ mod tests {
             }
         }
         // In a current folder that has an entry of that name.
-        let around = Surroundings { exists: |path| path == Path::new("/here/~"), ..surroundings() };
+        let around = Environment { exists: |path| path == Path::new("/here/~"), ..environment() };
         for option in ["--source", "--replica", "--log_file"] {
             let config = config_in(&line(option, "~/data"), &around).expect(option);
             assert_eq!(
-                config.log.is_some_and(|log| log.starts_with("/here/~")),
+                config.log.path.is_some_and(|log| log.starts_with("/here/~")),
                 option == "--log_file",
                 "{option}"
             );
             assert!(config_in(&line(option, "~ann"), &around).is_err(), "{option}");
         }
-        let lost = Surroundings { current_folder: None, ..around };
+        let lost = Environment { current_folder: None, ..around };
         assert!(config_in(&line("--source", "~/data"), &lost).is_err(), "nobody can know");
     }
 
@@ -487,9 +487,9 @@ mod tests {
             ("always", true, false, true),
             ("never", false, true, false),
         ] {
-            let around = Surroundings { no_color, is_terminal, ..surroundings() };
+            let around = Environment { no_color, is_terminal, ..environment() };
             let config = config_in(&format!("{GIVEN} --once --color {option}"), &around).expect(option);
-            assert_eq!(config.is_colored, expected, "{option} {no_color} {is_terminal}");
+            assert_eq!(config.log.console.color, expected, "{option} {no_color} {is_terminal}");
         }
     }
 
@@ -498,9 +498,9 @@ mod tests {
         for (processors, given, expected) in
             [(4, "", None), (4096, "", None), (4, "-j 1", Some(1)), (4, "--threads 1024", Some(1024))]
         {
-            let around = Surroundings { processors, ..surroundings() };
+            let around = Environment { processors, ..environment() };
             let config = config_in(&format!("{GIVEN} --once {given}"), &around).expect(given);
-            assert_eq!((config.threads, config.processors), (expected, processors), "{given}");
+            assert_eq!((config.mirror.threads, config.mirror.processors), (expected, processors), "{given}");
         }
     }
 }

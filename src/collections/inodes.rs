@@ -20,7 +20,7 @@ impl From<Wide> for u64 {
 }
 
 /// An inode number and a check value that has to agree as well.
-pub type Key = (u64, u32);
+pub(crate) type Key = (u64, u32);
 
 #[derive(Debug)]
 struct Slot<T> {
@@ -48,7 +48,7 @@ const PIECE: usize = 512;
 
 /// A map from inodes to small records.
 #[derive(Debug)]
-pub struct Inodes<T> {
+pub(crate) struct Inodes<T> {
     /// The first record of each chain.
     heads: Vec<u32>,
     pieces: Vec<Vec<Slot<T>>>,
@@ -70,29 +70,25 @@ impl<T> Default for Inodes<T> {
 }
 
 impl<T: Copy> Inodes<T> {
-    /// The number of records.
-    pub fn len(&self) -> usize {
-        self.length
-    }
-
     /// True when the map is empty.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.length == 0
     }
 
     /// The record of an inode.
-    pub fn get(&self, key: Key) -> Option<T> {
+    pub(crate) fn get(&self, key: Key) -> Option<T> {
         self.slot(self.find(key)?).map(|slot| slot.value)
     }
 
     /// The record of an inode, mutable.
-    pub fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let at = self.find(key)?;
         self.slot_mut(at).map(|slot| &mut slot.value)
     }
 
     /// Inserts a record, or replaces the present one.
-    pub fn insert(&mut self, key: Key, value: T) {
+    pub(crate) fn insert(&mut self, key: Key, value: T) {
         if let Some(known) = self.get_mut(key) {
             *known = value;
             return;
@@ -124,7 +120,7 @@ impl<T: Copy> Inodes<T> {
     }
 
     /// Removes a record.
-    pub fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let at = self.find(key)?;
         let head = self.head(key);
         let Slot { next, value, .. } = *self.slot(at)?;
@@ -142,13 +138,13 @@ impl<T: Copy> Inodes<T> {
     }
 
     /// All records, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (Key, T)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, T)> {
         let chains = (0..self.heads.len()).flat_map(|head| self.chain(head));
         chains.map(|(_, slot)| ((slot.inode.into(), slot.check), slot.value))
     }
 
     /// Changes every record.
-    pub fn for_each(&mut self, mut change: impl FnMut(&mut T)) {
+    pub(crate) fn for_each(&mut self, mut change: impl FnMut(&mut T)) {
         // Free slots as well: they are never read.
         self.pieces.iter_mut().flatten().for_each(|slot| change(&mut slot.value));
     }
@@ -234,7 +230,7 @@ mod tests {
                         theirs.insert(key, value);
                     }
                 }
-                prop_assert_eq!((ours.len(), ours.is_empty()), (theirs.len(), theirs.is_empty()));
+                prop_assert_eq!(ours.length, theirs.len());
                 prop_assert_eq!(ours.get(key), theirs.get(&key).copied());
             }
             let mut all: Vec<_> = ours.iter().collect();
@@ -254,7 +250,7 @@ mod tests {
                 assert!(map.remove((inode - 100, 0)).is_some());
             }
         }
-        assert_eq!((map.len(), map.pieces.len()), (100, 1));
+        assert_eq!((map.length, map.pieces.len()), (100, 1));
         assert_eq!(size_of::<Slot<[u32; 5]>>(), 36, "no room for alignment");
     }
 

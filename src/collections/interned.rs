@@ -11,7 +11,7 @@ struct Shared<T> {
 
 /// Values by number. A value without holders is dropped, and its number is reused.
 #[derive(Debug)]
-pub struct Interned<T> {
+pub(crate) struct Interned<T> {
     /// The numbers, by the values' addresses.
     numbers: HashMap<usize, u32>,
     values: Vec<Option<Shared<T>>>,
@@ -30,7 +30,7 @@ fn address<T>(value: &Arc<T>) -> usize {
 
 impl<T> Interned<T> {
     /// The number of a value; counts one more holder.
-    pub fn hold(&mut self, value: &Arc<T>) -> u32 {
+    pub(crate) fn hold(&mut self, value: &Arc<T>) -> u32 {
         let known = self.numbers.get(&address(value)).copied();
         if let Some(number) = known
             && let Some(Some(shared)) = self.values.get_mut(number as usize)
@@ -49,12 +49,12 @@ impl<T> Interned<T> {
     }
 
     /// The value of a number.
-    pub fn get(&self, number: u32) -> Option<&Arc<T>> {
+    pub(crate) fn get(&self, number: u32) -> Option<&Arc<T>> {
         self.values.get(number as usize)?.as_ref().map(|shared| &shared.value)
     }
 
     /// Counts one holder less.
-    pub fn release(&mut self, number: u32) {
+    pub(crate) fn release(&mut self, number: u32) {
         let Some(place) = self.values.get_mut(number as usize) else { return };
         let Some(shared) = place else { return };
         shared.holders -= 1;
@@ -64,14 +64,9 @@ impl<T> Interned<T> {
             self.free.push(number);
         }
     }
-
-    /// The number of values.
-    pub fn len(&self) -> usize {
-        self.numbers.len()
-    }
-
     /// True when there are no values.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 }
@@ -89,7 +84,7 @@ mod tests {
         values.release(0);
         assert_eq!(values.get(0), Some(&one));
         values.release(0);
-        assert_eq!((values.get(0), Arc::strong_count(&one), values.len()), (None, 1, 1));
+        assert_eq!((values.get(0), Arc::strong_count(&one), values.numbers.len()), (None, 1, 1));
         assert_eq!(values.hold(&Arc::new("three")), 0, "its number is free");
         values.release(1);
         values.release(0);

@@ -7,14 +7,14 @@
 //! The compact tables hold records of very many files: a hash map of the standard library takes two to three times the
 //! memory for each file with several hard links.
 
-pub mod inodes;
-pub mod interned;
-pub mod names;
+pub(crate) mod inodes;
+pub(crate) mod interned;
+pub(crate) mod names;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// A hash map with the same hashes in every process.
-pub type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
+pub(crate) type HashMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<DefaultHasher>>;
 
 /// A hash set with the same hashes in every process.
-pub type HashSet<T> = std::collections::HashSet<T, BuildHasherDefault<DefaultHasher>>;
+pub(crate) type HashSet<T> = std::collections::HashSet<T, BuildHasherDefault<DefaultHasher>>;

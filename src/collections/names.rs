@@ -16,7 +16,7 @@ struct Piece {
 
 /// Names, by number.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     pieces: Vec<Option<Piece>>,
     free: Vec<u32>,
     /// The piece that is being filled.
@@ -25,7 +25,7 @@ pub struct Names {
 
 impl Names {
     /// Keeps a name; none when there are too many.
-    pub fn keep(&mut self, name: &CStr) -> Option<u32> {
+    pub(crate) fn keep(&mut self, name: &CStr) -> Option<u32> {
         let bytes = name.to_bytes_with_nul();
         let fits = |piece: &Piece| piece.bytes.len() + bytes.len() <= PIECE;
         let number = match self.current.filter(|current| self.piece(*current).is_some_and(fits)) {
@@ -40,13 +40,13 @@ impl Names {
     }
 
     /// The name of a number.
-    pub fn get(&self, number: u32) -> Option<&CStr> {
+    pub(crate) fn get(&self, number: u32) -> Option<&CStr> {
         let piece = self.piece(number >> OFFSET_BITS)?;
         CStr::from_bytes_until_nul(piece.bytes.get(offset(number)..)?).ok()
     }
 
     /// Releases a name.
-    pub fn release(&mut self, number: u32) {
+    pub(crate) fn release(&mut self, number: u32) {
         let at = number >> OFFSET_BITS;
         let Some(place) = self.pieces.get_mut(at as usize) else { return };
         let Some(piece) = place else { return };

@@ -35,11 +35,11 @@ const MOST_UNMADE: usize = 1 << 16;
 /// The paths that the last pass kept because their folder had changed, as hashes. A hash collision would let one entry
 /// go a pass too early.
 #[derive(Clone, Debug, Default)]
-pub struct Remembered(HashSet<u64>);
+pub(crate) struct Remembered(HashSet<u64>);
 
 /// The entries that were kept for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// The number of entries.
     pub entries: u64,
     /// The path of the first.
@@ -48,7 +48,7 @@ pub struct Kept {
 
 /// The facts about absences during one pass.
 #[derive(Debug)]
-pub struct Absence {
+pub(crate) struct Absence {
     start: Start,
     remembered: Remembered,
     notes: Mutex<Notes>,
@@ -95,19 +95,19 @@ impl Like {
 
 impl Absence {
     /// A state with no facts but the paths that the last pass kept.
-    pub fn new(start: Start, remembered: Remembered) -> Absence {
+    pub(crate) fn new(start: Start, remembered: Remembered) -> Absence {
         Absence { start, remembered, notes: Mutex::default(), has_unmade: AtomicBool::new(false) }
     }
 
     /// Whether a folder of the source shows a change strictly later than the start of the pass. An mtime in the future
     /// alone was set explicitly and is no change: an archive may have been unpacked from a machine with another clock.
-    pub fn has_changed(&self, folder: &Entry) -> bool {
+    pub(crate) fn has_changed(&self, folder: &Entry) -> bool {
         let start = self.start.stamp();
         folder.ctime > start || (folder.mtime > start && folder.mtime <= stamp::now())
     }
 
     /// Keeps an entry whose source folder has changed. False when the last pass kept it already: then it may go.
-    pub fn keep_changed(&self, path: &RelPath) -> bool {
+    pub(crate) fn keep_changed(&self, path: &RelPath) -> bool {
         let hash = hash(path);
         let keeps = !self.remembered.0.contains(&hash);
         if keeps {
@@ -117,7 +117,7 @@ impl Absence {
     }
 
     /// Notes that an entry in a folder could not be created, with the source's mtime where it can be read.
-    pub fn not_made(&self, folder: &RelPath, (kind, size): (Kind, u64), mtime: Option<Timestamp>) {
+    pub(crate) fn not_made(&self, folder: &RelPath, (kind, size): (Kind, u64), mtime: Option<Timestamp>) {
         let like = Like::new(kind, size);
         let mut notes = self.notes();
         let failures = &mut notes.failures;
@@ -134,7 +134,7 @@ impl Absence {
     }
 
     /// Notes that an entry was to be created and the source no longer had it there.
-    pub fn moved_on(&self, kind: Kind, size: u64) {
+    pub(crate) fn moved_on(&self, kind: Kind, size: u64) {
         let mut notes = self.notes();
         let failures = &mut notes.failures;
         if !failures.is_full() {
@@ -145,7 +145,7 @@ impl Absence {
 
     /// Keeps an entry of the replica that may be the old name of one that was not created. `folder` is its parent, if
     /// failures in that very folder count.
-    pub fn keep_unmade(&self, path: &RelPath, folder: Option<&RelPath>, entry: &Entry) -> bool {
+    pub(crate) fn keep_unmade(&self, path: &RelPath, folder: Option<&RelPath>, entry: &Entry) -> bool {
         if !self.has_unmade() {
             return false;
         }
@@ -162,32 +162,32 @@ impl Absence {
     }
 
     /// Whether an entry could not be created.
-    pub fn has_unmade(&self) -> bool {
+    pub(crate) fn has_unmade(&self) -> bool {
         self.has_unmade.load(Ordering::Relaxed)
     }
 
     /// Whether there were so many failures that nothing is deleted.
-    pub fn has_too_many_unmade(&self) -> bool {
+    pub(crate) fn has_too_many_unmade(&self) -> bool {
         self.has_unmade() && self.notes().failures.is_full()
     }
 
     /// Notes that a folder is locked; true the first time, when it is to be reported.
-    pub fn is_news_that_locked(&self, side: Side, folder: &RelPath) -> bool {
+    pub(crate) fn is_news_that_locked(&self, side: Side, folder: &RelPath) -> bool {
         self.notes().locked.insert(hash(&(side, folder)))
     }
 
     /// Whether a folder was found locked in this pass.
-    pub fn is_known_as_locked(&self, side: Side, folder: &RelPath) -> bool {
+    pub(crate) fn is_known_as_locked(&self, side: Side, folder: &RelPath) -> bool {
         self.notes().locked.contains(&hash(&(side, folder)))
     }
 
     /// The entries that were kept for a reason.
-    pub fn kept(&self, reason: Reason) -> Kept {
+    pub(crate) fn kept(&self, reason: Reason) -> Kept {
         self.notes().of(reason).clone()
     }
 
     /// Takes the paths that the next pass has to remember.
-    pub fn to_remember(&self) -> Remembered {
+    pub(crate) fn to_remember(&self) -> Remembered {
         std::mem::take(&mut self.notes().to_remember)
     }
 
@@ -258,7 +258,7 @@ fn as_held(time: Timestamp) -> impl Iterator<Item = Timestamp> {
 
 impl Remembered {
     /// Adds the paths that a later pass kept.
-    pub fn extend(&mut self, more: Remembered) {
+    pub(crate) fn extend(&mut self, more: Remembered) {
         for hash in more.0 {
             if self.0.len() >= MOST_REMEMBERED {
                 return;

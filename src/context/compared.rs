@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The files that the previous pass has compared; none unless this pass follows it at once.
 #[derive(Debug, Default)]
-pub struct Compared {
+pub(crate) struct Compared {
     /// The start of that pass.
     since: Option<Timestamp>,
     /// The addresses of folders that have changed since, and of all below them.
@@ -16,12 +16,12 @@ pub struct Compared {
 
 impl Compared {
     /// The files compared by a pass that began then.
-    pub fn since(start: Option<Timestamp>) -> Compared {
+    pub(crate) fn since(start: Option<Timestamp>) -> Compared {
         Compared { since: start, moved: Mutex::default() }
     }
 
     /// Whether two files of one size have been compared: a difference was repaired, or reported with its reason.
-    pub fn has(&self, folder: Option<&Arc<Dir>>, source: &Entry, replica: &Entry) -> bool {
+    pub(crate) fn has(&self, folder: Option<&Arc<Dir>>, source: &Entry, replica: &Entry) -> bool {
         let has_moved = |dir: &Arc<Dir>| self.moved().contains(&Arc::as_ptr(dir).addr());
         self.since.is_some_and(|start| source.ctime < start)
             && source.mtime == replica.mtime
@@ -30,7 +30,7 @@ impl Compared {
 
     /// Notes that a folder, or one above it, has changed since that pass began: another folder, with older files, may
     /// have its name by now.
-    pub fn note_moved(&self, dir: &Arc<Dir>, facts: &Entry) {
+    pub(crate) fn note_moved(&self, dir: &Arc<Dir>, facts: &Entry) {
         let Some(start) = self.since else { return };
         let mut moved = self.moved();
         let is_below = dir.parent().is_some_and(|above| moved.contains(&Arc::as_ptr(above).addr()));

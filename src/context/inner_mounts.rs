@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The mounts inside the trees at the time of the survey.
 #[derive(Debug, Default)]
-pub struct InnerMounts {
+pub(crate) struct InnerMounts {
     met: Mutex<Vec<(Side, RelPath, InnerMount)>>,
     in_source: AtomicBool,
 }
 
 impl InnerMounts {
     /// Notes a mount under `name` in a folder.
-    pub fn meet(&self, side: Side, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
+    pub(crate) fn meet(&self, side: Side, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
         let identity = Identity::of(entry);
         let backing = way::backing(folder, name, &identity);
         let mount = InnerMount { identity, backing, is_vacated: false };
@@ -31,13 +31,13 @@ impl InnerMounts {
     }
 
     /// Takes all mounts.
-    pub fn take(&self) -> Vec<(Side, RelPath, InnerMount)> {
+    pub(crate) fn take(&self) -> Vec<(Side, RelPath, InnerMount)> {
         std::mem::take(&mut *self.met.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Whether there is a mount inside the source: then a bind mount may show a file under more names than its link
     /// count.
-    pub fn are_in_source(&self) -> bool {
+    pub(crate) fn are_in_source(&self) -> bool {
         self.in_source.load(Ordering::Relaxed)
     }
 }

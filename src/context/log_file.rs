@@ -14,7 +14,7 @@ const FRESH: Duration = Duration::from_millis(10);
 
 /// The file that the log is written to.
 #[derive(Debug, Default)]
-pub struct LogFile<'a> {
+pub(crate) struct LogFile<'a> {
     path: Option<&'a Path>,
     /// Its path below the roots, where it lies in one of them.
     below: Option<&'a PathBuf>,
@@ -27,18 +27,18 @@ pub struct LogFile<'a> {
 impl<'a> LogFile<'a> {
     /// The log at a path, if there is one, and its path below the roots, if it lies in one of them; it need not exist
     /// yet.
-    pub fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
+    pub(crate) fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
         LogFile { path, below, first: path.and_then(id_at), last: Mutex::default() }
     }
 
     /// The relation of the roots to it.
-    pub fn watch_of_roots(&self) -> Watch {
+    pub(crate) fn watch_of_roots(&self) -> Watch {
         if self.below.is_some() { Watch::On(0) } else { Watch::Off }
     }
 
     /// The relation of `name`, in a folder with the relation `watch`, to the log: off its path, above it, or the file
     /// itself (none).
-    pub fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
+    pub(crate) fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
         match self.next_name(watch) {
             Some(next) if next == name.to_bytes() => self.watch_of_next(watch),
             Some(_) | None => Some(Watch::Off),
@@ -46,24 +46,24 @@ impl<'a> LogFile<'a> {
     }
 
     /// The next name on the path to it in a folder with the relation `watch`; none off the path.
-    pub fn next_name(&self, watch: Watch) -> Option<&[u8]> {
+    pub(crate) fn next_name(&self, watch: Watch) -> Option<&[u8]> {
         let (Watch::On(matched), Some(below)) = (watch, self.below) else { return None };
         below.components().nth(matched).map(|next| next.as_os_str().as_encoded_bytes())
     }
 
     /// The relation of the entry of that name to the log; none for the file itself.
-    pub fn watch_of_next(&self, watch: Watch) -> Option<Watch> {
+    pub(crate) fn watch_of_next(&self, watch: Watch) -> Option<Watch> {
         let (Watch::On(matched), Some(below)) = (watch, self.below) else { return Some(Watch::Off) };
         below.components().nth(matched + 1).map(|_| Watch::On(matched + 1))
     }
 
     /// Whether an entry was the log when the pass began.
-    pub fn was(&self, entry: &Entry) -> bool {
+    pub(crate) fn was(&self, entry: &Entry) -> bool {
         entry.kind == Kind::File && self.first == Some(entry.id)
     }
 
     /// Whether an entry that is about to be removed is the log, or was it when the pass began.
-    pub fn is(&self, entry: &Entry) -> bool {
+    pub(crate) fn is(&self, entry: &Entry) -> bool {
         let Some(path) = self.path.filter(|_| entry.kind == Kind::File) else { return false };
         if self.was(entry) {
             return true;

@@ -1,16 +1,16 @@
 //! The state that survey and apply share during one pass: options, roots, rights, the facts of the replica's
 //! filesystems, and the reporter.
 
-pub mod absence;
-pub mod compared;
-pub mod inner_mounts;
-pub mod log_file;
-pub mod on_disk;
-pub mod reporter;
-pub mod roots;
-pub mod unread;
+pub(crate) mod absence;
+pub(crate) mod compared;
+pub(crate) mod inner_mounts;
+pub(crate) mod log_file;
+pub(crate) mod on_disk;
+pub(crate) mod reporter;
+pub(crate) mod roots;
+pub(crate) mod unread;
 mod unreadable;
-pub mod vanished;
+pub(crate) mod vanished;
 
 use crate::capabilities::registry::Filesystems;
 use crate::context::absence::{Absence, Remembered};
@@ -47,7 +47,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The shared state of one pass.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// Reports and counts events.
     pub reporter: Reporter<'a>,
     /// The two folders.
@@ -89,7 +89,7 @@ pub struct Context<'a> {
 
 impl<'a> Context<'a> {
     /// The context of one pass. `protected` is the log file's path below the roots, where it lies in one of them.
-    pub fn new(
+    pub(crate) fn new(
         reporter: Reporter<'a>,
         (interrupt, workers): (&'a Interrupt, &'a Workers),
         source: (&'a Path, Arc<Dir>),
@@ -121,13 +121,13 @@ impl<'a> Context<'a> {
     }
 
     /// True when the pass has to end early: on a stop signal, or when the replica has gone.
-    pub fn is_halted(&self) -> bool {
+    pub(crate) fn is_halted(&self) -> bool {
         self.interrupt.is_set() || self.roots.is_replica_lost()
     }
 
     /// Checks whether the replica path still leads to the folder of this pass. If not, the pass ends early, with one
     /// problem instead of thousands.
-    pub fn check_replica(&self) -> bool {
+    pub(crate) fn check_replica(&self) -> bool {
         let state = self.roots.replica_state();
         if state == ReplicaState::JustLost {
             self.reporter.problem(&Problem {
@@ -143,7 +143,7 @@ impl<'a> Context<'a> {
 
     /// Reports that another process works on the replica during this pass, so that it may not match at the end: once,
     /// because a replica that is being deleted would give one problem per file.
-    pub fn replica_disturbed(&self, path: &RelPath) {
+    pub(crate) fn replica_disturbed(&self, path: &RelPath) {
         if self.check_replica() && !self.is_disturbed.swap(true, Ordering::Relaxed) {
             self.reporter.problem(&Problem {
                 path: path.clone(),
@@ -156,14 +156,14 @@ impl<'a> Context<'a> {
     }
 
     /// Reports a problem, and counts it. After the loss of the replica its consequences are not reported.
-    pub fn problem(&self, problem: &Problem) {
+    pub(crate) fn problem(&self, problem: &Problem) {
         if !self.roots.is_replica_lost() && self.check_replica() {
             self.reporter.problem(problem);
         }
     }
 
     /// Reports an xattr that exists and could not be read, see [`Unread::telling`].
-    pub fn attribute_unread(&self, path: &RelPath, unread: &Unread) {
+    pub(crate) fn attribute_unread(&self, path: &RelPath, unread: &Unread) {
         if let Some(problem) = self.reporter.attribute_unread(path, unread) {
             self.problem(&problem);
         }
@@ -171,34 +171,34 @@ impl<'a> Context<'a> {
 
     /// Notes that an entry which is absent from the source folder of this pass stays in the replica, because a symbolic
     /// link leads to another folder now and absence there is not proven.
-    pub fn keep_back(&self) {
+    pub(crate) fn keep_back(&self) {
         self.has_kept_back.store(true, Ordering::Relaxed);
     }
 
     /// Whether an entry was kept back.
-    pub fn has_kept_back(&self) -> bool {
+    pub(crate) fn has_kept_back(&self) -> bool {
         self.has_kept_back.load(Ordering::Relaxed)
     }
 
     /// Notes that a write did not become durable.
-    pub fn disk_failed(&self) {
+    pub(crate) fn disk_failed(&self) {
         self.has_disk_failed.store(true, Ordering::Relaxed);
     }
 
     /// Whether a write of this pass did not become durable.
-    pub fn has_disk_failed(&self) -> bool {
+    pub(crate) fn has_disk_failed(&self) -> bool {
         self.has_disk_failed.load(Ordering::Relaxed)
     }
 
     /// Counts bytes read, and beats.
-    pub fn read(&self, bytes: usize) {
+    pub(crate) fn read(&self, bytes: usize) {
         self.interrupt.beat();
         self.reporter.count(Counter::BytesRead, bytes as u64);
         self.workers.did_bytes(bytes as u64);
     }
 
     /// The numbers so far.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         let mut counts = self.reporter.counters().read();
         counts[Counter::KeptBack] = self.absence.kept(Reason::Changed).entries;
         counts
@@ -208,7 +208,12 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     /// As [`open_to_read`]. `EAGAIN` also when this pass is to end, which may be the only reason for it.
-    pub fn open_to_read(&self, folder: BorrowedFd<'_>, name: &CStr, uid: u32) -> Result<OwnedFd, Errno> {
+    pub(crate) fn open_to_read(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &CStr,
+        uid: u32,
+    ) -> Result<OwnedFd, Errno> {
         let own = self.owns(uid);
         let goes_on = || {
             self.interrupt.beat();
@@ -221,7 +226,7 @@ impl<'a> Context<'a> {
     }
 
     /// Whether a file with this owner can be read without touching its access time.
-    pub fn owns(&self, uid: u32) -> bool {
+    pub(crate) fn owns(&self, uid: u32) -> bool {
         self.rights.owns(uid)
     }
 }

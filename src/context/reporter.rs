@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Tells and counts what happens in one pass.
-pub struct Reporter<'a> {
+pub(crate) struct Reporter<'a> {
     monitor: &'a dyn Monitor,
     /// The number of the pass.
     number: u64,
@@ -36,7 +36,7 @@ const LINK: u32 = 1 << 4;
 
 impl<'a> Reporter<'a> {
     /// Nothing has happened yet in the pass of this number.
-    pub fn new(monitor: &'a dyn Monitor, number: u64) -> Reporter<'a> {
+    pub(crate) fn new(monitor: &'a dyn Monitor, number: u64) -> Reporter<'a> {
         Reporter {
             monitor,
             number,
@@ -48,34 +48,34 @@ impl<'a> Reporter<'a> {
     }
 
     /// The numbers so far, read while they grow.
-    pub fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
     /// Counts something that is not told.
-    pub fn count(&self, counter: Counter, number: u64) {
+    pub(crate) fn count(&self, counter: Counter, number: u64) {
         self.counters.add(counter, number);
     }
 
     /// Reports the beginning of the pass: both trees are going to be read.
-    pub fn surveying(&self) {
+    pub(crate) fn surveying(&self) {
         self.phase(Phase::Surveying { counters: &self.counters });
     }
 
     /// Reports a complete plan.
-    pub fn surveyed(&self, totals: &Counts) {
+    pub(crate) fn surveyed(&self, totals: &Counts) {
         let read = self.counters.read();
         let counts = Counter::ALL.into_iter().map(|counter| (counter, read[counter] + totals[counter]));
         self.phase(Phase::Surveyed(&counts.collect()));
     }
 
     /// Reports that the plan is carried out from here on.
-    pub fn applying(&self) {
+    pub(crate) fn applying(&self) {
         self.phase(Phase::Applying);
     }
 
     /// Reports that the replica is made durable from here on.
-    pub fn syncing(&self) {
+    pub(crate) fn syncing(&self) {
         self.phase(Phase::Syncing);
     }
 
@@ -84,60 +84,60 @@ impl<'a> Reporter<'a> {
     }
 
     /// Reports something done, and counts it.
-    pub fn done(&self, operation: Operation<'_>) {
+    pub(crate) fn done(&self, operation: Operation<'_>) {
         self.count(Counter::of(operation.verb), 1);
         self.monitor.event(&Event::Done(operation));
     }
 
     /// Reports something planned; [`Reporter::planned_in_all`] counts it.
-    pub fn planned(&self, operation: Operation<'_>) {
+    pub(crate) fn planned(&self, operation: Operation<'_>) {
         self.monitor.event(&Event::Planned(operation));
     }
 
     /// Counts what a plan would do.
-    pub fn planned_in_all(&self, totals: &Counts) {
+    pub(crate) fn planned_in_all(&self, totals: &Counts) {
         for counter in Counter::ALL {
             self.count(counter, totals[counter]);
         }
     }
 
     /// Reports a problem, and counts it.
-    pub fn problem(&self, problem: &Problem) {
+    pub(crate) fn problem(&self, problem: &Problem) {
         self.count(Counter::Problems, 1);
         self.monitor.event(&Event::Problem(problem));
     }
 
     /// Reports an entry that is left out by design, and counts it.
-    pub fn skipped(&self, path: &RelPath, kind: Kind, reason: &str) {
+    pub(crate) fn skipped(&self, path: &RelPath, kind: Kind, reason: &str) {
         self.count(Counter::Skipped, 1);
         self.monitor.event(&Event::Skipped { path, kind, reason });
     }
 
     /// Whether somebody wants to hear of [`Reporter::verified`].
-    pub fn wants_verified(&self) -> bool {
+    pub(crate) fn wants_verified(&self) -> bool {
         self.monitor.wants_verified()
     }
 
     /// Reports a file that was read on both sides and agrees.
-    pub fn verified(&self, path: &RelPath, size: u64, digest: Option<Digest>) {
+    pub(crate) fn verified(&self, path: &RelPath, size: u64, digest: Option<Digest>) {
         self.monitor.event(&Event::Verified { path, size, digest });
     }
 
     /// Tells, once per pass, that the replica cannot hold a kind of entries, and counts one that is left out for it.
-    pub fn left_out(&self, feature: Feature) {
+    pub(crate) fn left_out(&self, feature: Feature) {
         self.not_held(feature);
         self.count(Counter::Skipped, 1);
     }
 
     /// Tells, once per pass, that the replica cannot hold something.
-    pub fn not_held(&self, feature: Feature) {
+    pub(crate) fn not_held(&self, feature: Feature) {
         if is_first(&self.features, 1 << feature as u32) {
             self.monitor.event(&Event::Notice(Notice::NotHeld { feature }));
         }
     }
 
     /// Tells, once per pass, that a symbolic link of the replica does not show where it leads.
-    pub fn link_unread(&self, path: &RelPath, errno: Errno) {
+    pub(crate) fn link_unread(&self, path: &RelPath, errno: Errno) {
         if is_first(&self.unread, LINK) {
             let cause = Cause::System(errno);
             self.monitor.event(&Event::Notice(Notice::LinkUnread { path, cause }));
@@ -146,7 +146,7 @@ impl<'a> Reporter<'a> {
 
     /// Tells that an extended attribute is there and could not be read, where it is not told yet; the problem that it is,
     /// where it is one, is for the caller to report.
-    pub fn attribute_unread(&self, path: &RelPath, unread: &Unread) -> Option<Problem> {
+    pub(crate) fn attribute_unread(&self, path: &RelPath, unread: &Unread) -> Option<Problem> {
         let telling = unread.telling();
         let cause = Cause::System(unread.errno);
         let is_new = if telling == Telling::Problem {
@@ -181,7 +181,7 @@ impl<'a> Reporter<'a> {
     }
 
     /// Tells what was kept back.
-    pub fn kept_back(&self, absence: &Absence) {
+    pub(crate) fn kept_back(&self, absence: &Absence) {
         for reason in Reason::ALL {
             let Kept { entries, first } = absence.kept(reason);
             if entries > 0 {

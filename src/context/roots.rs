@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The roots of one pass.
-pub struct Roots<'a> {
+pub(crate) struct Roots<'a> {
     /// The source as the user gave it, and the folder it led to when the pass began.
     pub source: (&'a Path, Arc<Dir>),
     /// The real path of that folder, without the symbolic links of the user's path.
@@ -22,7 +22,7 @@ pub struct Roots<'a> {
 
 /// The state of the source root, compared with the start of the pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceState {
+pub(crate) enum SourceState {
     /// The source path leads to it.
     Same,
     /// A symbolic link on the way leads elsewhere by now, and the folder is still in its place: it is as good a source
@@ -36,7 +36,7 @@ pub enum SourceState {
 
 impl SourceState {
     /// Whether the pass may go on with the folder that it began with.
-    pub fn is_whole(self) -> bool {
+    pub(crate) fn is_whole(self) -> bool {
         match self {
             SourceState::Same | SourceState::LeftBehind => true,
             SourceState::Missing | SourceState::Replaced => false,
@@ -46,7 +46,7 @@ impl SourceState {
 
 /// The state of the replica root, compared with the start of the pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReplicaState {
+pub(crate) enum ReplicaState {
     /// It is the same folder.
     Here,
     /// It is missing or replaced, found for the first time in this pass.
@@ -57,7 +57,7 @@ pub enum ReplicaState {
 
 impl<'a> Roots<'a> {
     /// Roots whose folders are the ones that their paths lead to.
-    pub fn new(source: (&'a Path, Arc<Dir>), replica: (&'a Path, Option<Arc<Dir>>)) -> Roots<'a> {
+    pub(crate) fn new(source: (&'a Path, Arc<Dir>), replica: (&'a Path, Option<Arc<Dir>>)) -> Roots<'a> {
         Roots {
             real_source: source.0.to_path_buf(),
             source,
@@ -67,21 +67,13 @@ impl<'a> Roots<'a> {
         }
     }
 
-    /// The folder of one side; none in a dry run without a replica.
-    pub fn of(&self, side: Side) -> Option<&Arc<Dir>> {
-        match side {
-            Side::Source => Some(&self.source.1),
-            Side::Replica => self.replica.1.as_ref(),
-        }
-    }
-
     /// True once the replica folder was found missing or replaced.
-    pub fn is_replica_lost(&self) -> bool {
+    pub(crate) fn is_replica_lost(&self) -> bool {
         self.is_replica_lost.load(Ordering::Relaxed)
     }
 
     /// Checks whether the replica path still leads to the folder of this pass.
-    pub fn replica_state(&self) -> ReplicaState {
+    pub(crate) fn replica_state(&self) -> ReplicaState {
         let Some(dir) = &self.replica.1 else { return ReplicaState::Here };
         if stat::entry_at_path(self.replica.0).is_ok_and(|entry| entry.id == dir.id()) {
             ReplicaState::Here
@@ -93,7 +85,7 @@ impl<'a> Roots<'a> {
     }
 
     /// Checks whether the folder of this pass is still the source.
-    pub fn source_state(&self) -> SourceState {
+    pub(crate) fn source_state(&self) -> SourceState {
         let state = self.look_at_source();
         if !state.is_whole() {
             self.was_source_away.store(true, Ordering::Relaxed);
@@ -102,7 +94,7 @@ impl<'a> Roots<'a> {
     }
 
     /// True once the source path was found to lead elsewhere, even if it leads back now: work was left undone then.
-    pub fn was_source_away(&self) -> bool {
+    pub(crate) fn was_source_away(&self) -> bool {
         self.was_source_away.load(Ordering::Relaxed)
     }
 
@@ -123,7 +115,7 @@ impl<'a> Roots<'a> {
     }
 
     /// Whether an entry of one tree is the root of the other.
-    pub fn is_other_root(&self, side: Side, entry: &Entry) -> bool {
+    pub(crate) fn is_other_root(&self, side: Side, entry: &Entry) -> bool {
         match side {
             Side::Source => self.replica.1.as_ref().is_some_and(|root| root.id() == entry.id),
             Side::Replica => self.source.1.id() == entry.id,
@@ -134,7 +126,7 @@ impl<'a> Roots<'a> {
     ///
     /// # Errors
     /// As [`roots::relation`].
-    pub fn are_apart(&self) -> Result<bool, Errno> {
+    pub(crate) fn are_apart(&self) -> Result<bool, Errno> {
         Ok(roots::relation(&self.real_source, self.replica.0)?.is_none())
     }
 }

@@ -8,7 +8,7 @@ use std::ffi::CString;
 
 /// An xattr that was listed and could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unread {
+pub(crate) struct Unread {
     /// The tree.
     pub side: Side,
     /// Its name.
@@ -19,7 +19,7 @@ pub struct Unread {
 
 /// The way to report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Telling {
+pub(crate) enum Telling {
     /// As a notice, once per pass: the filesystem lists a name without a value, perhaps for every file, and nobody can
     /// do anything about it.
     Notice,
@@ -31,7 +31,7 @@ pub enum Telling {
 
 impl Unread {
     /// The way to report it. Rights that cannot be mirrored are a problem whatever the error.
-    pub fn telling(&self) -> Telling {
+    pub(crate) fn telling(&self) -> Telling {
         let has_no_value = is_unsupported(self.errno) || matches!(self.errno, Errno::INVAL | Errno::NODATA);
         if has_no_value && !gives_rights(&self.name) {
             Telling::Notice
@@ -43,7 +43,7 @@ impl Unread {
     }
 
     /// The action that failed, to be read after "Cannot".
-    pub fn kind(&self) -> ProblemKind {
+    pub(crate) fn kind(&self) -> ProblemKind {
         let name = self.name.as_c_str();
         match self.side {
             Side::Source if name == ACCESS_LIST => ProblemKind::ReadSourceAcl,
@@ -56,7 +56,7 @@ impl Unread {
     }
 
     /// The consequence, in words.
-    pub fn consequence(&self) -> &'static str {
+    pub(crate) fn consequence(&self) -> &'static str {
         match (self.telling(), self.name.as_c_str() == ACCESS_LIST) {
             (Telling::Problem, false) => "that of the replica is kept as it is",
             (Telling::Problem, true) => {

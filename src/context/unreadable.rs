@@ -14,7 +14,13 @@ impl Context<'_> {
     /// Confirms an error that says that `name` has gone from a folder, or, without a name, the folder itself. An entry
     /// that is still there has not gone; after another error nothing is known; and a denied one is looked up again
     /// later, in a listing.
-    pub fn confirms_gone(&self, side: Side, dir: &Arc<Dir>, name: Option<&CStr>, errno: Errno) -> bool {
+    pub(crate) fn confirms_gone(
+        &self,
+        side: Side,
+        dir: &Arc<Dir>,
+        name: Option<&CStr>,
+        errno: Errno,
+    ) -> bool {
         match dir.find(name) {
             Ok(Found::Replaced) => true,
             Ok(Found::Denied(above, denied)) => {
@@ -32,7 +38,7 @@ impl Context<'_> {
     }
 
     /// Reports a folder that cannot be read; a locked one once.
-    pub fn unreadable_folder(&self, side: Side, path: &RelPath, errno: Errno) {
+    pub(crate) fn unreadable_folder(&self, side: Side, path: &RelPath, errno: Errno) {
         if errno == encryption::LOCKED {
             return self.locked(side, path);
         }
@@ -49,7 +55,7 @@ impl Context<'_> {
     }
 
     /// Reports once that a folder is encrypted and its key is missing.
-    pub fn locked(&self, side: Side, path: &RelPath) {
+    pub(crate) fn locked(&self, side: Side, path: &RelPath) {
         if self.absence.is_news_that_locked(side, path) {
             self.problem(&Problem {
                 path: path.clone(),
@@ -66,7 +72,7 @@ impl Context<'_> {
 
     /// Whether a file cannot be opened because the key of its folder was removed while the folder is in use, which
     /// still shows its names then; that is reported once per folder.
-    pub fn is_locked_file(&self, side: Side, dir: &Arc<Dir>, errno: Errno) -> bool {
+    pub(crate) fn is_locked_file(&self, side: Side, dir: &Arc<Dir>, errno: Errno) -> bool {
         let is_locked = errno == encryption::LOCKED && dir.entry().is_ok_and(|folder| folder.is_encrypted);
         if is_locked {
             self.locked(side, &dir.path());

@@ -39,7 +39,7 @@ const FOLLOWED: usize = 4;
 
 /// Denied names, by folder.
 #[derive(Debug, Default)]
-pub struct Vanished(Mutex<HashMap<(Side, usize), Suspects>>);
+pub(crate) struct Vanished(Mutex<HashMap<(Side, usize), Suspects>>);
 
 /// The denied names of one folder.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Suspects {
 
 impl Vanished {
     /// Notes a name that was denied after it had been listed.
-    pub fn note(&self, side: Side, dir: &Arc<Dir>, name: &CStr) {
+    pub(crate) fn note(&self, side: Side, dir: &Arc<Dir>, name: &CStr) {
         let mut folders = self.folders();
         // Keyed by address, which is unique while the folder is in the map: on FUSE several folders may share a number.
         let suspects = folders
@@ -68,7 +68,7 @@ impl Vanished {
     }
 
     /// Settles the names noted so far, and reports those that have not vanished.
-    pub fn settle(&self, context: &Context<'_>) {
+    pub(crate) fn settle(&self, context: &Context<'_>) {
         for _ in 0..FOLLOWED {
             let folders = std::mem::take(&mut *self.folders());
             if folders.is_empty() || context.is_halted() {
@@ -117,7 +117,7 @@ impl Vanished {
 
 /// Names of one folder that were listed and denied, sorted by their later state.
 #[derive(Debug)]
-pub struct Doubt<T> {
+pub(crate) struct Doubt<T> {
     /// The folder.
     pub dir: Arc<Dir>,
     /// Listed and denied; at the end repeatedly.
@@ -134,7 +134,7 @@ pub struct Doubt<T> {
 
 impl<T> Doubt<T> {
     /// Names without any later state.
-    pub fn new(dir: Arc<Dir>, suspects: Vec<T>) -> Doubt<T> {
+    pub(crate) fn new(dir: Arc<Dir>, suspects: Vec<T>) -> Doubt<T> {
         let (gone, there, unreadable) = Default::default();
         Doubt { dir, suspects, gone, there, unreadable, failed: None }
     }
@@ -178,7 +178,11 @@ fn look_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 }
 
 /// Sorts out names that were listed and then denied, in many folders at once.
-pub fn sort_out<T: Send>(workers: &Workers, doubts: &mut [Doubt<T>], name_of: impl Fn(&T) -> &CStr + Sync) {
+pub(crate) fn sort_out<T: Send>(
+    workers: &Workers,
+    doubts: &mut [Doubt<T>],
+    name_of: impl Fn(&T) -> &CStr + Sync,
+) {
     for round in 0..ROUNDS {
         if round > 0 {
             if !doubts.iter().any(Doubt::is_open) {
@@ -195,7 +199,7 @@ pub fn sort_out<T: Send>(workers: &Workers, doubts: &mut [Doubt<T>], name_of: im
 }
 
 /// Reports a name that is listed and denied.
-pub fn tell_ghost(context: &Context<'_>, side: Side, dir: &Dir, name: &CStr) {
+pub(crate) fn tell_ghost(context: &Context<'_>, side: Side, dir: &Dir, name: &CStr) {
     let cause = Cause::Refused("its folder lists it and says at every look that it is not there");
     tell(context, side, (dir, name), cause);
 }

@@ -55,7 +55,7 @@ impl BootTime {
 }
 
 /// The processor time that this process has used so far, that of all its threads.
-pub fn processor_time() -> Duration {
+pub(crate) fn processor_time() -> Duration {
     duration(clock_gettime(ClockId::ProcessCPUTime))
 }
 
@@ -66,7 +66,7 @@ fn duration(time: Timespec) -> Duration {
 }
 
 /// The time that this thread has run or has been queued to run. The rest of its life it waited, mostly for a disk.
-pub fn busy_time() -> Duration {
+pub(crate) fn busy_time() -> Duration {
     let ran = duration(clock_gettime(ClockId::ThreadCPUTime));
     // Time on the processor, time in the queue for it, both in nanoseconds (Documentation/scheduler/sched-stats.rst).
     // Without schedstat, waiting for a processor counts as waiting for a disk.

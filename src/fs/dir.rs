@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// One folder of a tree.
 #[derive(Debug)]
-pub struct Dir {
+pub(crate) struct Dir {
     parent: Option<Arc<Dir>>,
     name: Box<CStr>,
     id: FileId,
@@ -31,7 +31,7 @@ pub struct Dir {
 
 /// The result of a lookup from the root down.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// The entry is there, with these facts.
     There(Entry),
     /// The folder itself, or one above it, is another one by now.
@@ -64,7 +64,7 @@ impl Dir {
     ///
     /// # Errors
     /// As `open(2)`; `ENOTDIR` when the path leads to something else than a folder.
-    pub fn root(path: &Path, capacity: usize) -> Result<Arc<Dir>, Errno> {
+    pub(crate) fn root(path: &Path, capacity: usize) -> Result<Arc<Dir>, Errno> {
         let fd = open_folder(CWD, path, FOLDER)?;
         let id = entry_of(fd.as_fd())?.id;
         Ok(Arc::new(Dir {
@@ -78,7 +78,7 @@ impl Dir {
     }
 
     /// The folder `name` below this one, which was seen with the identity `id`. It is opened when first used.
-    pub fn child(self: &Arc<Dir>, name: &CStr, id: FileId) -> Arc<Dir> {
+    pub(crate) fn child(self: &Arc<Dir>, name: &CStr, id: FileId) -> Arc<Dir> {
         Arc::new(Dir {
             parent: Some(Arc::clone(self)),
             name: name.into(),
@@ -94,7 +94,11 @@ impl Dir {
     ///
     /// # Errors
     /// As `open(2)` and `statx(2)`.
-    pub fn child_to_be(self: &Arc<Dir>, now: &CStr, name: &CStr) -> Result<(Arc<Dir>, Arc<OwnedFd>), Errno> {
+    pub(crate) fn child_to_be(
+        self: &Arc<Dir>,
+        now: &CStr,
+        name: &CStr,
+    ) -> Result<(Arc<Dir>, Arc<OwnedFd>), Errno> {
         let fd = open_folder(self.open()?.as_fd(), now, FOLDER.union(OFlags::NOFOLLOW))?;
         let child = self.child(name, entry_of(fd.as_fd())?.id);
         let fd = Arc::new(fd);
@@ -104,33 +108,33 @@ impl Dir {
     }
 
     /// The identity of this folder when it was seen.
-    pub fn id(&self) -> FileId {
+    pub(crate) fn id(&self) -> FileId {
         self.id
     }
 
     /// The parent of this folder; none for the root.
-    pub fn parent(&self) -> Option<&Arc<Dir>> {
+    pub(crate) fn parent(&self) -> Option<&Arc<Dir>> {
         self.parent.as_ref()
     }
 
     /// The name in the parent; empty for the root.
-    pub fn name(&self) -> &CStr {
+    pub(crate) fn name(&self) -> &CStr {
         &self.name
     }
 
     /// The number of folders above this one.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         std::iter::successors(self.parent.as_ref(), |dir| dir.parent.as_ref()).count()
     }
 
     /// The path below the root.
-    pub fn path(&self) -> RelPath {
+    pub(crate) fn path(&self) -> RelPath {
         let names: Vec<&[u8]> = self.names().map(CStr::to_bytes).collect();
         RelPath::from_bytes(names.join(&b'/'))
     }
 
     /// The order of the paths of two folders, name by name from their roots down.
-    pub fn compare_paths(&self, other: &Dir) -> Ordering {
+    pub(crate) fn compare_paths(&self, other: &Dir) -> Ordering {
         match (&self.parent, &other.parent) {
             (Some(one), Some(two)) if Arc::ptr_eq(one, two) => self.name.cmp(&other.name),
             (Some(_) | None, Some(_) | None) => self.names().cmp(other.names()),
@@ -152,7 +156,7 @@ impl Dir {
     ///
     /// # Errors
     /// `ENOENT` when the folder is no longer where it was seen, else as `open(2)`.
-    pub fn open(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
+    pub(crate) fn open(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
         let mut closed: Vec<&Arc<Dir>> = Vec::new();
         let mut at = self;
         let mut fd = loop {
@@ -173,7 +177,7 @@ impl Dir {
     /// # Errors
     /// `EPERM` for an append-only folder (chattr(1)): a temporary could be created there, but neither renamed nor
     /// removed, so that each pass would leave one more.
-    pub fn open_for_temporaries(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
+    pub(crate) fn open_for_temporaries(self: &Arc<Dir>) -> Result<Arc<OwnedFd>, Errno> {
         let fd = self.open()?;
         // Read once in the life of this value, which is one pass.
         if *self.append_only.get_or_init(|| is_append_only(fd.as_fd())) { Err(Errno::PERM) } else { Ok(fd) }
@@ -183,7 +187,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::open`] and `statx(2)`.
-    pub fn entry(self: &Arc<Dir>) -> Result<Entry, Errno> {
+    pub(crate) fn entry(self: &Arc<Dir>) -> Result<Entry, Errno> {
         entry_of(self.open()?.as_fd())
     }
 
@@ -191,7 +195,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::open`] and `statx(2)`.
-    pub fn is_in_place(self: &Arc<Dir>) -> Result<bool, Errno> {
+    pub(crate) fn is_in_place(self: &Arc<Dir>) -> Result<bool, Errno> {
         self.find(None).map(|found| match found {
             Found::There(_) => true,
             Found::Replaced | Found::Denied(..) => false,
@@ -202,7 +206,7 @@ impl Dir {
     ///
     /// # Errors
     /// As [`Dir::open`] and `statx(2)`, but not for absence.
-    pub fn find(self: &Arc<Dir>, name: Option<&CStr>) -> Result<Found, Errno> {
+    pub(crate) fn find(self: &Arc<Dir>, name: Option<&CStr>) -> Result<Found, Errno> {
         let mut chain: Vec<&Arc<Dir>> = std::iter::successors(Some(self), |dir| dir.parent()).collect();
         chain.reverse();
         let mut above: Option<&Arc<Dir>> = None;
@@ -272,7 +276,7 @@ impl Drop for Dir {
 ///
 /// # Errors
 /// As `open(2)`.
-pub fn open_again(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_again(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     match open_folder(folder, c".", FOLDER) {
         // Resolving even this name takes search permission, which a folder may lack that may be listed.
         Err(Errno::ACCESS) => open_folder(CWD, &*format!("/proc/self/fd/{}", folder.as_raw_fd()), FOLDER),

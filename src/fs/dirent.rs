@@ -17,7 +17,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 ///
 /// # Errors
 /// As `getrandom(2)`.
-pub fn temporary_name() -> Result<CString, Errno> {
+pub(crate) fn temporary_name() -> Result<CString, Errno> {
     let name = format!(".file-sync-{:032x}.tmp", u128::from_ne_bytes(random()?));
     CString::new(name).map_err(|_| Errno::INVAL)
 }
@@ -47,7 +47,7 @@ fn random() -> Result<[u8; 16], Errno> {
 ///
 /// # Errors
 /// As `mkdir(2)`.
-pub fn make_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(crate) fn make_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     rustix::fs::mkdirat(folder, name, Mode::RWXU)
 }
 
@@ -55,7 +55,7 @@ pub fn make_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `symlink(2)`.
-pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(crate) fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     retry_refusal(|| rustix::fs::symlinkat(target, folder, name))
 }
 
@@ -64,7 +64,7 @@ pub fn make_symlink(target: &CStr, folder: BorrowedFd<'_>, name: &CStr) -> Resul
 /// # Errors
 /// As `readlink(2)`; `EINVAL` when the name is no link, `EIO` when it is one and reading it fails with that, `ENOKEY`
 /// when it is encrypted and locked.
-pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
+pub(crate) fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errno> {
     let read = || retry_absence(|| retry_refusal(|| rustix::fs::readlinkat(folder, name, Vec::new())));
     // Retried once: a single refusal is no proof that the filesystem hides link targets.
     let first = match read() {
@@ -87,7 +87,7 @@ pub fn read_symlink(folder: BorrowedFd<'_>, name: &CStr) -> Result<CString, Errn
 ///
 /// # Errors
 /// As `mknod(2)`.
-pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(crate) fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     retry_refusal(|| rustix::fs::mknodat(folder, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0))
 }
 
@@ -95,13 +95,18 @@ pub fn make_fifo(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `mknod(2)`.
-pub fn make_device(folder: BorrowedFd<'_>, name: &CStr, block: bool, device: u64) -> Result<(), Errno> {
+pub(crate) fn make_device(
+    folder: BorrowedFd<'_>,
+    name: &CStr,
+    block: bool,
+    device: u64,
+) -> Result<(), Errno> {
     let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
     retry_refusal(|| rustix::fs::mknodat(folder, name, kind, Mode::RUSR | Mode::WUSR, device))
 }
 
 /// The number of `/dev/null`, a character device that exists everywhere.
-pub fn null_device() -> u64 {
+pub(crate) fn null_device() -> u64 {
     makedev(1, 3)
 }
 
@@ -109,7 +114,12 @@ pub fn null_device() -> u64 {
 ///
 /// # Errors
 /// As `link(2)`.
-pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
+pub(crate) fn make_link(
+    from: BorrowedFd<'_>,
+    old: &CStr,
+    to: BorrowedFd<'_>,
+    new: &CStr,
+) -> Result<(), Errno> {
     retry_refusal(|| rustix::fs::linkat(from, old, to, new, AtFlags::empty()))
 }
 
@@ -118,7 +128,7 @@ pub fn make_link(from: BorrowedFd<'_>, old: &CStr, to: BorrowedFd<'_>, new: &CSt
 /// As `link(2)`; `EEXIST` when the name is taken, `ENOENT` also where the kernel is older than 6.10 and neither this
 /// user's rights nor `/proc` lead to the file.
 /// rights nor `/proc` lead to the file.
-pub fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
+pub(crate) fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
     match retry_refusal(|| rustix::fs::linkat(file, c"", folder, new, AtFlags::EMPTY_PATH)) {
         Err(Errno::NOENT) => {
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -132,7 +142,7 @@ pub fn name_file(file: BorrowedFd<'_>, folder: BorrowedFd<'_>, new: &CStr) -> Re
 ///
 /// # Errors
 /// As `renameat2(2)` with `RENAME_NOREPLACE`; `EEXIST` when the name is taken.
-pub fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
+pub(crate) fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
     match retry_refusal(|| renameat_with(folder, old, folder, new, RenameFlags::NOREPLACE)) {
         // RACE: this filesystem (some network filesystems) cannot do it atomically; a name that appears between the
         // lookup and the rename is replaced.
@@ -149,7 +159,7 @@ pub fn rename_to_free(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<
 ///
 /// # Errors
 /// As `rename(2)`.
-pub fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
+pub(crate) fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(), Errno> {
     rustix::fs::renameat(folder, old, folder, new)
 }
 
@@ -157,7 +167,7 @@ pub fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Result<(),
 ///
 /// # Errors
 /// As `renameat2(2)` with `RENAME_EXCHANGE`; `EINVAL` or `ENOSYS` where the filesystem cannot.
-pub fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), Errno> {
+pub(crate) fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), Errno> {
     retry_refusal(|| renameat_with(folder, one, folder, other, RenameFlags::EXCHANGE))
 }
 
@@ -165,7 +175,7 @@ pub fn exchange(folder: BorrowedFd<'_>, one: &CStr, other: &CStr) -> Result<(), 
 ///
 /// # Errors
 /// As `unlink(2)`.
-pub fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(crate) fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     retry_absence(|| rustix::fs::unlinkat(folder, name, AtFlags::empty()))
 }
 
@@ -173,7 +183,7 @@ pub fn remove_file(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `rmdir(2)`.
-pub fn remove_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(crate) fn remove_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     retry_absence(|| rustix::fs::unlinkat(folder, name, AtFlags::REMOVEDIR))
 }
 
@@ -181,7 +191,7 @@ pub fn remove_folder(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `syncfs(2)`.
-pub fn sync_filesystem(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn sync_filesystem(folder: BorrowedFd<'_>) -> Result<(), Errno> {
     retry_on_intr(|| syncfs(folder))
 }
 
@@ -189,6 +199,6 @@ pub fn sync_filesystem(folder: BorrowedFd<'_>) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `flock(2)`; `EWOULDBLOCK` when another process has the lock.
-pub fn lock_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn lock_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
     retry_on_intr(|| flock(folder, FlockOperation::NonBlockingLockExclusive))
 }

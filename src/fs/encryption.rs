@@ -30,10 +30,10 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The error that means locked, as open(2) of a locked file returns it.
-pub const LOCKED: Errno = Errno::NOKEY;
+pub(crate) const LOCKED: Errno = Errno::NOKEY;
 
 /// The words for it, to be read after "Cannot ...: ".
-pub const WORDS: &str = "it is encrypted and locked; unlock it first";
+pub(crate) const WORDS: &str = "it is encrypted and locked; unlock it first";
 
 /// The greatest number of entries that are tested.
 const LOOKS: usize = 16;
@@ -44,7 +44,7 @@ const LETTERS: std::ops::RangeInclusive<usize> = 22..=252;
 
 /// Whether the kernel may have generated a name. The letters are those of base64url, and of the base64 variant of
 /// kernels before 5.14 and of CephFS.
-pub fn may_be_made_up(name: &[u8]) -> bool {
+pub(crate) fn may_be_made_up(name: &[u8]) -> bool {
     let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'+' | b',');
     // Four letters encode three bytes; a single remaining letter encodes none.
     LETTERS.contains(&name.len()) && name.len() % 4 != 1 && name.iter().all(is_letter)
@@ -52,7 +52,7 @@ pub fn may_be_made_up(name: &[u8]) -> bool {
 
 /// Whether the kernel may have generated the target of a symbolic link, in the form of a name with zeros for the hash
 /// (`fscrypt_get_symlink` in fs/crypto/hooks.c).
-pub fn is_made_up_target(target: &CStr) -> bool {
+pub(crate) fn is_made_up_target(target: &CStr) -> bool {
     may_be_made_up(target.to_bytes()) && target.to_bytes().starts_with(b"AAAAAAAAAA")
 }
 
@@ -78,7 +78,7 @@ pub(super) fn real_names(folder: BorrowedFd<'_>, listing: Listing) -> Result<Lis
 ///
 /// # Errors
 /// As `getdents(2)`.
-pub fn is_locked(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
+pub(crate) fn is_locked(folder: BorrowedFd<'_>) -> Result<bool, Errno> {
     let listed = open_again(folder)?;
     let mut buffer: Vec<u8> = Vec::with_capacity(8 << 10);
     let mut entries = RawDir::new(&listed, buffer.spare_capacity_mut());

@@ -19,7 +19,7 @@ const LENGTH: usize = 1024;
 
 /// Whether the ext2, ext3 or ext4 on a block device may write fast commits. True also when its superblock cannot be
 /// read, as by an ordinary user, or without the device nodes in `/dev`.
-pub fn may_commit_fast(device: u64) -> bool {
+pub(crate) fn may_commit_fast(device: u64) -> bool {
     // RACE: tune2fs may remove the feature from the superblock of a mounted filesystem, whose journal keeps it until it
     // is unmounted.
     read(device).is_none_or(|superblock| has_fast_commits(&superblock).unwrap_or(true))

@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// process. `own` says that the file belongs to this user (or that root asks), so its access time can be left alone.
 ///
 /// # Errors As `open(2)`; `EAGAIN` when another process holds a lease on it, see [`Leases`](crate::fs::lease::Leases).
-pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if own {
         // RACE: the file may have changed hands since its facts were read; then the kernel says EPERM.
@@ -29,7 +29,7 @@ pub fn open_to_read(folder: BorrowedFd<'_>, name: &CStr, own: bool) -> Result<Ow
 ///
 /// # Errors
 /// As `open(2)`; `EEXIST` when the name is taken.
-pub fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+pub(crate) fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     retry_on_intr(|| openat(folder, name, flags, Mode::RUSR | Mode::WUSR))
 }
@@ -39,7 +39,7 @@ pub fn create_private(folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Er
 ///
 /// # Errors
 /// As `open(2)` with `O_TMPFILE`.
-pub fn create_unnamed(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+pub(crate) fn create_unnamed(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
     retry_refusal(|| retry_on_intr(|| openat(folder, c".", flags, Mode::RUSR | Mode::WUSR)))
 }
@@ -48,7 +48,7 @@ pub fn create_unnamed(folder: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// As `pread(2)`.
-pub fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+pub(crate) fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     let mut filled = 0;
     while filled < buffer.len() {
         let rest = buffer.get_mut(filled..).unwrap_or_default();
@@ -64,7 +64,7 @@ pub fn read_at(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<u
 ///
 /// # Errors
 /// As `pread(2)`.
-pub fn read_some(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+pub(crate) fn read_some(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
     retry_on_intr(|| pread(file, &mut *buffer, offset))
 }
 
@@ -72,7 +72,7 @@ pub fn read_some(file: BorrowedFd<'_>, buffer: &mut [u8], offset: u64) -> Result
 ///
 /// # Errors
 /// As `pwrite(2)`.
-pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), Errno> {
+pub(crate) fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), Errno> {
     let mut written = 0;
     while written < buffer.len() {
         let rest = buffer.get(written..).unwrap_or_default();
@@ -85,7 +85,7 @@ pub fn write_at(file: BorrowedFd<'_>, buffer: &[u8], offset: u64) -> Result<(), 
 }
 
 /// Drops the clean pages of a file from the page cache, so that the next read goes to the disk.
-pub fn forget_cached(file: BorrowedFd<'_>) {
+pub(crate) fn forget_cached(file: BorrowedFd<'_>) {
     // Only advice: if it is ignored, reads come from the cache.
     match rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed) {
         Ok(()) | Err(_) => {}
@@ -93,7 +93,7 @@ pub fn forget_cached(file: BorrowedFd<'_>) {
 }
 
 /// Announces to the kernel that this part of a file is read soon, so that the disk can begin (`POSIX_FADV_WILLNEED`).
-pub fn announce(file: BorrowedFd<'_>, offset: u64, length: u64) {
+pub(crate) fn announce(file: BorrowedFd<'_>, offset: u64, length: u64) {
     // Only advice: if it is ignored, the later read waits for the disk.
     match rustix::fs::fadvise(file, offset, NonZeroU64::new(length), rustix::fs::Advice::WillNeed) {
         Ok(()) | Err(_) => {}
@@ -104,7 +104,7 @@ pub fn announce(file: BorrowedFd<'_>, offset: u64, length: u64) {
 ///
 /// # Errors
 /// As `ioctl_ficlone(2)`: `EOPNOTSUPP` or `ENOTTY` where the filesystem cannot, `EINVAL` for these two files.
-pub fn clone_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn clone_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Errno> {
     retry_refusal(|| rustix::fs::ioctl_ficlone(to, from))
 }
 
@@ -112,7 +112,7 @@ pub fn clone_content(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Err
 ///
 /// # Errors
 /// As `fdatasync(2)`; a filesystem without it is no error.
-pub fn sync_content(file: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn sync_content(file: BorrowedFd<'_>) -> Result<(), Errno> {
     match retry_on_intr(|| rustix::fs::fdatasync(file)) {
         Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => Ok(()),
         synced => synced,
@@ -123,7 +123,7 @@ pub fn sync_content(file: BorrowedFd<'_>) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `ftruncate(2)`.
-pub fn set_length(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
+pub(crate) fn set_length(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
     retry_on_intr(|| rustix::fs::ftruncate(file, length))
 }
 
@@ -131,7 +131,7 @@ pub fn set_length(file: BorrowedFd<'_>, length: u64) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `open(2)` and `fdatasync(2)`; a filesystem without it is no error.
-pub fn sync_named(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(crate) fn sync_named(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     sync_content(open_to_read(folder, name, false)?.as_fd())
 }
 
@@ -140,7 +140,7 @@ pub fn sync_named(folder: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
 ///
 /// # Errors
 /// As `lseek(2)` with `SEEK_DATA` and `SEEK_HOLE`.
-pub fn next_data(file: BorrowedFd<'_>, from: u64, end: u64) -> Result<Option<Range<u64>>, Errno> {
+pub(crate) fn next_data(file: BorrowedFd<'_>, from: u64, end: u64) -> Result<Option<Range<u64>>, Errno> {
     if from >= end {
         return Ok(None);
     }
@@ -163,7 +163,7 @@ pub fn next_data(file: BorrowedFd<'_>, from: u64, end: u64) -> Result<Option<Ran
 
 /// A piece of a file: stored bytes, or a hole that reads as zeros.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Segment {
+pub(crate) enum Segment {
     /// Stored bytes.
     Data(Range<u64>),
     /// Zeros that take no space.
@@ -174,7 +174,7 @@ pub enum Segment {
 ///
 /// # Errors
 /// As [`next_data`].
-pub fn segment(file: BorrowedFd<'_>, at: u64, end: u64, sparse: bool) -> Result<Segment, Errno> {
+pub(crate) fn segment(file: BorrowedFd<'_>, at: u64, end: u64, sparse: bool) -> Result<Segment, Errno> {
     if !sparse {
         return Ok(Segment::Data(at..end));
     }
@@ -186,14 +186,14 @@ pub fn segment(file: BorrowedFd<'_>, at: u64, end: u64, sparse: bool) -> Result<
 }
 
 /// The size of a read, in bytes. Larger buffers gain nothing and exceed the processor's cache.
-pub const BUFFER: usize = 128 << 10;
+pub(crate) const BUFFER: usize = 128 << 10;
 
 thread_local! {
     static BUFFERS: RefCell<(Vec<u8>, Vec<u8>)> = RefCell::new((vec![0; BUFFER], vec![0; BUFFER]));
 }
 
 /// Lends the two buffers of this thread, [`BUFFER`] bytes each.
-pub fn with_buffers<R>(work: impl FnOnce(&mut [u8], &mut [u8]) -> R) -> R {
+pub(crate) fn with_buffers<R>(work: impl FnOnce(&mut [u8], &mut [u8]) -> R) -> R {
     BUFFERS.with_borrow_mut(|(one, other)| work(one, other))
 }
 

@@ -27,7 +27,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The state of waiting for leases during one pass.
 #[derive(Debug, Default)]
-pub struct Leases {
+pub(crate) struct Leases {
     /// Set after a wait in vain. The kernel breaks every lease in the end, so `EAGAIN` has another cause here (a file
     /// on tape), possibly for thousands of files.
     in_vain: AtomicBool,
@@ -39,7 +39,7 @@ impl Leases {
     ///
     /// # Errors
     /// As `open`.
-    pub fn wait<T>(
+    pub(crate) fn wait<T>(
         &self,
         most: Duration,
         mut open: impl FnMut() -> Result<T, Errno>,

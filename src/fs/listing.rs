@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 
 /// Sorted names of a folder. About the length of each name plus 9 bytes.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// Every name with its terminating NUL.
     bytes: Vec<u8>,
     /// The start of each name, its length without the NUL, and the relative position of its inode in the folder.
@@ -27,7 +27,7 @@ impl Listing {
     /// # Errors
     /// As `open(2)` and `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB; `ENOKEY` for one that
     /// is encrypted and locked.
-    pub fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
+    pub(crate) fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
         real_names(folder, retry_absence(|| Listing::read_once(folder))?)
     }
 
@@ -85,27 +85,27 @@ impl Listing {
     }
 
     /// The number of names.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.names.len()
     }
 
     /// True for an empty folder.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
     /// The relative position of a name's inode among those of the folder, from 0 to 65,535.
-    pub fn place(&self, position: usize) -> Option<u16> {
+    pub(crate) fn place(&self, position: usize) -> Option<u16> {
         self.names.get(position).map(|(.., place)| *place)
     }
 
     /// The names in their order.
-    pub fn iter(&self) -> impl Iterator<Item = &CStr> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &CStr> {
         (0..self.len()).filter_map(|at| self.get(at))
     }
 
     /// The name at a position; none beyond the end.
-    pub fn get(&self, position: usize) -> Option<&CStr> {
+    pub(crate) fn get(&self, position: usize) -> Option<&CStr> {
         let (start, length, _) = *self.names.get(position)?;
         let start = start as usize;
         CStr::from_bytes_with_nul(self.bytes.get(start..=start + usize::from(length))?).ok()
@@ -114,7 +114,7 @@ impl Listing {
 
 impl Listing {
     /// The position of a name, if it is there.
-    pub fn position(&self, name: &CStr) -> Option<usize> {
+    pub(crate) fn position(&self, name: &CStr) -> Option<usize> {
         self.names.binary_search_by(|at| self.bytes_at(*at).cmp(name.to_bytes())).ok()
     }
 

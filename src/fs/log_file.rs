@@ -30,7 +30,7 @@ const LEASE_TIME: Duration = Duration::from_secs(2);
 
 /// The path of a file to append to.
 #[derive(Clone, Debug)]
-pub struct AppendPath {
+pub(crate) struct AppendPath {
     path: PathBuf,
     keep_out: Option<PathBuf>,
     leases: Arc<Leases>,
@@ -38,7 +38,7 @@ pub struct AppendPath {
 
 /// An error of opening the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// The file itself: no permission, a folder in its place, a read-only filesystem.
     File(Errno),
     /// A folder on the way is missing and could not be created.
@@ -51,7 +51,7 @@ pub enum OpenError {
 
 /// The open file.
 #[derive(Debug)]
-pub struct AppendFile {
+pub(crate) struct AppendFile {
     descriptor: OwnedFd,
     id: FileId,
     ends_mid_line: Option<bool>,
@@ -60,14 +60,14 @@ pub struct AppendFile {
 impl AppendPath {
     /// A file path, and a folder which, together with everything above it, is never created: a source that was
     /// unmounted or removed must not come back as an empty folder because its log file lies inside.
-    pub fn new(path: PathBuf, keep_out: Option<PathBuf>) -> AppendPath {
+    pub(crate) fn new(path: PathBuf, keep_out: Option<PathBuf>) -> AppendPath {
         // While the folder exists its real path can be resolved; later a symbolic link to it may be dangling.
         let keep_out = keep_out.map(|folder| std::fs::canonicalize(&folder).unwrap_or(folder));
         AppendPath { path, keep_out, leases: Arc::default() }
     }
 
     /// The path as it was given.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -75,7 +75,7 @@ impl AppendPath {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(&self) -> Result<AppendFile, OpenError> {
+    pub(crate) fn open(&self) -> Result<AppendFile, OpenError> {
         // The file itself must not replace the folder either.
         if self.keep_out.as_deref().is_some_and(|folder| real_path(folder).starts_with(real_path(&self.path)))
         {
@@ -97,7 +97,7 @@ impl AppendPath {
 
     /// False when the path is known to lead to another file, or to none. A path that cannot be examined (no
     /// permission any longer) still counts as leading there: the open file is the best one available.
-    pub fn leads_to(&self, file: &AppendFile) -> bool {
+    pub(crate) fn leads_to(&self, file: &AppendFile) -> bool {
         match rustix::fs::stat(&self.path) {
             Ok(stat) => FileId { device: stat.st_dev, inode: stat.st_ino } == file.id,
             Err(errno) => !matches!(errno, Errno::NOENT | Errno::NOTDIR | Errno::LOOP),
@@ -146,12 +146,12 @@ impl AppendPath {
 
 impl AppendFile {
     /// Device and inode.
-    pub fn id(&self) -> FileId {
+    pub(crate) fn id(&self) -> FileId {
         self.id
     }
 
     /// Whether the file ended in the middle of a line when it was opened; none when that is unknown.
-    pub fn ends_mid_line(&self) -> Option<bool> {
+    pub(crate) fn ends_mid_line(&self) -> Option<bool> {
         self.ends_mid_line
     }
 
@@ -159,7 +159,7 @@ impl AppendFile {
     ///
     /// # Errors
     /// As `write(2)`; `EINTR` included.
-    pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         rustix::io::write(&self.descriptor, bytes)
     }
 }

@@ -65,26 +65,26 @@ const MADE_UP: [u64; 18] = [
 ///
 /// # Errors
 /// As `fstatfs(2)`.
-pub fn filesystem_type(file: impl AsFd) -> Result<u64, Errno> {
+pub(crate) fn filesystem_type(file: impl AsFd) -> Result<u64, Errno> {
     // The field is a signed long on some machines; the magic numbers are 32 bits wide.
     Ok(u64::from(fstatfs(file)?.f_type as u32))
 }
 
 /// Whether an open file lies on a filesystem with false sizes: the kernel generates its files when they are read
 /// (proc(5), sysfs(5) and their like).
-pub fn has_false_sizes(file: impl AsFd) -> bool {
+pub(crate) fn has_false_sizes(file: impl AsFd) -> bool {
     filesystem_type(file).is_ok_and(|magic| MADE_UP.contains(&magic))
 }
 
 /// Whether an open file lies on a local disk, so that opening another file beside it asks neither a server nor a
 /// process.
-pub fn is_on_disk(file: impl AsFd) -> bool {
+pub(crate) fn is_on_disk(file: impl AsFd) -> bool {
     filesystem_type(file).is_ok_and(|magic| ON_DISK.contains(&magic))
 }
 
 /// Whether the files of this filesystem type vanish, or exist elsewhere as well, when it is unmounted: memory, unions
 /// of other filesystems, program images, generated files.
-pub fn is_passing_type(magic: u64) -> bool {
+pub(crate) fn is_passing_type(magic: u64) -> bool {
     const DEVPTS: u64 = 0x1cd1;
     const MQUEUE: u64 = 0x1980_0202;
     const HUGETLBFS: u64 = 0x9584_58f6;

@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// An entry whose metadata can be accessed.
 #[derive(Clone, Copy, Debug)]
-pub enum Subject<'a> {
+pub(crate) enum Subject<'a> {
     /// An open file or folder.
     Open(BorrowedFd<'a>),
     /// A name in an open folder; a symbolic link there is not followed.
@@ -24,7 +24,7 @@ pub enum Subject<'a> {
 
 /// The access time in a call that sets the modification time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessTime {
+pub(crate) enum AccessTime {
     /// It is left alone (`UTIME_OMIT`).
     Left,
     /// It is set to its present value, where a call with one time only is dropped.
@@ -36,7 +36,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// As `statx(2)`.
-    pub fn entry(self) -> Result<Entry, Errno> {
+    pub(crate) fn entry(self) -> Result<Entry, Errno> {
         match self {
             Subject::Open(fd) => entry_of(fd),
             Subject::Named(folder, name) => entry_at(folder, name),
@@ -47,7 +47,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// As `fchownat(2)`.
-    pub fn set_owner(self, uid: u32, gid: u32) -> Result<(), Errno> {
+    pub(crate) fn set_owner(self, uid: u32, gid: u32) -> Result<(), Errno> {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
         match self {
             Subject::Open(fd) => retry_refusal(|| fchown(fd, uid, gid)),
@@ -61,7 +61,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// As `fchmod(2)`.
-    pub fn set_mode(self, mode: u16) -> Result<(), Errno> {
+    pub(crate) fn set_mode(self, mode: u16) -> Result<(), Errno> {
         let mode = Mode::from_raw_mode(mode.into());
         retry_refusal(|| self.set_mode_once(mode))
     }
@@ -87,7 +87,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// As `utimensat(2)`.
-    pub fn set_mtime(self, mtime: Timestamp, access: AccessTime) -> Result<(), Errno> {
+    pub(crate) fn set_mtime(self, mtime: Timestamp, access: AccessTime) -> Result<(), Errno> {
         let last_access = match access {
             AccessTime::Left => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             AccessTime::SetAgain => {
@@ -143,7 +143,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// As `getxattr(2)`.
-    pub fn has_attribute(self, attribute: &CStr) -> Result<bool, Errno> {
+    pub(crate) fn has_attribute(self, attribute: &CStr) -> Result<bool, Errno> {
         match self.attribute(attribute, &mut [0; 64]) {
             Ok(_) | Err(Errno::RANGE) => Ok(true),
             Err(Errno::NODATA) => Ok(false),
@@ -155,7 +155,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// As `setxattr(2)`.
-    pub fn set_attribute(self, attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
+    pub(crate) fn set_attribute(self, attribute: &CStr, value: &[u8]) -> Result<(), Errno> {
         match self {
             Subject::Open(fd) => retry_refusal(|| fsetxattr(fd, attribute, value, XattrFlags::empty())),
             Subject::Named(folder, name) => {
@@ -169,7 +169,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// As `removexattr(2)`; `ENODATA` when it is not there.
-    pub fn remove_attribute(self, attribute: &CStr) -> Result<(), Errno> {
+    pub(crate) fn remove_attribute(self, attribute: &CStr) -> Result<(), Errno> {
         match self {
             Subject::Open(fd) => fremovexattr(fd, attribute),
             Subject::Named(folder, name) => lremovexattr(named(folder, name)?, attribute),

@@ -3,38 +3,38 @@
 //! All calls inside the two trees are relative to open folders with `O_NOFOLLOW`, so no path is resolved twice and no
 //! swapped symbolic link can lead outside. Names come as `&CStr`, straight from the kernel's listing.
 
-pub mod clock;
-pub mod console;
-pub mod dir;
-pub mod dirent;
-pub mod encryption;
-pub mod ext4;
-pub mod file;
-pub mod lease;
-pub mod listing;
-pub mod log_file;
-pub mod magic;
-pub mod metadata;
+pub(crate) mod clock;
+pub(crate) mod console;
+pub(crate) mod dir;
+pub(crate) mod dirent;
+pub(crate) mod encryption;
+pub(crate) mod ext4;
+pub(crate) mod file;
+pub(crate) mod lease;
+pub(crate) mod listing;
+pub(crate) mod log_file;
+pub(crate) mod magic;
+pub(crate) mod metadata;
 mod mounts;
-pub mod read_only;
-pub mod resolve;
-pub mod rights;
-pub mod roots;
-pub mod spelled;
-pub mod stamp;
-pub mod stat;
-pub mod terminal;
-pub mod way;
-pub mod xattr;
+pub(crate) mod read_only;
+pub(crate) mod resolve;
+pub(crate) mod rights;
+pub(crate) mod roots;
+pub(crate) mod spelled;
+pub(crate) mod stamp;
+pub(crate) mod stat;
+pub(crate) mod terminal;
+pub(crate) mod way;
+pub(crate) mod xattr;
 
-pub use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
+pub(crate) use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
 
 /// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven
 /// before a deletion.
 ///
 /// # Errors
 /// As the second call, or as the first where its error is another one.
-pub fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(crate) fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     match call() {
         Err(Errno::NOENT | Errno::STALE | Errno::INTR) => call(),
         answered => answered,
@@ -46,7 +46,7 @@ pub fn retry_absence<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T,
 ///
 /// # Errors
 /// As [`retry_absence`].
-pub fn retry_refusal<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub(crate) fn retry_refusal<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     match call() {
         Err(errno) if is_unsupported(errno) || matches!(errno, Errno::PERM | Errno::INVAL) => call(),
         answered => answered,
@@ -55,7 +55,7 @@ pub fn retry_refusal<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T,
 
 /// Raises the soft limit of open files to the hard one: the soft one, 1,024 on most systems, protects programs that use
 /// `select(2)`, which this one does not.
-pub fn raise_open_file_limit() {
+pub(crate) fn raise_open_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
@@ -67,6 +67,6 @@ pub fn raise_open_file_limit() {
 }
 
 /// The soft limit of open files.
-pub fn open_file_limit() -> u64 {
+pub(crate) fn open_file_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
 }

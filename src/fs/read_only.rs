@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The read-only folders that were found during one pass.
 #[derive(Debug, Default)]
-pub struct ReadOnlyFolders {
+pub(crate) struct ReadOnlyFolders {
     /// Set when there is one; read before every change.
     any: AtomicBool,
     /// Their paths. Not their inode numbers, which some filesystems share between folders.
@@ -24,7 +24,7 @@ pub struct ReadOnlyFolders {
 
 /// The result for a folder.
 #[derive(Debug)]
-pub enum Found {
+pub(crate) enum Found {
     /// It is writable.
     Writable,
     /// It lies at or below a known read-only folder.
@@ -35,12 +35,12 @@ pub enum Found {
 
 impl ReadOnlyFolders {
     /// Whether a folder lies at or below a read-only one.
-    pub fn hold(&self, dir: &Arc<Dir>) -> bool {
+    pub(crate) fn hold(&self, dir: &Arc<Dir>) -> bool {
         self.any.load(Ordering::Relaxed) && is_among(&self.lock(), dir)
     }
 
     /// Investigates a folder in which a call failed with `EROFS`.
-    pub fn find(&self, dir: &Arc<Dir>) -> Found {
+    pub(crate) fn find(&self, dir: &Arc<Dir>) -> Found {
         // Held during the test: many workers come at once, and one test is enough.
         let mut paths = self.lock();
         if is_among(&paths, dir) {

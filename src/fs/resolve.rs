@@ -7,12 +7,12 @@ use std::path::{Component, Path, PathBuf};
 const MAX_LINKS: usize = 40;
 
 /// True when an entry exists under the path; symbolic links are not followed. An error counts as absence.
-pub fn exists(path: &Path) -> bool {
+pub(crate) fn exists(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok()
 }
 
 /// True when the path leads to a folder; symbolic links are followed. An error counts as no folder.
-pub fn is_folder(path: &Path) -> bool {
+pub(crate) fn is_folder(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|facts| facts.is_dir())
 }
 
@@ -21,7 +21,7 @@ pub fn is_folder(path: &Path) -> bool {
 ///
 /// Rejected: `canonicalize` of the longest existing part. It stops at a dangling link, and a source on an unmounted
 /// disk looks just like that.
-pub fn resolve(path: &Path) -> PathBuf {
+pub(crate) fn resolve(path: &Path) -> PathBuf {
     resolve_past(path, |_| {})
 }
 

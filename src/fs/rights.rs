@@ -5,7 +5,7 @@ use rustix::thread::{CapabilitySet, capabilities};
 use std::fs;
 
 /// The rights of this process, as they are now.
-pub fn rights() -> Rights {
+pub(crate) fn rights() -> Rights {
     let user = rustix::process::geteuid().as_raw();
     let mut groups: Vec<u32> =
         rustix::process::getgroups().unwrap_or_default().iter().map(|gid| gid.as_raw()).collect();

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 ///
 /// # Errors
 /// As `mkdir(2)`; `ENOTDIR` when another entry is in the way.
-pub fn create_with_parents(path: &Path) -> Result<(), Errno> {
+pub(crate) fn create_with_parents(path: &Path) -> Result<(), Errno> {
     let as_errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         std::fs::create_dir_all(parent).map_err(as_errno)?;
@@ -30,7 +30,7 @@ pub fn create_with_parents(path: &Path) -> Result<(), Errno> {
 
 /// Whether open descriptors can be reached under `/proc/self/fd` (proc(5)), which setting the mode of an unopenable
 /// entry and the xattrs of symbolic links need.
-pub fn has_descriptor_paths() -> bool {
+pub(crate) fn has_descriptor_paths() -> bool {
     Path::new("/proc/self/fd").is_dir()
 }
 
@@ -45,7 +45,7 @@ pub fn has_descriptor_paths() -> bool {
 ///
 /// # Errors
 /// When a path or the mounts cannot be read.
-pub fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno> {
+pub(crate) fn relation(source: &Path, replica: &Path) -> Result<Option<Relation>, Errno> {
     let (source, replica) = (resolved(source)?, resolved(replica)?);
     if let Some(relation) = compare(&source, &replica) {
         return Ok(Some(relation));
@@ -115,7 +115,7 @@ fn relation_by_mounts(mounts: &[Mount<'_>], source: &Path, replica: &Path) -> Op
 ///
 /// # Errors
 /// When a path or the mounts cannot be read.
-pub fn position_below(root: &Path, path: &Path) -> Result<Option<PathBuf>, Errno> {
+pub(crate) fn position_below(root: &Path, path: &Path) -> Result<Option<PathBuf>, Errno> {
     let (root, path) = (resolved(root)?, resolved(path)?);
     if let Ok(below) = path.strip_prefix(&root) {
         return Ok(Some(below.to_path_buf()));
@@ -153,7 +153,7 @@ fn id_of(path: &Path) -> Option<FileId> {
 }
 
 /// The bytes of a user's path.
-pub fn bytes_of(path: &Path) -> &[u8] {
+pub(crate) fn bytes_of(path: &Path) -> &[u8] {
     OsStr::as_bytes(path.as_os_str())
 }
 

@@ -15,7 +15,7 @@ use std::os::fd::BorrowedFd;
 
 /// The listed name of an entry that a folder has shown under another name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listed {
+pub(crate) enum Listed {
     /// The same name.
     Exactly,
     /// The name at this position of the listing.
@@ -30,7 +30,7 @@ pub enum Listed {
 }
 
 /// An open folder and its listing, with lookups that are cached from one name to the next.
-pub struct Spellings<'a> {
+pub(crate) struct Spellings<'a> {
     folder: BorrowedFd<'a>,
     listing: &'a Listing,
     entries: HashMap<usize, Option<Entry>>,
@@ -40,7 +40,7 @@ pub struct Spellings<'a> {
 
 impl<'a> Spellings<'a> {
     /// Starts with an open folder and its listing.
-    pub fn of(folder: BorrowedFd<'a>, listing: &'a Listing) -> Spellings<'a> {
+    pub(crate) fn of(folder: BorrowedFd<'a>, listing: &'a Listing) -> Spellings<'a> {
         Spellings { folder, listing, entries: HashMap::default(), folded: None, by_id: None }
     }
 
@@ -49,7 +49,7 @@ impl<'a> Spellings<'a> {
     ///
     /// # Errors
     /// As `statx(2)`.
-    pub fn find(&mut self, name: &CStr, found: &Entry) -> Result<Listed, Errno> {
+    pub(crate) fn find(&mut self, name: &CStr, found: &Entry) -> Result<Listed, Errno> {
         if self.listing.position(name).is_some() {
             return Ok(Listed::Exactly);
         }
@@ -89,7 +89,7 @@ impl<'a> Spellings<'a> {
     }
 
     /// The positions of the listed names that are spellings of a name.
-    pub fn alike(&mut self, name: &CStr) -> Vec<usize> {
+    pub(crate) fn alike(&mut self, name: &CStr) -> Vec<usize> {
         let listing = self.listing;
         let all = self.folded.get_or_insert_with(|| {
             let mut all: HashMap<String, Vec<usize>> = HashMap::default();
@@ -105,7 +105,7 @@ impl<'a> Spellings<'a> {
     ///
     /// # Errors
     /// As `statx(2)`.
-    pub fn entry(&mut self, at: usize) -> Result<Option<Entry>, Errno> {
+    pub(crate) fn entry(&mut self, at: usize) -> Result<Option<Entry>, Errno> {
         if let Some(known) = self.entries.get(&at) {
             return Ok(*known);
         }

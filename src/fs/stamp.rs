@@ -19,20 +19,20 @@ use std::time::Duration;
 
 /// The start of a pass, by the clock of filesystem timestamps.
 #[derive(Clone, Copy, Debug)]
-pub struct Start {
+pub(crate) struct Start {
     stamp: Timestamp,
     boot: BootTime,
 }
 
 impl Start {
     /// Now.
-    pub fn now() -> Start {
+    pub(crate) fn now() -> Start {
         Start { stamp: now(), boot: BootTime::now() }
     }
 
     /// Waits until any further change gets a later stamp: for a tick of the clock, most of which has passed while the
     /// pass was prepared.
-    pub fn let_tick(&self) {
+    pub(crate) fn let_tick(&self) {
         // Longer than any tick. If that does not help, the clock is being set back.
         for _ in 0..50 {
             if read(ClockId::RealtimeCoarse) > self.stamp {
@@ -44,7 +44,7 @@ impl Start {
 
     /// The latest stamp of an earlier change, on the clock as it is set now: setting the clock back makes stamps
     /// earlier.
-    pub fn stamp(&self) -> Timestamp {
+    pub(crate) fn stamp(&self) -> Timestamp {
         // In this order: a delay between the two makes the result later, and a later result is not used.
         let elapsed = BootTime::now().since(self.boot);
         on_clock(self.stamp, now(), elapsed)
@@ -57,7 +57,7 @@ fn on_clock(start: Timestamp, now: Timestamp, elapsed: Duration) -> Timestamp {
 }
 
 /// The present time.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     read(ClockId::Realtime)
 }
 

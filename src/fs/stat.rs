@@ -14,7 +14,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// As `statx(2)`.
-pub fn entry_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
+pub(crate) fn entry_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
     entry(retry_absence(|| statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, wanted()))?)
 }
 
@@ -22,7 +22,7 @@ pub fn entry_at(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
 ///
 /// # Errors
 /// As `statx(2)`.
-pub fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
+pub(crate) fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
     entry(statx(file, c"", AtFlags::EMPTY_PATH, wanted())?)
 }
 
@@ -30,13 +30,13 @@ pub fn entry_of(file: BorrowedFd<'_>) -> Result<Entry, Errno> {
 ///
 /// # Errors
 /// As `statx(2)`.
-pub fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
+pub(crate) fn entry_at_path(path: &Path) -> Result<Entry, Errno> {
     entry(retry_absence(|| statx(CWD, path, AtFlags::empty(), wanted()))?)
 }
 
 /// Whether an open folder is append-only (`chattr +a`): entries can be added, and neither renamed nor removed. False
 /// where the filesystem does not tell.
-pub fn is_append_only(folder: BorrowedFd<'_>) -> bool {
+pub(crate) fn is_append_only(folder: BorrowedFd<'_>) -> bool {
     statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::empty())
         .is_ok_and(|facts| facts.stx_attributes.contains(StatxAttributes::APPEND))
 }
@@ -46,7 +46,7 @@ pub fn is_append_only(folder: BorrowedFd<'_>) -> bool {
 ///
 /// # Errors
 /// As `statx(2)`.
-pub fn mount_of(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
+pub(crate) fn mount_of(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
     // linux/stat.h
     let unique = StatxFlags::from_bits_retain(0x4000);
     let facts = statx(folder, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID | unique)?;
@@ -58,7 +58,7 @@ pub fn mount_of(folder: BorrowedFd<'_>) -> Result<u64, Errno> {
 ///
 /// # Errors
 /// As `statx(2)`.
-pub fn access_time(folder: BorrowedFd<'_>, name: &CStr) -> Result<Timestamp, Errno> {
+pub(crate) fn access_time(folder: BorrowedFd<'_>, name: &CStr) -> Result<Timestamp, Errno> {
     let flags = if name.is_empty() { AtFlags::EMPTY_PATH } else { AtFlags::SYMLINK_NOFOLLOW };
     Ok(timestamp(statx(folder, name, flags, StatxFlags::ATIME)?.stx_atime))
 }
@@ -67,7 +67,7 @@ pub fn access_time(folder: BorrowedFd<'_>, name: &CStr) -> Result<Timestamp, Err
 ///
 /// # Errors
 /// As `statx(2)`.
-pub fn entry_asked_again(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
+pub(crate) fn entry_asked_again(folder: BorrowedFd<'_>, name: &CStr) -> Result<Entry, Errno> {
     entry(statx(folder, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC, wanted())?)
 }
 
@@ -111,7 +111,7 @@ fn timestamp(raw: StatxTimestamp) -> Timestamp {
 }
 
 /// The free bytes for this user on the filesystem of an open file; none where it does not tell.
-pub fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
+pub(crate) fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
     let facts = rustix::fs::fstatvfs(file).ok()?;
     (facts.f_blocks > 0).then(|| facts.f_bavail.saturating_mul(facts.f_frsize))
 }

@@ -12,22 +12,22 @@ use std::time::Duration;
 
 /// The controlling terminal, open.
 #[derive(Debug)]
-pub struct Terminal(OwnedFd);
+pub(crate) struct Terminal(OwnedFd);
 
 impl Terminal {
     /// The controlling terminal of this process, if it has one.
-    pub fn controlling() -> Option<Terminal> {
+    pub(crate) fn controlling() -> Option<Terminal> {
         open_current().ok().map(Terminal)
     }
 
     /// Whether the terminal was closed, or this process has left its session. A session loses its terminal also when
     /// its leader (a shell) ends, which is when SIGHUP is sent; the window may close a moment later, or stay.
-    pub fn is_gone(&self) -> bool {
+    pub(crate) fn is_gone(&self) -> bool {
         self.is_hung_up(Duration::ZERO) || matches!(open_current(), Err(Errno::NXIO | Errno::IO))
     }
 
     /// Waits until the terminal is closed, at most about so long.
-    pub fn wait(&self, most: Duration) {
+    pub(crate) fn wait(&self, most: Duration) {
         self.is_hung_up(most);
     }
 
@@ -47,7 +47,7 @@ fn open_current() -> Result<OwnedFd, Errno> {
 
 /// Whether this process ignores SIGHUP, as under `nohup(1)`. Must be called before a handler is installed; false where
 /// `/proc` does not tell.
-pub fn ignores_hangups() -> bool {
+pub(crate) fn ignores_hangups() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| ignores(&status, Signal::HUP))
 }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// As `getcwd(2)` and `statx(2)`, but absence is no error.
-pub fn look(path: &Path) -> Result<Way, Errno> {
+pub(crate) fn look(path: &Path) -> Result<Way, Errno> {
     let absolute =
         std::path::absolute(path).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     let mut passed: Vec<PathBuf> = Vec::new();
@@ -42,7 +42,7 @@ pub fn look(path: &Path) -> Result<Way, Errno> {
 }
 
 /// The entry at a path below a root now; symbolic links are not followed.
-pub fn look_inside(root: &Arc<Dir>, path: &RelPath) -> Sight {
+pub(crate) fn look_inside(root: &Arc<Dir>, path: &RelPath) -> Sight {
     let mut dir = Arc::clone(root);
     let mut names = path.names().peekable();
     while let Some(name) = names.next() {
@@ -59,7 +59,7 @@ pub fn look_inside(root: &Arc<Dir>, path: &RelPath) -> Sight {
 }
 
 /// The folder at a path below a root; symbolic links are not followed; none where there is no folder.
-pub fn folder_at(root: &Arc<Dir>, path: &RelPath) -> Option<Arc<Dir>> {
+pub(crate) fn folder_at(root: &Arc<Dir>, path: &RelPath) -> Option<Arc<Dir>> {
     let mut dir = Arc::clone(root);
     for name in path.names() {
         let name = CString::new(name).ok()?;
@@ -70,7 +70,7 @@ pub fn folder_at(root: &Arc<Dir>, path: &RelPath) -> Option<Arc<Dir>> {
 }
 
 /// The backing of a mount that was met under `name`. An error counts as a disk.
-pub fn backing(folder: &Arc<Dir>, name: &CStr, identity: &Identity) -> Backing {
+pub(crate) fn backing(folder: &Arc<Dir>, name: &CStr, identity: &Identity) -> Backing {
     let opened = folder.child(name, identity.id).open();
     match opened.and_then(|fd| filesystem_type(&*fd)) {
         Ok(magic) if is_passing_type(magic) => Backing::Passing,

@@ -39,7 +39,7 @@ thread_local! {
 /// The mirrored xattrs of an entry, sorted by name: those that were read, and those that were listed and could not be
 /// read. The latter are not absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     found: Vec<(CString, Vec<u8>)>,
     unread: Vec<(CString, Errno)>,
 }
@@ -49,7 +49,7 @@ impl Attributes {
     ///
     /// # Errors
     /// As `listxattr(2)`; [`crate::fs::is_unsupported`] where the filesystem has none.
-    pub fn read(subject: Subject<'_>, rights: &Rights) -> Result<Attributes, Errno> {
+    pub(crate) fn read(subject: Subject<'_>, rights: &Rights) -> Result<Attributes, Errno> {
         BUFFERS.with_borrow_mut(|(names, value)| {
             let length = with_as_much_as_needed(names, |names| subject.list_attributes(names))?;
             let mut attributes = Attributes::default();
@@ -83,33 +83,33 @@ impl Attributes {
     }
 
     /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&CStr, &[u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&CStr, &[u8])> {
         self.found.iter().map(|(name, value)| (name.as_c_str(), value.as_slice()))
     }
 
     /// The value of one xattr.
-    pub fn get(&self, name: &CStr) -> Option<&[u8]> {
+    pub(crate) fn get(&self, name: &CStr) -> Option<&[u8]> {
         let at = self.found.binary_search_by(|(other, _)| other.as_c_str().cmp(name)).ok()?;
         self.found.get(at).map(|(_, value)| value.as_slice())
     }
 
     /// The names of xattrs that exist and could not be read, and the errors.
-    pub fn unread(&self) -> impl Iterator<Item = (&CStr, Errno)> {
+    pub(crate) fn unread(&self) -> impl Iterator<Item = (&CStr, Errno)> {
         self.unread.iter().map(|(name, errno)| (name.as_c_str(), *errno))
     }
 
     /// Whether there is an xattr of this name, readable or not.
-    pub fn has(&self, name: &CStr) -> bool {
+    pub(crate) fn has(&self, name: &CStr) -> bool {
         self.get(name).is_some() || self.is_unread(name)
     }
 
     /// Whether there is an xattr of this name that could not be read.
-    pub fn is_unread(&self, name: &CStr) -> bool {
+    pub(crate) fn is_unread(&self, name: &CStr) -> bool {
         self.unread.iter().any(|(other, _)| other.as_c_str() == name)
     }
 
     /// The ACL, as far as it is known.
-    pub fn access_list(&self) -> AccessList {
+    pub(crate) fn access_list(&self) -> AccessList {
         match self.get(ACCESS_LIST) {
             Some(list) => AccessList::Known(list.to_vec()),
             None if self.is_unread(ACCESS_LIST) => AccessList::Unknown,
@@ -119,7 +119,7 @@ impl Attributes {
 
     /// The xattrs for a copy that gets this ACL, and gets file capabilities only if its owner is the one they were
     /// granted under. True when capabilities are left out.
-    pub fn adapted(&self, list: &AccessList, keeps_capability: bool) -> (Cow<'_, Attributes>, bool) {
+    pub(crate) fn adapted(&self, list: &AccessList, keeps_capability: bool) -> (Cow<'_, Attributes>, bool) {
         let has_capability = !keeps_capability && self.get(CAPABILITY).is_some();
         let other_list = match list {
             AccessList::Known(list) => self.get(ACCESS_LIST).filter(|own| own != list).map(|_| list),
@@ -143,21 +143,21 @@ impl Attributes {
 
 /// Whether an error of reading a symbolic link's xattrs, which says that it has gone, is due to its target: a FUSE
 /// filesystem may follow the link. The link's own xattrs are unknown then.
-pub fn is_of_target(subject: Subject<'_>, errno: Errno) -> bool {
+pub(crate) fn is_of_target(subject: Subject<'_>, errno: Errno) -> bool {
     is_gone(errno) && subject.entry().is_ok_and(|entry| entry.kind == Kind::Symlink)
 }
 
 /// The xattr of a POSIX ACL (acl(5)).
-pub const ACCESS_LIST: &CStr = c"system.posix_acl_access";
+pub(crate) const ACCESS_LIST: &CStr = c"system.posix_acl_access";
 
 /// The xattr of file capabilities (capabilities(7)).
-pub const CAPABILITY: &CStr = c"security.capability";
+pub(crate) const CAPABILITY: &CStr = c"security.capability";
 
 /// The feature of a mirrored xattr; none for xattrs that are not mirrored.
 ///
 /// Of `system.*` only the ACLs are data; the rest is a filesystem's own view of itself. XFS shows root each ACL a
 /// second time, under its on-disk name: removing that name, because the source lacks it, would remove the ACL.
-pub fn feature_of(name: &CStr) -> Option<Feature> {
+pub(crate) fn feature_of(name: &CStr) -> Option<Feature> {
     let name = name.to_bytes();
     if name.starts_with(b"user.") {
         Some(Feature::UserAttributes)
@@ -175,13 +175,13 @@ pub fn feature_of(name: &CStr) -> Option<Feature> {
 }
 
 /// Whether an xattr grants rights beside the mode, as ACLs and capabilities do; the rest is data, or a default.
-pub fn gives_rights(name: &CStr) -> bool {
+pub(crate) fn gives_rights(name: &CStr) -> bool {
     name == ACCESS_LIST || name == CAPABILITY
 }
 
 /// True for xattrs that the system itself puts on every new file (security labels, integrity hashes): having them on
 /// the replica alone is no difference.
-pub fn is_system_made(name: &CStr) -> bool {
+pub(crate) fn is_system_made(name: &CStr) -> bool {
     let name = name.to_bytes();
     name.starts_with(b"security.") && name != CAPABILITY.to_bytes()
 }

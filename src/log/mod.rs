@@ -53,7 +53,7 @@ pub struct ConsoleOptions {
 }
 
 /// What the log is to be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
     /// The file. Missing folders above it are made. None: every line goes to the console alone.
     pub path: Option<PathBuf>,

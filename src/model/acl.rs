@@ -5,14 +5,14 @@
 //! that both had.
 
 /// The bits of the owning group, which are the mask where there is an ACL.
-pub const GROUP: u16 = 0o070;
+pub(crate) const GROUP: u16 = 0o070;
 
 /// The bits of others.
-pub const OTHERS: u16 = 0o007;
+pub(crate) const OTHERS: u16 = 0o007;
 
 /// The ACL of an entry, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum AccessList {
+pub(crate) enum AccessList {
     /// It has no ACL: the mode alone decides.
     #[default]
     None,
@@ -24,7 +24,7 @@ pub enum AccessList {
 
 /// Whether the copy has the group of its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
+pub(crate) enum Group {
     /// It has the same group.
     Same,
     /// It has another group.
@@ -33,7 +33,7 @@ pub enum Group {
 
 /// The rights that a copy grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Access {
+pub(crate) struct Access {
     /// Permission bits.
     pub mode: u16,
     /// Its ACL.
@@ -42,7 +42,7 @@ pub struct Access {
 
 impl Access {
     /// The access of a copy of an entry with this mode and ACL.
-    pub fn due(mode: u16, list: &AccessList, group: Group) -> Access {
+    pub(crate) fn due(mode: u16, list: &AccessList, group: Group) -> Access {
         match (list, group) {
             (AccessList::None | AccessList::Known(_) | AccessList::Unknown, Group::Same) => {
                 Access { mode, list: list.clone() }
@@ -124,7 +124,7 @@ fn for_another_group(list: &[u8]) -> Option<(Vec<u8>, u16)> {
 }
 
 /// The ACL for an entry of this mode with an empty mask: it is kept, and grants nothing.
-pub fn masked(list: &[u8], mode: u16) -> Vec<u8> {
+pub(crate) fn masked(list: &[u8], mode: u16) -> Vec<u8> {
     let is_masked = permissions(list, MASK).is_some();
     changed(list, |tag| match tag {
         OWNER => Some(mode >> 6 & OTHERS),
@@ -139,7 +139,7 @@ pub fn masked(list: &[u8], mode: u16) -> Vec<u8> {
 ///
 /// With an ACL the group bits of the mode are its mask, the most that anyone named in it may do. Without it they would
 /// be the rights of the owning group, which may be fewer: so they become exactly those.
-pub fn mode_without_list(mode: u16, list: &[u8]) -> u16 {
+pub(crate) fn mode_without_list(mode: u16, list: &[u8]) -> u16 {
     let group = permissions(list, OWNING_GROUP).unwrap_or(0) & permissions(list, MASK).unwrap_or(0o7);
     mode & !GROUP | group << 3
 }

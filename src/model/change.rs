@@ -127,7 +127,7 @@ impl<'a> Operation<'a> {
 
 /// Which metadata of an entry differs. Extended attributes are compared elsewhere, since that takes reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Differences {
+pub(crate) struct Differences {
     /// Permission bits.
     pub mode: bool,
     /// Owner or group.
@@ -140,12 +140,12 @@ pub struct Differences {
 
 impl Differences {
     /// True when something differs.
-    pub fn any(self) -> bool {
+    pub(crate) fn any(self) -> bool {
         self.mode || self.owner || self.mtime || self.attributes
     }
 
     /// The differences in words, joined with commas.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         // Four bits, sixteen texts: no allocation for what may be a million changes.
         const WORDS: [&str; 16] = [
             "",

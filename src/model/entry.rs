@@ -113,6 +113,6 @@ impl Entry {
 }
 
 /// Major and minor number of a device in the form of `makedev(3)`: arithmetic, no system call.
-pub fn device_numbers(device: u64) -> (u32, u32) {
+pub(crate) fn device_numbers(device: u64) -> (u32, u32) {
     (major(device), minor(device))
 }

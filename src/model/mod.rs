@@ -1,20 +1,20 @@
 //! Plain data: what the other rooms speak of. Nothing here touches a disk.
 
-pub mod acl;
-pub mod change;
-pub mod counters;
-pub mod digest;
-pub mod entry;
-pub mod errno;
-pub mod error;
-pub mod event;
-pub mod feature;
-pub mod interval;
-pub mod mounts;
-pub mod path;
-pub mod problem_kind;
-pub mod report;
-pub mod rights;
+pub(crate) mod acl;
+pub(crate) mod change;
+pub(crate) mod counters;
+pub(crate) mod digest;
+pub(crate) mod entry;
+pub(crate) mod errno;
+pub(crate) mod error;
+pub(crate) mod event;
+pub(crate) mod feature;
+pub(crate) mod interval;
+pub(crate) mod mounts;
+pub(crate) mod path;
+pub(crate) mod problem_kind;
+pub(crate) mod report;
+pub(crate) mod rights;
 pub(crate) mod serial;
-pub mod signal;
-pub mod spelling;
+pub(crate) mod signal;
+pub(crate) mod spelling;

@@ -53,7 +53,7 @@ impl Identity {
 
 /// One folder on the way from `/` to a root, as the kernel passes it when it resolves the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// The folder, without symbolic links.
     pub path: PathBuf,
     /// The identity of the entry there; none where it is missing.
@@ -61,27 +61,27 @@ pub struct Step {
 }
 
 /// The way to a root: every folder on it, in the order of its resolution, the root itself last.
-pub type Way = Vec<Step>;
+pub(crate) type Way = Vec<Step>;
 
 /// The step of a given path, if it is on the way.
-pub fn step_at<'a>(way: &'a [Step], path: &Path) -> Option<&'a Step> {
+pub(crate) fn step_at<'a>(way: &'a [Step], path: &Path) -> Option<&'a Step> {
     way.iter().find(|step| step.path == path)
 }
 
 /// The roots of mounts on a way.
-pub fn mounts_on(way: &[Step]) -> impl Iterator<Item = (&Step, Identity)> {
+pub(crate) fn mounts_on(way: &[Step]) -> impl Iterator<Item = (&Step, Identity)> {
     way.iter().filter_map(|step| Some((step, step.identity.filter(|identity| identity.is_mount)?)))
 }
 
 /// The mount that the end of a way is on, if it is on the way.
-pub fn mount_at_end(way: &[Step]) -> Option<(&Step, Identity)> {
+pub(crate) fn mount_at_end(way: &[Step]) -> Option<(&Step, Identity)> {
     let end = way.last()?;
     let above = mounts_on(way).filter(|(step, _)| end.path.starts_with(&step.path));
     above.max_by_key(|(step, _)| step.path.components().count())
 }
 
 /// Whether two ways end at the same folder, whatever the mounts.
-pub fn is_same_end(then: &[Step], now: &[Step]) -> bool {
+pub(crate) fn is_same_end(then: &[Step], now: &[Step]) -> bool {
     let end = |way: &[Step]| way.last().and_then(|step| step.identity);
     end(then).zip(end(now)).is_some_and(|(then, now)| then.is_same_folder(&now))
 }
@@ -90,7 +90,10 @@ pub fn is_same_end(then: &[Step], now: &[Step]) -> bool {
 ///
 /// A folder that is no longer on the way does not matter: a symbolic link leads elsewhere, and the folder with the link
 /// is on the way as before. Nothing matters as long as the end is the same folder.
-pub fn gone_mount<'a>(then: &'a [Step], now: &[Step]) -> Option<(&'a Step, Identity, Option<Identity>)> {
+pub(crate) fn gone_mount<'a>(
+    then: &'a [Step],
+    now: &[Step],
+) -> Option<(&'a Step, Identity, Option<Identity>)> {
     if is_same_end(then, now) {
         return None;
     }
@@ -103,7 +106,7 @@ pub fn gone_mount<'a>(then: &'a [Step], now: &[Step]) -> Option<(&'a Step, Ident
 
 /// The backing of a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backing {
+pub(crate) enum Backing {
     /// A disk, a server, a program: the files exist elsewhere while they are not mounted.
     Lasting,
     /// Memory, or other filesystems that stay (tmpfs, overlayfs, program images): such mounts come and go with the
@@ -113,7 +116,7 @@ pub enum Backing {
 
 /// A mount inside a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct InnerMount {
+pub(crate) struct InnerMount {
     /// The identity at the mount point.
     pub identity: Identity,
     /// Its backing.
@@ -125,7 +128,7 @@ pub struct InnerMount {
 
 /// The present entry at the place of a mount inside a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
+pub(crate) enum Sight {
     /// This entry is there.
     Here(Identity),
     /// It is missing, but its parent is there.
@@ -138,7 +141,7 @@ pub enum Sight {
 
 /// The place of one tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tree {
+pub(crate) struct Tree {
     /// The way to its root.
     pub way: Way,
     /// The mounts inside.
@@ -147,7 +150,7 @@ pub struct Tree {
 
 /// The places of both trees in the last pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// The tree that is read.
     pub source: Tree,
     /// The tree that is written.
@@ -156,7 +159,7 @@ pub struct Memory {
 
 impl Memory {
     /// The tree of a side.
-    pub fn of(&self, side: Side) -> &Tree {
+    pub(crate) fn of(&self, side: Side) -> &Tree {
         match side {
             Side::Source => &self.source,
             Side::Replica => &self.replica,
@@ -164,7 +167,7 @@ impl Memory {
     }
 
     /// As [`Memory::of`].
-    pub fn of_mut(&mut self, side: Side) -> &mut Tree {
+    pub(crate) fn of_mut(&mut self, side: Side) -> &mut Tree {
         match side {
             Side::Source => &mut self.source,
             Side::Replica => &mut self.replica,

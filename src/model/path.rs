@@ -57,7 +57,7 @@ impl RelPath {
 }
 
 impl fmt::Display for RelPath {
-    /// The form for people: `.` for the root, else [`shown`].
+    /// The form for people: `.` for the root, else escaped and quoted where that is needed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.is_root() { f.write_str(".") } else { f.write_str(&shown(&self.0)) }
     }
@@ -68,7 +68,7 @@ impl fmt::Display for RelPath {
 /// Printable UTF-8 stays as it is. Control and formatting characters, bytes that are not UTF-8, `"` and `\` are escaped
 /// (`\n`, `\t`, `\r`, `\\`, `\"`, `\x1b`, `\u{202e}`), and text with an escape or white space is put in double quotes,
 /// so that a name can never be taken for the words that follow it.
-pub fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     use fmt::Write;
     let mut out = String::with_capacity(bytes.len() + 2);
     let mut must_quote = bytes.is_empty();

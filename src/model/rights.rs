@@ -9,7 +9,7 @@ use crate::model::feature::Feature;
 
 /// A capability that affects mirroring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Capability {
+pub(crate) enum Capability {
     /// `CAP_CHOWN`: any owner and group.
     Chown,
     /// `CAP_DAC_OVERRIDE`: permission bits are not checked.
@@ -30,23 +30,23 @@ pub enum Capability {
 
 /// Ids that a user namespace maps, as ranges of first id and count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdMap(pub Vec<(u32, u32)>);
+pub(crate) struct IdMap(pub Vec<(u32, u32)>);
 
 impl IdMap {
     /// The map of the initial user namespace, which has every id but the last, which is invalid (`(uid_t) -1`).
-    pub fn all() -> IdMap {
+    pub(crate) fn all() -> IdMap {
         IdMap(vec![(0, u32::MAX)])
     }
 
     /// Whether the id is mapped. An unmapped one is shown as the overflow id (65534), and no entry can be given to it.
-    pub fn has(&self, id: u32) -> bool {
+    pub(crate) fn has(&self, id: u32) -> bool {
         self.0.iter().any(|(first, count)| id.checked_sub(*first).is_some_and(|offset| offset < *count))
     }
 }
 
 /// The rights of this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rights {
+pub(crate) struct Rights {
     user: u32,
     groups: Vec<u32>,
     capabilities: u16,
@@ -56,13 +56,13 @@ pub struct Rights {
 
 impl Rights {
     /// The rights of a user in these groups, without capabilities, in the initial user namespace.
-    pub fn of_user(user: u32, groups: Vec<u32>) -> Rights {
+    pub(crate) fn of_user(user: u32, groups: Vec<u32>) -> Rights {
         Rights { user, groups, capabilities: 0, users: IdMap::all(), group_ids: IdMap::all() }
     }
 
     /// Adds capabilities.
     #[must_use]
-    pub fn with(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Rights {
+    pub(crate) fn with(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Rights {
         for capability in capabilities {
             self.capabilities |= 1 << capability as u16;
         }
@@ -72,63 +72,63 @@ impl Rights {
     /// Restricts the mapped users and groups. An unmapped group is shown as the overflow id, which may stand for any
     /// group: the process counts as a member of none of them.
     #[must_use]
-    pub fn mapped(mut self, users: IdMap, groups: IdMap) -> Rights {
+    pub(crate) fn mapped(mut self, users: IdMap, groups: IdMap) -> Rights {
         self.groups.retain(|group| groups.has(*group));
         (self.users, self.group_ids) = (users, groups);
         self
     }
 
     /// Whether the process has a capability.
-    pub fn may(&self, capability: Capability) -> bool {
+    pub(crate) fn may(&self, capability: Capability) -> bool {
         self.capabilities & (1 << capability as u16) != 0
     }
 
     /// Whether a user is the one that this process runs as.
-    pub fn is_user(&self, user: u32) -> bool {
+    pub(crate) fn is_user(&self, user: u32) -> bool {
         self.user == user
     }
 
     /// Whether the process is in a group.
-    pub fn is_in(&self, group: u32) -> bool {
+    pub(crate) fn is_in(&self, group: u32) -> bool {
         self.groups.contains(&group)
     }
 
     /// Whether a user id, as an entry shows it, is mapped. Two entries with the same unmapped id may belong to
     /// different users.
-    pub fn knows_user(&self, user: u32) -> bool {
+    pub(crate) fn knows_user(&self, user: u32) -> bool {
         self.users.has(user)
     }
 
     /// Whether a group id is mapped, likewise.
-    pub fn knows_group(&self, group: u32) -> bool {
+    pub(crate) fn knows_group(&self, group: u32) -> bool {
         self.group_ids.has(group)
     }
 
     /// Another group of this process than this one.
-    pub fn group_but(&self, group: u32) -> Option<u32> {
+    pub(crate) fn group_but(&self, group: u32) -> Option<u32> {
         self.groups.iter().copied().find(|other| *other != group)
     }
 
     /// Whether the process may set mode and times of an entry with this owner, and open it with `O_NOATIME`.
-    pub fn owns(&self, uid: u32) -> bool {
+    pub(crate) fn owns(&self, uid: u32) -> bool {
         self.user == uid || (self.may(Capability::Fowner) && self.users.has(uid))
     }
 
     /// Whether owners can be given away with the entries still usable: to set their mode, write their xattrs, and read
     /// them and work in them in the next pass.
-    pub fn gives_owners(&self) -> bool {
+    pub(crate) fn gives_owners(&self) -> bool {
         [Capability::Chown, Capability::Fowner, Capability::DacOverride].into_iter().all(|it| self.may(it))
     }
 
     /// Whether a lost owner has to be reported: root expects owners to be kept, whatever it lacks, and so does a user
     /// with the capability.
-    pub fn expects_owners(&self) -> bool {
+    pub(crate) fn expects_owners(&self) -> bool {
         self.user == 0 || self.may(Capability::Chown)
     }
 
     /// The owner and group nearest to those of `source` that this process may give to `replica`: without capabilities
     /// only its own entries, and only to its own groups (chown(2)).
-    pub fn attainable_owner(&self, source: &Entry, replica: &Entry) -> (u32, u32) {
+    pub(crate) fn attainable_owner(&self, source: &Entry, replica: &Entry) -> (u32, u32) {
         let is_mapped = self.users.has(replica.uid) && self.group_ids.has(replica.gid);
         let gives = self.gives_owners() && is_mapped;
         let uid = if gives && self.users.has(source.uid) { source.uid } else { replica.uid };
@@ -140,7 +140,7 @@ impl Rights {
     }
 
     /// Whether xattrs of this kind may be set.
-    pub fn may_set(&self, feature: Feature) -> bool {
+    pub(crate) fn may_set(&self, feature: Feature) -> bool {
         match feature {
             Feature::Capabilities => self.may(Capability::Setfcap),
             Feature::SecurityAttributes => self.may(Capability::SysAdmin),
@@ -162,12 +162,12 @@ impl Rights {
 
     /// Whether xattrs of this kind are read: those that may be set, and for root also those that it may only read, to
     /// report that they are left out.
-    pub fn looks_at(&self, feature: Feature) -> bool {
+    pub(crate) fn looks_at(&self, feature: Feature) -> bool {
         self.may_set(feature) || (self.user == 0 && feature != Feature::TrustedAttributes)
     }
 
     /// Whether symbolic links have xattrs that may be set: an ordinary user may set none (xattr(7)).
-    pub fn has_link_attributes(&self) -> bool {
+    pub(crate) fn has_link_attributes(&self) -> bool {
         self.may(Capability::SysAdmin)
     }
 }

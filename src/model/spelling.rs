@@ -11,7 +11,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The common form of all spellings of a name.
-pub fn folded(name: &CStr) -> String {
+pub(crate) fn folded(name: &CStr) -> String {
     lower_case(&decomposed(without_trailer(&text(name.to_bytes()))))
 }
 
@@ -87,7 +87,7 @@ fn decompose(character: char, out: &mut Vec<char>) {
 
 /// The difference between a wanted name and the name that a filesystem shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Alteration {
+pub(crate) struct Alteration {
     /// Dots and spaces at the end.
     trailer: bool,
     /// Upper and lower case.
@@ -100,7 +100,7 @@ pub struct Alteration {
 
 impl Alteration {
     /// The difference of two names.
-    pub fn between(wanted: &CStr, shown: &CStr) -> Alteration {
+    pub(crate) fn between(wanted: &CStr, shown: &CStr) -> Alteration {
         let (wanted, shown) = (text(wanted.to_bytes()), text(shown.to_bytes()));
         let (ours, theirs) = (without_trailer(&wanted), without_trailer(&shown));
         let trailer = wanted.get(ours.len()..) != shown.get(theirs.len()..);
@@ -118,7 +118,7 @@ impl Alteration {
     }
 
     /// The alteration, as the cause of a problem.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match (self.trailer, self.case, self.composition, self.other) {
             (true, false, false, false) => "its filesystem drops dots and spaces at the end of names",
             (false, true, false, false) => "its filesystem shows names in upper or lower case of its own",
@@ -138,7 +138,7 @@ impl Alteration {
 
 /// The known alterations of names on one filesystem.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(crate) struct Names {
     keeps: bool,
     /// One bit for each kind of alteration that the filesystem was found to make.
     altered: AtomicU16,
@@ -147,22 +147,22 @@ pub struct Names {
 impl Names {
     /// With `keep` for a filesystem that shows each name as it was given, byte for byte, even if it treats some as
     /// equal.
-    pub fn of_filesystem(keep: bool) -> Names {
+    pub(crate) fn of_filesystem(keep: bool) -> Names {
         Names { keeps: keep, altered: AtomicU16::new(0) }
     }
 
     /// True when every name is known to be shown as it was given.
-    pub fn are_kept(&self) -> bool {
+    pub(crate) fn are_kept(&self) -> bool {
         self.keeps
     }
 
     /// Whether a name is known to be altered like this, so that setting it need not be tried.
-    pub fn are_altered(&self, alteration: Alteration) -> bool {
+    pub(crate) fn are_altered(&self, alteration: Alteration) -> bool {
         self.altered.load(Ordering::Relaxed) & (1 << alteration.number()) != 0
     }
 
     /// Notes that a name is altered like this.
-    pub fn learn_altered(&self, alteration: Alteration) {
+    pub(crate) fn learn_altered(&self, alteration: Alteration) {
         self.altered.fetch_or(1 << alteration.number(), Ordering::Relaxed);
     }
 }

@@ -14,7 +14,7 @@ use std::os::fd::BorrowedFd;
 
 /// The result of a comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comparison {
+pub(crate) enum Comparison {
     /// Every byte agrees. The digest is missing where only copies are digested, and for files whose holes would take
     /// minutes to hash.
     Equal(Option<Digest>),
@@ -30,7 +30,7 @@ pub enum Comparison {
 
 /// Compares two open files of `size` bytes each; `stored` is the source's allocated size. With `sparse`, holes are
 /// looked up and not read.
-pub fn compare_contents(
+pub(crate) fn compare_contents(
     context: &Context<'_>,
     (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
     (size, stored): (u64, u64),
@@ -91,7 +91,7 @@ fn announce_step(context: &Context<'_>, files: &[BorrowedFd<'_>], at: u64, end: 
 
 /// Compares a source file that shows no size, which may be false (procfs, FUSE servers), with a replica of `size`
 /// bytes. The readable content of the source counts, up to the end of the replica: the source may have no end.
-pub fn compare_to_end(
+pub(crate) fn compare_to_end(
     context: &Context<'_>,
     (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
     size: u64,

@@ -20,7 +20,7 @@ use std::sync::atomic::Ordering;
 
 /// The number of source entries below a folder that a replica on this filesystem can have: an entry that a plan leaves
 /// out must not look like one that both sides have.
-pub fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
+pub(crate) fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
     let survey = Survey::new(context);
     let counted = Arc::new(Counted::default());
     let tree = Tree { side: Side::Source, filesystem, counted: Arc::clone(&counted) };

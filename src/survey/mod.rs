@@ -9,18 +9,18 @@ mod absent;
 mod aliases;
 mod announce;
 mod ask;
-pub mod compare_bytes;
-pub mod count;
+pub(crate) mod compare_bytes;
+pub(crate) mod count;
 mod entry_pair;
 mod folders;
-pub mod hardlinks;
+pub(crate) mod hardlinks;
 mod merge;
 mod metadata;
 mod problems;
 #[cfg(test)]
 mod properties;
 mod recall;
-pub mod reconcile;
+pub(crate) mod reconcile;
 
 use crate::context::Context;
 use crate::fs::dir::Dir;
@@ -51,7 +51,7 @@ const CHUNK: usize = 32;
 const LARGE: u64 = 1 << 20;
 
 /// Makes the plan for a pair of roots.
-pub fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
+pub(crate) fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     let survey = Survey::new(context);
     context.workers.scope(|scope| survey.visit(scope, root));
     survey.settle_denied();

@@ -8,7 +8,7 @@ use crate::walk::{LeftOut, left_out};
 
 /// The sighting of a name on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sighting {
+pub(crate) enum Sighting {
     /// The folder was read whole and the name is not in it.
     Absent,
     /// The name is there, with these facts.
@@ -19,7 +19,7 @@ pub enum Sighting {
 
 /// The decision about one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// Neither side has it (any more).
     Nothing,
     /// Two folders: go into them.
@@ -48,7 +48,7 @@ pub enum Decision {
 }
 
 /// Decides about one name. `filesystem` is that of the replica's folder.
-pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem) -> Decision {
+pub(crate) fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem) -> Decision {
     let source = match (source, replica) {
         (Sighting::Unreadable, _) => return Decision::Blocked(Side::Source),
         (_, Sighting::Unreadable) => return Decision::Blocked(Side::Replica),
@@ -93,7 +93,7 @@ pub fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &Filesystem)
 /// can set back, is older than that, the source has not changed since, so the replica has. Where the replica's
 /// filesystem remembers no creation time, equal sizes and mtimes say the same with less certainty. The distinction is
 /// for people: the action is the same.
-pub fn content_verb(source: &Entry, replica: &Entry) -> Verb {
+pub(crate) fn content_verb(source: &Entry, replica: &Entry) -> Verb {
     let replica_alone = match replica.btime {
         Some(made) => source.ctime < made,
         None => source.size == replica.size && source.mtime == replica.mtime,

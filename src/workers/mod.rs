@@ -21,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The default limit. On a virtual solid-state disk 64 workers were slower than 32.
-pub const MOST: usize = 32;
+pub(crate) const MOST: usize = 32;
 
 /// The least time between two readings of the clock.
 const GLANCE: Duration = Duration::from_millis(5);
@@ -34,7 +34,7 @@ const SPARE: f64 = 0.4;
 
 /// A thread pool with a limit of threads at work.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     pool: ThreadPool,
     processors: usize,
     most: usize,
@@ -102,7 +102,7 @@ impl Workers {
     ///
     /// # Errors
     /// A thread could not be started.
-    pub fn new(processors: usize, most: usize) -> Result<Workers, ThreadPoolBuildError> {
+    pub(crate) fn new(processors: usize, most: usize) -> Result<Workers, ThreadPoolBuildError> {
         let (processors, most) = (processors.max(1), most.max(1));
         let limit = Limit::new(processors, most);
         let mut unstarted = Vec::new();
@@ -146,29 +146,29 @@ impl Workers {
     }
 
     /// The most threads that may be at work.
-    pub fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most
     }
 
     /// The number of threads that can compute at once: no more than there are processors or workers.
-    pub fn computing(&self) -> usize {
+    pub(crate) fn computing(&self) -> usize {
         self.processors.min(self.most)
     }
 
     /// True while the processors mostly wait for a disk, so that announcing the next reads to the kernel is worth some
     /// of their time.
-    pub fn wait_for_disk(&self) -> bool {
+    pub(crate) fn wait_for_disk(&self) -> bool {
         self.has_spare_time.load(Ordering::Relaxed)
     }
 
     /// Runs short work on all started threads, whatever the limit.
-    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    pub(crate) fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
 
     /// Runs a task and all tasks that are spawned from it ([`Workers::spawn`]), and waits for the last of them. One at
     /// a time.
-    pub fn scope<'s>(&'s self, task: impl FnOnce(&Scope<'s>) + Send) {
+    pub(crate) fn scope<'s>(&'s self, task: impl FnOnce(&Scope<'s>) + Send) {
         self.pending.store(1, Ordering::Release);
         *lock(&self.is_over) = false;
         lock(&self.control).begin(Instant::now(), self.effort.load(Ordering::Relaxed));
@@ -181,7 +181,7 @@ impl Workers {
     }
 
     /// Hands a task to any free thread.
-    pub fn spawn<'s>(&'s self, scope: &Scope<'s>, task: impl FnOnce(&Scope<'s>) + Send + 's) {
+    pub(crate) fn spawn<'s>(&'s self, scope: &Scope<'s>, task: impl FnOnce(&Scope<'s>) + Send + 's) {
         self.pending.fetch_add(1, Ordering::AcqRel);
         scope.spawn(move |scope| {
             self.work(|| task(scope));
@@ -191,7 +191,7 @@ impl Workers {
 
     /// Works through `0..len` in chunks of `size`. Each chunk is a task that first spawns the rest for a rayon thief.
     /// The chunk that ends last calls `done`.
-    pub fn in_chunks<'s>(
+    pub(crate) fn in_chunks<'s>(
         &'s self,
         scope: &Scope<'s>,
         (len, size): (usize, usize),
@@ -234,12 +234,12 @@ impl Workers {
 
     /// Counts one name: each by itself, since on a slow disk a whole chunk takes longer than the comparison of two
     /// limits.
-    pub fn did_name(&self) {
+    pub(crate) fn did_name(&self) {
         self.effort.fetch_add(NAME, Ordering::Relaxed);
     }
 
     /// Counts bytes of content.
-    pub fn did_bytes(&self, bytes: u64) {
+    pub(crate) fn did_bytes(&self, bytes: u64) {
         self.effort.fetch_add(bytes >> 10, Ordering::Relaxed);
         // A task of small files ends soon, and then the clock is read.
         if bytes == 0 || bytes >= MANY_BYTES || WATCHED.get().is_some() {

@@ -786,13 +786,16 @@ fn user_namespace(memory: &Path) {
 }
 
 fn mounts_apart(memory: &Path) {
+    use rustix::fs::{AtFlags, StatxFlags, statx};
     use std::os::fd::AsFd;
     let place = Place::below(memory);
     let other = place.path("other");
     fs::create_dir(&other).expect("created");
     let mount = |path: &Path| {
+        // STATX_MNT_ID_UNIQUE (linux/stat.h), by which what was learned of a mount is forgotten with it.
+        let unique = StatxFlags::from_bits_retain(0x4000);
         let folder = fs::File::open(path).expect("there");
-        file_sync::fs::stat::mount_of(folder.as_fd()).expect("a mount")
+        statx(folder.as_fd(), c"", AtFlags::EMPTY_PATH, unique).expect("a mount").stx_mnt_id
     };
     let arguments = ["--bind".as_ref(), place.source.as_os_str()];
     let first = Mount::new(&other, "mount", &arguments).expect("a bind mount");

@@ -7,14 +7,10 @@
 
 pub(crate) mod proof;
 
-use file_sync::control::Interrupt;
-use file_sync::mirror::{Mirror, MirrorOptions};
-use file_sync::model::change::Verb;
-use file_sync::model::counters::Counter;
-use file_sync::model::digest::Digests;
-use file_sync::model::error::Error;
-use file_sync::model::event::{Event, Monitor, Phase};
-use file_sync::model::report::{Outcome, PassReport};
+use file_sync::{
+    Counter, Digests, Error, Event, Interrupt, Mirror, MirrorOptions, Monitor, Outcome, PassReport, Phase,
+    Verb,
+};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, OsStr};
@@ -222,9 +218,8 @@ impl Monitor for Collector<'_> {
         if let Some(hook) = &self.hook {
             hook(event);
         }
-        let path =
-            |path: &file_sync::model::path::RelPath| String::from_utf8_lossy(path.as_bytes()).into_owned();
-        let line = |operation: &file_sync::model::change::Operation<'_>| {
+        let path = |path: &file_sync::RelPath| String::from_utf8_lossy(path.as_bytes()).into_owned();
+        let line = |operation: &file_sync::Operation<'_>| {
             Line(operation.verb, path(operation.path), operation.reason.to_owned())
         };
         if self.forgets_operations && matches!(event, Event::Done(_) | Event::Verified { .. }) {

@@ -6,7 +6,7 @@
 
 use crate::edits::{Edit, Limits, Pick, Side, Thing, World, content};
 use crate::support::{Tree, What, assert_same, differences, pass, set_mtime};
-use file_sync::model::counters::{Counter, Counts};
+use file_sync::{Counter, Counts};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};

@@ -37,7 +37,7 @@ use std::os::fd::BorrowedFd;
 
 /// A source entry whose metadata is to be copied.
 #[derive(Clone, Copy)]
-pub struct Model<'a> {
+pub(crate) struct Model<'a> {
     /// Its facts.
     pub entry: &'a Entry,
     /// The source of its xattrs.
@@ -48,7 +48,7 @@ pub struct Model<'a> {
 
 /// The extent of metadata that is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub(crate) enum Extent {
     /// All of it.
     Everything,
     /// All but the extended attributes, which are right or do not matter.
@@ -56,7 +56,7 @@ pub enum Extent {
 }
 
 /// The extent for a kind: a symbolic link has only xattrs that take capabilities to set.
-pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
+pub(crate) fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
     if kind == Kind::Symlink && !context.rights.has_link_attributes() {
         Extent::NoAttributes
     } else {
@@ -66,7 +66,7 @@ pub fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
 
 /// The outcome of setting an entry's metadata.
 #[derive(Clone, Debug)]
-pub struct Set {
+pub(crate) struct Set {
     /// The facts that the entry shows now.
     pub entry: Entry,
     /// The facts that it showed before.
@@ -86,7 +86,7 @@ const LOOK: ProblemKind = ProblemKind::LookInReplica;
 impl Set {
     /// Whether the entry shows other metadata than before. If not, the filesystem cannot hold the difference, or there
     /// was none any more.
-    pub fn differs_from(&self, seen: &Entry) -> bool {
+    pub(crate) fn differs_from(&self, seen: &Entry) -> bool {
         // The ctime does not count: it changes also when the filesystem drops the new value.
         let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
         self.attributes_changed || facts(&self.entry) != facts(seen)
@@ -95,7 +95,7 @@ impl Set {
 
 /// An entry of the replica whose metadata is set.
 #[derive(Clone, Copy)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The entry.
     pub subject: Subject<'a>,
     /// An open folder on the same filesystem, where temporaries can show whether a refusal concerns this entry or all.
@@ -109,7 +109,7 @@ pub struct Target<'a> {
 ///
 /// # Errors
 /// The entry cannot be looked at.
-pub fn set_metadata(
+pub(crate) fn set_metadata(
     context: &Context<'_>,
     model: Model<'_>,
     target: Target<'_>,

@@ -1,16 +1,39 @@
-//! The commands, one file each. Their output goes to a writer from `main`.
+//! The commands, one file each. They print to the writers that `main` hands in.
 
 mod completions;
+mod mirror;
 
-use crate::cli::args::Command;
-use std::io::{Result, Write};
+use crate::cli::args::{Cli, Command, usage_error};
+use crate::cli::config::{Config, Environment};
+use crate::run::exit::Exit;
+use std::io::{ErrorKind, Write};
 
-/// Runs a command.
+/// Runs the command of a command line: output goes to `out`, messages that no log can take to `complaints`.
 ///
 /// # Errors
-/// Its output could not be written.
-pub fn run(command: Command, out: &mut dyn Write) -> Result<()> {
-    match command {
-        Command::Completions { shell, .. } => completions::run(shell, out),
-    }
+/// A usage error, to be printed; its exit code is 2.
+pub fn run(
+    cli: Cli,
+    environment: &Environment,
+    (out, complaints): (&mut dyn Write, &mut dyn Write),
+) -> Result<Exit, clap::Error> {
+    let color = cli.color;
+    let written = match cli.command {
+        Some(Command::Completions { shell, .. }) => completions::run(shell, out),
+        None => {
+            let config = Config::new(cli, environment);
+            let config = config.map_err(|error| usage_error(&error.to_string(), color))?;
+            return Ok(mirror::run(config, complaints));
+        }
+    };
+    Ok(match written {
+        Ok(()) => Exit::Done,
+        // The reader has closed the pipe, as `head` does.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
+        Err(error) => {
+            // A console that is closed changes nothing.
+            let _ = writeln!(complaints, "Cannot write the output: {error}");
+            Exit::Error
+        }
+    })
 }

@@ -1,6 +1,6 @@
 //! Property tests of the command line, for any input.
 
-use super::tests::surroundings;
+use super::tests::environment;
 use super::*;
 use crate::cli::args::parse;
 use crate::test_strategies::{bytes, cases};
@@ -73,15 +73,15 @@ proptest! {
                 return Ok(());
             }
         };
-        match Config::new(cli, &surroundings()) {
+        match Config::new(cli, &environment()) {
             Ok(config) => {
-                prop_assert!(!config.source.as_os_str().is_empty() && !config.replica.as_os_str().is_empty());
-                match &config.log {
+                prop_assert!(!config.mirror.source.as_os_str().is_empty() && !config.mirror.replica.as_os_str().is_empty());
+                match &config.log.path {
                     Some(log) => prop_assert!(log.is_absolute() && !names_folder(log), "{log:?}"),
-                    None => prop_assert!(config.interval().is_none(), "repeated passes have a log"),
+                    None => prop_assert!(config.mode.interval().is_none(), "repeated passes have a log"),
                 }
-                prop_assert!(config.threads.is_none_or(|threads| (1..=MAX_THREADS).contains(&threads)));
-                prop_assert_eq!(config.interval().is_some(), matches!(config.rhythm, Rhythm::Every(_)));
+                prop_assert!(config.mirror.threads.is_none_or(|threads| (1..=MAX_THREADS).contains(&threads)));
+                prop_assert_eq!(config.mode.interval().is_some(), matches!(config.mode, RunMode::Every(_)));
             }
             Err(mistake) => {
                 let text = mistake.to_string();

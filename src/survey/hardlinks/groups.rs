@@ -169,7 +169,7 @@ pub(super) struct Seen {
 
 /// The subject of a running comparison.
 #[derive(Debug)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     key: Key,
     subject: u64,
 }

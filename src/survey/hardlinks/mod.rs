@@ -12,7 +12,7 @@ mod groups;
 mod resolve;
 mod rest;
 
-pub use groups::Ticket;
+pub(crate) use groups::Ticket;
 pub(super) use rest::{Asked, Found, Rest};
 
 use crate::fs::dir::Dir;
@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The result of comparing two entries of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The content agrees; these parts of the metadata differ.
     Same(Differences),
     /// The content has to be replaced.
@@ -55,7 +55,7 @@ type Key = (Identity, u64);
 
 /// All groups of one survey.
 #[derive(Debug, Default)]
-pub struct LinkTable {
+pub(crate) struct LinkTable {
     groups: Mutex<Groups>,
     /// Replica names without counterpart: their inode numbers, by device.
     others: Mutex<BTreeMap<u64, Vec<u64>>>,
@@ -81,7 +81,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The result of the table at the end.
 #[derive(Debug, Default)]
-pub struct Resolution {
+pub(crate) struct Resolution {
     /// The changes that are due.
     pub changes: Vec<Change>,
     /// The link targets for further names.
@@ -95,7 +95,13 @@ pub struct Resolution {
 impl LinkTable {
     /// Enters a name that both sides have. With a ticket the caller has to compare the two entries and pass the result
     /// to [`LinkTable::judge`]; without one they have been compared under another name.
-    pub fn enter(&self, pair: &Arc<Pair>, name: &CStr, source: &Entry, replica: &Entry) -> Option<Ticket> {
+    pub(crate) fn enter(
+        &self,
+        pair: &Arc<Pair>,
+        name: &CStr,
+        source: &Entry,
+        replica: &Entry,
+    ) -> Option<Ticket> {
         let (key, replica_number) = self.key(pair, source, replica);
         let seen = Seen {
             key,
@@ -112,12 +118,12 @@ impl LinkTable {
     }
 
     /// Passes the result of a comparison.
-    pub fn judge(&self, ticket: Ticket, verdict: Verdict) {
+    pub(crate) fn judge(&self, ticket: Ticket, verdict: Verdict) {
         lock(&self.groups).judge(ticket, verdict);
     }
 
     /// Counts a replica name that the plan removes or replaces, so that it does not count as one outside.
-    pub fn count_name(&self, folder: Option<&Arc<Dir>>, replica: &Entry) {
+    pub(crate) fn count_name(&self, folder: Option<&Arc<Dir>>, replica: &Entry) {
         if replica.links > 1 && replica.kind != Kind::Folder {
             let number = replica_number(replica, self.numbers(folder));
             lock(&self.others).entry(replica.id.device).or_default().push(number);
@@ -125,7 +131,7 @@ impl LinkTable {
     }
 
     /// Notes a source inode under a name that is going to be created.
-    pub fn want(&self, source: &Entry) {
+    pub(crate) fn want(&self, source: &Entry) {
         if source.links > 1 && source.kind != Kind::Folder {
             let mut wanted = lock(&self.wanted);
             if wanted.files.len() < MOST_WANTED {

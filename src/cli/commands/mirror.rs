@@ -1,0 +1,123 @@
+//! The command without a name: mirrors one pair of roots, once or on a schedule.
+//!
+//! The order matters. The log is started first, and touches no file before its first line. Signals are heard next, because
+//! even a look at a hung network mount may take forever. The roots are checked before the first line of the log, which
+//! creates its folders.
+
+use crate::cli::config::Config;
+use crate::control::{Interrupt, Requests};
+use crate::fs::clock::Timer;
+use crate::fs::resolve::is_folder;
+use crate::fs::{Errno, raise_open_file_limit};
+use crate::log::Log;
+use crate::mirror::Mirror;
+use crate::model::error::{Cause, Error};
+use crate::model::event::{Event, Fanout, Monitor};
+use crate::run::exit::Exit;
+use crate::run::schedule::{Parts, run as run_passes};
+use crate::run::signals::{Listener, Reactions, survive_size_limits};
+use crate::run::systemd::Service;
+use std::io::{Error as IoError, Write};
+use std::sync::Arc;
+
+/// Everything that the passes need.
+struct Ready {
+    timer: Timer,
+    requests: Arc<Requests>,
+    service: Service,
+    mirror: Mirror,
+}
+
+/// Runs the passes. A message goes to `complaints` where no log can take it.
+pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
+    let Config { mirror: options, log: log_options, mode } = config;
+    let interrupt = Arc::new(Interrupt::new());
+    let log_path = log_options.path.clone();
+    let log = match Log::start(log_options, Arc::clone(&interrupt)) {
+        Ok(log) => Arc::new(log),
+        Err(error) => return refuse(complaints, &error),
+    };
+    let (source, replica, dry_run) = (options.source.clone(), options.replica.clone(), options.dry_run);
+    let (listener, prepared) = match listen(&interrupt, &log) {
+        Ok((listener, timer, requests)) => {
+            let parts = Service::from_environment(Arc::clone(&interrupt))
+                .map_err(|error| failed("talk to the service manager", error))
+                .and_then(|service| Ok((service, Mirror::new(options, Arc::clone(&interrupt))?)));
+            (Some(listener), parts.map(|(service, mirror)| Ready { timer, requests, service, mirror }))
+        }
+        Err(error) => (None, Err(error)),
+    };
+    if let Err(error @ Error::RootsOverlap { .. }) = &prepared
+        && log_path.as_ref().is_some_and(|log| !log.parent().is_some_and(is_folder))
+    {
+        // The log would create its folder, perhaps inside one of the roots.
+        return refuse(complaints, error);
+    }
+    log.event(&Event::Started {
+        version: env!("CARGO_PKG_VERSION"),
+        source: &source,
+        replica: &replica,
+        interval: mode.interval().map(|interval| interval.length()),
+        dry_run,
+        log: log_path.as_deref(),
+    });
+    // A log inside a root creates its file and folders there. They have to exist before the first pass looks, which would
+    // take them for a change by another program.
+    log.flush_file();
+    let exit = match prepared {
+        Ok(Ready { timer, requests, service, mut mirror }) => {
+            service.ready();
+            let exit = run_passes(
+                mode.interval(),
+                Parts {
+                    engine: &mut mirror,
+                    clock: &timer,
+                    requests: &requests,
+                    interrupt: &interrupt,
+                    monitor: &Fanout::new([&*log as &dyn Monitor, &service]),
+                },
+            );
+            service.finish();
+            exit
+        }
+        Err(error) => {
+            log.event(&Event::Failed(&error));
+            Exit::Error
+        }
+    };
+    // Signals are heard to the end: the log waits without limit for a reader of a single pass's output.
+    log.finish();
+    if let Some(listener) = listener {
+        listener.finish();
+    }
+    exit
+}
+
+/// Begins to hear signals.
+fn listen(interrupt: &Arc<Interrupt>, log: &Arc<Log>) -> Result<(Listener, Timer, Arc<Requests>), Error> {
+    raise_open_file_limit();
+    survive_size_limits().map_err(|error| failed("catch SIGXFSZ", error))?;
+    let timer = Timer::new().map_err(|errno| failed("make a timer", errno.into()))?;
+    let requests = Arc::new(Requests::new());
+    let log = Arc::clone(log);
+    let reactions = Reactions {
+        interrupt: Arc::clone(interrupt),
+        requests: Arc::clone(&requests),
+        waker: timer.waker(),
+        reopen: Box::new(move || log.request_reopen()),
+    };
+    let listener = Listener::start(reactions).map_err(|error| failed("listen for signals", error))?;
+    Ok((listener, timer, requests))
+}
+
+fn failed(action: &'static str, error: IoError) -> Error {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    Error::System { action, cause: errno.map_or(Cause::Refused("no reason was given"), Cause::System) }
+}
+
+/// Ends with a message that no log can take.
+fn refuse(complaints: &mut dyn Write, error: &Error) -> Exit {
+    // A console that is closed changes nothing.
+    let _ = writeln!(complaints, "{error}");
+    Exit::Error
+}
