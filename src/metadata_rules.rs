@@ -46,7 +46,7 @@ impl Due {
         filesystem: &Filesystem,
         rights: &Rights,
     ) -> Due {
-        let holds_lists = filesystem.holds_for(source.kind, Feature::AccessLists);
+        let holds_lists = filesystem.holds_for(source.kind, Feature::Acls);
         // An unreadable ACL may grant less than the mode. Bits that were set before stay, unless the entry is about to
         // get another group.
         let kept = if (uid, gid) == (replica.uid, replica.gid) { replica.mode } else { 0 };
@@ -369,7 +369,7 @@ mod tests {
         assert_eq!(mode(&AccessList::Unknown, source, elsewhere(wide), &guest), 0o664);
         // The mask stays, and the ACL grants the group the rights of others.
         assert_eq!(mode(&known, source, elsewhere(narrow), &guest), 0o664);
-        filesystem.learn_missing_for(Kind::File, Feature::AccessLists);
+        filesystem.learn_missing_for(Kind::File, Feature::Acls);
         assert_eq!(mode(&known, source, narrow, &owner), 0o644);
         assert_eq!(mode(&known, source, elsewhere(narrow), &guest), 0o644);
     }

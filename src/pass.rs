@@ -132,7 +132,7 @@ pub(crate) fn run(
     };
     context.problem(&Problem {
         path: RelPath::root(),
-        kind: ProblemKind::Vouch,
+        kind: ProblemKind::ConfirmPass,
         cause: Cause::Refused(elsewhere),
         consequence,
         content_unreadable: false,

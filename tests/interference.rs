@@ -189,7 +189,7 @@ fn nothing_is_deleted_when_the_source_root_is_another_folder_now() {
         fs::rename(&scratch.source, scratch.outside.join("source")).unwrap();
         fs::create_dir(&scratch.source).unwrap();
     });
-    // The problem says that the pass cannot vouch for its source.
+    // The problem says that the pass cannot confirm its source.
     assert_eq!((seen.problems.len(), deletions(&seen)), (1, 0), "{:?}", seen.problems);
     assert_same(
         "the source is another",

@@ -262,7 +262,7 @@ fn a_folder_of_the_replica_lost_in_the_middle_of_a_pass_is_one_problem_and_not_o
     let ended = running.stop();
     let name = folder.file_name().expect("it has one").to_string_lossy().into_owned();
     let expected = format!(
-        "WARN  problem {name} Cannot go on here in the replica: something else removed or replaced it during the pass; \
+        "WARN  problem {name} Cannot continue here in the replica: something else removed or replaced it during the pass; \
          the next pass looks at it again; no more paths like it are told in this one"
     );
     assert_eq!(lines_with(&ended.stderr, "problem "), [expected]);

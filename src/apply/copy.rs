@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// The number of attempts to read a file that changes while it is read.
 const ATTEMPTS: usize = 3;
 
-const LOOK: ProblemKind = ProblemKind::LookAtSourceFile;
+const LOOK: ProblemKind = ProblemKind::StatSourceFile;
 
 /// An open regular file of the source.
 pub(super) struct Original {
@@ -53,7 +53,7 @@ impl Original {
         copy: BorrowedFd<'_>,
         sync: Fsync,
     ) -> Result<(Published, bool), Failed> {
-        const LOOK_REPLICA: ProblemKind = ProblemKind::LookInReplica;
+        const LOOK_REPLICA: ProblemKind = ProblemKind::StatReplicaEntry;
         let (source, mut before) = (self.file.as_fd(), self.entry);
         let rights = &context.rights;
         if !rights.gives_owners()
@@ -162,7 +162,7 @@ fn keep_what_was_missed(
         return Ok(set);
     }
     let not_set = keep_old_attributes(context, at, missed, copy);
-    let entry = copy.entry().map_err(in_replica(ProblemKind::LookInReplica))?;
+    let entry = copy.entry().map_err(in_replica(ProblemKind::StatReplicaEntry))?;
     Ok(Set { entry, not_set: set.not_set.or(not_set), ..set })
 }
 

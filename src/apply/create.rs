@@ -93,7 +93,7 @@ impl Apply<'_> {
         match dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &job.name)) {
             Ok(entry) => Some(entry),
             Err(errno) => {
-                self.failed(job, Failed::source(ProblemKind::LookInSource)(errno));
+                self.failed(job, Failed::source(ProblemKind::StatSourceEntry)(errno));
                 None
             }
         }
@@ -152,7 +152,7 @@ impl Apply<'_> {
             if may_be_unnamed && let Some(made) = self.make_unnamed(at, entry)? {
                 return Ok(Copied::Published(made));
             }
-            let name = dirent::temporary_name().map_err(Failed::replica(ProblemKind::MakeTemporary))?;
+            let name = dirent::temporary_name().map_err(Failed::replica(ProblemKind::CreateTemporary))?;
             let ready = self.make_ready(at, entry, name, sync).map_err(|unmade| unmade.failed)?;
             if ready.waits {
                 return Ok(Copied::Staged(ready));
@@ -218,7 +218,7 @@ impl Apply<'_> {
 
     fn open_for_temporaries(&self, source: &Arc<Dir>, replica: &Arc<Dir>) -> Result<Opened, Failed> {
         let opened = self.open(source, replica)?;
-        replica.open_for_temporaries().map_err(Failed::replica(ProblemKind::MakeTemporary))?;
+        replica.open_for_temporaries().map_err(Failed::replica(ProblemKind::CreateTemporary))?;
         Ok(opened)
     }
 
@@ -238,7 +238,7 @@ impl Apply<'_> {
         if made.unstable {
             self.problem(
                 &path,
-                ProblemKind::CopyFileAtRest,
+                ProblemKind::CopyUnstableFile,
                 Cause::Refused("it changes all the time while it is read"),
                 "its last copy is kept, which may mix two moments",
             );

@@ -88,7 +88,7 @@ pub(crate) fn publish(
                 Ok(()) => Ok(Some(aside)),
                 Err(errno) => {
                     dirent::rename_to_free(folder, &aside, at.name)
-                        .map_err(Failed::replica(ProblemKind::PutBack))?;
+                        .map_err(Failed::replica(ProblemKind::RestoreOldEntry))?;
                     Err(taken(errno))
                 }
             }

@@ -82,7 +82,7 @@ impl New<'_> {
     }
 }
 
-const ACTION: ProblemKind = ProblemKind::MakeFolder;
+const ACTION: ProblemKind = ProblemKind::CreateFolder;
 
 impl Apply<'_> {
     /// Creates a folder under its name, private until it is finished, and where possible with its first files in it.
@@ -248,7 +248,7 @@ impl Apply<'_> {
             let entry = match seen {
                 Ok(entry) => *entry,
                 Err(errno) => {
-                    first.done.push((job, Err(Failed::source(ProblemKind::LookInSource)(*errno))));
+                    first.done.push((job, Err(Failed::source(ProblemKind::StatSourceEntry)(*errno))));
                     continue;
                 }
             };

@@ -117,7 +117,7 @@ fn make_special(
             context.reporter.not_held(feature);
             return Err(Incomplete { failed: Failed::NotHeld, is_there });
         }
-        return Err(Incomplete { failed: Failed::replica(ProblemKind::MakeEntry)(errno), is_there });
+        return Err(Incomplete { failed: Failed::replica(ProblemKind::CreateEntry)(errno), is_there });
     }
     // Opening a FIFO or a device could block or have side effects; its metadata is reached by name.
     let new = Subject::Named(at.replica, temporary);
@@ -144,7 +144,7 @@ fn copy_file(
     let original = Original::open(context, at, seen)?;
     let copy = match create_private(at.replica, temporary) {
         Err(Errno::EXIST) => return Err(Failed::Taken.into()),
-        copy => copy.map_err(Failed::replica(ProblemKind::MakeTemporaryFile))?,
+        copy => copy.map_err(Failed::replica(ProblemKind::CreateTemporaryFile))?,
     };
     original.copy_into(context, at, copy.as_fd(), sync).map_err(Incomplete::created)
 }

@@ -62,7 +62,7 @@ impl Published {
         let (entry, not_set, unread) = match set {
             Ok(set) => (set.entry, set.not_set, set.unread),
             Err(not_set) => {
-                let entry = new.entry().map_err(Failed::replica(ProblemKind::LookInReplica))?;
+                let entry = new.entry().map_err(Failed::replica(ProblemKind::StatReplicaEntry))?;
                 (entry, Some(not_set), Vec::new())
             }
         };

@@ -429,7 +429,7 @@ pub(crate) mod tests {
             {
                 assert_eq!(filesystem.holds(feature), holds, "{magic:x} {feature:?}");
             }
-            assert!(filesystem.holds(Feature::UserAttributes), "that is found out when one is set");
+            assert!(filesystem.holds(Feature::UserXattrs), "that is found out when one is set");
         }
     }
 

@@ -132,7 +132,7 @@ impl<'a> Context<'a> {
         if state == ReplicaState::JustLost {
             self.reporter.problem(&Problem {
                 path: RelPath::root(),
-                kind: ProblemKind::GoOn,
+                kind: ProblemKind::ContinuePass,
                 cause: Cause::Refused("the replica folder was removed or replaced"),
                 consequence: "the next pass makes it again and fills it",
                 content_unreadable: false,
@@ -147,7 +147,7 @@ impl<'a> Context<'a> {
         if self.check_replica() && !self.is_disturbed.swap(true, Ordering::Relaxed) {
             self.reporter.problem(&Problem {
                 path: path.clone(),
-                kind: ProblemKind::GoOnHere,
+                kind: ProblemKind::ContinueHere,
                 cause: Cause::Refused("something else removed or replaced it during the pass"),
                 consequence: "the next pass looks at it again; no more paths like it are told in this one",
                 content_unreadable: false,

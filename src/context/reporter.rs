@@ -140,7 +140,7 @@ impl<'a> Reporter<'a> {
     pub(crate) fn link_unread(&self, path: &RelPath, errno: Errno) {
         if is_first(&self.unread, LINK) {
             let cause = Cause::System(errno);
-            self.monitor.event(&Event::Notice(Notice::LinkUnread { path, cause }));
+            self.monitor.event(&Event::Notice(Notice::SymlinkUnread { path, cause }));
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Reporter<'a> {
         }
         match telling {
             Telling::Notice => {
-                self.monitor.event(&Event::Notice(Notice::AttributeUnread {
+                self.monitor.event(&Event::Notice(Notice::XattrUnread {
                     side: unread.side,
                     path,
                     name: &unread.name,

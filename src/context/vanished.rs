@@ -208,8 +208,8 @@ fn tell(context: &Context<'_>, side: Side, (dir, name): (&Dir, &CStr), cause: Ca
     context.problem(&Problem {
         path: dir.path().join(name),
         kind: match side {
-            Side::Source => ProblemKind::LookInSource,
-            Side::Replica => ProblemKind::LookInReplica,
+            Side::Source => ProblemKind::StatSourceEntry,
+            Side::Replica => ProblemKind::StatReplicaEntry,
         },
         cause,
         consequence: match side {

@@ -160,15 +160,15 @@ pub(crate) const CAPABILITY: &CStr = c"security.capability";
 pub(crate) fn feature_of(name: &CStr) -> Option<Feature> {
     let name = name.to_bytes();
     if name.starts_with(b"user.") {
-        Some(Feature::UserAttributes)
+        Some(Feature::UserXattrs)
     } else if name == ACCESS_LIST.to_bytes() || name == b"system.posix_acl_default" {
-        Some(Feature::AccessLists)
+        Some(Feature::Acls)
     } else if name == CAPABILITY.to_bytes() {
         Some(Feature::Capabilities)
     } else if name.starts_with(b"security.") {
-        Some(Feature::SecurityAttributes)
+        Some(Feature::SecurityXattrs)
     } else if name.starts_with(b"trusted.") && !name.starts_with(b"trusted.SGI_ACL_") {
-        Some(Feature::TrustedAttributes)
+        Some(Feature::TrustedXattrs)
     } else {
         None
     }
@@ -218,13 +218,13 @@ mod tests {
     #[test]
     fn only_data_and_rights_are_mirrored() {
         let cases = [
-            (c"user.comment", Some(Feature::UserAttributes)),
-            (c"system.posix_acl_access", Some(Feature::AccessLists)),
-            (c"system.posix_acl_default", Some(Feature::AccessLists)),
+            (c"user.comment", Some(Feature::UserXattrs)),
+            (c"system.posix_acl_access", Some(Feature::Acls)),
+            (c"system.posix_acl_default", Some(Feature::Acls)),
             (c"system.nfs4_acl", None),
             (c"security.capability", Some(Feature::Capabilities)),
-            (c"security.selinux", Some(Feature::SecurityAttributes)),
-            (c"trusted.overlay.opaque", Some(Feature::TrustedAttributes)),
+            (c"security.selinux", Some(Feature::SecurityXattrs)),
+            (c"trusted.overlay.opaque", Some(Feature::TrustedXattrs)),
             (c"trusted.SGI_ACL_FILE", None),
             (c"trusted.SGI_ACL_DEFAULT", None),
             (c"btrfs.compression", None),

@@ -127,11 +127,11 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
         Notice::ReplicaCreated { replica } => {
             format!("The replica folder {} was missing and has been created", path(replica))
         }
-        Notice::LinkUnread { path, cause } => format!(
+        Notice::SymlinkUnread { path, cause } => format!(
             "The symbolic link {path} of the replica does not tell where it leads: {cause}; it is compared by its length \
              and age. No more like it are told in this pass"
         ),
-        Notice::AttributeUnread { side, path, name, cause } => format!(
+        Notice::XattrUnread { side, path, name, cause } => format!(
             "The extended attribute {} of {path} is listed in the {side} and cannot be read: {cause}; in the replica it \
              stays as it is. No more like it are told in this pass",
             shown(name.to_bytes()),

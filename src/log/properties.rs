@@ -199,8 +199,8 @@ proptest! {
             Event::Notice(Notice::LogInside { side: Side::Source, path: &below }),
             Event::Notice(Notice::NotHeld { feature: Feature::Owner }),
             Event::Notice(Notice::ReplicaCreated { replica: path }),
-            Event::Notice(Notice::LinkUnread { path: &below, cause: Cause::System(Errno::PERM) }),
-            Event::Notice(Notice::AttributeUnread {
+            Event::Notice(Notice::SymlinkUnread { path: &below, cause: Cause::System(Errno::PERM) }),
+            Event::Notice(Notice::XattrUnread {
                 side: Side::Source,
                 path: &below,
                 name: c"user.\u{202e}",

@@ -110,8 +110,8 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             Notice::NotHeld { .. }
             | Notice::NoLock
             | Notice::FewerThreads { .. }
-            | Notice::LinkUnread { .. }
-            | Notice::AttributeUnread { .. } => Level::Warn,
+            | Notice::SymlinkUnread { .. }
+            | Notice::XattrUnread { .. } => Level::Warn,
         },
         Event::PassEnded(report) => match report.outcome {
             Outcome::Done | Outcome::Planned | Outcome::Interrupted(_) => Level::Info,

@@ -90,7 +90,7 @@ fn unreadable() -> Problem {
 fn refused() -> Problem {
     Problem {
         path: path(b"log"),
-        kind: ProblemKind::CopyFileAtRest,
+        kind: ProblemKind::CopyUnstableFile,
         cause: Cause::Refused("it changes all the time"),
         consequence: "its replica is kept",
         content_unreadable: false,
@@ -184,7 +184,7 @@ fn other_lines_about_paths_as_text() {
     );
     assert_eq!(
         text(Event::Problem(&refused())),
-        "WARN  problem log Cannot copy the source file at rest: it changes all the time; its replica is kept"
+        "WARN  problem log Cannot copy a stable state of the source file: it changes all the time; its replica is kept"
     );
 }
 
@@ -280,11 +280,11 @@ fn notices_as_text() {
             "INFO  notice The replica folder \"/mnt/my replica\" was missing and has been created",
         ),
         (
-            Notice::LinkUnread { path: &log, cause: Cause::System(Errno::PERM) },
+            Notice::SymlinkUnread { path: &log, cause: Cause::System(Errno::PERM) },
             "WARN  notice The symbolic link logs/file-sync.log of the replica does not tell where it leads: Operation not permitted (os error 1); it is compared by its length and age. No more like it are told in this pass",
         ),
         (
-            Notice::AttributeUnread {
+            Notice::XattrUnread {
                 side: Side::Source,
                 path: &log,
                 name: c"user.my note",
@@ -441,17 +441,17 @@ fn problems_and_notices_as_json() {
         ),
         (Notice::ReplicaCreated { replica: Path::new("/r") }, r#""replica_created","replica":"/r","#),
         (
-            Notice::LinkUnread { path: &log, cause: Cause::System(Errno::PERM) },
-            r#""link_unread","path":"l","cause":"Operation not permitted (os error 1)","errno":1,"#,
+            Notice::SymlinkUnread { path: &log, cause: Cause::System(Errno::PERM) },
+            r#""symlink_unread","path":"l","cause":"Operation not permitted (os error 1)","errno":1,"#,
         ),
         (
-            Notice::AttributeUnread {
+            Notice::XattrUnread {
                 side: Side::Source,
                 path: &log,
                 name: c"user.a",
                 cause: Cause::System(Errno::OPNOTSUPP),
             },
-            r#""attribute_unread","side":"source","path":"l","attribute":"user.a","cause":"Operation not supported (os error 95)","errno":95,"#,
+            r#""xattr_unread","side":"source","path":"l","xattr":"user.a","cause":"Operation not supported (os error 95)","errno":95,"#,
         ),
         (
             Notice::KeptBack { reason: Reason::Unmade, entries: 3, path: &log },

@@ -90,7 +90,7 @@ impl Problem {
     pub fn shown_otherwise(path: RelPath, cause: Cause) -> Problem {
         Problem {
             path,
-            kind: ProblemKind::ShowName,
+            kind: ProblemKind::StoreName,
             cause,
             consequence: "it is mirrored under the name that is listed there",
             content_unreadable: false,

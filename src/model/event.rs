@@ -135,7 +135,7 @@ pub enum Notice<'a> {
         replica: &'a Path,
     },
     /// A symbolic link of the replica does not tell where it leads: told once per pass.
-    LinkUnread {
+    SymlinkUnread {
         /// Where.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
@@ -144,14 +144,14 @@ pub enum Notice<'a> {
         cause: Cause,
     },
     /// An extended attribute is listed, and its filesystem has no value for it: told once per pass for each side.
-    AttributeUnread {
+    XattrUnread {
         /// Which root.
         side: Side,
         /// Where in it.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
         /// Its name.
-        #[serde(flatten, serialize_with = "serial::attribute")]
+        #[serde(flatten, serialize_with = "serial::xattr")]
         name: &'a CStr,
         /// What the kernel said.
         #[serde(flatten)]

@@ -28,19 +28,15 @@ pub enum Feature {
     /// Device nodes of number 0:0, by which an overlay marks what has been deleted.
     Whiteouts,
     /// `user.*` extended attributes.
-    #[serde(rename = "user_xattrs")]
-    UserAttributes,
+    UserXattrs,
     /// POSIX access control lists.
-    #[serde(rename = "acls")]
-    AccessLists,
+    Acls,
     /// File capabilities (capabilities(7)).
     Capabilities,
     /// Other `security.*` extended attributes.
-    #[serde(rename = "security_xattrs")]
-    SecurityAttributes,
+    SecurityXattrs,
     /// `trusted.*` extended attributes.
-    #[serde(rename = "trusted_xattrs")]
-    TrustedAttributes,
+    TrustedXattrs,
 }
 
 impl Feature {
@@ -56,11 +52,11 @@ impl Feature {
         Feature::Fifos,
         Feature::Devices,
         Feature::Whiteouts,
-        Feature::UserAttributes,
-        Feature::AccessLists,
+        Feature::UserXattrs,
+        Feature::Acls,
         Feature::Capabilities,
-        Feature::SecurityAttributes,
-        Feature::TrustedAttributes,
+        Feature::SecurityXattrs,
+        Feature::TrustedXattrs,
     ];
 
     /// What a filesystem has to hold to have an entry like this.
@@ -88,11 +84,11 @@ impl Feature {
             Feature::Fifos => "named pipes",
             Feature::Devices => "device nodes",
             Feature::Whiteouts => "whiteouts (device nodes 0:0)",
-            Feature::UserAttributes => "user extended attributes",
-            Feature::AccessLists => "access control lists",
+            Feature::UserXattrs => "user extended attributes",
+            Feature::Acls => "access control lists",
             Feature::Capabilities => "file capabilities",
-            Feature::SecurityAttributes => "security extended attributes",
-            Feature::TrustedAttributes => "trusted extended attributes",
+            Feature::SecurityXattrs => "security extended attributes",
+            Feature::TrustedXattrs => "trusted extended attributes",
         }
     }
 }

@@ -143,8 +143,8 @@ impl Rights {
     pub(crate) fn may_set(&self, feature: Feature) -> bool {
         match feature {
             Feature::Capabilities => self.may(Capability::Setfcap),
-            Feature::SecurityAttributes => self.may(Capability::SysAdmin),
-            Feature::TrustedAttributes => self.may(Capability::TrueSysAdmin),
+            Feature::SecurityXattrs => self.may(Capability::SysAdmin),
+            Feature::TrustedXattrs => self.may(Capability::TrueSysAdmin),
             Feature::Owner
             | Feature::Mode
             | Feature::Mtime
@@ -155,15 +155,15 @@ impl Rights {
             | Feature::Fifos
             | Feature::Devices
             | Feature::Whiteouts
-            | Feature::UserAttributes
-            | Feature::AccessLists => true,
+            | Feature::UserXattrs
+            | Feature::Acls => true,
         }
     }
 
     /// Whether xattrs of this kind are read: those that may be set, and for root also those that it may only read, to
     /// report that they are left out.
     pub(crate) fn looks_at(&self, feature: Feature) -> bool {
-        self.may_set(feature) || (self.user == 0 && feature != Feature::TrustedAttributes)
+        self.may_set(feature) || (self.user == 0 && feature != Feature::TrustedXattrs)
     }
 
     /// Whether symbolic links have xattrs that may be set: an ordinary user may set none (xattr(7)).
@@ -262,18 +262,18 @@ pub(crate) mod tests {
     #[test]
     fn attributes_need_their_own_capability_and_root_sees_what_it_may_not_set() {
         let cases = [
-            (Feature::UserAttributes, None),
-            (Feature::AccessLists, None),
+            (Feature::UserXattrs, None),
+            (Feature::Acls, None),
             (Feature::Capabilities, Some(Capability::Setfcap)),
-            (Feature::SecurityAttributes, Some(Capability::SysAdmin)),
-            (Feature::TrustedAttributes, Some(Capability::TrueSysAdmin)),
+            (Feature::SecurityXattrs, Some(Capability::SysAdmin)),
+            (Feature::TrustedXattrs, Some(Capability::TrueSysAdmin)),
         ];
         for (feature, needs) in cases {
             let without =
                 |user| Rights::of_user(user, vec![]).with(ALL.into_iter().filter(|it| Some(*it) != needs));
             assert_eq!(without(0).may_set(feature), needs.is_none(), "{feature:?}");
             // The kernel does not even show trusted xattrs to a process that may not set them.
-            let shown = needs.is_none() || feature != Feature::TrustedAttributes;
+            let shown = needs.is_none() || feature != Feature::TrustedXattrs;
             assert_eq!(without(0).looks_at(feature), shown, "{feature:?}");
             assert_eq!(without(5).looks_at(feature), needs.is_none(), "{feature:?}");
             assert!(Rights::of_user(5, vec![]).with(needs).may_set(feature), "{feature:?}");

@@ -60,7 +60,7 @@ macro_rules! keys {
     };
 }
 
-keys!(path, source, replica, log, target, linked_to, renamed_from, place, attribute);
+keys!(path, source, replica, log, target, linked_to, renamed_from, place, xattr);
 
 /// A name as text. Where it is not UTF-8 the text has replacement characters, and a second field has the bytes as
 /// hexadecimal digits.

@@ -160,7 +160,7 @@ impl Survey<'_> {
         }
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            kind: ProblemKind::LookInReplica,
+            kind: ProblemKind::StatReplicaEntry,
             cause: Cause::System(errno),
             consequence: "what the replica alone has beside it is kept in this pass",
             content_unreadable: false,

@@ -98,8 +98,8 @@ impl Survey<'_> {
     /// may have vanished; one that the replica denies was removed by another process.
     pub(super) fn unseen(&self, pair: &Pair, side: Side, name: &CStr, errno: Errno) {
         let (dir, kind) = match side {
-            Side::Source => (&pair.source, ProblemKind::LookInSource),
-            Side::Replica => (&pair.replica, ProblemKind::LookInReplica),
+            Side::Source => (&pair.source, ProblemKind::StatSourceEntry),
+            Side::Replica => (&pair.replica, ProblemKind::StatReplicaEntry),
         };
         match (dir, side) {
             (Some(dir), Side::Source) if is_denial(errno) => self.context.vanished.note(side, dir, name),
@@ -135,7 +135,7 @@ impl Survey<'_> {
     pub(super) fn unknown_mount(&self, pair: &Pair, name: &CStr, errno: Errno) {
         self.context.problem(&Problem {
             path: pair.path().join(name),
-            kind: ProblemKind::FindMount,
+            kind: ProblemKind::IdentifyMount,
             cause: Cause::System(errno),
             consequence: "nothing at or below it is changed in this pass",
             content_unreadable: false,

@@ -117,7 +117,7 @@ fn quiet(place: &Place, code: i32) {
 }
 
 fn check_telling(pass: &Pass, telling: Telling, files: usize) {
-    let notices = pass.of("notice").filter(|it| it["notice"] == "attribute_unread").count();
+    let notices = pass.of("notice").filter(|it| it["notice"] == "xattr_unread").count();
     let (code, expected) = match telling {
         Telling::NoticeOnce => (0, (1, 0)),
         Telling::ProblemOnce => (23, (0, 1)),
@@ -474,7 +474,7 @@ fn hidden_targets(memory: &Path) {
         let pass = place.pass(arguments);
         assert_eq!((pass.code, pass.operations()), (Some(0), 0), "{:?}", pass.told());
         assert_eq!(
-            pass.of("notice").filter(|it| it["notice"] == "link_unread").count(),
+            pass.of("notice").filter(|it| it["notice"] == "symlink_unread").count(),
             1,
             "{:?}",
             pass.told()

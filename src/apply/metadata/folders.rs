@@ -119,7 +119,7 @@ fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<O
     let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return Ok(None) };
     let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
     let subject = Subject::Open(source.as_fd());
-    let entry = subject.entry().map_err(in_source(ProblemKind::LookAtSourceFolder))?;
+    let entry = subject.entry().map_err(in_source(ProblemKind::StatSourceFolder))?;
     let model = Model { entry: &entry, subject, extent };
     let set = match (replica.open(), replica.parent().map(Dir::open)) {
         (Ok(fd), _) => {
@@ -129,7 +129,7 @@ fn finish_folder(context: &Context<'_>, pair: &Pair, extent: Extent) -> Result<O
         // Its mode keeps even its owner out: mode, owner and time can be set by name from its parent.
         (Err(Errno::ACCESS), Some(Ok(parent))) => {
             let subject = Subject::Named(parent.as_fd(), replica.name());
-            if subject.entry().map_err(in_replica(ProblemKind::LookAtReplicaFolder))?.id != replica.id() {
+            if subject.entry().map_err(in_replica(ProblemKind::StatReplicaFolder))?.id != replica.id() {
                 return Err(in_replica(ProblemKind::OpenReplicaFolder)(Errno::NOENT));
             }
             let model = Model { extent: Extent::NoAttributes, ..model };

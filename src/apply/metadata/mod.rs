@@ -81,7 +81,7 @@ pub(crate) struct Set {
     pub are_attributes_unknown: bool,
 }
 
-const LOOK: ProblemKind = ProblemKind::LookInReplica;
+const LOOK: ProblemKind = ProblemKind::StatReplicaEntry;
 
 impl Set {
     /// Whether the entry shows other metadata than before. If not, the filesystem cannot hold the difference, or there
@@ -293,7 +293,7 @@ impl Work<'_> {
             return Ok(());
         }
         let learned = learn_links(self.context, self.filesystem, self.target.folder);
-        learned.map_err(in_replica(ProblemKind::TryLink))
+        learned.map_err(in_replica(ProblemKind::ProbeSymlink))
     }
 
     /// None when xattrs are not copied.
@@ -304,10 +304,7 @@ impl Work<'_> {
         let Some(attributes) = &self.origin.attributes else { return Some(AttributesSet::unknown(which)) };
         let source = self.model.entry;
         let takes = |feature| self.filesystem.holds_for(source.kind, feature);
-        if source.kind == Kind::Symlink
-            && !takes(Feature::TrustedAttributes)
-            && !takes(Feature::SecurityAttributes)
-        {
+        if source.kind == Kind::Symlink && !takes(Feature::TrustedXattrs) && !takes(Feature::SecurityXattrs) {
             // They are not even read: the kernel may show those of its target.
             let missing = attributes.iter().filter_map(|(name, _)| feature_of(name));
             missing.for_each(|feature| self.context.reporter.not_held(feature));

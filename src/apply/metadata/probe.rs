@@ -69,11 +69,11 @@ fn is_made(folder: BorrowedFd<'_>, name: &CStr, feature: Feature) -> bool {
         | Feature::HardLinks
         | Feature::Fifos
         | Feature::Whiteouts
-        | Feature::UserAttributes
-        | Feature::AccessLists
+        | Feature::UserXattrs
+        | Feature::Acls
         | Feature::Capabilities
-        | Feature::SecurityAttributes
-        | Feature::TrustedAttributes => return false,
+        | Feature::SecurityXattrs
+        | Feature::TrustedXattrs => return false,
     };
     let is_one = made.is_ok() && stat::entry_at(folder, name).is_ok_and(|entry| entry.kind == kind);
     // Also after an error: exfat-fuse creates a file instead of a symbolic link, and returns EIO.
@@ -198,8 +198,8 @@ impl Probe<'_> {
         let takes = [
             (Feature::Mtime, self.takes_time()?),
             (Feature::Owner, self.takes_owner()?),
-            (Feature::TrustedAttributes, self.takes_attributes(c"trusted.file-sync")),
-            (Feature::SecurityAttributes, takes_labels),
+            (Feature::TrustedXattrs, self.takes_attributes(c"trusted.file-sync")),
+            (Feature::SecurityXattrs, takes_labels),
             (Feature::Capabilities, takes_labels),
         ];
         for (feature, _) in takes.iter().filter(|(_, takes)| !takes) {

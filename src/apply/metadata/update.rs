@@ -39,14 +39,14 @@ impl Apply<'_> {
 
     /// None when the source has an entry of another kind there by now, which the next pass handles.
     fn try_metadata(&self, job: &Job) -> Result<Option<Set>, MetadataError> {
-        const LOOK: ProblemKind = ProblemKind::LookInReplica;
+        const LOOK: ProblemKind = ProblemKind::StatReplicaEntry;
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
             return Ok(None);
         };
         let source = source.open().map_err(in_source(ProblemKind::OpenSourceFolder))?;
         let replica = replica.open().map_err(in_replica(ProblemKind::OpenReplicaFolder))?;
         let (source, replica, name) = (source.as_fd(), replica.as_fd(), &*job.name);
-        let entry = stat::entry_at(source, name).map_err(in_source(ProblemKind::LookInSource))?;
+        let entry = stat::entry_at(source, name).map_err(in_source(ProblemKind::StatSourceEntry))?;
         let old = stat::entry_at(replica, name).map_err(in_replica(LOOK))?;
         if Some(old.id) != job.expected {
             return Err(in_replica(LOOK)(Errno::NOENT));

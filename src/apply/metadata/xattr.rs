@@ -116,7 +116,7 @@ pub(in crate::apply) fn set_attributes(
             continue;
         }
         // A policy may refuse labels and the like although the filesystem supports xattrs.
-        let by_policy = matches!(feature, Feature::SecurityAttributes | Feature::TrustedAttributes);
+        let by_policy = matches!(feature, Feature::SecurityXattrs | Feature::TrustedXattrs);
         match opened(context, target, || target.set_attribute(name, value)) {
             Ok(()) => written = true,
             Err(errno)
@@ -208,7 +208,7 @@ pub(in crate::apply) fn keep_old_attributes(
     let is_kept = |name: &CStr| is_missed(name) && name != CAPABILITY && !is_system_made(name);
     let mode = match new.entry() {
         Ok(entry) => entry.mode,
-        Err(errno) => return Some(in_replica(ProblemKind::LookInReplica)(errno)),
+        Err(errno) => return Some(in_replica(ProblemKind::StatReplicaEntry)(errno)),
     };
     let mut not_set = None;
     for (name, value) in attributes.iter().filter(|(name, _)| is_kept(name)) {
