@@ -2,13 +2,15 @@
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
-use crate::apply::new_folder::NewFolder;
-use crate::apply::publish::{Destination, discard};
+use crate::apply::job::Job;
+use crate::apply::pending_folder::PendingFolder;
+use crate::apply::publish::discard;
 use crate::apply::refusal::MetadataError;
 use crate::apply::stage::{NotStaged, make_temporary};
+use crate::apply::staged::Destination;
 use crate::apply::staged::{Fsync, Published, Staged};
 use crate::apply::unnamed::may_be_unnamed;
-use crate::apply::{Apply, HUGE, Job, lock};
+use crate::apply::{Apply, HUGE, lock};
 use crate::fs::dir::Dir;
 use crate::fs::{dirent, is_full, stat};
 use crate::model::change::{Operation, Verb};
@@ -46,7 +48,7 @@ pub(super) enum Outcome {
 impl Apply<'_> {
     /// Makes one entry now, or, for a folder or a huge file, in a task of its own. `holder` is the new folder that
     /// counts this job as pending: it is held once for it.
-    pub(super) fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<NewFolder>>) {
+    pub(super) fn start<'s>(&'s self, scope: &Scope<'s>, job: Job, holder: Option<Arc<PendingFolder>>) {
         match self.look(&job) {
             Some(entry) => self.start_seen(scope, job, entry, holder),
             None => self.release(holder),
@@ -59,7 +61,7 @@ impl Apply<'_> {
         scope: &Scope<'s>,
         job: Job,
         entry: Entry,
-        holder: Option<Arc<NewFolder>>,
+        holder: Option<Arc<PendingFolder>>,
     ) {
         // `Watched::off`: the name itself was checked in its folder.
         match standing(self.context, &Watched::off(), Side::Source, (&job.name, &entry)) {
@@ -100,7 +102,7 @@ impl Apply<'_> {
     }
 
     /// Makes one entry that is not a folder. `holder` is the new folder that counts this job as pending.
-    fn make<'s>(&'s self, scope: &Scope<'s>, job: Job, entry: &Entry, holder: Option<Arc<NewFolder>>) {
+    fn make<'s>(&'s self, scope: &Scope<'s>, job: Job, entry: &Entry, holder: Option<Arc<PendingFolder>>) {
         if !self.is_due(&job, entry) {
             return self.release(holder);
         }

@@ -7,9 +7,10 @@
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
+use crate::apply::job::Job;
 use crate::apply::publish::discard;
 use crate::apply::staged::Staged;
-use crate::apply::{Apply, Job, lock};
+use crate::apply::{Apply, lock};
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
 use crate::fs::file::sync_named;

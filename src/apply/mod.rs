@@ -12,9 +12,11 @@ mod endless;
 pub(crate) mod error;
 mod group_sync;
 mod hardlinks;
+mod job;
 pub(crate) mod metadata;
 mod names;
 mod new_folder;
+mod pending_folder;
 pub(crate) mod precondition;
 pub(crate) mod publish;
 mod read_only;
@@ -34,9 +36,9 @@ mod unnamed;
 use crate::apply::durability::Volumes;
 use crate::apply::group_sync::PendingRenames;
 use crate::apply::hardlinks::targets::Anchors;
+use crate::apply::job::Job;
 use crate::apply::metadata::folders::make_writable;
 use crate::apply::precondition::Precondition;
-use crate::apply::publish::Destination;
 use crate::apply::remove::{Target, remove};
 use crate::apply::retry::Again;
 use crate::apply::taken::Taken;
@@ -44,7 +46,7 @@ use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::identity::Devices;
 use crate::model::change::Verb;
-use crate::model::entry::{FileId, Kind};
+use crate::model::entry::Kind;
 use crate::model::error::Cause;
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
@@ -53,7 +55,6 @@ use rayon::Scope;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::ops::Range;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The number of changes, or names of a new folder, in one task.
@@ -110,52 +111,6 @@ pub(crate) fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// One entry to create.
-#[derive(Clone)]
-struct Job {
-    pair: Arc<Pair>,
-    name: Box<CStr>,
-    verb: Verb,
-    expected: Option<FileId>,
-    replica_unreadable: bool,
-    reason: &'static str,
-    /// True when the content under the name is right and only the link, or the owner, is not.
-    content_is_right: bool,
-    /// The kind and size that the survey saw in the source; none for an entry of a new folder.
-    planned: Option<(Kind, u64)>,
-}
-
-impl Job {
-    fn of(change: &Change) -> Job {
-        Job {
-            pair: Arc::clone(&change.pair),
-            name: change.name.clone(),
-            verb: change.action.verb(),
-            expected: change.expected,
-            replica_unreadable: change.replica_unreadable,
-            reason: change.reason,
-            content_is_right: matches!(change.action, Action::Link { same: true } | Action::Reown),
-            planned: Some((change.kind, change.size)),
-        }
-    }
-
-    fn path(&self) -> RelPath {
-        self.pair.path().join(&self.name)
-    }
-
-    /// The destination of the entry, given the open folders.
-    fn destination<'a>(&'a self, source: BorrowedFd<'a>, replica: BorrowedFd<'a>) -> Destination<'a> {
-        Destination {
-            source,
-            replica,
-            filesystem: &self.pair.filesystem,
-            name: &self.name,
-            expected: self.expected,
-            content_is_right: self.content_is_right,
-        }
-    }
 }
 
 /// Whether a change copies a large file.

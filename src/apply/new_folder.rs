@@ -1,38 +1,21 @@
 //! New folders: all their entries, and their metadata once those are done.
 
-use crate::apply::metadata::Extent;
+use crate::apply::job::Job;
+use crate::apply::pending_folder::PendingFolder;
 use crate::apply::show_folder::Shown;
-use crate::apply::{Apply, CHUNK, Job};
+use crate::apply::{Apply, CHUNK};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
-use crate::model::change::{Operation, Verb};
+use crate::model::change::Operation;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Watch};
 use crate::walk::Watched;
 use rayon::Scope;
-use std::ffi::CStr;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// A folder that this pass has created. It is finished when all its entries are.
-pub(super) struct NewFolder {
-    pair: Arc<Pair>,
-    parent: Option<Arc<NewFolder>>,
-    /// The relation of its names to the log file.
-    watched: Watched,
-    /// Tasks and folders below that are not done yet.
-    pending: AtomicUsize,
-}
-
-impl NewFolder {
-    fn hold(&self) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 impl Apply<'_> {
     /// Creates a folder and its entries. `parent` is the new folder that counts this job as pending: it is held once
@@ -42,7 +25,7 @@ impl Apply<'_> {
         scope: &Scope<'s>,
         job: &Job,
         seen: &Entry,
-        parent: Option<Arc<NewFolder>>,
+        parent: Option<Arc<PendingFolder>>,
     ) {
         if self.context.is_halted() || self.is_hopeless(job) {
             return self.release(parent);
@@ -72,9 +55,9 @@ impl Apply<'_> {
         };
         self.context.workers.did_name();
         let watched = self.watched(&pair, &listing);
-        let folder = Arc::new(NewFolder { pair, parent, watched, pending: AtomicUsize::new(1) });
+        let folder = Arc::new(PendingFolder::new(pair, parent, watched));
         if first.names < listing.len() {
-            folder.hold();
+            folder.retain();
             let rest = Arc::clone(&folder);
             self.context.workers.spawn(scope, move |scope| self.fill_from(scope, rest, listing, first.names));
         }
@@ -89,7 +72,7 @@ impl Apply<'_> {
                 if self.context.is_halted() {
                     break;
                 }
-                holder.hold();
+                holder.retain();
                 self.start_seen(scope, job.clone(), *entry, Some(Arc::clone(&holder)));
                 self.context.workers.did_name();
             }
@@ -110,7 +93,7 @@ impl Apply<'_> {
     fn fill_from<'s>(
         &'s self,
         scope: &Scope<'s>,
-        folder: Arc<NewFolder>,
+        folder: Arc<PendingFolder>,
         listing: Arc<Listing>,
         from: usize,
     ) {
@@ -121,40 +104,12 @@ impl Apply<'_> {
                     break;
                 }
                 if holder.watched.below(self.context, name).is_some() {
-                    holder.hold();
-                    self.start(scope, new_entry(&holder.pair, name), Some(Arc::clone(&holder)));
+                    holder.retain();
+                    self.start(scope, Job::in_new_folder(&holder.pair, name), Some(Arc::clone(&holder)));
                     self.context.workers.did_name();
                 }
             }
         };
         self.context.workers.in_chunks(scope, (len, CHUNK), make, |_| self.release(Some(folder)));
-    }
-
-    /// Releases a new folder. The last release finishes it, and then releases its parent in the same way.
-    pub(super) fn release(&self, folder: Option<Arc<NewFolder>>) {
-        let mut next = folder;
-        while let Some(folder) = next {
-            if folder.pending.fetch_sub(1, Ordering::AcqRel) != 1 {
-                return;
-            }
-            self.tell_all_altered(&folder.pair);
-            // A failure has been reported.
-            let _set = self.finish(&folder.pair, Extent::Everything);
-            next = folder.parent.clone();
-        }
-    }
-}
-
-/// The job of creating the source's entry of this name in a new folder.
-pub(super) fn new_entry(pair: &Arc<Pair>, name: &CStr) -> Job {
-    Job {
-        pair: Arc::clone(pair),
-        name: name.into(),
-        verb: Verb::Create,
-        expected: None,
-        replica_unreadable: false,
-        reason: "",
-        content_is_right: false,
-        planned: None,
     }
 }

@@ -2,31 +2,13 @@
 
 use crate::apply::error::Failed;
 use crate::apply::retire;
-use crate::apply::staged::{Published, Staged};
-use crate::capabilities::Filesystem;
+use crate::apply::staged::{Destination, Published, Staged};
 use crate::fs::{Errno, dirent, is_unsupported, stat};
-use crate::model::entry::{FileId, Kind};
+use crate::model::entry::Kind;
 use crate::model::error::Cause;
 use crate::model::problem_kind::ProblemKind;
 use std::ffi::{CStr, CString};
 use std::os::fd::BorrowedFd;
-
-/// The destination of one entry.
-#[derive(Clone, Copy)]
-pub(crate) struct Destination<'a> {
-    /// The source's folder.
-    pub source: BorrowedFd<'a>,
-    /// The replica's folder.
-    pub replica: BorrowedFd<'a>,
-    /// The filesystem of the replica's folder.
-    pub filesystem: &'a Filesystem,
-    /// The name in both.
-    pub name: &'a CStr,
-    /// The entry of the replica that may be replaced; none when the name has to be free.
-    pub expected: Option<FileId>,
-    /// True when the replica's content is right already and the file is copied only to get its right owner.
-    pub content_is_right: bool,
-}
 
 /// Removes something unfinished that will not be published. If that fails it is renamed to a temporary name, as an
 /// extra that the next pass removes. False when it has kept its name.

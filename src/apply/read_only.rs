@@ -1,7 +1,8 @@
 //! Read-only parts of the replica are left alone, after one report.
 
+use crate::apply::Apply;
 use crate::apply::error::Failed;
-use crate::apply::{Apply, Job};
+use crate::apply::job::Job;
 use crate::context::Context;
 use crate::fs::Errno;
 use crate::fs::dir::Dir;

@@ -6,7 +6,7 @@
 //! concurrent write to it may leave the clone with other content. So its times are compared before and after, and only
 //! an old file is used whose times lie far enough back that any change would show.
 
-use crate::apply::publish::Destination;
+use crate::apply::staged::Destination;
 use crate::context::Context;
 use crate::fs::file::{clone_content, open_to_read, read_at, set_length, write_at};
 use crate::fs::{Errno, is_unsupported, stat};

@@ -1,9 +1,10 @@
 //! Reports failures of apply, and decides whether each is a problem, is retried, or is left to the next pass.
 
+use crate::apply::Apply;
 use crate::apply::error::Failed;
+use crate::apply::job::Job;
 use crate::apply::read_only::is_told;
 use crate::apply::refusal::MetadataError;
-use crate::apply::{Apply, Job};
 use crate::fs::{Errno, is_gone};
 use crate::model::counters::Counter;
 use crate::model::error::{Cause, Problem, Side};

@@ -1,7 +1,8 @@
 //! Retries: transient failures are retried before the deletions, failures for want of room after them.
 
 use crate::apply::error::{Failed, Hope};
-use crate::apply::{Apply, Job, lock};
+use crate::apply::job::Job;
+use crate::apply::{Apply, lock};
 use crate::model::change::Verb;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

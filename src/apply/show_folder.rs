@@ -5,15 +5,16 @@
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::first::{FirstMade, Here};
-use crate::apply::new_folder::new_entry;
-use crate::apply::publish::{Destination, publish};
+use crate::apply::job::Job;
+use crate::apply::publish::publish;
 use crate::apply::stage::NotStaged;
+use crate::apply::staged::Destination;
 use crate::apply::staged::Fsync;
-use crate::apply::{Apply, Job, LARGE, lock};
+use crate::apply::{Apply, LARGE, lock};
 use crate::fs::dir::Dir;
-use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::file::{announce, open_to_read};
 use crate::fs::listing::Listing;
+use crate::fs::locked::{LOCKED, WORDS};
 use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
@@ -244,7 +245,7 @@ impl Apply<'_> {
         let begin = Instant::now();
         let mut here = Here::default();
         for (name, seen) in names {
-            let job = new_entry(pair, name);
+            let job = Job::in_new_folder(pair, name);
             let entry = match seen {
                 Ok(entry) => *entry,
                 Err(errno) => {

@@ -1,14 +1,59 @@
 //! A replica entry before it has its name (staged) and after (published).
 
 use crate::apply::error::Failed;
-use crate::apply::metadata::Set;
 use crate::apply::refusal::MetadataError;
+use crate::capabilities::Filesystem;
 use crate::context::unread::Unread;
 use crate::fs::metadata::Subject;
 use crate::model::digest::Digest;
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, FileId};
 use crate::model::problem_kind::ProblemKind;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::os::fd::BorrowedFd;
+
+/// The destination of one entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination<'a> {
+    /// The source's folder.
+    pub source: BorrowedFd<'a>,
+    /// The replica's folder.
+    pub replica: BorrowedFd<'a>,
+    /// The filesystem of the replica's folder.
+    pub filesystem: &'a Filesystem,
+    /// The name in both.
+    pub name: &'a CStr,
+    /// The entry of the replica that may be replaced; none when the name has to be free.
+    pub expected: Option<FileId>,
+    /// True when the replica's content is right already and the file is copied only to get its right owner.
+    pub content_is_right: bool,
+}
+
+/// The outcome of setting an entry's metadata.
+#[derive(Clone, Debug)]
+pub(crate) struct Set {
+    /// The facts that the entry shows now.
+    pub entry: Entry,
+    /// The facts that it showed before.
+    pub before: Entry,
+    /// True when its xattrs changed.
+    pub attributes_changed: bool,
+    /// The first failure on a feature that the filesystem should hold; the rest has been set.
+    pub not_set: Option<MetadataError>,
+    /// Xattrs of the source that exist and could not be read.
+    pub unread: Vec<Unread>,
+    /// True when the source's xattrs could not be listed.
+    pub are_attributes_unknown: bool,
+}
+
+impl Set {
+    /// Whether the entry shows other metadata than before. If not, the filesystem cannot hold the difference, or there
+    /// was none any more.
+    pub(crate) fn differs_from(&self, seen: &Entry) -> bool {
+        // The ctime does not count: it changes also when the filesystem drops the new value.
+        let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
+        self.attributes_changed || facts(&self.entry) != facts(seen)
+    }
+}
 
 /// An entry that was created.
 #[derive(Debug)]

@@ -1,7 +1,8 @@
 //! Entries that could not be created: an entry that is to be deleted from the replica may be the old name of one.
 
+use crate::apply::Apply;
 use crate::apply::error::Failed;
-use crate::apply::{Apply, Job};
+use crate::apply::job::Job;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;

@@ -7,7 +7,7 @@
 use crate::apply::Apply;
 use crate::apply::copy::Original;
 use crate::apply::error::Failed;
-use crate::apply::publish::Destination;
+use crate::apply::staged::Destination;
 use crate::apply::staged::{Fsync, Published};
 use crate::fs::file::create_unnamed;
 use crate::fs::{Errno, dirent, is_unsupported};

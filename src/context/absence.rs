@@ -277,7 +277,7 @@ fn hash(what: &impl Hash) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::encryption;
+    use crate::fs::locked;
     use crate::survey::reconcile::tests::file;
 
     fn path(text: &str) -> RelPath {
@@ -433,6 +433,6 @@ mod tests {
         assert!(!absence.is_news_that_locked(Side::Source, &path("a")));
         assert!(absence.is_news_that_locked(Side::Replica, &path("a")));
         assert!(absence.is_known_as_locked(Side::Source, &path("a")));
-        assert!(encryption::WORDS.contains("unlock"));
+        assert!(locked::WORDS.contains("unlock"));
     }
 }

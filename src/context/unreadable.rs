@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::fs::dir::{Dir, Found};
-use crate::fs::{Errno, encryption};
+use crate::fs::{Errno, locked};
 use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::path::RelPath;
@@ -39,7 +39,7 @@ impl Context<'_> {
 
     /// Reports a folder that cannot be read; a locked one once.
     pub(crate) fn unreadable_folder(&self, side: Side, path: &RelPath, errno: Errno) {
-        if errno == encryption::LOCKED {
+        if errno == locked::LOCKED {
             return self.locked(side, path);
         }
         self.problem(&Problem {
@@ -60,7 +60,7 @@ impl Context<'_> {
             self.problem(&Problem {
                 path: path.clone(),
                 kind: read_folder(side),
-                cause: Cause::Refused(encryption::WORDS),
+                cause: Cause::Refused(locked::WORDS),
                 consequence: match side {
                     Side::Source => "what the replica has of it is kept with everything below",
                     Side::Replica => "nothing below it is changed in this pass",
@@ -73,7 +73,7 @@ impl Context<'_> {
     /// Whether a file cannot be opened because the key of its folder was removed while the folder is in use, which
     /// still shows its names then; that is reported once per folder.
     pub(crate) fn is_locked_file(&self, side: Side, dir: &Arc<Dir>, errno: Errno) -> bool {
-        let is_locked = errno == encryption::LOCKED && dir.entry().is_ok_and(|folder| folder.is_encrypted);
+        let is_locked = errno == locked::LOCKED && dir.entry().is_ok_and(|folder| folder.is_encrypted);
         if is_locked {
             self.locked(side, &dir.path());
         }

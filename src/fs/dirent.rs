@@ -1,6 +1,6 @@
 //! Making, moving and removing names in an open folder.
 
-use crate::fs::encryption::{LOCKED, is_made_up_target};
+use crate::fs::locked::{LOCKED, is_made_up_target};
 use crate::fs::stat::entry_at;
 use crate::fs::{retry_absence, retry_refusal};
 use crate::model::entry::Kind;

@@ -1,8 +1,6 @@
 //! The names in one folder, sorted by raw bytes, packed so that a folder of a million entries stays small.
 
 use crate::fs::dir::open_again;
-use crate::fs::encryption::real_names;
-use crate::fs::retry_absence;
 use rustix::fs::RawDir;
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -18,20 +16,7 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Reads the whole folder. A listing that breaks off is an error, never a short listing: names that are missing
-    /// from it would count as deleted. The same holds for the hidden names of a locked folder.
-    ///
-    /// The folder is opened anew: descriptors are shared between threads, and two that read from one position would
-    /// each get a part of the names.
-    ///
-    /// # Errors
-    /// As `open(2)` and `getdents(2)`; `EOVERFLOW` for folders whose names take more than 4 GiB; `ENOKEY` for one that
-    /// is encrypted and locked.
-    pub(crate) fn read(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
-        real_names(folder, retry_absence(|| Listing::read_once(folder))?)
-    }
-
-    /// As [`Listing::read`], but the names may be generated ones of a locked folder.
+    /// As [`Listing::read`], but without a retry, and the names may be generated ones of a locked folder.
     pub(super) fn read_once(folder: BorrowedFd<'_>) -> Result<Listing, Errno> {
         let folder = open_again(folder)?;
         let mut buffer: Vec<u8> = Vec::with_capacity(64 << 10);

@@ -12,6 +12,7 @@ pub(crate) mod ext4;
 pub(crate) mod file;
 pub(crate) mod lease;
 pub(crate) mod listing;
+pub(crate) mod locked;
 pub(crate) mod log_file;
 pub(crate) mod magic;
 pub(crate) mod metadata;

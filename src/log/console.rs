@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use super::line::Line;
 use super::queue::{Batch, Limits, Patience, Queue, Target};
-use super::record::{Level, Line, Record, Trouble};
+use super::record::{Level, Record, Trouble};
 use super::{ConsoleOptions, Format};
 
 /// A reader that has taken nothing for so long stands still.

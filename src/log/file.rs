@@ -19,8 +19,9 @@ use std::time::Duration;
 use super::Format;
 use super::console::Console;
 use super::humanize;
+use super::line::Line;
 use super::queue::{Batch, Handed, Limits, Patience, Queue, Target};
-use super::record::{Line, Record, Trouble};
+use super::record::{Record, Trouble};
 
 /// A disk that is merely slow holds the backup up; one that has taken nothing for so long has hung.
 const PATIENCE: Patience = Patience {

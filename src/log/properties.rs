@@ -24,7 +24,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Format;
-use super::record::{Line, Record};
+use super::line::Line;
+use super::record::Record;
 use super::timestamp::Stamp;
 
 /// What `docs/log-format.md` says of names, read backwards: one name from the start of a text, and the rest.

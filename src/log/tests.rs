@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Format;
-use super::record::{Line, Record, Trouble};
+use super::line::Line;
+use super::record::{Record, Trouble};
 use super::timestamp::Stamp;
 
 const DOCUMENT: &str = include_str!("../../docs/log-format.md");

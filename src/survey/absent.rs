@@ -2,9 +2,9 @@
 
 use crate::collections::HashMap;
 use crate::context::vanished::{Doubt, sort_out, tell_ghost};
-use crate::fs::encryption::{LOCKED, WORDS};
 use crate::fs::is_gone;
 use crate::fs::listing::Listing;
+use crate::fs::locked::{LOCKED, WORDS};
 use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Problem, Side};

@@ -1,11 +1,12 @@
 //! Hard links among the first entries of a new folder, which are created before the folder is visible.
 
+use crate::apply::Apply;
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place, Turn};
+use crate::apply::job::Job;
 use crate::apply::publish::discard;
 use crate::apply::stage::NotStaged;
 use crate::apply::staged::{Fsync, Published};
-use crate::apply::{Apply, Job};
 use crate::collections::HashMap;
 use crate::fs::{dirent, stat};
 use crate::identity::{Identity, Numbers};

@@ -5,8 +5,9 @@
 
 use crate::apply::error::Failed;
 use crate::apply::hardlinks::targets::{Content, Key, Place};
+use crate::apply::job::Job;
 use crate::apply::publish::{discard, publish};
-use crate::apply::{Apply, Job, lock};
+use crate::apply::{Apply, lock};
 use crate::fs::file::{create_private, open_to_read};
 use crate::fs::{Errno, dirent, is_full, is_passing, stat};
 use crate::identity::Numbers;

@@ -10,9 +10,10 @@ pub(in crate::apply) mod targets;
 use crate::apply::create::Outcome;
 use crate::apply::hardlinks::link::Unlinked;
 use crate::apply::hardlinks::targets::{Content, Key, Parked, Place, Turn};
+use crate::apply::job::Job;
 use crate::apply::metadata::folders::make_writable;
-use crate::apply::new_folder::NewFolder;
-use crate::apply::{Apply, CHUNK, Job};
+use crate::apply::pending_folder::PendingFolder;
+use crate::apply::{Apply, CHUNK};
 use crate::identity::Identity;
 use crate::model::entry::{Entry, Kind};
 use crate::plan::{Change, Plan};
@@ -51,7 +52,7 @@ impl Apply<'_> {
         scope: &Scope<'s>,
         job: Job,
         entry: &Entry,
-        holder: Option<Arc<NewFolder>>,
+        holder: Option<Arc<PendingFolder>>,
     ) {
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else {
             return self.release(holder);

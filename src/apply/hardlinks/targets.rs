@@ -5,8 +5,9 @@
 //! than its link count, so its inode is kept until the end of the pass.
 
 use crate::apply::error::Failed;
-use crate::apply::new_folder::NewFolder;
-use crate::apply::{Job, lock};
+use crate::apply::job::Job;
+use crate::apply::lock;
+use crate::apply::pending_folder::PendingFolder;
 use crate::collections::HashMap;
 use crate::collections::inodes::{Inodes, Wide};
 use crate::collections::interned::Interned;
@@ -42,7 +43,7 @@ pub(in crate::apply) enum Content {
 /// A name that waits for its inode, and the new folder that counts it as pending.
 pub(in crate::apply) struct Parked {
     pub(in crate::apply) job: Job,
-    pub(in crate::apply) holder: Option<Arc<NewFolder>>,
+    pub(in crate::apply) holder: Option<Arc<PendingFolder>>,
 }
 
 /// The next step for a name.

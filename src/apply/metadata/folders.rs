@@ -1,7 +1,8 @@
 //! Sets the metadata of every folder after its contents.
 
-use crate::apply::metadata::{Extent, Model, Set, Target, set_metadata};
+use crate::apply::metadata::{Extent, Model, Target, set_metadata};
 use crate::apply::refusal::{MetadataError, in_replica, in_source};
+use crate::apply::staged::Set;
 use crate::apply::{Apply, lock};
 use crate::collections::HashMap;
 use crate::context::Context;

@@ -18,9 +18,9 @@ use crate::apply::metadata::probe::learn_links;
 use crate::apply::metadata::setters::{Times, close, learn, learn_owner, set_mode, set_mtime, set_owner};
 use crate::apply::metadata::xattr::{AttributesSet, Effect, ListSet, Which, set_attributes, unread_in};
 use crate::apply::refusal::{MetadataError, in_replica, in_source};
+use crate::apply::staged::Set;
 use crate::capabilities::Filesystem;
 use crate::context::Context;
-use crate::context::unread::Unread;
 use crate::fs::metadata::Subject;
 use crate::fs::xattr::{Attributes, feature_of, is_of_target};
 use crate::fs::{Errno, is_unsupported};
@@ -64,34 +64,7 @@ pub(crate) fn extent_of(kind: Kind, context: &Context<'_>) -> Extent {
     }
 }
 
-/// The outcome of setting an entry's metadata.
-#[derive(Clone, Debug)]
-pub(crate) struct Set {
-    /// The facts that the entry shows now.
-    pub entry: Entry,
-    /// The facts that it showed before.
-    pub before: Entry,
-    /// True when its xattrs changed.
-    pub attributes_changed: bool,
-    /// The first failure on a feature that the filesystem should hold; the rest has been set.
-    pub not_set: Option<MetadataError>,
-    /// Xattrs of the source that exist and could not be read.
-    pub unread: Vec<Unread>,
-    /// True when the source's xattrs could not be listed.
-    pub are_attributes_unknown: bool,
-}
-
 const LOOK: ProblemKind = ProblemKind::StatReplicaEntry;
-
-impl Set {
-    /// Whether the entry shows other metadata than before. If not, the filesystem cannot hold the difference, or there
-    /// was none any more.
-    pub(crate) fn differs_from(&self, seen: &Entry) -> bool {
-        // The ctime does not count: it changes also when the filesystem drops the new value.
-        let facts = |entry: &Entry| (entry.mode, entry.uid, entry.gid, entry.mtime);
-        self.attributes_changed || facts(&self.entry) != facts(seen)
-    }
-}
 
 /// An entry of the replica whose metadata is set.
 #[derive(Clone, Copy)]

@@ -1,8 +1,10 @@
 //! Updates the metadata of entries whose content is right.
 
-use crate::apply::metadata::{Model, Set, Target, extent_of, set_metadata};
+use crate::apply::Apply;
+use crate::apply::job::Job;
+use crate::apply::metadata::{Model, Target, extent_of, set_metadata};
 use crate::apply::refusal::{MetadataError, in_replica, in_source};
-use crate::apply::{Apply, Job};
+use crate::apply::staged::Set;
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, stat};
 use crate::model::change::{Operation, Verb};

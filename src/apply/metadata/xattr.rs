@@ -1,7 +1,7 @@
 //! Sets the extended attributes (xattr) of an entry, its ACL among them.
 
-use crate::apply::publish::Destination;
 use crate::apply::refusal::{MetadataError, in_replica, is_immutable};
+use crate::apply::staged::Destination;
 use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::context::unread::{Telling, Unread};

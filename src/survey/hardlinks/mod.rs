@@ -13,7 +13,8 @@ mod resolve;
 mod rest;
 
 pub(crate) use groups::Ticket;
-pub(super) use rest::{Asked, Found, Rest};
+pub(super) use resolve::Found;
+pub(super) use rest::{Asked, Rest};
 
 use crate::fs::dir::Dir;
 use crate::identity::{Devices, Identity, Numbers, fold, hash_of, replica_number};

@@ -3,12 +3,21 @@
 use crate::collections::HashMap;
 use crate::identity::{Identity, Numbers};
 use crate::model::change::Verb;
+use crate::model::entry::Entry;
 use crate::model::feature::Feature;
 use crate::plan::{Action, Anchor, Change, Pair};
-use crate::survey::hardlinks::rest::Found;
 use crate::survey::hardlinks::{Resolution, Verdict};
 use std::cmp::Reverse;
+use std::ffi::CStr;
 use std::sync::Arc;
+
+/// A name that was found again, with the entries of both sides.
+#[derive(Debug)]
+pub(in crate::survey) struct Found {
+    pub(in crate::survey) name: Box<CStr>,
+    pub(in crate::survey) source: Entry,
+    pub(in crate::survey) replica: Entry,
+}
 
 /// A name of a group.
 pub(super) struct Name {

@@ -3,13 +3,12 @@
 
 use crate::collections::{HashMap, HashSet};
 use crate::identity::{Identity, Numbers};
-use crate::model::entry::{Entry, FileId};
+use crate::model::entry::FileId;
 use crate::plan::{Anchor, Pair};
 use crate::survey::hardlinks::groups::{Group, Groups, Member};
-use crate::survey::hardlinks::resolve::{Name, resolve_group};
+use crate::survey::hardlinks::resolve::{Found, Name, resolve_group};
 use crate::survey::hardlinks::{Key, Resolution, Wanted};
 use std::collections::BTreeMap;
-use std::ffi::CStr;
 use std::sync::Arc;
 
 /// A name to read again.
@@ -22,14 +21,6 @@ pub(in crate::survey) struct Asked {
     /// The key that it was entered with.
     pub(super) key: Key,
     pub(super) replica: u64,
-}
-
-/// A name that was found again, with the entries of both sides.
-#[derive(Debug)]
-pub(in crate::survey) struct Found {
-    pub(in crate::survey) name: Box<CStr>,
-    pub(in crate::survey) source: Entry,
-    pub(in crate::survey) replica: Entry,
 }
 
 /// An inode of the replica, by device and number.
