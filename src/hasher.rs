@@ -44,12 +44,12 @@ pub(crate) struct Hashing<'a> {
 }
 
 enum Place {
-    Here(Hasher),
-    Beside(Beside),
+    Inline(Hasher),
+    HasherThread(HasherThread),
 }
 
 /// A hashing thread.
-struct Beside {
+struct HasherThread {
     pieces: SyncSender<Vec<u8>>,
     /// Pieces that have been hashed, to be filled again.
     spent: Receiver<Vec<u8>>,
@@ -66,20 +66,20 @@ impl<'a> Hashing<'a> {
         // Work outside the pool is not worth a thread: postponed hard links.
         let processors = rayon::current_thread_index().map_or(1, |_| large_files.processors);
         if size < LARGE || processors == 1 {
-            return Some(Hashing { place: Place::Here(Hasher::new()), large: None });
+            return Some(Hashing { place: Place::Inline(Hasher::new()), large: None });
         }
         let large = &large_files.hashing;
         let others = large.fetch_add(1, Ordering::Relaxed);
-        let beside = if others + 1 < processors { Beside::start() } else { None };
-        let place = beside.map_or_else(|| Place::Here(Hasher::new()), Place::Beside);
+        let beside = if others + 1 < processors { HasherThread::start() } else { None };
+        let place = beside.map_or_else(|| Place::Inline(Hasher::new()), Place::HasherThread);
         Some(Hashing { place, large: Some(large) })
     }
 
     /// The next piece of the content.
     pub(crate) fn update(&mut self, piece: &[u8]) {
         match &mut self.place {
-            Place::Here(hasher) => hasher.update(piece),
-            Place::Beside(beside) => beside.update(piece),
+            Place::Inline(hasher) => hasher.update(piece),
+            Place::HasherThread(beside) => beside.update(piece),
         }
     }
 
@@ -101,9 +101,9 @@ impl<'a> Hashing<'a> {
 
     /// The digest of all pieces.
     pub(crate) fn finish(mut self) -> Digest {
-        match std::mem::replace(&mut self.place, Place::Here(Hasher::new())) {
-            Place::Here(hasher) => hasher.finish(),
-            Place::Beside(beside) => beside.finish(),
+        match std::mem::replace(&mut self.place, Place::Inline(Hasher::new())) {
+            Place::Inline(hasher) => hasher.finish(),
+            Place::HasherThread(beside) => beside.finish(),
         }
     }
 }
@@ -116,9 +116,9 @@ impl Drop for Hashing<'_> {
     }
 }
 
-impl Beside {
+impl HasherThread {
     /// Starts a thread; none where the system gives no more.
-    fn start() -> Option<Beside> {
+    fn start() -> Option<HasherThread> {
         let (pieces, to_hash) = sync_channel::<Vec<u8>>(AHEAD);
         let (hashed, spent) = channel();
         let hash = move || {
@@ -131,7 +131,7 @@ impl Beside {
             hasher
         };
         let thread = Builder::new().name("hasher".to_owned()).spawn(hash).ok()?;
-        Some(Beside { pieces, spent, thread })
+        Some(HasherThread { pieces, spent, thread })
     }
 
     fn update(&mut self, piece: &[u8]) {
@@ -160,12 +160,12 @@ mod tests {
         ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
     }
 
-    fn is_beside(hashing: &Hashing<'_>) -> bool {
-        matches!(hashing.place, Place::Beside(_))
+    fn has_thread(hashing: &Hashing<'_>) -> bool {
+        matches!(hashing.place, Place::HasherThread(_))
     }
 
     #[test]
-    fn beside_and_here_agree() {
+    fn thread_and_inline_agree() {
         let content: Vec<u8> = (0..3_000_000u32).flat_map(|number| number.to_le_bytes()).collect();
         for (processors, expected) in [(1, false), (2, true)] {
             let files = LargeFiles::new(processors);
@@ -175,7 +175,7 @@ mod tests {
                 pieces.clone().for_each(|piece| here.update(piece));
                 let digest = pool(4).install(|| {
                     let mut hashing = Hashing::begin(&files, LARGE, LARGE).unwrap();
-                    assert_eq!(is_beside(&hashing), expected, "{processors} processors");
+                    assert_eq!(has_thread(&hashing), expected, "{processors} processors");
                     pieces.for_each(|piece| hashing.update(piece));
                     hashing.finish()
                 });
@@ -187,17 +187,17 @@ mod tests {
     #[test]
     fn no_more_threads_than_idle_processors_and_none_for_small_files() {
         let files = LargeFiles::new(3);
-        assert!(!is_beside(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "outside a pool");
+        assert!(!has_thread(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "outside a pool");
         pool(8).install(|| {
-            assert!(!is_beside(&Hashing::begin(&files, LARGE - 1, LARGE).unwrap()));
+            assert!(!has_thread(&Hashing::begin(&files, LARGE - 1, LARGE).unwrap()));
             let mut first = Hashing::begin(&files, LARGE, LARGE).unwrap();
             let second = Hashing::begin(&files, LARGE, LARGE).unwrap();
             let third = Hashing::begin(&files, LARGE, LARGE).unwrap();
-            assert_eq!([&first, &second, &third].map(is_beside), [true, true, false]);
+            assert_eq!([&first, &second, &third].map(has_thread), [true, true, false]);
             // Dropped in the middle.
             first.update(&[1; 1000]);
             drop((first, second));
-            assert!(is_beside(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "they are counted no longer");
+            assert!(has_thread(&Hashing::begin(&files, LARGE, LARGE).unwrap()), "they are counted no longer");
         });
     }
 

@@ -147,6 +147,6 @@ fn root_pair(context: &Context<'_>) -> Pair {
         source: Some(Arc::clone(&context.roots.source.1)),
         replica,
         filesystem,
-        watch: context.log.watch_of_roots(),
+        protected: context.log.protected_of_roots(),
     }
 }

@@ -25,7 +25,7 @@ pub(crate) struct Pair {
     /// The filesystem of the replica's folder.
     pub filesystem: Arc<Filesystem>,
     /// The relation of this folder to the protected log file.
-    pub watch: Watch,
+    pub protected: Protected,
 }
 
 impl Pair {
@@ -51,11 +51,11 @@ impl Pair {
 
 /// The relation of a folder to the protected path, which is neither copied nor deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Watch {
+pub(crate) enum Protected {
     /// The protected path is not at or below it.
-    Off,
+    No,
     /// The folder is on the protected path, below so many of its names.
-    On(usize),
+    Ancestor(usize),
 }
 
 /// The action at one path.
@@ -111,7 +111,7 @@ pub(crate) struct Change {
     /// True when the replica's content could not be read.
     pub replica_unreadable: bool,
     /// The size of the subtree, for folders that are created or deleted.
-    pub subtree: Option<Arc<Counted>>,
+    pub subtree: Option<Arc<SubtreeTotals>>,
     /// The reason, in a few words.
     pub reason: &'static str,
 }
@@ -170,7 +170,7 @@ pub(crate) struct Plan {
 
 /// The size of a subtree, counted by several threads.
 #[derive(Debug, Default)]
-pub(crate) struct Counted {
+pub(crate) struct SubtreeTotals {
     /// Entries that are not folders.
     pub files: AtomicU64,
     /// Folders below the top.
@@ -179,7 +179,7 @@ pub(crate) struct Counted {
     pub bytes: AtomicU64,
 }
 
-impl Counted {
+impl SubtreeTotals {
     /// The count as plain numbers.
     pub(crate) fn subtree(&self) -> Subtree {
         Subtree {
@@ -338,7 +338,7 @@ mod tests {
                 source: None,
                 replica,
                 filesystem: Arc::clone(&above.filesystem),
-                watch: Watch::Off,
+                protected: Protected::No,
             })
         };
         // A name that sorts before the slash: sorted by their bytes the paths would come in another order.
@@ -358,7 +358,7 @@ mod tests {
             reason: "",
         };
         let mode = Differences { mode: true, ..Differences::default() };
-        let counted = Counted { files: 1.into(), folders: 2.into(), bytes: 3.into() };
+        let counted = SubtreeTotals { files: 1.into(), folders: 2.into(), bytes: 3.into() };
         let replaced = change(&deep, c"y", Kind::File, Action::Replace(Verb::Repair));
         let mut plan = Plan {
             changes: vec![
@@ -425,7 +425,7 @@ mod tests {
                 source: None,
                 replica,
                 filesystem: Arc::clone(&above.filesystem),
-                watch: Watch::Off,
+                protected: Protected::No,
             })
         };
         let inner = below(&root, c"m");
@@ -438,7 +438,7 @@ mod tests {
             expected: None,
             replica_unreadable: false,
             subtree: subtree.map(|[files, folders]| {
-                Arc::new(Counted { files: files.into(), folders: folders.into(), bytes: 9.into() })
+                Arc::new(SubtreeTotals { files: files.into(), folders: folders.into(), bytes: 9.into() })
             }),
             reason: "",
         };

@@ -13,7 +13,7 @@ use crate::model::entry::{Entry, FileId, Kind, Timestamp};
 use crate::model::feature::Feature;
 use crate::model::rights::tests::ALL;
 use crate::model::rights::{IdMap, Rights};
-use crate::plan::{Pair, Watch};
+use crate::plan::{Pair, Protected};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -169,6 +169,6 @@ pub(crate) fn pair(filesystem: Filesystem) -> Arc<Pair> {
         source: None,
         replica: Some(replica),
         filesystem: Arc::new(filesystem),
-        watch: Watch::Off,
+        protected: Protected::No,
     })
 }

@@ -16,7 +16,7 @@ use crate::model::error::Side;
 use crate::model::feature::Feature;
 use crate::model::path::RelPath;
 use crate::model::spelling::folded;
-use crate::plan::Watch;
+use crate::plan::Protected;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// An ordinary entry. For a folder, the relation of its names to the log file.
-    Mirrored(Watch),
+    Mirrored(Protected),
     /// The log file, or the entry with its path on the other side.
     Log,
     /// The root of the other tree, through a mount.
@@ -44,17 +44,17 @@ pub(crate) enum LeftOut {
 /// The role of an entry of a folder whose names have this relation to the log file.
 pub(crate) fn standing(
     context: &Context<'_>,
-    watched: &Watched,
+    protected_names: &ProtectedNames,
     side: Side,
     (name, entry): (&CStr, &Entry),
 ) -> Standing {
-    match watched.below(context, name) {
+    match protected_names.below(context, name) {
         None => Standing::Log,
         Some(_) if context.log.was(entry) => Standing::Log,
         Some(_) if entry.kind == Kind::Folder && context.roots.is_other_root(side, entry) => {
             Standing::OtherRoot
         }
-        Some(watch) => Standing::Mirrored(watch),
+        Some(protected) => Standing::Mirrored(protected),
     }
 }
 
@@ -102,59 +102,64 @@ pub(crate) fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
 
 /// The relation of the names of one folder to the log file.
 #[derive(Debug)]
-pub(crate) struct Watched {
-    watch: Watch,
+pub(crate) struct ProtectedNames {
+    protected: Protected,
     /// The listed names that are other spellings of the next name on the way to the log.
     spellings: Vec<Box<CStr>>,
 }
 
-impl Watched {
+impl ProtectedNames {
     /// The relation for a folder that is not on the path to the log.
-    pub(crate) fn off() -> Watched {
-        Watched { watch: Watch::Off, spellings: Vec::new() }
+    pub(crate) fn off() -> ProtectedNames {
+        ProtectedNames { protected: Protected::No, spellings: Vec::new() }
     }
 
     /// Looks up the listed spellings of the next name on the path, on each existing side of a folder.
     pub(crate) fn in_folder<'f>(
         context: &Context<'_>,
-        watch: Watch,
+        protected: Protected,
         sides: impl IntoIterator<Item = (BorrowedFd<'f>, &'f Listing)>,
-    ) -> Watched {
+    ) -> ProtectedNames {
         let mut spellings = Vec::new();
-        if let Some(next) = context.log.next_name(watch).and_then(|next| CString::new(next).ok()) {
+        if let Some(next) = context.log.next_name(protected).and_then(|next| CString::new(next).ok()) {
             for (folder, listing) in sides {
                 spellings.extend(spellings_of(&next, folder, listing));
             }
         }
-        Watched { watch, spellings }
+        ProtectedNames { protected, spellings }
     }
 
     /// The relation of the entry of this name to the log: off its path, above it, or the file itself (none).
-    pub(crate) fn below(&self, context: &Context<'_>, name: &CStr) -> Option<Watch> {
-        match context.log.watch_below(self.watch, name) {
-            Some(Watch::Off) if self.spellings.iter().any(|spelling| **spelling == *name) => {
-                context.log.watch_of_next(self.watch)
+    pub(crate) fn below(&self, context: &Context<'_>, name: &CStr) -> Option<Protected> {
+        match context.log.protected_below(self.protected, name) {
+            Some(Protected::No) if self.spellings.iter().any(|spelling| **spelling == *name) => {
+                context.log.protected_of_next(self.protected)
             }
-            watch => watch,
+            protected => protected,
         }
     }
 }
 
 /// The relation of a folder, found under `name` in `parent`, to the log file.
-pub(crate) fn watch_of_folder(context: &Context<'_>, watch: Watch, parent: &Arc<Dir>, name: &CStr) -> Watch {
-    let next = context.log.next_name(watch).and_then(|next| CString::new(next).ok());
-    let Some(next) = next.filter(|next| folded(next) == folded(name)) else { return Watch::Off };
+pub(crate) fn protected_of_folder(
+    context: &Context<'_>,
+    protected: Protected,
+    parent: &Arc<Dir>,
+    name: &CStr,
+) -> Protected {
+    let next = context.log.next_name(protected).and_then(|next| CString::new(next).ok());
+    let Some(next) = next.filter(|next| folded(next) == folded(name)) else { return Protected::No };
     if *next == *name {
-        return context.log.watch_of_next(watch).unwrap_or(Watch::Off);
+        return context.log.protected_of_next(protected).unwrap_or(Protected::No);
     }
     let listed = parent.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
     match listed {
         Ok((listing, fd)) => {
-            let watched = Watched::in_folder(context, watch, [(fd.as_fd(), &listing)]);
-            watched.below(context, name).unwrap_or(Watch::Off)
+            let protected_names = ProtectedNames::in_folder(context, protected, [(fd.as_fd(), &listing)]);
+            protected_names.below(context, name).unwrap_or(Protected::No)
         }
         // It may be on the path.
-        Err(_) => context.log.watch_of_next(watch).unwrap_or(Watch::Off),
+        Err(_) => context.log.protected_of_next(protected).unwrap_or(Protected::No),
     }
 }
 

@@ -128,5 +128,5 @@ fn what_leaves_the_replica_leaves_through_one_door() {
     assert_eq!(called_in(&["rename_over("]), ["retire.rs"]);
     // The others remove temporaries of our own: unfinished ones, probes, and the folders in which names are tried.
     let removals = called_in(&["remove_file(", "remove_folder("]);
-    assert_eq!(removals, ["names.rs", "probe.rs", "publish.rs", "retire.rs", "show_folder.rs"]);
+    assert_eq!(removals, ["names.rs", "probe.rs", "publish.rs", "retire.rs", "stage_folder.rs"]);
 }

@@ -5,7 +5,7 @@
 
 #![allow(clippy::expect_used, reason = "a helper of a test may fail as the test itself may")]
 
-use file_sync::schedule::{Engine, Parts, run};
+use file_sync::schedule::{Deps, Engine, run};
 use file_sync::signals::{Listener, Reactions};
 use file_sync::systemd::Service;
 use file_sync::{
@@ -127,7 +127,7 @@ fn child() {
     let listener = Listener::start(reactions).expect("signals");
     let service = Service::from_environment(Arc::clone(&interrupt)).expect("a thread");
     service.ready();
-    let parts = Parts {
+    let parts = Deps {
         engine: &mut TestEngine { manner, interrupt: Arc::clone(&interrupt) },
         clock: &timer,
         requests: &requests,

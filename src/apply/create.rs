@@ -18,7 +18,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Side};
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
-use crate::walk::{Standing, Watched, left_out, standing, tell_left_out};
+use crate::walk::{ProtectedNames, Standing, left_out, standing, tell_left_out};
 use rayon::Scope;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -63,8 +63,8 @@ impl Apply<'_> {
         entry: Entry,
         holder: Option<Arc<PendingFolder>>,
     ) {
-        // `Watched::off`: the name itself was checked in its folder.
-        match standing(self.context, &Watched::off(), Side::Source, (&job.name, &entry)) {
+        // `ProtectedNames::off`: the name itself was checked in its folder.
+        match standing(self.context, &ProtectedNames::off(), Side::Source, (&job.name, &entry)) {
             Standing::Mirrored(_) => {}
             Standing::Log => {
                 self.context.reporter.skipped(&job.path(), entry.kind, "it is the log file");

@@ -1,8 +1,8 @@
-//! New folders: all their entries, and their metadata once those are done.
+//! FolderToStage folders: all their entries, and their metadata once those are done.
 
 use crate::apply::job::Job;
 use crate::apply::pending_folder::PendingFolder;
-use crate::apply::show_folder::Shown;
+use crate::apply::stage_folder::StagedFolder;
 use crate::apply::{Apply, CHUNK};
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
@@ -10,8 +10,8 @@ use crate::model::change::Operation;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::problem_kind::ProblemKind;
-use crate::plan::{Pair, Watch};
-use crate::walk::Watched;
+use crate::plan::{Pair, Protected};
+use crate::walk::ProtectedNames;
 use rayon::Scope;
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -32,7 +32,7 @@ impl Apply<'_> {
         }
         self.context.interrupt.beat();
         self.publish_overdue();
-        let Shown { pair, listing, first } = match self.show_folder(job, seen) {
+        let StagedFolder { pair, listing, first } = match self.stage_folder(job, seen) {
             Ok(Some(shown)) => shown,
             Ok(None) => return self.release(parent),
             Err(failed) => {
@@ -54,8 +54,8 @@ impl Apply<'_> {
             }
         };
         self.context.workers.did_name();
-        let watched = self.watched(&pair, &listing);
-        let folder = Arc::new(PendingFolder::new(pair, parent, watched));
+        let protected_names = self.protected_names(&pair, &listing);
+        let folder = Arc::new(PendingFolder::new(pair, parent, protected_names));
         if first.names < listing.len() {
             folder.retain();
             let rest = Arc::clone(&folder);
@@ -81,11 +81,13 @@ impl Apply<'_> {
     }
 
     /// The relation of a new folder's names to the log file.
-    fn watched(&self, pair: &Pair, listing: &Listing) -> Watched {
-        let open = if pair.watch == Watch::Off { None } else { pair.source.as_ref().map(Dir::open) };
+    fn protected_names(&self, pair: &Pair, listing: &Listing) -> ProtectedNames {
+        let open = if pair.protected == Protected::No { None } else { pair.source.as_ref().map(Dir::open) };
         match open {
-            Some(Ok(folder)) => Watched::in_folder(self.context, pair.watch, [(folder.as_fd(), listing)]),
-            Some(Err(_)) | None => Watched::in_folder(self.context, pair.watch, []),
+            Some(Ok(folder)) => {
+                ProtectedNames::in_folder(self.context, pair.protected, [(folder.as_fd(), listing)])
+            }
+            Some(Err(_)) | None => ProtectedNames::in_folder(self.context, pair.protected, []),
         }
     }
 
@@ -103,7 +105,7 @@ impl Apply<'_> {
                 if self.context.is_halted() {
                     break;
                 }
-                if holder.watched.below(self.context, name).is_some() {
+                if holder.protected_names.below(self.context, name).is_some() {
                     holder.retain();
                     self.start(scope, Job::in_new_folder(&holder.pair, name), Some(Arc::clone(&holder)));
                     self.context.workers.did_name();

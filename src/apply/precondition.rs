@@ -54,7 +54,7 @@ enum Seen {
 
 impl Precondition<'_> {
     /// Checks whether the precondition holds now.
-    pub(crate) fn check(self, context: &Context<'_>, look: Look) -> Check {
+    pub(crate) fn check(self, context: &Context<'_>, look: Depth) -> Check {
         let state = context.roots.source_state();
         if !state.is_whole() {
             return Check::Broken;
@@ -75,7 +75,7 @@ impl Precondition<'_> {
             {
                 Check::Broken
             }
-            Ok(Seen::Nothing(_)) if state == SourceState::LeftBehind && look == Look::Thorough => {
+            Ok(Seen::Nothing(_)) if state == SourceState::LeftBehind && look == Depth::Path => {
                 // The source path leads to another folder by now, as after a switch of a symbolic link, and the old one
                 // may be removed piecemeal. So the new folder must lack the entry, too.
                 let root = Dir::root(context.roots.source.0, FEW);
@@ -102,11 +102,11 @@ impl Precondition<'_> {
 
 /// The depth of a check of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Depth {
     /// The root and the one name.
-    Near,
+    Name,
     /// Also whether every folder above the name is still in its place: one lookup each.
-    Thorough,
+    Path,
 }
 
 /// The lifetime of a thorough check while a tree is being removed.
@@ -131,13 +131,13 @@ impl<'a> CachedCheck<'a> {
     pub(crate) fn check(&mut self, context: &Context<'_>, kind: Kind) -> Check {
         if self.checked.elapsed() < FRESH {
             return if kind == Kind::Folder {
-                self.precondition.check(context, Look::Near)
+                self.precondition.check(context, Depth::Name)
             } else {
                 Check::Holds
             };
         }
         let now = Instant::now();
-        let check = self.precondition.check(context, Look::Thorough);
+        let check = self.precondition.check(context, Depth::Path);
         if check == Check::Holds {
             self.checked = now;
         }
@@ -146,10 +146,10 @@ impl<'a> CachedCheck<'a> {
 }
 
 /// Whether a folder of the source is in its place. One that is listed there and denied is reported at the end.
-fn is_where_it_was(context: &Context<'_>, dir: &Arc<Dir>, look: Look) -> Result<bool, Errno> {
+fn is_where_it_was(context: &Context<'_>, dir: &Arc<Dir>, look: Depth) -> Result<bool, Errno> {
     match look {
-        Look::Near => Ok(true),
-        Look::Thorough => match dir.find(None)? {
+        Depth::Name => Ok(true),
+        Depth::Path => match dir.find(None)? {
             Found::There(_) => Ok(true),
             Found::Replaced => Ok(false),
             Found::Denied(above, name) => {

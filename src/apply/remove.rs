@@ -3,7 +3,7 @@
 //! Absence is checked again right before each destruction, see [`precondition`](crate::apply::precondition).
 
 use crate::apply::metadata::folders::make_writable;
-use crate::apply::precondition::{CachedCheck, Check, Look, Precondition};
+use crate::apply::precondition::{CachedCheck, Check, Depth, Precondition};
 use crate::apply::read_only::is_told;
 use crate::apply::retire;
 use crate::context::Context;
@@ -74,7 +74,7 @@ pub(crate) fn remove(context: &Context<'_>, target: Target<'_>, precondition: Pr
         return;
     }
     let mut cached = CachedCheck::new(precondition);
-    match precondition.check(context, Look::Thorough) {
+    match precondition.check(context, Depth::Path) {
         Check::Holds => {}
         Check::Broken => return,
         Check::Unknown(errno) => return problem(context, target.path, Cause::System(errno)),

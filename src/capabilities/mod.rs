@@ -36,8 +36,8 @@ pub(crate) struct Filesystem {
     syncs_as_a_whole: bool,
     /// See [`Filesystem::clones`].
     clones: AtomicBool,
-    /// See [`Filesystem::shows_filled_folders`].
-    shows_filled_folders: AtomicBool,
+    /// See [`Filesystem::renames_filled_folders`].
+    renames_filled_folders: AtomicBool,
     /// See [`Filesystem::takes_unnamed_files`].
     takes_unnamed_files: AtomicBool,
     /// See [`Filesystem::know_fast_commits`].
@@ -58,7 +58,7 @@ impl Default for Filesystem {
             refused_groups: (AtomicBool::new(false), Mutex::default()),
             syncs_as_a_whole: false,
             clones: AtomicBool::new(false),
-            shows_filled_folders: AtomicBool::new(true),
+            renames_filled_folders: AtomicBool::new(true),
             takes_unnamed_files: AtomicBool::new(false),
             may_commit_fast: AtomicBool::new(false),
             names: Names::default(),
@@ -153,13 +153,13 @@ impl Filesystem {
 
     /// True while a new folder may be filled before it is renamed to its name: no rename of a folder has failed, and no
     /// name turned out to be taken only then.
-    pub(crate) fn shows_filled_folders(&self) -> bool {
-        self.shows_filled_folders.load(Ordering::Relaxed)
+    pub(crate) fn renames_filled_folders(&self) -> bool {
+        self.renames_filled_folders.load(Ordering::Relaxed)
     }
 
     /// Notes that a folder gets its name here before its entries.
     pub(crate) fn learn_no_filled_folders(&self) {
-        self.shows_filled_folders.store(false, Ordering::Relaxed);
+        self.renames_filled_folders.store(false, Ordering::Relaxed);
     }
 
     /// True when a new file is best created with `O_TMPFILE` and linked when complete. Not on XFS: there it is no
@@ -359,9 +359,9 @@ pub(crate) mod tests {
             assert_eq!((filesystem.syncs_as_a_whole(), filesystem.clones()), (syncs, clones), "{magic:x}");
             filesystem.learn_no_clones();
             assert!(!filesystem.clones(), "{magic:x}");
-            assert!(filesystem.shows_filled_folders(), "{magic:x}");
+            assert!(filesystem.renames_filled_folders(), "{magic:x}");
             filesystem.learn_no_filled_folders();
-            assert!(!filesystem.shows_filled_folders(), "{magic:x}");
+            assert!(!filesystem.renames_filled_folders(), "{magic:x}");
         }
     }
 

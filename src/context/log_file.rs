@@ -3,7 +3,7 @@
 
 use crate::fs::stat;
 use crate::model::entry::{Entry, FileId, Kind};
-use crate::plan::Watch;
+use crate::plan::Protected;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -32,29 +32,31 @@ impl<'a> LogFile<'a> {
     }
 
     /// The relation of the roots to it.
-    pub(crate) fn watch_of_roots(&self) -> Watch {
-        if self.below.is_some() { Watch::On(0) } else { Watch::Off }
+    pub(crate) fn protected_of_roots(&self) -> Protected {
+        if self.below.is_some() { Protected::Ancestor(0) } else { Protected::No }
     }
 
-    /// The relation of `name`, in a folder with the relation `watch`, to the log: off its path, above it, or the file
+    /// The relation of `name`, in a folder with the relation `protected`, to the log: off its path, above it, or the file
     /// itself (none).
-    pub(crate) fn watch_below(&self, watch: Watch, name: &CStr) -> Option<Watch> {
-        match self.next_name(watch) {
-            Some(next) if next == name.to_bytes() => self.watch_of_next(watch),
-            Some(_) | None => Some(Watch::Off),
+    pub(crate) fn protected_below(&self, protected: Protected, name: &CStr) -> Option<Protected> {
+        match self.next_name(protected) {
+            Some(next) if next == name.to_bytes() => self.protected_of_next(protected),
+            Some(_) | None => Some(Protected::No),
         }
     }
 
-    /// The next name on the path to it in a folder with the relation `watch`; none off the path.
-    pub(crate) fn next_name(&self, watch: Watch) -> Option<&[u8]> {
-        let (Watch::On(matched), Some(below)) = (watch, self.below) else { return None };
+    /// The next name on the path to it in a folder with the relation `protected`; none off the path.
+    pub(crate) fn next_name(&self, protected: Protected) -> Option<&[u8]> {
+        let (Protected::Ancestor(matched), Some(below)) = (protected, self.below) else { return None };
         below.components().nth(matched).map(|next| next.as_os_str().as_encoded_bytes())
     }
 
     /// The relation of the entry of that name to the log; none for the file itself.
-    pub(crate) fn watch_of_next(&self, watch: Watch) -> Option<Watch> {
-        let (Watch::On(matched), Some(below)) = (watch, self.below) else { return Some(Watch::Off) };
-        below.components().nth(matched + 1).map(|_| Watch::On(matched + 1))
+    pub(crate) fn protected_of_next(&self, protected: Protected) -> Option<Protected> {
+        let (Protected::Ancestor(matched), Some(below)) = (protected, self.below) else {
+            return Some(Protected::No);
+        };
+        below.components().nth(matched + 1).map(|_| Protected::Ancestor(matched + 1))
     }
 
     /// Whether an entry was the log when the pass began.

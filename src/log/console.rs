@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::line::Line;
-use super::queue::{Batch, Limits, Patience, Queue, Target};
+use super::queue::{Backpressure, Batch, Limits, Queue, Target};
 use super::record::{Level, Record, Trouble};
 use super::{ConsoleOptions, Format};
 
@@ -25,13 +25,13 @@ const SLOW: Duration = Duration::from_secs(5);
 const FOREVER: Limits = Limits { stall: None, full: None };
 
 /// The passes go on whatever the reader does.
-const PERIODIC: Patience = Patience {
+const PERIODIC: Backpressure = Backpressure {
     running: Limits { stall: Some(STALL), full: Some(SLOW) },
     ending: Limits { stall: Some(STALL), full: None },
 };
 
 /// A person pages through the output of a single pass and wants to see the end of it too.
-const PATIENT: Patience = Patience { running: FOREVER, ending: FOREVER };
+const PATIENT: Backpressure = Backpressure { running: FOREVER, ending: FOREVER };
 
 /// `write(2)` of so much is whole or not at all on a pipe (PIPE_BUF), and a slow reader is seen to make progress.
 const CHUNK: usize = 4096;
@@ -61,8 +61,8 @@ impl Console {
         format: Format,
         interrupt: Arc<Interrupt>,
     ) -> io::Result<Console> {
-        let patience = if options.patient { PATIENT } else { PERIODIC };
-        let queue = Arc::new(Queue::new(patience, interrupt));
+        let backpressure = if options.patient { PATIENT } else { PERIODIC };
+        let queue = Arc::new(Queue::new(backpressure, interrupt));
         let [output, error] = streams;
         let writer = Writer { queue: Arc::clone(&queue), output, error, options, format };
         // Nobody joins the thread: it may hang in a write, and then the end of the program ends it.

@@ -20,11 +20,11 @@ use super::Format;
 use super::console::Console;
 use super::humanize;
 use super::line::Line;
-use super::queue::{Batch, Handed, Limits, Patience, Queue, Target};
+use super::queue::{Backpressure, Batch, Limits, Pushed, Queue, Target};
 use super::record::{Record, Trouble};
 
 /// A disk that is merely slow holds the backup up; one that has taken nothing for so long has hung.
-const PATIENCE: Patience = Patience {
+const PATIENCE: Backpressure = Backpressure {
     running: Limits { stall: Some(Duration::from_secs(10)), full: None },
     ending: Limits { stall: Some(Duration::from_secs(1)), full: None },
 };
@@ -62,10 +62,10 @@ impl LogFile {
     /// Hands a line in.
     pub(super) fn write(&self, line: &Line) {
         match self.queue.push(&line.text, Target::Output) {
-            Handed::FirstDropped => {
+            Pushed::FirstDropped => {
                 self.tell("it has stopped taking lines; the disk may have hung, or be too slow");
             }
-            Handed::Taken | Handed::Dropped | Handed::Closed => {}
+            Pushed::Taken | Pushed::Dropped | Pushed::Closed => {}
         }
     }
 

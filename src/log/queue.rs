@@ -2,7 +2,7 @@
 //!
 //! A double buffer: producers append to one `Vec` under a mutex while the writer works on the other, so a system call
 //! is never made with the lock held, and many lines become one write. The buffer is bounded. When it is full,
-//! producers wait for room, but only as long as [`Patience`] allows: then lines are dropped and counted until the
+//! producers wait for room, but only as long as [`Backpressure`] allows: then lines are dropped and counted until the
 //! writer has come round again. A log or a terminal that hangs must not stop a backup.
 
 use crate::control::Interrupt;
@@ -34,7 +34,7 @@ pub(super) struct Limits {
 
 /// How long producers wait for room, and how long the end of the program waits for the rest to be written.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Backpressure {
     /// While work goes on.
     pub(super) running: Limits,
     /// At the end.
@@ -93,12 +93,12 @@ impl Batch {
 
 /// What became of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Handed {
+pub(super) enum Pushed {
     /// It waits to be written.
     Taken,
     /// It was dropped, as others were before.
     Dropped,
-    /// It was dropped, as the first after a time of patience.
+    /// It was dropped, as the first after a time of backpressure.
     FirstDropped,
     /// Nobody writes any more.
     Closed,
@@ -112,7 +112,7 @@ pub(super) struct Queue {
     work: Condvar,
     /// The others wait here for room, or for the writer to be done.
     done: Condvar,
-    patience: Patience,
+    backpressure: Backpressure,
     interrupt: Arc<Interrupt>,
 }
 
@@ -140,7 +140,7 @@ struct State {
 }
 
 impl Queue {
-    pub(super) fn new(patience: Patience, interrupt: Arc<Interrupt>) -> Queue {
+    pub(super) fn new(backpressure: Backpressure, interrupt: Arc<Interrupt>) -> Queue {
         let state = State {
             waiting: Batch::default(),
             handed: 0,
@@ -153,33 +153,39 @@ impl Queue {
             closing: false,
             ended: false,
         };
-        Queue { state: Mutex::new(state), work: Condvar::new(), done: Condvar::new(), patience, interrupt }
+        Queue {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            done: Condvar::new(),
+            backpressure,
+            interrupt,
+        }
     }
 
-    /// Hands a line in, and waits for room as long as the patience lasts.
-    pub(super) fn push(&self, line: &str, target: Target) -> Handed {
+    /// Hands a line in, and waits for room as long as the backpressure lasts.
+    pub(super) fn push(&self, line: &str, target: Target) -> Pushed {
         let mut state = self.lock();
         while !state.closing && !state.dropping && is_full(&state, line) {
             let full_since = *state.full_since.get_or_insert_with(Instant::now);
-            let limits = if self.interrupt.is_set() { SHUTDOWN } else { self.patience.running };
+            let limits = if self.interrupt.is_set() { SHUTDOWN } else { self.backpressure.running };
             match time_left(limits, state.progress, full_since) {
                 Some(left) => state = self.wait(&self.done, state, left),
                 None => {
                     state.dropping = true;
                     state.waiting.dropped += 1;
-                    return Handed::FirstDropped;
+                    return Pushed::FirstDropped;
                 }
             }
         }
         if state.closing {
-            return Handed::Closed;
+            return Pushed::Closed;
         }
         if state.dropping {
             state.waiting.dropped += 1;
-            return Handed::Dropped;
+            return Pushed::Dropped;
         }
         self.append(state, line, target);
-        Handed::Taken
+        Pushed::Taken
     }
 
     /// Hands a line in without waiting. For the few lines about the log itself, which come from a thread that
@@ -269,7 +275,7 @@ impl Queue {
         self.done.notify_all();
     }
 
-    /// Returns when everything handed in before is written or given up, or when the patience is at its end; true in
+    /// Returns when everything handed in before is written or given up, or when the backpressure is at its end; true in
     /// the first case.
     pub(super) fn flush(&self) -> bool {
         let mut state = self.lock();
@@ -282,7 +288,7 @@ impl Queue {
             // Again and again, because each batch that is taken ends the hurry.
             state.urgent = true;
             self.work.notify_one();
-            let limits = if self.interrupt.is_set() { SHUTDOWN } else { self.patience.running };
+            let limits = if self.interrupt.is_set() { SHUTDOWN } else { self.backpressure.running };
             match time_left(Limits { full: None, ..limits }, state.progress, begin) {
                 Some(left) => state = self.wait(&self.done, state, left),
                 None => return false,
@@ -290,7 +296,7 @@ impl Queue {
         }
     }
 
-    /// Takes no more lines, and waits until the writer has left or the patience is at its end. Returns the number of
+    /// Takes no more lines, and waits until the writer has left or the backpressure is at its end. Returns the number of
     /// lines of which nobody knows whether they will be written.
     pub(super) fn finish(&self) -> u64 {
         self.close();
@@ -300,7 +306,7 @@ impl Queue {
             if state.ended {
                 return 0;
             }
-            let ending = self.patience.ending;
+            let ending = self.backpressure.ending;
             let limits = if self.interrupt.is_set() {
                 Limits { stall: SHUTDOWN.stall, full: ending.full.or(SHUTDOWN.full) }
             } else {
@@ -364,13 +370,13 @@ mod tests {
     const ENDLESS: Limits = Limits { stall: None, full: None };
 
     fn queue(running: Limits) -> Arc<Queue> {
-        let patience = Patience { running, ending: SHORT };
-        Arc::new(Queue::new(patience, Arc::new(Interrupt::new())))
+        let backpressure = Backpressure { running, ending: SHORT };
+        Arc::new(Queue::new(backpressure, Arc::new(Interrupt::new())))
     }
 
     fn fill(queue: &Queue, line: &str) -> u64 {
         let mut taken = 0;
-        while queue.push(line, Target::Output) == Handed::Taken {
+        while queue.push(line, Target::Output) == Pushed::Taken {
             taken += 1;
         }
         taken
@@ -389,7 +395,7 @@ mod tests {
         assert_eq!(batch.runs, [(Target::Output, 4), (Target::Error, 6), (Target::Output, 8)]);
         queue.close();
         assert!(!queue.take(&mut batch));
-        assert_eq!(queue.push("e\n", Target::Output), Handed::Closed);
+        assert_eq!(queue.push("e\n", Target::Output), Pushed::Closed);
         assert_eq!(queue.finish(), 0);
     }
 
@@ -399,13 +405,13 @@ mod tests {
         let line = format!("{}\n", "x".repeat(1023));
         assert_eq!(fill(&queue, &line), 1024);
         for _ in 0..10 {
-            assert_eq!(queue.push(&line, Target::Output), Handed::Dropped);
+            assert_eq!(queue.push(&line, Target::Output), Pushed::Dropped);
         }
         assert!(!queue.flush());
         let mut batch = Batch::default();
         assert!(queue.take(&mut batch));
         assert_eq!((batch.lines, batch.dropped), (1024, 11));
-        assert_eq!(queue.push(&line, Target::Output), Handed::Taken);
+        assert_eq!(queue.push(&line, Target::Output), Pushed::Taken);
         assert!(queue.take(&mut batch));
         assert_eq!((batch.lines, batch.dropped), (1, 0));
     }

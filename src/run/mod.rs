@@ -3,4 +3,5 @@
 pub(crate) mod exit;
 pub mod schedule;
 pub mod signals;
+pub(crate) mod start_times;
 pub mod systemd;

@@ -1,11 +1,6 @@
 //! The schedule of passes, and the consequences of their outcomes.
 //!
-//! [`Grid`] is only the arithmetic. Starts lie on a grid of one interval, so that late wake-ups do not add up to a
-//! drift; where a start cannot lie on it (a pass overran, a pass was requested, the computer was suspended) the grid
-//! begins anew with that start. Missed passes are not made up for: the next one brings the replica up to date by
-//! itself.
-//!
-//! [`run`] is the loop around it. It uses engine, clock and signals only through small traits and flags, so the tests
+//! [`run`] is the loop, with the start times of [`StartTimes`]. It uses engine, clock and signals only through small traits and flags, so the tests
 //! run years of schedule in a moment.
 
 use crate::control::Interrupt;
@@ -19,9 +14,9 @@ use crate::model::event::{Event, Monitor};
 use crate::model::interval::Interval;
 use crate::model::report::{Outcome, PassReport};
 use crate::run::exit::Exit;
+use crate::run::start_times::StartTimes;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
 
 /// A runner of passes.
 pub trait Engine {
@@ -73,53 +68,8 @@ impl Clock for Timer {
     }
 }
 
-/// Start-to-start arithmetic; pure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grid {
-    interval: Duration,
-    due: BootTime,
-}
-
-impl Grid {
-    /// A grid whose first start is due now.
-    pub fn new(interval: Interval, now: BootTime) -> Grid {
-        Grid { interval: interval.length(), due: now }
-    }
-
-    /// The time at which the next pass is due.
-    pub fn due(&self) -> BootTime {
-        self.due
-    }
-
-    /// Starts a pass: the next is due one interval after this one was due.
-    ///
-    /// If it starts early because it was requested, or so late that it was no ordinary wake-up (the computer was
-    /// suspended, the process stopped), the next is due one interval after now.
-    pub fn start(&mut self, now: BootTime) {
-        let is_early = now < self.due;
-        let is_late = now.since(self.due) > self.tolerance();
-        let start = if is_early || is_late { now } else { self.due };
-        self.due = start.plus(self.interval);
-    }
-
-    /// Ends a pass. If the next was due before now, returns by how much, and makes it due now.
-    pub fn end(&mut self, now: BootTime) -> Option<Duration> {
-        let overrun = now.since(self.due);
-        if overrun.is_zero() {
-            return None;
-        }
-        self.due = now;
-        Some(overrun)
-    }
-
-    /// The greatest delay of a wake-up on a busy computer before the grid begins anew.
-    fn tolerance(&self) -> Duration {
-        (self.interval / 2).min(Duration::from_secs(1))
-    }
-}
-
-/// The parts of the schedule.
-pub struct Parts<'a> {
+/// The deps of the schedule.
+pub struct Deps<'a> {
     /// Runs the passes.
     pub engine: &'a mut dyn Engine,
     /// Tells the time and waits.
@@ -133,8 +83,8 @@ pub struct Parts<'a> {
 }
 
 /// Runs passes: one without an interval, else one after the other until a signal or an error ends them.
-pub fn run(interval: Option<Interval>, parts: Parts<'_>) -> Exit {
-    let mut runner = Runner { parts, number: 0, last_done: None, is_stopping: false };
+pub fn run(interval: Option<Interval>, deps: Deps<'_>) -> Exit {
+    let mut runner = Runner { deps, number: 0, last_done: None, is_stopping: false };
     let result = match interval {
         Some(interval) => runner.repeat(interval),
         None => runner.once(),
@@ -143,7 +93,7 @@ pub fn run(interval: Option<Interval>, parts: Parts<'_>) -> Exit {
         Ok(_) => Event::Stopped,
         Err(error) => Event::Failed(error),
     };
-    runner.parts.monitor.event(&event);
+    runner.deps.monitor.event(&event);
     result.unwrap_or(Exit::Error)
 }
 
@@ -157,7 +107,7 @@ enum Pass {
 }
 
 struct Runner<'a> {
-    parts: Parts<'a>,
+    deps: Deps<'a>,
     number: u64,
     /// The start of the last pass that was done: the moment that the replica shows.
     last_done: Option<BootTime>,
@@ -186,41 +136,41 @@ impl Runner<'_> {
     }
 
     fn repeat(&mut self, interval: Interval) -> Result<Exit, Error> {
-        let mut grid = Grid::new(interval, self.parts.clock.now());
+        let mut start_times = StartTimes::new(interval, self.deps.clock.now());
         let mut replica_lost = false;
         let mut is_due_at_once = false;
         loop {
             if !is_due_at_once {
-                self.wait_until(grid.due())?;
+                self.wait_until(start_times.due())?;
             }
             if self.should_stop() {
                 return Ok(Exit::Done);
             }
-            self.parts.requests.starts_pass();
-            grid.start(self.parts.clock.now());
+            self.deps.requests.starts_pass();
+            start_times.start(self.deps.clock.now());
             let result = self.pass(Pass::Whole);
             let lost_now = match &result {
                 Ok(report) => report.outcome == Outcome::ReplicaLost,
                 Err(error) if reach(error).ends_program(self.number) => return result.map(|_| Exit::Error),
                 Err(error) => {
-                    self.parts.monitor.event(&Event::Failed(error));
+                    self.deps.monitor.event(&Event::Failed(error));
                     false
                 }
             };
             // The replica is created again at once, but not repeatedly while another process keeps removing it.
             is_due_at_once = lost_now && !replica_lost;
             replica_lost = lost_now;
-            if let Some(by) = grid.end(self.parts.clock.now())
+            if let Some(by) = start_times.end(self.deps.clock.now())
                 && !self.should_stop()
             {
-                self.parts.monitor.event(&Event::Overran { number: self.number, by });
+                self.deps.monitor.event(&Event::Overran { number: self.number, by });
             }
         }
     }
 
     /// Waits until a pass is due or requested, or a stop is requested.
     fn wait_until(&self, due: BootTime) -> Result<(), Error> {
-        let Parts { clock, requests, interrupt, .. } = &self.parts;
+        let Deps { clock, requests, interrupt, .. } = &self.deps;
         while clock.now() < due && !requests.wants_pass() && !interrupt.is_set() {
             clock.wait_until(due)?;
         }
@@ -230,7 +180,7 @@ impl Runner<'_> {
     /// One pass, from its first event to its last.
     fn pass(&mut self, which: Pass) -> Result<PassReport, Error> {
         self.number += 1;
-        let Parts { engine, clock, monitor, .. } = &mut self.parts;
+        let Deps { engine, clock, monitor, .. } = &mut self.deps;
         let started = clock.now();
         monitor.event(&Event::PassStarted { number: self.number });
         // A panic in a worker thread arrives here as well: rayon propagates it to the waiting thread. The engine is not
@@ -248,18 +198,18 @@ impl Runner<'_> {
             self.last_done = Some(started);
         }
         report.replica_age = self.last_done.map(|moment| now.since(moment));
-        self.parts.monitor.event(&Event::PassEnded(&report));
+        self.deps.monitor.event(&Event::PassEnded(&report));
         Ok(report)
     }
 
     /// True once a signal has requested a stop; reports it the first time.
     fn should_stop(&mut self) -> bool {
-        let Some(signal) = self.parts.interrupt.stopped_by() else {
+        let Some(signal) = self.deps.interrupt.stopped_by() else {
             return false;
         };
         if !self.is_stopping {
             self.is_stopping = true;
-            self.parts.monitor.event(&Event::Stopping { signal });
+            self.deps.monitor.event(&Event::Stopping { signal });
         }
         true
     }
@@ -327,6 +277,7 @@ mod tests {
     use crate::model::signal::Signal;
     use std::collections::VecDeque;
     use std::sync::Mutex;
+    use std::time::Duration;
 
     const BOOT: BootTime = BootTime::from_start(Duration::from_secs(1_000));
 
@@ -336,48 +287,6 @@ mod tests {
 
     fn interval(seconds: u64) -> Interval {
         Interval::new(Duration::from_secs(seconds)).expect("valid")
-    }
-
-    #[test]
-    fn the_grid_neither_drifts_nor_catches_up() {
-        // Interval 10. Each case: starts and ends of passes, then the time when the next is due and the last overrun.
-        type Case = (&'static str, &'static [(f64, f64)], f64, Option<f64>);
-        let cases: [Case; 12] = [
-            ("a quick pass", &[(0.0, 3.0)], 10.0, None),
-            ("late wake-ups do not add up", &[(0.0, 1.0), (10.2, 11.0), (20.3, 21.0)], 30.0, None),
-            ("exactly as long as the interval", &[(0.0, 10.0)], 10.0, None),
-            ("an overrun", &[(0.0, 12.5)], 12.5, Some(2.5)),
-            ("by many intervals", &[(0.0, 75.0)], 75.0, Some(65.0)),
-            ("the grid begins anew after an overrun", &[(0.0, 12.5), (12.5, 13.0)], 22.5, None),
-            ("overrun after overrun", &[(0.0, 12.0), (12.0, 25.0)], 25.0, Some(3.0)),
-            ("a late wake-up counts as part of the pass", &[(0.0, 1.0), (10.5, 20.25)], 20.25, Some(0.25)),
-            ("asked for early", &[(0.0, 1.0), (4.0, 5.0)], 14.0, None),
-            ("suspended between passes", &[(0.0, 1.0), (95.0, 96.0)], 105.0, None),
-            ("suspended for less than an interval", &[(0.0, 1.0), (19.0, 21.0)], 29.0, None),
-            ("suspended during a pass", &[(0.0, 500.0), (500.0, 501.0)], 510.0, None),
-        ];
-        for (name, passes, due, overrun) in cases {
-            let mut grid = Grid::new(interval(10), BOOT);
-            let mut last = None;
-            for (start, end) in passes {
-                grid.start(at(*start));
-                last = grid.end(at(*end));
-            }
-            assert_eq!(grid.due(), at(due), "{name}");
-            assert_eq!(last, overrun.map(Duration::from_secs_f64), "{name}");
-        }
-    }
-
-    #[test]
-    fn years_of_passes_start_on_the_second() {
-        let mut grid = Grid::new(interval(60), BOOT);
-        for pass in 0..1_000_000 {
-            let due = grid.due();
-            assert_eq!(due, BOOT.plus(Duration::from_secs(60 * pass)));
-            let late = Duration::from_millis(pass % 999);
-            grid.start(due.plus(late));
-            assert_eq!(grid.end(due.plus(late + Duration::from_secs(5))), None);
-        }
     }
 
     /// An event from outside.
@@ -500,14 +409,14 @@ mod tests {
     fn play(every: Option<u64>, pokes: &[(f64, Poke)], passes: Vec<Pass>) -> (Exit, String) {
         let world = World::new(pokes);
         let mut engine = Script { world: &world, passes: passes.into() };
-        let parts = Parts {
+        let deps = Deps {
             engine: &mut engine,
             clock: &world,
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
         };
-        let exit = run(every.map(interval), parts);
+        let exit = run(every.map(interval), deps);
         let heard = world.heard.lock().expect("no panic").join("\n");
         (exit, heard)
     }
@@ -782,14 +691,14 @@ mod tests {
         for (passes, looks, exit) in cases {
             let world = World::new(&[]);
             let mut engine = Keeping { passes: passes.iter().cloned().collect(), looks: Vec::new() };
-            let parts = Parts {
+            let deps = Deps {
                 engine: &mut engine,
                 clock: &world,
                 requests: &world.requests,
                 interrupt: &world.interrupt,
                 monitor: &world,
             };
-            assert_eq!(run(None, parts), exit, "{passes:?}");
+            assert_eq!(run(None, deps), exit, "{passes:?}");
             assert_eq!(engine.looks, looks, "{passes:?}");
             let heard = world.heard.lock().expect("no panic").join("\n");
             assert_eq!(heard.matches("start").count(), looks.len(), "{heard}");
@@ -801,14 +710,14 @@ mod tests {
         let passes = [(2, 0, Outcome::Done), (0, 0, Outcome::Interrupted(Signal::Terminate))];
         let world = World::new(&[(15.0, Poke::Stop)]);
         let mut engine = Keeping { passes: passes.into(), looks: Vec::new() };
-        let parts = Parts {
+        let deps = Deps {
             engine: &mut engine,
             clock: &world,
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
         };
-        assert_eq!(run(Some(interval(10)), parts), Exit::Done);
+        assert_eq!(run(Some(interval(10)), deps), Exit::Done);
         assert_eq!(engine.looks, ["whole", "whole"]);
     }
 
@@ -839,14 +748,14 @@ mod tests {
             (Outcome::ReplicaLost, Exit::Problems),
         ] {
             let world = World::new(&[]);
-            let parts = Parts {
+            let deps = Deps {
                 engine: &mut Ending(&world.interrupt, outcome.clone()),
                 clock: &world,
                 requests: &world.requests,
                 interrupt: &world.interrupt,
                 monitor: &world,
             };
-            assert_eq!(run(None, parts), expected, "{outcome:?}");
+            assert_eq!(run(None, deps), expected, "{outcome:?}");
             let heard = world.heard.lock().expect("no panic").join("\n");
             assert!(heard.contains("stopping SIGTERM"), "{heard}");
         }
@@ -858,14 +767,14 @@ mod tests {
             let world = World::new(&[]);
             world.interrupt.stop(Signal::Interrupt);
             let mut engine = Script { world: &world, passes: VecDeque::new() };
-            let parts = Parts {
+            let deps = Deps {
                 engine: &mut engine,
                 clock: &world,
                 requests: &world.requests,
                 interrupt: &world.interrupt,
                 monitor: &world,
             };
-            assert_eq!(run(every.map(interval), parts), exit);
+            assert_eq!(run(every.map(interval), deps), exit);
             let heard = world.heard.lock().expect("no panic").join("\n");
             assert_eq!(heard, "0: stopping SIGINT\n0: stopped");
         }
@@ -880,14 +789,14 @@ mod tests {
             }
         }
         let world = World::new(&[(5.0, Poke::Stop)]);
-        let parts = Parts {
+        let deps = Deps {
             engine: &mut Broken,
             clock: &world,
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
         };
-        assert_eq!(run(Some(interval(10)), parts), Exit::Error);
+        assert_eq!(run(Some(interval(10)), deps), Exit::Error);
         let heard = world.heard.lock().expect("no panic").join("\n");
         assert!(heard.contains("failed A mistake in file-sync"), "{heard}");
         assert!(heard.contains("index 1 is out of bounds"), "{heard}");
@@ -906,13 +815,13 @@ mod tests {
         }
         let world = World::new(&[]);
         let mut engine = Script { world: &world, passes: VecDeque::new() };
-        let parts = Parts {
+        let deps = Deps {
             engine: &mut engine,
             clock: &Stuck,
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
         };
-        assert_eq!(run(Some(interval(10)), parts), Exit::Error);
+        assert_eq!(run(Some(interval(10)), deps), Exit::Error);
     }
 }

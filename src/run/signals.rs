@@ -3,7 +3,7 @@
 //! SIGHUP has two meanings. Log rotation sends it to have the file reopened; the kernel and shells send it when a
 //! terminal is closed, and then a program that was started from it ends, or it would go on unseen for months. The
 //! sender of a signal tells nothing: a shell sends the same as `kill(1)`. The state of the terminal decides, see
-//! `Watch`.
+//! `TerminalWatch`.
 //!
 //! One thread receives signals and passes them on. So the log is reopened at once even in the middle of a long pass,
 //! and signal handlers only set flags, as hardly any call is safe there (`signal-safety(7)`). SIGPIPE stays ignored, as
@@ -31,7 +31,7 @@ const SECOND_SIGNAL_EXIT: i32 = 1;
 /// A second signal within this time is an echo of the first: `timeout(1)` signals its child and then the whole process
 /// group, which the child belongs to, and a terminal and a wrapping script may both pass on one Ctrl-C. No person is
 /// that fast.
-const ECHO: Duration = Duration::from_millis(100);
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// A SIGHUP is unrelated to a terminal that was found closed longer ago than this.
 const RECENT: Duration = Duration::from_secs(5);
@@ -41,10 +41,10 @@ const RECENT: Duration = Duration::from_secs(5);
 const ABOUT_TO_GO: Duration = Duration::from_secs(2);
 
 /// The interval of checks of the terminal during [`ABOUT_TO_GO`].
-const GLANCE: Duration = Duration::from_millis(50);
+const FAST_POLL: Duration = Duration::from_millis(50);
 
 /// The interval of checks otherwise. A pseudo-terminal wakes its waiter when it is closed, others may not.
-const LOOK: Duration = Duration::from_secs(2);
+const SLOW_POLL: Duration = Duration::from_secs(2);
 
 /// The targets of the signals.
 pub struct Reactions {
@@ -80,7 +80,7 @@ impl Listener {
     /// No thread, no file descriptors, no memory.
     pub fn start(reactions: Reactions) -> io::Result<Listener> {
         // Before SIGHUP is caught: a program that ignores it (nohup) is not to end with the terminal.
-        let watch = if ignores_hangups() { None } else { Watch::start() };
+        let watch = if ignores_hangups() { None } else { TerminalWatch::start() };
         let signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])?;
         let handle = signals.handle();
         // The exit happens in the handler itself, so that a second signal works even if all threads are stuck. The
@@ -109,7 +109,7 @@ struct Hearing {
     reactions: Reactions,
     is_armed: Arc<AtomicBool>,
     /// None without a terminal, or where its closing is ignored.
-    watch: Option<Arc<Watch>>,
+    watch: Option<Arc<TerminalWatch>>,
     /// The time until which a SIGHUP may come from a terminal that is being closed.
     until: Option<Instant>,
 }
@@ -117,7 +117,7 @@ struct Hearing {
 fn listen(mut signals: Signals, mut hearing: Hearing) {
     while !signals.is_closed() {
         let heard = if hearing.until.is_some() {
-            sleep(GLANCE);
+            sleep(FAST_POLL);
             signals.pending()
         } else {
             signals.wait()
@@ -170,7 +170,7 @@ impl Hearing {
         }
         self.reactions.interrupt.stop(signal);
         self.reactions.waker.wake();
-        sleep(ECHO);
+        sleep(DEBOUNCE);
         self.is_armed.store(true, Ordering::SeqCst);
     }
 }
@@ -196,22 +196,23 @@ fn meaning(gone_for: Option<Duration>) -> Meaning {
 }
 
 /// The terminal that the program was started from, and the time when it was found closed.
-struct Watch {
+struct TerminalWatch {
     terminal: Terminal,
     gone_since: OnceLock<Instant>,
 }
 
-impl Watch {
+impl TerminalWatch {
     /// Watches the terminal, if there is one. The thread is never joined: it ends with the terminal or with the
     /// process.
-    fn start() -> Option<Arc<Watch>> {
-        let watch = Arc::new(Watch { terminal: Terminal::controlling()?, gone_since: OnceLock::new() });
+    fn start() -> Option<Arc<TerminalWatch>> {
+        let watch =
+            Arc::new(TerminalWatch { terminal: Terminal::controlling()?, gone_since: OnceLock::new() });
         let watched = Arc::clone(&watch);
         let thread = Builder::new().name("terminal".into());
         thread
             .spawn(move || {
                 while watched.gone_since().is_none() {
-                    watched.terminal.wait(LOOK)
+                    watched.terminal.wait(SLOW_POLL)
                 }
             })
             .ok()?;

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 const BACKLOG: usize = 16;
 
 /// The longest wait for the last message at the end of the program.
-const LAST_WORD: Duration = Duration::from_millis(500);
+const FINISH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The pings per watchdog time; two would be enough if the process were never delayed.
 const PINGS: u32 = 4;
@@ -80,7 +80,7 @@ impl Service {
         let (done, wait) = sync_channel(1);
         self.tell(Message::Finish(done));
         // A timeout, or a thread that has gone, makes no difference here.
-        let _ = wait.recv_timeout(LAST_WORD);
+        let _ = wait.recv_timeout(FINISH_TIMEOUT);
     }
 
     fn tell(&self, message: Message) {
@@ -191,14 +191,14 @@ fn send_and_ping(
             Err(_) => return,
         }
     }
-    let mut vigil = Vigil::new(time, Instant::now());
+    let mut watchdog = Watchdog::new(time, Instant::now());
     let mut next_ping = Instant::now();
     loop {
         match receiver.recv_timeout(next_ping.saturating_duration_since(Instant::now())) {
             Ok(message) => send(message),
             Err(RecvTimeoutError::Timeout) => {
                 let is_excused = !is_in_pass.load(Ordering::SeqCst) || interrupt.waits_for_disk();
-                if vigil.is_alive(Instant::now(), interrupt.pulse(), is_excused) {
+                if watchdog.is_alive(Instant::now(), interrupt.pulse(), is_excused) {
                     // As in `send`: a service manager that does not listen will notice by itself.
                     let _ = sd_notify::notify(&[NotifyState::Watchdog]);
                 }
@@ -210,15 +210,15 @@ fn send_and_ping(
 }
 
 /// Decides whether the program is alive; pure.
-struct Vigil {
+struct Watchdog {
     time: Duration,
     pulse: Option<u64>,
     last_sign: Instant,
 }
 
-impl Vigil {
-    fn new(time: Duration, now: Instant) -> Vigil {
-        Vigil { time, pulse: None, last_sign: now }
+impl Watchdog {
+    fn new(time: Duration, now: Instant) -> Watchdog {
+        Watchdog { time, pulse: None, last_sign: now }
     }
 
     /// True when there was a sign of life within the watchdog time: the pulse changed, or no change was required.
@@ -243,7 +243,7 @@ mod tests {
         const EXCUSED: bool = true;
         const BUSY: bool = false;
         let start = Instant::now();
-        let mut vigil = Vigil::new(Duration::from_secs(10), start);
+        let mut watchdog = Watchdog::new(Duration::from_secs(10), start);
         let cases = [
             (0, 0, BUSY, true),
             (9, 0, BUSY, true),
@@ -259,7 +259,7 @@ mod tests {
         ];
         for (seconds, pulse, is_excused, expected) in cases {
             let now = start + Duration::from_secs(seconds);
-            assert_eq!(vigil.is_alive(now, pulse, is_excused), expected, "after {seconds} s");
+            assert_eq!(watchdog.is_alive(now, pulse, is_excused), expected, "after {seconds} s");
         }
     }
 

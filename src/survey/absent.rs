@@ -12,7 +12,7 @@ use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
 use crate::survey::Survey;
 use crate::survey::merge::Merge;
-use crate::walk::Watched;
+use crate::walk::ProtectedNames;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -119,8 +119,8 @@ impl Survey<'_> {
             tell_ghost(self.context, Side::Replica, &dir, &denied.name);
         }
         let Some(open) = self.open_both(&pair) else { return };
-        let watched = Watched::in_folder(self.context, pair.watch, []);
-        let merge = Merge::new(Arc::clone(&pair), Listing::default(), Listing::default(), watched);
+        let protected_names = ProtectedNames::in_folder(self.context, pair.protected, []);
+        let merge = Merge::new(Arc::clone(&pair), Listing::default(), Listing::default(), protected_names);
         let merge = Arc::new(merge.of_folder_that_changed(has_changed));
         let listed = there.into_iter().chain(unreadable.into_iter().map(|(denied, _)| denied));
         let listed = listed.map(|denied| (denied, true));

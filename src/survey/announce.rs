@@ -9,7 +9,7 @@ use crate::fs::file::{announce, open_to_read};
 use crate::fs::stat::entry_at;
 use crate::model::entry::Kind;
 use crate::survey::merge::Merge;
-use crate::survey::{Doors, LARGE, Survey};
+use crate::survey::{LARGE, PairBorrowed, Survey};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 impl Survey<'_> {
     /// Announces the contents of the files of a chunk that are going to be compared. A file that cannot be looked at or
     /// opened is reported when its turn comes.
-    pub(super) fn announce(&self, merge: &Merge, doors: Doors<'_>, names: Range<usize>) {
+    pub(super) fn announce(&self, merge: &Merge, doors: PairBorrowed<'_>, names: Range<usize>) {
         let (Some(source), Some(replica)) = (doors.source, doors.replica) else { return };
         if !self.context.workers.wait_for_disk() {
             return;
@@ -33,7 +33,7 @@ impl Survey<'_> {
             if self.context.is_halted() {
                 return;
             }
-            if !(in_source && in_replica) || merge.watched.below(self.context, name).is_none() {
+            if !(in_source && in_replica) || merge.protected_names.below(self.context, name).is_none() {
                 continue;
             }
             let (Ok(ours), Ok(theirs)) = (entry_at(source, name), entry_at(replica, name)) else { continue };

@@ -8,9 +8,9 @@ use crate::fs::listing::Listing;
 use crate::fs::stat;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
-use crate::plan::{Counted, Pair, Watch};
+use crate::plan::{Pair, Protected, SubtreeTotals};
 use crate::survey::{CHUNK, Survey};
-use crate::walk::{Standing, Watched, is_kept_mount, left_out, standing, watch_of_folder};
+use crate::walk::{ProtectedNames, Standing, is_kept_mount, left_out, protected_of_folder, standing};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
@@ -22,9 +22,9 @@ use std::sync::atomic::Ordering;
 /// out must not look like one that both sides have.
 pub(crate) fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
     let survey = Survey::new(context);
-    let counted = Arc::new(Counted::default());
+    let counted = Arc::new(SubtreeTotals::default());
     let tree = Tree { side: Side::Source, filesystem, counted: Arc::clone(&counted) };
-    context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, Watch::Off));
+    context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, Protected::No));
     let below = counted.subtree();
     below.files + below.folders
 }
@@ -34,14 +34,14 @@ struct Tree {
     side: Side,
     /// The filesystem of the replica's folder that it is in, or is going to be in.
     filesystem: Arc<Filesystem>,
-    counted: Arc<Counted>,
+    counted: Arc<SubtreeTotals>,
 }
 
 /// One folder of it.
 struct Folder {
     dir: Arc<Dir>,
     listing: Listing,
-    watched: Watched,
+    protected_names: ProtectedNames,
 }
 
 impl Survey<'_> {
@@ -53,7 +53,7 @@ impl Survey<'_> {
         pair: &Pair,
         name: &CStr,
         entry: &Entry,
-    ) -> Option<Arc<Counted>> {
+    ) -> Option<Arc<SubtreeTotals>> {
         let parent = match side {
             Side::Source => &pair.source,
             Side::Replica => &pair.replica,
@@ -61,25 +61,25 @@ impl Survey<'_> {
         // A mount in the replica is never deleted, so its names stay.
         let stays = side == Side::Replica && is_kept_mount(entry);
         let parent = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?;
-        let watch = watch_of_folder(self.context, pair.watch, parent, name);
+        let protected = protected_of_folder(self.context, pair.protected, parent, name);
         let dir = parent.child(name, entry.id);
-        let counted = Arc::new(Counted::default());
+        let counted = Arc::new(SubtreeTotals::default());
         let tree =
             Arc::new(Tree { side, filesystem: Arc::clone(&pair.filesystem), counted: Arc::clone(&counted) });
-        self.context.workers.spawn(scope, move |scope| self.count(scope, tree, dir, watch));
+        self.context.workers.spawn(scope, move |scope| self.count(scope, tree, dir, protected));
         Some(counted)
     }
 
     /// Counts one folder of a subtree. An unreadable folder is not counted; apply reports it.
-    fn count<'s>(&'s self, scope: &Scope<'s>, tree: Arc<Tree>, dir: Arc<Dir>, watch: Watch) {
+    fn count<'s>(&'s self, scope: &Scope<'s>, tree: Arc<Tree>, dir: Arc<Dir>, protected: Protected) {
         if self.context.is_halted() {
             return;
         }
         self.context.interrupt.beat();
         let Ok(fd) = dir.open() else { return };
         let Ok(listing) = Listing::read(fd.as_fd()) else { return };
-        let watched = Watched::in_folder(self.context, watch, [(fd.as_fd(), &listing)]);
-        let (len, folder) = (listing.len(), Folder { dir, listing, watched });
+        let protected_names = ProtectedNames::in_folder(self.context, protected, [(fd.as_fd(), &listing)]);
+        let (len, folder) = (listing.len(), Folder { dir, listing, protected_names });
         let work = move |scope: &Scope<'s>, chunk: Range<usize>| {
             if let Ok(fd) = folder.dir.open() {
                 self.count_names(scope, &tree, (&folder, fd.as_fd()), chunk);
@@ -106,8 +106,8 @@ impl Survey<'_> {
             if entry.is_mount {
                 self.context.inner_mounts.meet(tree.side, (&folder.dir, name), &entry);
             }
-            let Standing::Mirrored(watch) =
-                standing(self.context, &folder.watched, tree.side, (name, &entry))
+            let Standing::Mirrored(protected) =
+                standing(self.context, &folder.protected_names, tree.side, (name, &entry))
             else {
                 continue;
             };
@@ -126,7 +126,7 @@ impl Survey<'_> {
                 Kind::Folder => {
                     folders += 1;
                     let (tree, child) = (Arc::clone(tree), folder.dir.child(name, entry.id));
-                    self.context.workers.spawn(scope, move |scope| self.count(scope, tree, child, watch));
+                    self.context.workers.spawn(scope, move |scope| self.count(scope, tree, child, protected));
                 }
                 Kind::File => {
                     files += 1;

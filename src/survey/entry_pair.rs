@@ -13,7 +13,7 @@ use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end}
 use crate::survey::hardlinks::Verdict;
 use crate::survey::metadata::Subjects;
 use crate::survey::reconcile::{Decision, content_verb};
-use crate::survey::{Doors, Survey, change};
+use crate::survey::{PairBorrowed, Survey, change};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Survey<'_> {
     pub(super) fn compare(
         &self,
         pair: &Arc<Pair>,
-        doors: Doors<'_>,
+        doors: PairBorrowed<'_>,
         name: &CStr,
         decision: Decision,
         (source, replica): (&Entry, &Entry),
@@ -81,7 +81,7 @@ impl Survey<'_> {
     fn verdict(
         &self,
         pair: &Arc<Pair>,
-        doors: Doors<'_>,
+        doors: PairBorrowed<'_>,
         name: &CStr,
         decision: Decision,
         (source, replica): (&Entry, &Entry),
@@ -128,7 +128,7 @@ impl Survey<'_> {
             | Decision::Descend
             | Decision::Create
             | Decision::Delete(_)
-            | Decision::LeaveOut { .. }
+            | Decision::Skip { .. }
             | Decision::Blocked(_) => return Verdict::Unknown,
         };
         self.same_but_metadata(pair, name, (source, replica), subjects)

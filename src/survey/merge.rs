@@ -9,7 +9,7 @@ use crate::model::error::Side;
 use crate::plan::Pair;
 use crate::survey::CHUNK;
 use crate::survey::aliases::{Alias, Aliases};
-use crate::walk::Watched;
+use crate::walk::ProtectedNames;
 use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::sync::{Arc, OnceLock};
@@ -22,7 +22,7 @@ pub(super) struct Merge {
     /// Whether the source's folder changed after the start of the pass.
     pub(super) has_changed: bool,
     /// The relation of the names to the log file.
-    pub(super) watched: Watched,
+    pub(super) protected_names: ProtectedNames,
     /// The source names that the replica lists otherwise, once they have been looked up.
     pub(super) aliases: OnceLock<Aliases>,
     /// Each name of either side once: its positions in the two listings, or [`NOWHERE`].
@@ -33,7 +33,12 @@ pub(super) struct Merge {
 const NOWHERE: u32 = u32::MAX;
 
 impl Merge {
-    pub(super) fn new(pair: Arc<Pair>, source: Listing, replica: Listing, watched: Watched) -> Merge {
+    pub(super) fn new(
+        pair: Arc<Pair>,
+        source: Listing,
+        replica: Listing,
+        protected_names: ProtectedNames,
+    ) -> Merge {
         let mut order = Vec::with_capacity(source.len().max(replica.len()));
         let (mut ours, mut theirs) = (0, 0);
         loop {
@@ -54,7 +59,7 @@ impl Merge {
             });
         }
         let order = order.into_boxed_slice();
-        Merge { pair, source, replica, has_changed: false, watched, aliases: OnceLock::new(), order }
+        Merge { pair, source, replica, has_changed: false, protected_names, aliases: OnceLock::new(), order }
     }
 
     /// Sets whether the source's folder has changed since the pass began.
@@ -114,7 +119,7 @@ mod tests {
             pair(Filesystem::default()),
             listing(&[c"a", c"b", c"d"]),
             listing(&[c"b", c"c", c"e"]),
-            Watched::off(),
+            ProtectedNames::off(),
         );
         let names: Vec<_> = (0..merge.len()).filter_map(|at| merge.get(at)).collect();
         let expected = [
@@ -143,7 +148,8 @@ mod tests {
             let folder = std::fs::File::open(scratch.path().join(folder)).unwrap();
             Listing::read(std::os::fd::AsFd::as_fd(&folder)).unwrap()
         };
-        let merge = Merge::new(pair(Filesystem::default()), read("source"), read("replica"), Watched::off());
+        let merge =
+            Merge::new(pair(Filesystem::default()), read("source"), read("replica"), ProtectedNames::off());
         assert_eq!(merge.len(), 2 * CHUNK);
         let inode = |name: &CStr| {
             let path = scratch.path().join("source").join(name.to_str().unwrap());
@@ -162,7 +168,7 @@ mod tests {
             pair(Filesystem::default()),
             Listing::of([c"A", c"b", c"c", c"d."]),
             Listing::of([c"a", c"b", c"d", c"e", c"z"]),
-            Watched::off(),
+            ProtectedNames::off(),
         );
         let (source, replica, both) = ((true, false), (false, true), (true, true));
         let expect = |expected: &[(&'static str, (bool, bool))]| {
@@ -194,7 +200,8 @@ mod tests {
     fn nothing_is_asked_where_one_side_has_all_names_of_the_other() {
         let differs = |source: &[&'static CStr], replica: &[&'static CStr]| {
             let [source, replica] = [source, replica].map(|names| Listing::of(names.iter().copied()));
-            Merge::new(pair(Filesystem::default()), source, replica, Watched::off()).differs_on_both_sides()
+            Merge::new(pair(Filesystem::default()), source, replica, ProtectedNames::off())
+                .differs_on_both_sides()
         };
         assert!(!differs(&[c"a", c"b"], &[c"a", c"b"]));
         assert!(!differs(&[c"a", c"b"], &[c"a"]));

@@ -31,13 +31,13 @@ use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
-use crate::plan::{Action, Change, Pair, Plan, Watch};
+use crate::plan::{Action, Change, Pair, Plan, Protected};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
 use crate::survey::hardlinks::LinkTable;
 use crate::survey::merge::Merge;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
-use crate::walk::{Standing, Watched, standing, tell_left_out};
+use crate::walk::{ProtectedNames, Standing, standing, tell_left_out};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
@@ -81,20 +81,20 @@ struct IsLog(Kind);
 
 /// The open folders of a pair.
 #[derive(Clone, Copy)]
-struct Doors<'a> {
+struct PairBorrowed<'a> {
     source: Option<BorrowedFd<'a>>,
     replica: Option<BorrowedFd<'a>>,
 }
 
-/// The descriptors behind [`Doors`].
-struct OpenPair {
+/// The descriptors behind [`PairBorrowed`].
+struct PairFds {
     source: Option<Arc<OwnedFd>>,
     replica: Option<Arc<OwnedFd>>,
 }
 
-impl OpenPair {
-    fn doors(&self) -> Doors<'_> {
-        Doors {
+impl PairFds {
+    fn doors(&self) -> PairBorrowed<'_> {
+        PairBorrowed {
             source: self.source.as_ref().map(|fd| fd.as_fd()),
             replica: self.replica.as_ref().map(|fd| fd.as_fd()),
         }
@@ -151,14 +151,17 @@ impl Survey<'_> {
             self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
         }
         if let (Some((source, ours)), Some((replica, theirs))) = (source, replica) {
-            let watched = Watched::in_folder(
+            let protected_names = ProtectedNames::in_folder(
                 self.context,
-                pair.watch,
+                pair.protected,
                 [(&ours, &source), (&theirs, &replica)]
                     .into_iter()
                     .filter_map(|(fd, listing)| Some((fd.as_ref()?.as_fd(), listing))),
             );
-            self.merge(scope, Merge::new(pair, source, replica, watched).of_folder_that_changed(has_changed));
+            self.merge(
+                scope,
+                Merge::new(pair, source, replica, protected_names).of_folder_that_changed(has_changed),
+            );
         }
     }
 
@@ -186,7 +189,7 @@ impl Survey<'_> {
     }
 
     /// Opens the folders of a pair; none when that failed, which has been reported.
-    fn open_both(&self, pair: &Pair) -> Option<OpenPair> {
+    fn open_both(&self, pair: &Pair) -> Option<PairFds> {
         let open = |side: Side, dir: &Option<Arc<Dir>>| match dir.as_ref().map(Dir::open).transpose() {
             Ok(fd) => Some(fd),
             Err(errno) if is_gone(errno) => {
@@ -198,7 +201,7 @@ impl Survey<'_> {
                 None
             }
         };
-        Some(OpenPair {
+        Some(PairFds {
             source: open(Side::Source, &pair.source)?,
             replica: open(Side::Replica, &pair.replica)?,
         })
@@ -209,11 +212,11 @@ impl Survey<'_> {
         &'s self,
         scope: &Scope<'s>,
         merge: &Arc<Merge>,
-        doors: Doors<'_>,
+        doors: PairBorrowed<'_>,
         (name, in_source, in_replica): (&CStr, bool, bool),
     ) -> u64 {
         let pair = &merge.pair;
-        let Some(mut watch) = merge.watched.below(self.context, name) else { return 0 };
+        let Some(mut protected) = merge.protected_names.below(self.context, name) else { return 0 };
         let look = |side, door: Option<BorrowedFd<'_>>| match door {
             Some(door) => self.look(merge, side, door, name),
             None => Ok(Sighting::Absent),
@@ -239,10 +242,11 @@ impl Survey<'_> {
             return 0;
         }
         let alias = if in_source && in_replica { merge.alias(name) } else { None };
-        if let (Watch::Off, Some(Alias::Listed(listed))) = (watch, alias) {
-            watch = merge.watched.below(self.context, listed).unwrap_or(Watch::Off);
+        if let (Protected::No, Some(Alias::Listed(listed))) = (protected, alias) {
+            protected = merge.protected_names.below(self.context, listed).unwrap_or(Protected::No);
         }
-        if let (Sighting::Present(ours), Sighting::Present(theirs), Watch::On(_)) = (&source, &replica, watch)
+        if let (Sighting::Present(ours), Sighting::Present(theirs), Protected::Ancestor(_)) =
+            (&source, &replica, protected)
             && ours.kind != Kind::Folder
             && theirs.kind == Kind::Folder
         {
@@ -254,14 +258,14 @@ impl Survey<'_> {
         }
         match reconcile(&source, &replica, &pair.filesystem) {
             Decision::Nothing | Decision::Blocked(_) => 0,
-            Decision::Delete(_) if watch != Watch::Off && self.stays(merge, name) => 0,
+            Decision::Delete(_) if protected != Protected::No && self.stays(merge, name) => 0,
             Decision::Descend => {
                 if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
-                    self.descend(scope, pair, name, (source, replica), watch);
+                    self.descend(scope, pair, name, (source, replica), protected);
                 }
                 0
             }
-            Decision::Delete(_) if watch != Watch::Off => {
+            Decision::Delete(_) if protected != Protected::No => {
                 // The log lies below: all other entries there are deleted one by one.
                 if let (Sighting::Present(replica), Some(dir)) = (&replica, &pair.replica) {
                     if replica.is_mount {
@@ -272,7 +276,7 @@ impl Survey<'_> {
                         source: None,
                         replica: Some(dir.child(name, replica.id)),
                         filesystem: Arc::clone(&pair.filesystem),
-                        watch,
+                        protected,
                     };
                     self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
                 }
@@ -284,7 +288,7 @@ impl Survey<'_> {
                 }
                 0
             }
-            Decision::LeaveOut { why, delete } => {
+            Decision::Skip { why, delete } => {
                 tell_left_out(self.context, &pair.path().join(name), why);
                 if let (true, Sighting::Present(replica)) = (delete, &replica) {
                     self.delete(
@@ -352,7 +356,7 @@ impl Survey<'_> {
     fn look(&self, merge: &Merge, side: Side, door: BorrowedFd<'_>, name: &CStr) -> Result<Sighting, IsLog> {
         let pair = &merge.pair;
         let seen = match stat::entry_at(door, name) {
-            Ok(entry) => match standing(self.context, &merge.watched, side, (name, &entry)) {
+            Ok(entry) => match standing(self.context, &merge.protected_names, side, (name, &entry)) {
                 Standing::Log => return Err(IsLog(entry.kind)),
                 Standing::OtherRoot => {
                     self.is_of_other_tree(pair, name);
@@ -391,7 +395,7 @@ impl Survey<'_> {
         pair: &Arc<Pair>,
         name: &CStr,
         (source, replica): (&Entry, &Entry),
-        watch: Watch,
+        protected: Protected,
     ) {
         let (Some(source_dir), Some(replica_dir)) = (&pair.source, &pair.replica) else { return };
         // RACE: a mount that appears after this check is not seen before the next pass.
@@ -416,7 +420,7 @@ impl Survey<'_> {
                 Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
             }
         };
-        let below = Pair { source: Some(source_child), replica: Some(replica_child), filesystem, watch };
+        let below = Pair { source: Some(source_child), replica: Some(replica_child), filesystem, protected };
         self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
     }
 

@@ -14,7 +14,7 @@ use crate::model::feature::Feature;
 use crate::plan::{Action, Change};
 use crate::survey::reconcile::tests::file;
 use crate::test_strategies::{entries, filesystem, name, pair, pure};
-use crate::walk::{LeftOut, Watched, left_out};
+use crate::walk::{LeftOut, ProtectedNames, left_out};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +38,7 @@ fn carried_out(decision: Decision, source: &Sighting, replica: &Sighting) -> Sig
         (Decision::Create | Decision::Replace(..), Sighting::Present(source)) => {
             Sighting::Present(Entry { id: FileId { device: 1, inode: 77 }, ..*source })
         }
-        (Decision::Delete(_) | Decision::LeaveOut { delete: true, .. }, _) => Sighting::Absent,
+        (Decision::Delete(_) | Decision::Skip { delete: true, .. }, _) => Sighting::Absent,
         _ => *replica,
     }
 }
@@ -47,10 +47,7 @@ fn carried_out(decision: Decision, source: &Sighting, replica: &Sighting) -> Sig
 fn is_change(decision: Decision) -> bool {
     matches!(
         decision,
-        Decision::Create
-            | Decision::Replace(..)
-            | Decision::Delete(_)
-            | Decision::LeaveOut { delete: true, .. }
+        Decision::Create | Decision::Replace(..) | Decision::Delete(_) | Decision::Skip { delete: true, .. }
     )
 }
 
@@ -82,7 +79,7 @@ proptest! {
             (Sighting::Absent, Sighting::Absent) => prop_assert_eq!(decision, Decision::Nothing),
             _ => prop_assert!(!matches!(decision, Decision::Delete(_) | Decision::Nothing)),
         }
-        if let Decision::LeaveOut { why, delete } = decision {
+        if let Decision::Skip { why, delete } = decision {
             let is_held = matches!(why, LeftOut::NotHeld(feature) if filesystem.holds(feature));
             prop_assert!(!is_held, "left out without need");
             prop_assert!(!delete || matches!(replica, Sighting::Present(_)), "nothing is there to delete");
@@ -107,7 +104,7 @@ proptest! {
     #[test]
     fn what_is_left_out_of_a_new_replica_is_an_extra_in_an_old_one((source, _) in entries(), filesystem in filesystem()) {
         let decision = reconcile(&Sighting::Present(source), &Sighting::Absent, &filesystem);
-        let expected = matches!(decision, Decision::LeaveOut { delete: false, .. });
+        let expected = matches!(decision, Decision::Skip { delete: false, .. });
         prop_assert_eq!(left_out(&source, &filesystem).is_some(), expected);
         prop_assert!(expected || decision == Decision::Create);
     }
@@ -149,7 +146,7 @@ proptest! {
         let expected: Vec<_> = expected.into_iter().map(|(name, (ours, theirs))| (name, ours, theirs)).collect();
 
         let listing = |names: &[CString]| Listing::of(names.iter().map(CString::as_c_str));
-        let merge = Merge::new(pair(Filesystem::default()), listing(&source), listing(&replica), Watched::off());
+        let merge = Merge::new(pair(Filesystem::default()), listing(&source), listing(&replica), ProtectedNames::off());
         let found: Vec<_> = (0..merge.len()).filter_map(|at| merge.get(at)).collect();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(merge.get(merge.len()), None);

@@ -37,7 +37,7 @@ pub(crate) enum Decision {
     /// Remove it from the replica.
     Delete(&'static str),
     /// Left out by design; a stale entry of another kind in the replica goes.
-    LeaveOut {
+    Skip {
         /// The reason.
         why: LeftOut,
         /// True when the replica has another kind of entry under the name.
@@ -62,11 +62,11 @@ pub(crate) fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &File
     };
     let left_out = left_out(source, filesystem);
     let Some(replica) = replica else {
-        return left_out.map_or(Decision::Create, |why| Decision::LeaveOut { why, delete: false });
+        return left_out.map_or(Decision::Create, |why| Decision::Skip { why, delete: false });
     };
     match left_out {
-        Some(why) if source.kind != replica.kind => return Decision::LeaveOut { why, delete: true },
-        Some(why @ LeftOut::Socket) => return Decision::LeaveOut { why, delete: false },
+        Some(why) if source.kind != replica.kind => return Decision::Skip { why, delete: true },
+        Some(why @ LeftOut::Socket) => return Decision::Skip { why, delete: false },
         // The replica holds it already, whatever was learned of its filesystem.
         Some(LeftOut::NotHeld(_)) | None => {}
     }
@@ -152,10 +152,8 @@ pub(crate) mod tests {
             for replica in KINDS {
                 let decision = reconcile(&of(source), &of(replica), &able);
                 let expected = match (source, replica) {
-                    (Kind::Socket, Kind::Socket) => {
-                        Decision::LeaveOut { why: LeftOut::Socket, delete: false }
-                    }
-                    (Kind::Socket, _) => Decision::LeaveOut { why: LeftOut::Socket, delete: true },
+                    (Kind::Socket, Kind::Socket) => Decision::Skip { why: LeftOut::Socket, delete: false },
+                    (Kind::Socket, _) => Decision::Skip { why: LeftOut::Socket, delete: true },
                     (Kind::Folder, Kind::Folder) => Decision::Descend,
                     (Kind::File, Kind::File) => Decision::CompareContents,
                     (Kind::Symlink, Kind::Symlink) => Decision::CompareTargets,
@@ -166,7 +164,7 @@ pub(crate) mod tests {
             }
             let created = reconcile(&of(source), &Sighting::Absent, &able);
             let expected = if source == Kind::Socket {
-                Decision::LeaveOut { why: LeftOut::Socket, delete: false }
+                Decision::Skip { why: LeftOut::Socket, delete: false }
             } else {
                 Decision::Create
             };
@@ -226,9 +224,9 @@ pub(crate) mod tests {
         for (kind, feature) in cases {
             let why = LeftOut::NotHeld(feature);
             let alone = reconcile(&of(kind), &Sighting::Absent, &vfat);
-            assert_eq!(alone, Decision::LeaveOut { why, delete: false });
+            assert_eq!(alone, Decision::Skip { why, delete: false });
             let stale = reconcile(&of(kind), &of(Kind::File), &vfat);
-            assert_eq!(stale, Decision::LeaveOut { why, delete: true });
+            assert_eq!(stale, Decision::Skip { why, delete: true });
         }
         assert_eq!(reconcile(&of(Kind::File), &Sighting::Absent, &vfat), Decision::Create);
     }

@@ -25,7 +25,7 @@ const WAITS: f64 = 0.2;
 const WORTH: f64 = 1.08;
 
 /// The shortest trial while the limit grows, and while two limits are compared.
-const GLANCE: Duration = Duration::from_millis(25);
+const INTERVAL: Duration = Duration::from_millis(25);
 const TRIAL: Duration = Duration::from_millis(100);
 
 /// The least effort of a valid trial: that of so many small files.
@@ -112,9 +112,9 @@ impl Limit {
     /// Whether the measurement so far, with so many workers at work, can be judged.
     pub(super) fn is_ripe(&self, elapsed: Duration, effort: u64, at_work: usize) -> bool {
         let (least, is_in_force) = match &self.phase {
-            Phase::Growing(_) => (GLANCE, true),
+            Phase::Growing(_) => (INTERVAL, true),
             // Workers rest when their tasks are done, which takes a while on a slow disk.
-            Phase::Comparing(comparison) if comparison.is_settling => (GLANCE, at_work <= self.now),
+            Phase::Comparing(comparison) if comparison.is_settling => (INTERVAL, at_work <= self.now),
             Phase::Comparing(_) | Phase::Holding(_) => (TRIAL, true),
         };
         elapsed >= LONGEST || (elapsed >= least && effort >= ENOUGH && is_in_force)

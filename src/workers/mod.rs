@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 pub(crate) const MOST: usize = 32;
 
 /// The least time between two readings of the clock.
-const GLANCE: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(5);
 
 /// The size of a read from which on the task may take long.
 const MANY_BYTES: u64 = 1 << 16;
@@ -278,7 +278,7 @@ impl Workers {
         let now = Instant::now();
         let millis = now.duration_since(self.epoch).as_millis() as u64;
         let due = self.next_look.load(Ordering::Relaxed);
-        let next = millis + GLANCE.as_millis() as u64;
+        let next = millis + POLL.as_millis() as u64;
         // The first thread to come is watched.
         if millis >= due
             && self.next_look.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -297,7 +297,7 @@ impl Workers {
         };
         let now = Instant::now();
         let watched = now.duration_since(then);
-        if !is_task_over && watched < GLANCE {
+        if !is_task_over && watched < POLL {
             return;
         }
         let busy = busy_time();

@@ -14,7 +14,7 @@ use crate::mirror::Mirror;
 use crate::model::error::{Cause, Error};
 use crate::model::event::{Event, Fanout, Monitor};
 use crate::run::exit::Exit;
-use crate::run::schedule::{Parts, run as run_passes};
+use crate::run::schedule::{Deps, run as run_passes};
 use crate::run::signals::{Listener, Reactions, survive_size_limits};
 use crate::run::systemd::Service;
 use std::io::{Error as IoError, Write};
@@ -69,7 +69,7 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
             service.ready();
             let exit = run_passes(
                 mode.interval(),
-                Parts {
+                Deps {
                     engine: &mut mirror,
                     clock: &timer,
                     requests: &requests,

@@ -20,8 +20,8 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
-use crate::plan::{Pair, Watch};
-use crate::walk::watch_of_folder;
+use crate::plan::{Pair, Protected};
+use crate::walk::protected_of_folder;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -36,16 +36,16 @@ const MOST_FIRST_BYTES: u64 = 16 << 20;
 const LONG_ENOUGH: Duration = Duration::from_millis(100);
 
 /// A folder that has just been published.
-pub(super) struct Shown {
+pub(super) struct StagedFolder {
     pub(super) pair: Arc<Pair>,
     /// The source's listing, or the error of reading it.
     pub(super) listing: Result<Listing, Errno>,
-    pub(super) first: First,
+    pub(super) first: Prefill,
 }
 
 /// The first names of a folder.
 #[derive(Default)]
-pub(super) struct First {
+pub(super) struct Prefill {
     /// Their number.
     pub(super) names: usize,
     /// The entries created before the publication, and the failures.
@@ -60,25 +60,25 @@ pub(super) struct First {
 type Seen = (Box<CStr>, Result<Entry, Errno>);
 
 /// A folder to be created.
-struct New<'a> {
+struct FolderToStage<'a> {
     job: &'a Job,
     at: Destination<'a>,
     /// The source's folder; open, where that succeeded.
     ours: Arc<Dir>,
     from: Option<Arc<OwnedFd>>,
-    watch: Watch,
+    protected: Protected,
     /// Its first names.
     names: Vec<Seen>,
 }
 
-impl New<'_> {
+impl FolderToStage<'_> {
     fn pair(&self, theirs: Arc<Dir>) -> Arc<Pair> {
         let filesystem = Arc::clone(&self.job.pair.filesystem);
         Arc::new(Pair {
             source: Some(Arc::clone(&self.ours)),
             replica: Some(theirs),
             filesystem,
-            watch: self.watch,
+            protected: self.protected,
         })
     }
 }
@@ -87,16 +87,16 @@ const ACTION: ProblemKind = ProblemKind::CreateFolder;
 
 impl Apply<'_> {
     /// Creates a folder under its name, private until it is finished, and where possible with its first files in it.
-    pub(super) fn show_folder(&self, job: &Job, seen: &Entry) -> Result<Option<Shown>, Failed> {
+    pub(super) fn stage_folder(&self, job: &Job, seen: &Entry) -> Result<Option<StagedFolder>, Failed> {
         let (Some(source), Some(replica)) = (&job.pair.source, &job.pair.replica) else { return Ok(None) };
         let (source_fd, replica_fd) = self.open(source, replica)?;
         let at = job.destination(source_fd.as_fd(), replica_fd.as_fd());
         let ours = source.child(&job.name, seen.id);
-        let watch = watch_of_folder(self.context, job.pair.watch, source, &job.name);
+        let protected = protected_of_folder(self.context, job.pair.protected, source, &job.name);
         let opened = ours.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
         let (listing, from, names) = match opened {
             // Each name is checked more closely later if the log may lie in the folder.
-            Ok((listing, fd)) if watch == Watch::Off => {
+            Ok((listing, fd)) if protected == Protected::No => {
                 let names = look_at_first(&listing, fd.as_fd());
                 (Ok(listing), Some(fd), names)
             }
@@ -111,12 +111,12 @@ impl Apply<'_> {
         if let Some(from) = &from {
             self.announce((&ours, from.as_fd()), &names, job);
         }
-        let new = New { job, at, ours, watch, from, names };
+        let new = FolderToStage { job, at, ours, protected, from, names };
         let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
         let filesystem = &job.pair.filesystem;
-        let may_fill = || filesystem.shows_filled_folders() && replica.open_for_temporaries().is_ok();
+        let may_fill = || filesystem.renames_filled_folders() && replica.open_for_temporaries().is_ok();
         if job.expected.is_some() || has_first && may_fill() {
-            match self.show_filled(replica, &new) {
+            match self.stage_filled(replica, &new) {
                 Err(failed) if job.expected.is_none() && says_no_renames(failed) => {
                     filesystem.learn_no_filled_folders();
                 }
@@ -126,7 +126,7 @@ impl Apply<'_> {
                     filesystem.learn_no_filled_folders();
                     return Err(Failed::Taken);
                 }
-                shown => return shown.map(|(pair, first)| Some(Shown { pair, listing, first })),
+                shown => return shown.map(|(pair, first)| Some(StagedFolder { pair, listing, first })),
             }
         }
         match dirent::make_folder(at.replica, &job.name) {
@@ -138,8 +138,8 @@ impl Apply<'_> {
         }
         let made = stat::entry_at(at.replica, &job.name).map_err(Failed::replica(ACTION))?;
         let pair = new.pair(replica.child(&job.name, made.id));
-        let first = self.fill_first(&pair, None, &new.names);
-        Ok(Some(Shown { pair, listing, first }))
+        let first = self.prefill(&pair, None, &new.names);
+        Ok(Some(StagedFolder { pair, listing, first }))
     }
 
     /// Announces the first files to a disk that is the bottleneck, so that it can read them in their order on the disk.
@@ -163,7 +163,11 @@ impl Apply<'_> {
     }
 
     /// Creates a folder under a temporary name with its first files in it, and renames it into place.
-    fn show_filled(&self, replica: &Arc<Dir>, new: &New<'_>) -> Result<(Arc<Pair>, First), Failed> {
+    fn stage_filled(
+        &self,
+        replica: &Arc<Dir>,
+        new: &FolderToStage<'_>,
+    ) -> Result<(Arc<Pair>, Prefill), Failed> {
         let (job, at) = (new.job, new.at);
         replica.open_for_temporaries().map_err(Failed::replica(ACTION))?;
         let temporary = dirent::temporary_name().map_err(Failed::replica(ACTION))?;
@@ -172,7 +176,7 @@ impl Apply<'_> {
         let shown = opened.and_then(|(theirs, to)| {
             let pair = new.pair(theirs);
             let folders = new.from.as_ref().map(|from| (from.as_fd(), to.as_fd()));
-            let mut first = self.fill_first(&pair, folders, &new.names);
+            let mut first = self.prefill(&pair, folders, &new.names);
             let published = match first.remains {
                 // A torn entry must not be published.
                 Some(failed @ (Failed::Halted | Failed::Because(..))) => Err(failed),
@@ -214,10 +218,10 @@ impl Apply<'_> {
     fn with_new_id(
         &self,
         replica: &Arc<Dir>,
-        new: &New<'_>,
+        new: &FolderToStage<'_>,
         pair: Arc<Pair>,
         folder: &OwnedFd,
-        first: &mut First,
+        first: &mut Prefill,
     ) -> Arc<Pair> {
         let seen = stat::entry_at(new.at.replica, &new.job.name);
         let (Ok(seen), Ok(held)) = (seen, stat::entry_of(folder.as_fd())) else { return pair };
@@ -234,13 +238,13 @@ impl Apply<'_> {
     }
 
     /// Creates as many of the first names as possible before the new folder is published, given the two open folders.
-    fn fill_first(
+    fn prefill(
         &self,
         pair: &Arc<Pair>,
         folders: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
         names: &[Seen],
-    ) -> First {
-        let mut first = First { names: names.len(), ..First::default() };
+    ) -> Prefill {
+        let mut first = Prefill { names: names.len(), ..Prefill::default() };
         let mut room = MOST_FIRST_BYTES;
         let begin = Instant::now();
         let mut here = Here::default();
