@@ -36,6 +36,7 @@ pub(super) fn parse(text: &[u8]) -> Vec<Mount<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(parse_line).collect()
 }
 
+/// One mount; none for a line in another form, of which no field can be trusted.
 fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
     let mut fields = line.split(|byte| *byte == b' ');
