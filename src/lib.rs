@@ -1,14 +1,14 @@
 //! Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.
 //!
-//! [`Mirror`] is the engine: a checked pair of roots that can be made to match. It prints nothing and keeps no log. Everything
-//! that it does is an [`Event`], which it gives to a [`Monitor`]:
+//! [`Mirror`] is the engine: it checks a pair of roots and makes the replica match. It prints nothing and keeps no log.
+//! It reports each action as an [`Event`] to a [`Monitor`]:
 //!
 //! ```
 //! use file_sync::{Digests, Event, Interrupt, Mirror, MirrorOptions, Monitor, Outcome};
 //! use std::fs;
 //! use std::sync::{Arc, Mutex};
 //!
-//! /// Keeps the paths of all operations.
+//! /// Collects the paths of all operations.
 //! #[derive(Default)]
 //! struct Paths(Mutex<Vec<String>>);
 //!
@@ -48,8 +48,8 @@
 //! # }
 //! ```
 //!
-//! [`schedule::run`] repeats passes, [`log::Log`] is the monitor that writes the log, and [`cli`] is the program: command
-//! line, signals, service manager.
+//! [`schedule::run`] repeats passes, [`log::Log`] is the monitor that writes the log, and [`cli`] is the program:
+//! command line, signals, service manager.
 
 mod apply;
 mod capabilities;

@@ -1,4 +1,4 @@
-//! What a pass does to the replica, or would do.
+//! The operations of a pass on the replica, done or planned.
 
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
@@ -6,25 +6,25 @@ use crate::model::path::RelPath;
 use crate::model::serial::{is_false, linked_to, no_digest, path, renamed_from, target};
 use serde::Serialize;
 
-/// What was done to a path, or would be.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verb {
-    /// Made anew.
+    /// Creates an entry.
     Create,
-    /// Replaced by the source's newer content.
+    /// Replaces an entry by the newer content of the source.
     Update,
-    /// Replaced because the replica alone was wrong.
+    /// Replaces an entry whose content changed in the replica alone.
     Repair,
-    /// Removed, because the source has it no longer.
+    /// Deletes an entry that the source lacks.
     Delete,
-    /// Given its right name, which the replica listed in another spelling; nothing else.
+    /// Renames an entry that the replica lists in another spelling.
     Rename,
-    /// Made a hard link of another path of the replica.
+    /// Makes the path a hard link of another replica path.
     Link,
-    /// Mode, owner, times or extended attributes set; the content is untouched.
+    /// Sets mode, owner, mtime or extended attributes (ACLs among them); the content is untouched.
     Metadata,
-    /// Replaced by an entry of another kind.
+    /// Replaces an entry by one of another kind.
     Retype,
 }
 
@@ -41,7 +41,7 @@ impl Verb {
         Verb::Delete,
     ];
 
-    /// The verb as the log has it.
+    /// The word in the log.
     pub fn word(self) -> &'static str {
         match self {
             Verb::Create => "create",
@@ -56,7 +56,7 @@ impl Verb {
     }
 }
 
-/// What lies below a folder that is created or deleted as a whole.
+/// The size of a folder that is created or deleted as a whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Subtree {
     /// Folders, without the top one.
@@ -73,14 +73,14 @@ pub struct Subtree {
 /// One operation, done or planned.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Operation<'a> {
-    /// What is done.
+    /// The kind of the operation.
     pub verb: Verb,
-    /// Where.
+    /// The path below the roots.
     #[serde(flatten, serialize_with = "path")]
     pub path: &'a RelPath,
-    /// What the entry is now (before, for deletions).
+    /// The kind of the entry after the operation; before it, for deletions.
     pub kind: Kind,
-    /// Bytes of content, for regular files.
+    /// Size in bytes, for regular files.
     #[serde(rename = "bytes", skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Digest of the content that was written.
@@ -92,22 +92,22 @@ pub struct Operation<'a> {
     /// The target of a symbolic link.
     #[serde(flatten, serialize_with = "target")]
     pub target: Option<&'a [u8]>,
-    /// The path that a hard link shares its content with.
+    /// The other path of the inode, for a hard link.
     #[serde(flatten, serialize_with = "linked_to")]
     pub linked_to: Option<&'a RelPath>,
-    /// The path under which the replica listed it until now.
+    /// The path before a rename.
     #[serde(flatten, serialize_with = "renamed_from")]
     pub renamed_from: Option<&'a RelPath>,
-    /// What lies below, for folders in a plan.
+    /// The entries below, for folders in a plan.
     #[serde(flatten)]
     pub subtree: Option<Subtree>,
-    /// Why, in a few words; empty where the verb says it all.
+    /// The reason in a few words; empty where the verb is enough.
     #[serde(skip_serializing_if = "str::is_empty")]
     pub reason: &'a str,
 }
 
 impl<'a> Operation<'a> {
-    /// An operation about which nothing is known but these three.
+    /// An operation without optional facts.
     pub fn new(verb: Verb, path: &'a RelPath, kind: Kind) -> Operation<'a> {
         Operation {
             verb,
@@ -125,7 +125,7 @@ impl<'a> Operation<'a> {
     }
 }
 
-/// Which metadata of an entry differs. Extended attributes are compared elsewhere, since that takes reading.
+/// The metadata of an entry that differs. Extended attributes are compared elsewhere: that takes system calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Differences {
     /// Permission bits.
@@ -144,9 +144,9 @@ impl Differences {
         self.mode || self.owner || self.mtime || self.attributes
     }
 
-    /// The differences in words, joined with commas.
+    /// The differences in words, joined by commas.
     pub(crate) fn words(self) -> &'static str {
-        // Four bits, sixteen texts: no allocation for what may be a million changes.
+        // A table of sixteen texts for four bits: a plan of a million changes allocates none.
         const WORDS: [&str; 16] = [
             "",
             "mode",

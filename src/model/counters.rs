@@ -1,41 +1,41 @@
-//! What one pass counts: the same array of numbers while it runs, in its report and in the log.
+//! The counters of a pass: one array of numbers for its progress, its report and the log.
 
 use crate::model::change::Verb;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use std::ops::{Index, IndexMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// One thing that is counted.
+/// One counter of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Counter {
-    /// Entries made anew.
+    /// Entries created.
     Created,
-    /// Entries whose content the source had changed.
+    /// Entries replaced because their content changed in the source.
     Updated,
-    /// Files that were wrong in the replica alone.
+    /// Entries replaced because their content changed in the replica alone.
     Repaired,
-    /// Entries that changed their kind.
+    /// Entries replaced by an entry of another kind.
     Retyped,
-    /// Entries that got their right name.
+    /// Entries renamed to the spelling that the source has.
     Renamed,
-    /// Paths made hard links.
+    /// Paths replaced or created as hard links.
     Linked,
     /// Entries of which only metadata was set.
     Metadata,
-    /// Entries removed.
+    /// Entries deleted.
     Deleted,
-    /// Entries that were right already.
+    /// Entries without a difference.
     Unchanged,
-    /// Entries left out by design (sockets, what the replica cannot hold, the log itself).
+    /// Entries left out by design: sockets, kinds that the replica cannot hold, the log file.
     Skipped,
-    /// Entries of the replica that the source lacks and that stay until the next pass, because what they are missing in has
-    /// changed during this one.
+    /// Replica entries that the source lacks and that are not deleted before the next pass: they may have moved during
+    /// this one ([`Reason::Changed`](crate::Reason::Changed)).
     KeptBack,
     /// Problems.
     Problems,
     /// Bytes of content read, both sides together.
     BytesRead,
-    /// Bytes of content that the plan is to write, as far as it is known before: a file may have grown by then.
+    /// Bytes of content that the plan will write. An estimate: a file may grow before it is copied.
     BytesToWrite,
     /// Bytes of content written.
     BytesWritten,
@@ -61,7 +61,7 @@ impl Counter {
         Counter::BytesWritten,
     ];
 
-    /// The counter of what a verb does.
+    /// The counter of a verb.
     pub fn of(verb: Verb) -> Counter {
         match verb {
             Verb::Create => Counter::Created,
@@ -75,7 +75,7 @@ impl Counter {
         }
     }
 
-    /// Its name for programs.
+    /// The name in the JSON log.
     pub fn code(self) -> &'static str {
         match self {
             Counter::Created => "created",
@@ -99,19 +99,19 @@ impl Counter {
 
 const COUNT: usize = Counter::ALL.len();
 
-/// The numbers at one moment.
+/// The counters at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts([u64; COUNT]);
 
 impl Counts {
-    /// All operations together.
+    /// The number of all operations.
     pub fn operations(&self) -> u64 {
         Verb::ALL.iter().map(|verb| self[Counter::of(*verb)]).sum()
     }
 }
 
 impl Serialize for Counts {
-    /// Every counter under its name.
+    /// Writes every counter under its [`Counter::code`].
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(COUNT))?;
         for counter in Counter::ALL {
@@ -145,22 +145,22 @@ impl FromIterator<(Counter, u64)> for Counts {
     }
 }
 
-/// The numbers of a pass while it runs: all threads add, and whoever shows progress reads.
+/// The live counters of a pass: all threads add to them, and a progress display reads them.
 #[derive(Debug, Default)]
 pub struct Counters([AtomicU64; COUNT]);
 
 impl Counters {
-    /// Adds to one of them.
+    /// Adds to a counter.
     pub fn add(&self, counter: Counter, number: u64) {
         self.0[counter as usize].fetch_add(number, Ordering::Relaxed);
     }
 
-    /// One of them.
+    /// Reads one counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize].load(Ordering::Relaxed)
     }
 
-    /// All of them. While a pass runs they are of slightly different moments.
+    /// Reads all counters, one after the other: no atomic snapshot while a pass runs.
     pub fn read(&self) -> Counts {
         Counter::ALL.into_iter().map(|counter| (counter, self.get(counter))).collect()
     }

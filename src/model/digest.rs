@@ -32,31 +32,31 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// Which contents are digested.
+/// The extent of digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Digests {
-    /// Of everything that is read: what is compared, and what is copied.
+    /// Files that are compared and files that are copied.
     OfAll,
-    /// Of what is copied only. What is compared is compared byte by byte all the same.
+    /// Copied files only. Compared files are still compared byte by byte.
     OfCopies,
 }
 
-/// Takes the digest of content that arrives piece by piece.
+/// Digests content that arrives in pieces.
 #[derive(Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// A hasher that has seen nothing.
+    /// Creates a hasher of no content.
     pub fn new() -> Hasher {
         Hasher::default()
     }
 
-    /// The next piece of the content.
+    /// Adds the next piece of the content.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
-    /// The digest of everything seen.
+    /// Returns the digest of all pieces.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

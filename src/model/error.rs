@@ -1,5 +1,5 @@
-//! What can go wrong, in two classes: a [`Problem`] concerns one path, is collected, and the pass goes on; an
-//! [`Error`] ends the pass or the program.
+//! Failures, in two classes: a [`Problem`] concerns one path, is collected, and the pass continues; an [`Error`] ends
+//! the pass or the program.
 
 use crate::model::errno::Errno;
 use crate::model::path::{RelPath, shown};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// The tree that is only ever read.
+    /// The tree that is only read.
     Source,
     /// The tree that is made to match.
     Replica,
@@ -30,12 +30,12 @@ impl fmt::Display for Side {
     }
 }
 
-/// Why something could not be done.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The kernel refused, with this error.
+    /// A system call failed with this error.
     System(Errno),
-    /// file-sync refused, for the reason said in these words (no capital, no period).
+    /// file-sync refused, for this reason in words (no capital, no period).
     Refused(&'static str),
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Cause {
 }
 
 impl Serialize for Cause {
-    /// The words, and the number of the error where the kernel refused.
+    /// Writes the words as `cause`, and a system error's number as `errno`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("cause", &self.to_string())?;
@@ -66,27 +66,27 @@ impl From<Errno> for Cause {
     }
 }
 
-/// Something about one path that could not be done.
+/// A failure that concerns one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The path below the roots.
     #[serde(flatten, serialize_with = "path")]
     pub path: RelPath,
-    /// True when content was to be read and could not be: its digest is logged as empty.
+    /// True when the content could not be read: its digest is logged as empty.
     #[serde(rename = "sha256", skip_serializing_if = "is_false", serialize_with = "no_digest")]
     pub content_unreadable: bool,
-    /// What could not be done.
+    /// The action that failed.
     #[serde(flatten)]
     pub kind: ProblemKind,
-    /// Why.
+    /// The cause.
     #[serde(flatten)]
     pub cause: Cause,
-    /// What follows for the user's data: `its replica is kept`.
+    /// The consequence for the user's data: `its replica is kept`.
     pub consequence: &'static str,
 }
 
 impl Problem {
-    /// A name that cannot be had in the replica, though what has it in the source is there.
+    /// A name that the replica cannot store; it has the entry under another name.
     pub fn shown_otherwise(path: RelPath, cause: Cause) -> Problem {
         Problem {
             path,
@@ -99,22 +99,22 @@ impl Problem {
 }
 
 impl fmt::Display for Problem {
-    /// The message without the path, which the log shows in a place of its own.
+    /// Writes the message without the path, which the log shows in a field of its own.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Cannot {}: {}; {}", self.kind.words(), self.cause, self.consequence)
     }
 }
 
-/// What ends a pass or the program.
+/// A failure that ends a pass or the program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The source is not there.
+    /// The source does not exist.
     #[error("The source {} does not exist; nothing was changed. Check --source, or mount what holds it", show(.path))]
     SourceMissing {
         /// As the user gave it.
         path: PathBuf,
     },
-    /// The source was there when the pass began, and is not any more.
+    /// The source existed when the pass began, and was missing at its end.
     #[error(
         "The source {} disappeared during the pass; what was copied until then is complete, and nothing was deleted \
          afterwards. Check --source, or mount what holds it", show(.path)
@@ -123,7 +123,7 @@ pub enum Error {
         /// As the user gave it.
         path: PathBuf,
     },
-    /// The source is something else.
+    /// The source is not a folder.
     #[error("The source {} is not a folder; nothing was changed. Give a folder to --source", show(.path))]
     SourceNotAFolder {
         /// As the user gave it.
@@ -134,68 +134,68 @@ pub enum Error {
     SourceUnreadable {
         /// As the user gave it.
         path: PathBuf,
-        /// What the kernel said.
+        /// The system error.
         cause: Cause,
     },
-    /// The replica is something else.
+    /// The replica is not a folder.
     #[error("The replica {} is not a folder; nothing was changed. Give a folder, or a path that does not exist yet, to --replica", show(.path))]
     ReplicaNotAFolder {
         /// As the user gave it.
         path: PathBuf,
     },
-    /// The replica cannot be made or opened.
+    /// The replica cannot be created, opened, examined or locked.
     #[error("The replica {} cannot be {action}: {cause}", show(.path))]
     ReplicaUnusable {
         /// As the user gave it.
         path: PathBuf,
-        /// `created`, `opened`, `examined`.
+        /// The action that failed: `created`, `opened`, `examined`, `locked`.
         action: &'static str,
-        /// What the kernel said.
+        /// The system error.
         cause: Cause,
     },
-    /// Another process works on this replica.
+    /// Another process holds the lock on this replica.
     #[error("The replica {} is locked by another file-sync; wait for it to end or stop it", show(.path))]
     ReplicaLocked {
         /// As the user gave it.
         path: PathBuf,
     },
-    /// The two roots are one folder, or one lies inside the other.
+    /// The two roots are one folder, one lies inside the other, or they overlap through a mount.
     #[error("{}", nested(*.relation, .source_path, .replica_path))]
     RootsOverlap {
-        /// How they lie.
+        /// The relation of the two.
         relation: Relation,
         /// As the user gave it.
         source_path: PathBuf,
         /// As the user gave it.
         replica_path: PathBuf,
     },
-    /// No worker threads.
+    /// The worker threads could not be started.
     #[error("The worker threads could not be started: {reason}")]
     NoThreads {
-        /// What the system said.
+        /// The error in words.
         reason: String,
     },
-    /// Something the program itself needs from the system and did not get.
+    /// A system call that the program itself needs failed.
     #[error("Cannot {action}: {cause}")]
     System {
-        /// What was tried.
+        /// The action that failed.
         action: &'static str,
-        /// What the kernel said.
+        /// The system error.
         cause: Cause,
     },
-    /// A mistake in file-sync itself (a panic).
+    /// A panic: a bug in file-sync.
     #[error(
         "A mistake in file-sync ended the pass: {}; files already replaced are complete. Please report it, and start \
          file-sync again", shown(.message.as_bytes())
     )]
     Panicked {
-        /// What the panic said.
+        /// The message of the panic.
         message: String,
     },
 }
 
 impl Error {
-    /// The name of its kind in the JSON log.
+    /// The name of the error in the JSON log.
     pub fn code(&self) -> &'static str {
         match self {
             Error::SourceMissing { .. } => "source_missing",
@@ -214,7 +214,7 @@ impl Error {
 }
 
 impl Serialize for Error {
-    /// Its name as `error`; the message has the rest.
+    /// Writes the name as `error`; the message has the rest.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(1))?;
         map.serialize_entry("error", self.code())?;
@@ -222,7 +222,7 @@ impl Serialize for Error {
     }
 }
 
-/// How two roots that must be apart lie to each other.
+/// The relation of two roots that overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
     /// They are the same folder.
@@ -231,7 +231,7 @@ pub enum Relation {
     ReplicaInSource,
     /// The source lies inside the replica.
     SourceInReplica,
-    /// Something that is mounted inside one of them belongs to the other as well.
+    /// A mount inside one shows a folder of the other.
     Mounted,
 }
 

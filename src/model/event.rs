@@ -1,7 +1,7 @@
-//! The one channel upward: everything that happens is an [`Event`], and every listener implements [`Monitor`].
+//! The one channel upward: everything that happens is an [`Event`], and every listener is a [`Monitor`].
 //!
-//! The log, the console, the service manager's status, the exit code and the tests read the same events, so they cannot
-//! disagree.
+//! Log, console, service status and tests read the same events, and the exit code comes from the same report, so they
+//! cannot disagree.
 
 use crate::model::change::Operation;
 use crate::model::counters::{Counters, Counts};
@@ -19,28 +19,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Receives events; called from several threads at once.
+/// Receives events. Its methods are called from several threads at once.
 pub trait Monitor: Sync {
-    /// Takes one event. It must not fail and should not block.
+    /// Takes one event. It must not fail and should not block: the pass waits for it.
     fn event(&self, event: &Event<'_>);
 
-    /// Takes one event of one of several jobs, see [`ForJob`]. A monitor that does not tell jobs apart takes it as any
-    /// other event.
+    /// Takes one event of one of several jobs, see [`ForJob`]. The default ignores the job.
     fn event_of(&self, _job: &str, event: &Event<'_>) {
         self.event(event);
     }
 
-    /// Whether [`Event::Verified`] is wanted, one for every unchanged file.
+    /// Whether to send [`Event::Verified`], one for every unchanged file.
     fn wants_verified(&self) -> bool {
         false
     }
 }
 
-/// Passes every event on to each of its monitors, in their order.
+/// Passes every event to each of its monitors, in their order.
 pub struct Fanout<'a>(Vec<&'a dyn Monitor>);
 
 impl<'a> Fanout<'a> {
-    /// A monitor of any number of monitors.
+    /// Combines any number of monitors.
     pub fn new(monitors: impl IntoIterator<Item = &'a dyn Monitor>) -> Fanout<'a> {
         Fanout(monitors.into_iter().collect())
     }
@@ -60,14 +59,14 @@ impl Monitor for Fanout<'_> {
     }
 }
 
-/// Names the job, one source and one replica, that every event belongs to: several jobs of one process share a log.
+/// Adds the job, one source and one replica, to every event: several jobs of one process share a log.
 pub struct ForJob<'a> {
     job: &'a str,
     monitor: &'a dyn Monitor,
 }
 
 impl<'a> ForJob<'a> {
-    /// Events of this job, for this monitor.
+    /// Passes the events of this job to this monitor.
     pub fn new(job: &'a str, monitor: &'a dyn Monitor) -> ForJob<'a> {
         ForJob { job, monitor }
     }
@@ -83,99 +82,99 @@ impl Monitor for ForJob<'_> {
     }
 }
 
-/// The phase that a pass has reached. A held or interrupted pass skips the later ones.
+/// A phase of a pass. A held or interrupted pass, or a dry run, skips the later ones.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
 pub enum Phase<'a> {
-    /// Both trees are read. The counters are live until the pass ends: a monitor may keep them and read them at any time.
+    /// Both trees are read. The counters are live until the pass ends: a monitor may keep and read them at any time.
     Surveying {
         /// The counters of the pass.
         #[serde(skip)]
         counters: &'a Arc<Counters>,
     },
-    /// The plan is complete, and nothing is written yet: the counters of the survey, and the operations and bytes that are
-    /// to come.
+    /// The plan is complete, nothing is written yet: the counters of the survey, and the planned operations and bytes.
     Surveyed(&'a Counts),
-    /// The plan is carried out. Left out where it is empty.
+    /// The plan is carried out. Left out when it is empty.
     Applying,
-    /// The replica is made durable (`syncfs(2)`). Left out where nothing has been written since the last time.
+    /// The replica is made durable (`syncfs(2)`). Left out when all writes are durable. The first pass of a process
+    /// always syncs: an earlier one may have left writes.
     Syncing,
 }
 
-/// Something worth knowing that is not an operation and not a problem.
+/// A fact that is neither an operation nor a problem.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "notice", rename_all = "snake_case")]
 pub enum Notice<'a> {
     /// The log file lies inside a root.
     LogInside {
-        /// Which root.
+        /// The root.
         side: Side,
-        /// Where in it.
+        /// The path below it.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
     },
-    /// The replica cannot hold something that the source has.
+    /// The replica cannot hold a feature of the source; once per pass.
     NotHeld {
-        /// What it cannot hold.
+        /// The feature.
         feature: Feature,
     },
-    /// The replica's filesystem knows no locks.
+    /// The replica's filesystem does not support `flock(2)`.
     NoLock,
-    /// Fewer threads than asked for, because of the limit of open files.
+    /// Fewer worker threads run than requested, because of the limit of open files.
     FewerThreads {
-        /// How many there are.
+        /// Their number.
         threads: usize,
         /// The limit (`ulimit -Hn`).
         open_files: u64,
     },
-    /// The replica folder was missing and has been made.
+    /// The replica folder was missing and was created.
     ReplicaCreated {
         /// The replica as the user gave it.
         #[serde(flatten, serialize_with = "serial::replica")]
         replica: &'a Path,
     },
-    /// A symbolic link of the replica does not tell where it leads: told once per pass.
+    /// The target of a symbolic link in the replica cannot be read; once per pass.
     SymlinkUnread {
-        /// Where.
+        /// Its path.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
-        /// What the kernel said.
+        /// The error.
         #[serde(flatten)]
         cause: Cause,
     },
-    /// An extended attribute is listed, and its filesystem has no value for it: told once per pass for each side.
+    /// An extended attribute (xattr) is listed, but its filesystem has no value for it; once per pass and side.
     XattrUnread {
-        /// Which root.
+        /// The tree.
         side: Side,
-        /// Where in it.
+        /// The path of the entry.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
         /// Its name.
         #[serde(flatten, serialize_with = "serial::xattr")]
         name: &'a CStr,
-        /// What the kernel said.
+        /// The error.
         #[serde(flatten)]
         cause: Cause,
     },
-    /// Entries of the replica that the source lacks were kept for now.
+    /// Replica entries that the source lacks are not deleted in this pass.
     KeptBack {
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// How many.
+        /// Their number.
         entries: u64,
-        /// The first of them.
+        /// The path of the first.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
     },
 }
 
-/// Why something stays for now.
+/// The reason for not deleting a replica entry in this pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// The source has changed where it is missing, since the pass began.
+    /// Its source folder changed during the pass, or an entry of its kind and size disappeared: it may have moved.
     Changed,
-    /// Something like it could not be made.
+    /// An entry of its kind and size could not be created: it may be this one under its new name.
     #[serde(rename = "not_made")]
     Unmade,
 }
@@ -185,11 +184,11 @@ impl Reason {
     pub const ALL: [Reason; 2] = [Reason::Changed, Reason::Unmade];
 }
 
-/// Everything that is ever reported.
+/// Everything that is reported.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event<'a> {
-    /// The program begins.
+    /// The program starts.
     Started {
         /// The version of the program.
         version: &'a str,
@@ -208,11 +207,11 @@ pub enum Event<'a> {
         interval: Option<Duration>,
         /// True when nothing will be written.
         dry_run: bool,
-        /// The log file, if there is one.
+        /// The log file, if any.
         #[serde(flatten, serialize_with = "serial::log")]
         log: Option<&'a Path>,
     },
-    /// A pass begins.
+    /// A pass starts.
     PassStarted {
         /// 1 for the first pass of this process.
         #[serde(rename = "pass")]
@@ -227,58 +226,59 @@ pub enum Event<'a> {
         #[serde(flatten)]
         phase: Phase<'a>,
     },
-    /// A file's content was read on both sides and agrees.
+    /// The content of a file was read on both sides and is equal.
     #[serde(rename = "same")]
     Verified {
-        /// Where.
+        /// Its path.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
-        /// Bytes of content.
+        /// Size in bytes.
         #[serde(rename = "bytes")]
         size: u64,
-        /// Digest of both sides.
+        /// Digest of both sides; none if only copies are digested, or for a file with huge holes.
         #[serde(rename = "sha256", skip_serializing_if = "Option::is_none")]
         digest: Option<Digest>,
     },
-    /// Something was done.
+    /// An operation was done.
     #[serde(rename = "operation")]
     Done(Operation<'a>),
-    /// Something would be done (dry run).
+    /// An operation would be done (dry run).
     Planned(Operation<'a>),
     /// An entry is left out by design.
     #[serde(rename = "skip")]
     Skipped {
-        /// Where.
+        /// The path of the entry.
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
-        /// What it is.
+        /// The kind of the entry.
         kind: Kind,
-        /// Why.
+        /// The reason; empty if it is the kind.
         #[serde(skip_serializing_if = "str::is_empty")]
         reason: &'a str,
     },
-    /// Something could not be done.
+    /// A problem with one path; the pass continues.
     Problem(&'a Problem),
-    /// Something worth knowing.
+    /// See [`Notice`].
     Notice(Notice<'a>),
-    /// A pass is over.
+    /// A pass ended.
     PassEnded(&'a PassReport),
     /// A pass took longer than the interval.
     Overran {
-        /// Which pass.
+        /// The number of the pass.
         #[serde(rename = "pass")]
         number: u64,
-        /// By how much.
+        /// The time over the interval.
         #[serde(rename = "by_seconds", serialize_with = "serial::seconds")]
         by: Duration,
     },
-    /// A signal asks the program to stop.
+    /// A signal requested a stop.
     Stopping {
         /// The signal.
         signal: Signal,
     },
-    /// The program ends in order.
+    /// The program ends without an error.
     Stopped,
-    /// An error ended a pass. The program ends with it, or, in a later pass of many, goes on with the next one.
+    /// An error ended the start of the program or a pass. The program ends, or, in periodic mode, continues with the
+    /// next pass.
     Failed(&'a Error),
 }

@@ -1,9 +1,9 @@
-//! What a filesystem may be unable to hold.
+//! Features that a filesystem may be unable to hold.
 
 use crate::model::entry::{Entry, Kind};
 use serde::Serialize;
 
-/// Something that the replica's filesystem, or the rights of this process, cannot hold.
+/// A kind of entry or metadata that the replica's filesystem, or the rights of this process, may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Feature {
@@ -11,7 +11,7 @@ pub enum Feature {
     Owner,
     /// Permission bits.
     Mode,
-    /// Modification times as fine, or as far from today, as the source has them.
+    /// Modification times in the resolution and the range of the source.
     Mtime,
     /// Owner and group of symbolic links.
     LinkOwner,
@@ -25,7 +25,7 @@ pub enum Feature {
     Fifos,
     /// Device nodes.
     Devices,
-    /// Device nodes of number 0:0, by which an overlay marks what has been deleted.
+    /// Whiteouts: device nodes 0:0, by which overlayfs marks deleted entries.
     Whiteouts,
     /// `user.*` extended attributes.
     UserXattrs,
@@ -59,19 +59,19 @@ impl Feature {
         Feature::TrustedXattrs,
     ];
 
-    /// What a filesystem has to hold to have an entry like this.
+    /// The feature that a filesystem needs to hold an entry of this kind; none where every filesystem can.
     pub fn needed_by(entry: &Entry) -> Option<Feature> {
         match entry.kind {
             Kind::Symlink => Some(Feature::Symlinks),
             Kind::Fifo => Some(Feature::Fifos),
-            // An overlayfs refuses it, and everywhere else everybody may make it (mknod(2), since Linux 5.8).
+            // overlayfs refuses to create it; elsewhere it takes no privilege (mknod(2), since Linux 5.8).
             Kind::CharDevice if entry.rdev == 0 => Some(Feature::Whiteouts),
             Kind::CharDevice | Kind::BlockDevice => Some(Feature::Devices),
             Kind::File | Kind::Folder | Kind::Socket => None,
         }
     }
 
-    /// The plural that people know it by.
+    /// The name for people, in the plural.
     pub fn words(self) -> &'static str {
         match self {
             Feature::Owner => "owners and groups",

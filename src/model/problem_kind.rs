@@ -1,9 +1,9 @@
-//! What kinds of problems there are: the identity of a [`Problem`](crate::model::error::Problem), its words, and its name in
-//! the JSON log, which does not change.
+//! The kinds of problems: the identity of a [`Problem`](crate::model::error::Problem), its words, and its name in the
+//! JSON log, which does not change.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-/// What could not be done.
+/// The action that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the table says what each one is")]
 pub enum ProblemKind {
@@ -135,13 +135,13 @@ impl ProblemKind {
         self.row().1
     }
 
-    /// What could not be done, to be read after "Cannot": `read the source file`.
+    /// The action in words, to be read after "Cannot": `read the source file`.
     pub fn words(self) -> &'static str {
         self.row().2
     }
 
     fn row(self) -> (ProblemKind, &'static str, &'static str) {
-        // The table has the order of the kinds.
+        // The rows have the order of the variants; a test compares.
         TABLE.get(self as usize).copied().unwrap_or((self, "", ""))
     }
 
@@ -152,7 +152,7 @@ impl ProblemKind {
 }
 
 impl Serialize for ProblemKind {
-    /// The name as `problem`, the words as `action`.
+    /// Writes the name as `problem` and the words as `action`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("problem", self.code())?;

@@ -1,4 +1,4 @@
-//! What one pass did, as numbers.
+//! The report of one pass: outcome, counts, duration.
 
 use crate::model::counters::Counts;
 use crate::model::mounts::{Difference, Place};
@@ -9,42 +9,42 @@ use serde::ser::{SerializeMap, Serializer};
 use std::fmt;
 use std::time::Duration;
 
-/// How a pass ended.
+/// The outcome of a pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum Outcome {
-    /// The whole plan was carried out, but for the problems.
+    /// The whole plan was carried out, except for the problems.
     Done,
-    /// Only the plan was made (dry run).
+    /// Only the plan was computed (dry run).
     Planned,
     /// The guard refused the plan; nothing was written.
     Held(Hold),
     /// A signal ended the pass early.
     #[serde(rename = "stopped", serialize_with = "signal")]
     Interrupted(Signal),
-    /// The replica folder disappeared during the pass; what is left is for the next pass.
+    /// The replica folder was removed or replaced during the pass; the next does the rest.
     ReplicaLost,
 }
 
-/// Why the guard refused a plan.
+/// The guard's reason to refuse a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "hold", rename_all = "snake_case")]
 pub enum Hold {
-    /// The source path leads to another folder than at the start of the pass, or of the one whose rest this one does.
+    /// The source path leads to another folder than at the start of the pass, or of the one before a second look.
     SourceReplaced,
-    /// Something that was mounted in the last pass is not mounted any more.
+    /// A filesystem that was mounted in the last pass is not mounted any more.
     MountGone(Box<Difference>),
-    /// Something else is mounted than in the last pass, and it looks like the wrong disk.
+    /// Another filesystem is mounted than in the last pass, and by the plan it is probably the wrong one.
     #[serde(rename = "other_filesystem")]
     Swapped {
-        /// Where, and what was there and is.
+        /// The mount point, with its identity in the last pass and now.
         #[serde(flatten)]
         difference: Box<Difference>,
-        /// What the plan does there.
+        /// The plan's turnover there.
         #[serde(flatten)]
         turnover: Turnover,
     },
-    /// The replica folder is missing, on another filesystem than the one it was on in the last pass.
+    /// The replica folder is missing, and its path is on another filesystem than in the last pass.
     #[serde(rename = "missing_on_other_filesystem")]
     MissingElsewhere(Box<Difference>),
 }
@@ -55,7 +55,7 @@ fn signal<S: Serializer>(signal: &Signal, serializer: S) -> Result<S::Ok, S::Err
     map.end()
 }
 
-/// What a plan does at and below one place, in entries.
+/// The entries that a plan creates, deletes and keeps at and below one path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Turnover {
     /// Entries that would be created in the replica.
@@ -64,13 +64,13 @@ pub struct Turnover {
     /// Entries that would be deleted from the replica.
     #[serde(rename = "would_delete")]
     pub deleted: u64,
-    /// Entries that both sides have.
+    /// Entries that exist on both sides.
     #[serde(rename = "would_keep")]
     pub kept: u64,
 }
 
 impl Hold {
-    /// The place that is not what it was, if it is about one.
+    /// The path whose identity changed, if the reason has one.
     pub fn difference(&self) -> Option<&Difference> {
         match self {
             Hold::SourceReplaced => None,
@@ -82,7 +82,7 @@ impl Hold {
 }
 
 impl fmt::Display for Hold {
-    /// The reason, for people, and what to do.
+    /// Writes the reason and the remedy, for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const AGAIN: &str = "if that is meant, start file-sync anew";
         match self {
@@ -118,17 +118,17 @@ pub struct PassReport {
     /// 1 for the first pass of this process.
     #[serde(rename = "pass")]
     pub number: u64,
-    /// How it ended.
+    /// The outcome.
     #[serde(flatten)]
     pub outcome: Outcome,
-    /// What was counted.
+    /// The counters at the end.
     #[serde(flatten)]
     pub counts: Counts,
-    /// From start to end, on the boot-time clock.
+    /// From start to end, by CLOCK_BOOTTIME.
     #[serde(rename = "duration_seconds", serialize_with = "seconds")]
     pub duration: Duration,
-    /// How old the replica is at the end: the time since the start of the last pass that was done.
-    /// None while no pass of this process has been done.
+    /// The age of the replica at the end: the time since the start of the last [`Outcome::Done`] of this process, if
+    /// any. Set by the schedule; [`Mirror::pass`](crate::Mirror::pass) leaves it none.
     #[serde(
         rename = "replica_age_seconds",
         skip_serializing_if = "Option::is_none",

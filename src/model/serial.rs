@@ -1,4 +1,4 @@
-//! `serialize_with` functions for the machine form of the log, and how a name that is not UTF-8 is written.
+//! `serialize_with` functions for the JSON log, and the encoding of a name that is not UTF-8.
 
 use crate::model::path::RelPath;
 use serde::ser::{SerializeMap, Serializer};
@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Something whose raw bytes are written as text.
+/// A name or path whose raw bytes are written as text.
 pub(crate) trait Name {
-    /// The bytes; none where there is no such name, and no field either.
+    /// The bytes; none when the name is absent, and its field is left out.
     fn bytes(&self) -> Option<&[u8]>;
 }
 
@@ -50,8 +50,8 @@ impl<T: Name> Name for Option<T> {
     }
 }
 
-/// One function for each key under which a name is written, for fields that are flattened: `path` writes `path`, and
-/// `path_bytes` after it where the name is not UTF-8.
+/// One function per key, for flattened fields that hold a name: `path` writes `path`, and after it `path_bytes` if the
+/// name is not UTF-8.
 macro_rules! keys {
     ($($key:ident),*) => {
         $(pub(crate) fn $key<S: Serializer>(name: &impl Name, serializer: S) -> Result<S::Ok, S::Error> {
@@ -62,7 +62,7 @@ macro_rules! keys {
 
 keys!(path, source, replica, log, target, linked_to, renamed_from, place, xattr);
 
-/// A name as text. Where it is not UTF-8 the text has replacement characters, and a second field has the bytes as
+/// Writes a name as text. If it is not UTF-8, the text has replacement characters, and a second field has the bytes as
 /// hexadecimal digits.
 fn write_name<S: Serializer>(
     serializer: S,
@@ -86,12 +86,12 @@ fn write_name<S: Serializer>(
     map.end()
 }
 
-/// Seconds with milliseconds: more digits would only pretend.
+/// Writes seconds, rounded to milliseconds: more digits would be false precision.
 pub(crate) fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((duration.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
-/// As [`seconds`]; for fields that are skipped where there is none.
+/// As [`seconds`], for fields that are left out when there is none.
 pub(crate) fn seconds_if_any<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,
@@ -102,12 +102,12 @@ pub(crate) fn seconds_if_any<S: Serializer>(
     }
 }
 
-/// An empty string in place of a digest: the content could not be read. For fields that are skipped where it could.
+/// Writes an empty digest: the content could not be read. For fields that are left out when it could.
 pub(crate) fn no_digest<S: Serializer>(_: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str("")
 }
 
-/// Whether a flag is not set, and its field left out.
+/// Whether a flag is not set: its field is left out.
 pub(crate) fn is_false(flag: &bool) -> bool {
     !flag
 }

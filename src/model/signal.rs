@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::fmt;
 
-/// Why the program stops.
+/// A signal that requests a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Signal {
     /// SIGTERM.
@@ -12,7 +12,7 @@ pub enum Signal {
     /// SIGINT.
     #[serde(rename = "SIGINT")]
     Interrupt,
-    /// SIGHUP, because the terminal of the program was closed.
+    /// SIGHUP from a closed terminal; any other reopens the log.
     #[serde(rename = "SIGHUP")]
     Hangup,
 }
