@@ -1,7 +1,7 @@
-//! The console: what a person, a service manager or a pipe sees while the program runs.
+//! The console: standard output and standard error, read by a person, a service manager or a pipe.
 //!
-//! One thread writes to both streams, so that they keep their order where both are the same terminal. A reader that
-//! went away closes its stream for good and is no problem; a reader that stopped reading costs lines, not time.
+//! One thread writes to both streams, so that lines keep their order if both are the same terminal. A write error
+//! (EPIPE) closes its stream for good and is no problem. A reader that stops reading costs lines, not time.
 
 use crate::control::Interrupt;
 use crate::fs::console::Stream;
@@ -16,24 +16,24 @@ use super::queue::{Backpressure, Batch, Limits, Queue, Target};
 use super::record::{Level, Record, Trouble};
 use super::{ConsoleOptions, Format};
 
-/// A reader that has taken nothing for so long stands still.
+/// A reader that has taken nothing for this time is stalled.
 const STALL: Duration = Duration::from_secs(1);
 
-/// A reader that is this slow with 1 MiB would slow the backup down.
+/// A reader that takes this time for the full buffer (1 MiB) would slow the backup down.
 const SLOW: Duration = Duration::from_secs(5);
 
 const FOREVER: Limits = Limits { stall: None, full: None };
 
-/// The passes go on whatever the reader does.
+/// Periodic mode: the passes continue even if the reader stalls.
 const PERIODIC: Backpressure = Backpressure {
     running: Limits { stall: Some(STALL), full: Some(SLOW) },
     ending: Limits { stall: Some(STALL), full: None },
 };
 
-/// A person pages through the output of a single pass and wants to see the end of it too.
+/// A single pass: a person pages through the output, and no line is dropped before a stop signal.
 const PATIENT: Backpressure = Backpressure { running: FOREVER, ending: FOREVER };
 
-/// `write(2)` of so much is whole or not at all on a pipe (PIPE_BUF), and a slow reader is seen to make progress.
+/// The size of one `write(2)`. Up to PIPE_BUF it is atomic on a pipe, and a slow reader still shows progress.
 const CHUNK: usize = 4096;
 
 /// The producers' side.
@@ -54,7 +54,7 @@ struct Writer {
 }
 
 impl Console {
-    /// Starts the thread; a stream that is none is a stream that nobody reads.
+    /// Starts the thread. Lines for a stream that is none are discarded.
     pub(super) fn start(
         streams: [Option<Stream>; 2],
         options: ConsoleOptions,
@@ -65,19 +65,19 @@ impl Console {
         let queue = Arc::new(Queue::new(backpressure, interrupt));
         let [output, error] = streams;
         let writer = Writer { queue: Arc::clone(&queue), output, error, options, format };
-        // Nobody joins the thread: it may hang in a write, and then the end of the program ends it.
+        // The thread is never joined: it may hang in a write until the program exits.
         thread::Builder::new().name("console".to_owned()).spawn(move || writer.run())?;
         Ok(Console { queue, options, format })
     }
 
-    /// Shows a line, and waits for a slow reader as long as the options allow.
+    /// Hands a line in, and waits for a slow reader as long as the options allow.
     pub(super) fn show(&self, line: &Line) {
         if self.wants(line.level) {
             self.queue.push(&dressed(line, self.options), target(line.level));
         }
     }
 
-    /// Shows a line about the log itself without waiting.
+    /// Hands in a line about the log itself without waiting.
     pub(super) fn tell(&self, trouble: Trouble<'_>) {
         let line = Line::new(self.format, &Record::OfLog(trouble));
         self.queue.push_at_once(&dressed(&line, self.options), target(line.level));
@@ -124,7 +124,7 @@ impl Writer {
         }
     }
 
-    /// Writes whole lines as far as the chunks allow. An error closes the stream for ever and is no problem: the log
+    /// Writes in chunks of whole lines where possible. An error closes the stream for good and is no problem: the log
     /// file has the lines.
     fn write(&mut self, mut bytes: &[u8], target: Target) {
         let slot = match target {
@@ -143,7 +143,7 @@ impl Writer {
     }
 }
 
-/// As many whole lines as fit in [`CHUNK`], or a piece of one that does not.
+/// The whole lines that fit in [`CHUNK`], or a piece of one that does not fit.
 fn chunk(bytes: &[u8]) -> &[u8] {
     let Some(chunk) = bytes.get(..CHUNK) else { return bytes };
     match chunk.iter().rposition(|byte| *byte == b'\n') {
@@ -152,7 +152,7 @@ fn chunk(bytes: &[u8]) -> &[u8] {
     }
 }
 
-/// The line as this console shows it.
+/// The text of a line for this console, coloured or plain.
 fn dressed(line: &Line, options: ConsoleOptions) -> Cow<'_, str> {
     if options.color { line.colored().into() } else { line.text.as_str().into() }
 }

@@ -1,8 +1,8 @@
-//! The log file, which may be rotated, removed, or on a full disk, and must never stop the backup.
+//! The log file. It may be rotated, removed, or on a full disk, and must never stop the backup.
 //!
-//! Before each batch of lines the path is looked up: if it does not lead to the open file any more, the file is
-//! opened anew. What cannot be written is lost and counted. Every later batch tries again, and the first that
-//! succeeds says how many lines are missing. There is no `fsync`: a log line is worth less than the time of one.
+//! Before each batch of lines the path is checked with `stat(2)`: if it does not lead to the open file any more, the
+//! file is reopened. Lines that cannot be written are lost and counted. Every later batch retries, and the first that
+//! succeeds notes the number of lost lines. There is no `fsync`: a log line is worth less than the time of one.
 
 use crate::control::Interrupt;
 use crate::fs::Errno;
@@ -23,7 +23,7 @@ use super::line::Line;
 use super::queue::{Backpressure, Batch, Limits, Pushed, Queue, Target};
 use super::record::{Record, Trouble};
 
-/// A disk that is merely slow holds the backup up; one that has taken nothing for so long has hung.
+/// A slow disk delays the backup. One that has taken nothing for this time is stalled: lines are dropped.
 const PATIENCE: Backpressure = Backpressure {
     running: Limits { stall: Some(Duration::from_secs(10)), full: None },
     ending: Limits { stall: Some(Duration::from_secs(1)), full: None },
@@ -38,7 +38,7 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Starts the thread; the file is opened with the first line.
+    /// Starts the thread. The file is opened with the first line, or by a request to reopen it.
     pub(super) fn start(
         path: AppendPath,
         format: Format,
@@ -49,7 +49,7 @@ impl LogFile {
         let log =
             LogFile { queue: Arc::clone(&queue), path: path.path().to_owned(), console: Arc::clone(console) };
         let mut writer = Writer::new(path, format, Arc::clone(console));
-        // Nobody joins the thread: it may hang in a write, and then the end of the program ends it.
+        // The thread is never joined: it may hang in a write until the program exits.
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut batch = Batch::default();
             while queue.take(&mut batch) {
@@ -106,15 +106,15 @@ struct Writer {
     format: Format,
     console: Arc<Console>,
     file: Option<AppendFile>,
-    /// The file that was left in the middle of a line.
+    /// The file that ends in the middle of a line.
     torn: Option<FileId>,
-    /// Lost lines that the file does not tell of yet.
+    /// Lost lines that are not noted in the file yet.
     lost: u64,
-    /// Lost lines that the console has not heard of yet.
+    /// Lost lines that are not reported on the console yet.
     unheard: u64,
-    /// The way to the folder that the file was in when it was opened last.
+    /// The way to its folder at the last open, to detect an unmounted filesystem.
     way: Way,
-    /// True from the first failure, which the console was told, until everything is well again.
+    /// True from the first failure, reported on the console, until a batch and its gap line are written.
     failing: bool,
 }
 
@@ -139,8 +139,8 @@ impl Writer {
             self.file = None;
         }
         let written = self.write(&batch.bytes, &mut progress);
-        // Dropped lines come after the batch, and so does the line about them. The producer who dropped the first
-        // has told the console.
+        // Dropped lines come after the batch, and so does the line about them. The producer of the first has reported
+        // it on the console.
         self.lose(batch.dropped);
         self.failing |= batch.dropped > 0;
         let written = written && (self.lost == 0 || self.write(b"", &mut progress));
@@ -151,7 +151,7 @@ impl Writer {
         }
     }
 
-    /// Writes lines, after what has to be said before them; false when not all of it was written.
+    /// Writes lines, after the end of a torn line and a note of lost lines. False when not all of it was written.
     fn write(&mut self, lines: &[u8], progress: &mut impl FnMut()) -> bool {
         let file = match self.opened() {
             Ok(file) => file,
@@ -170,7 +170,7 @@ impl Writer {
             before.extend_from_slice(Line::new(self.format, &record).text.as_bytes());
         }
         if let Err((written, errno)) = write_all(|bytes| file.write(bytes), &before, progress) {
-            // Half of the line about the loss tells nothing; it is said again. A lone newline is no line at all.
+            // A torn note of lost lines is written again with the next batch. A lone newline counts as no line.
             self.stopped_at(file.id(), &before, written);
             self.lose(count(lines));
             self.fail(&io::Error::from(errno).to_string());
@@ -188,7 +188,7 @@ impl Writer {
         true
     }
 
-    /// The file that the path leads to.
+    /// The open file, reopened if the path does not lead to it.
     fn opened(&mut self) -> Result<AppendFile, OpenError> {
         match self.file.take() {
             Some(file) if self.path.leads_to(&file) => Ok(file),
@@ -198,7 +198,7 @@ impl Writer {
                     return Err(OpenError::Unmounted(step.path.clone()));
                 }
                 let file = self.path.open()?;
-                // Its folder may have been made just now.
+                // Its folder may have been created just now.
                 self.way = self.path.path().parent().and_then(|folder| look(folder).ok()).unwrap_or_default();
                 match file.ends_mid_line() {
                     Some(true) => self.torn = Some(file.id()),
@@ -210,7 +210,7 @@ impl Writer {
         }
     }
 
-    /// Remembers whether a write that failed has left half a line.
+    /// Notes whether a failed write has left a torn line.
     fn stopped_at(&mut self, file: FileId, bytes: &[u8], written: usize) {
         match bytes.get(..written).and_then(<[u8]>::last) {
             Some(b'\n') => self.torn = None,
@@ -232,12 +232,13 @@ impl Writer {
     }
 }
 
-/// Every line ends in a newline and has no other.
+/// The number of lines. Every line ends in a newline and has no other.
 fn count(lines: &[u8]) -> u64 {
     u64::try_from(lines.iter().filter(|byte| **byte == b'\n').count()).unwrap_or(u64::MAX)
 }
 
-/// Writes everything, piece by piece; an error comes with the number of bytes that were written before it.
+/// Writes all bytes, and retries after a short write and after EINTR. An error has the number of bytes written before
+/// it.
 fn write_all(
     mut write: impl FnMut(&[u8]) -> Result<usize, Errno>,
     bytes: &[u8],
@@ -314,7 +315,7 @@ mod tests {
             self.temp.path().join(path)
         }
 
-        /// Each number is one line, and each call at least one batch.
+        /// Writes one line per number, and at least one batch per call.
         fn write(&self, numbers: std::ops::RangeInclusive<u64>) {
             for number in numbers {
                 self.log.event(&Event::PassStarted { number });
@@ -322,12 +323,12 @@ mod tests {
             self.log.flush();
         }
 
-        /// The file without what differs from run to run.
+        /// The lines of the file, without timestamps and scratch paths.
         fn content(&self, path: &str) -> Vec<String> {
             self.plain(&fs::read_to_string(self.at(path)).unwrap())
         }
 
-        /// Everything that standard error has shown; ends the log.
+        /// Ends the log, and returns the lines on standard error.
         fn shown(mut self) -> Vec<String> {
             self.log.finish();
             let mut text = String::new();

@@ -1,4 +1,4 @@
-//! Numbers, sizes, times and messages as people read them; nothing here knows a line or a sink.
+//! Formats numbers, sizes, times and messages for people. Independent of lines and sinks.
 
 use crate::model::entry::Kind;
 use crate::model::event::Notice;
@@ -27,7 +27,7 @@ pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
 
-/// `12 B`, `12.3 KiB`, `34 MiB`: at most one decimal, and none that is zero.
+/// `12 B`, `12.3 KiB`, `34 MiB`: at most one decimal, left out if zero.
 pub(super) fn size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -45,13 +45,13 @@ pub(super) fn size(bytes: u64) -> String {
     format!("{} EiB", tenths / 10)
 }
 
-/// How long something took: `0.4 s`, `2.1 s`, `1 min 5 s`, `2 h 3 min`, `3 d 4 h`.
+/// A duration: `0.4 s`, `2.1 s`, `1 min 5 s`, `2 h 3 min`, `3 d 4 h`.
 pub(super) fn duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     if tenths < 600 { format!("{}.{} s", tenths / 10, tenths % 10) } else { age(duration) }
 }
 
-/// How old something is: as [`duration`], but in whole seconds.
+/// An age: as [`duration`], but in whole seconds.
 pub(super) fn age(age: Duration) -> String {
     let seconds = (age.as_millis() + 500) / 1000;
     let minutes = (seconds + 30) / 60;
@@ -75,11 +75,11 @@ fn two(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String {
     }
 }
 
-/// A path below the roots as the log shows it: a folder has a slash at its end, inside the quotes if there are any.
+/// A path below the roots for the log: a folder has a slash at its end, inside the quotes if there are any.
 pub(super) fn below(path: &RelPath, kind: Kind) -> String {
     let mut text = path.to_string();
     if kind == Kind::Folder {
-        // Only a quoted path ends in a quote: one in the name is escaped, and what has an escape is quoted.
+        // Only a quoted path ends in a quote: one in the name is escaped, and an escaped path is quoted.
         if text.ends_with('"') {
             text.pop();
             text.push_str("/\"");
@@ -90,12 +90,12 @@ pub(super) fn below(path: &RelPath, kind: Kind) -> String {
     text
 }
 
-/// A path of the system as the log shows it.
+/// A path of the system for the log.
 pub(super) fn path(path: &Path) -> String {
     shown(path.as_os_str().as_bytes())
 }
 
-/// Words from elsewhere, on one line and without characters that could deceive, whatever they were.
+/// Foreign text on one line: control characters and deceptive characters are escaped.
 pub(super) fn one_line(words: &str) -> Cow<'_, str> {
     if !words.contains(is_deceptive) {
         return Cow::Borrowed(words);
@@ -105,7 +105,7 @@ pub(super) fn one_line(words: &str) -> Cow<'_, str> {
     Cow::Owned(escaped.collect())
 }
 
-/// What a notice says.
+/// The message of a notice.
 pub(super) fn notice(notice: &Notice<'_>) -> String {
     match notice {
         Notice::LogInside { side, path } => {
@@ -157,12 +157,12 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
     }
 }
 
-/// What is said when the log file cannot be written.
+/// The message when the log file cannot be written.
 pub(super) fn unwritable(log: &Path, cause: &str) -> String {
     format!("Cannot write the log file {}: {cause}; the backup goes on without it", path(log))
 }
 
-/// What is said when the log file can be written again.
+/// The message when the log file can be written again.
 pub(super) fn lost(log: &Path, lines: u64) -> String {
     let lines = match lines {
         1 => "1 line was".to_owned(),
@@ -171,7 +171,7 @@ pub(super) fn lost(log: &Path, lines: u64) -> String {
     format!("The log file {} is written again; {lines} lost while it could not be written", path(log))
 }
 
-/// What is said when the console takes lines again.
+/// The message when the console takes lines again.
 pub(super) fn not_shown(lines: u64) -> String {
     let lines = match lines {
         1 => "1 line was".to_owned(),

@@ -1,5 +1,6 @@
-//! The JSON form of the log: one object per line, stable names in a stable order. The events say how they are serialized;
-//! what every line has, and the message for people, is added here. `docs/log-format.md` documents the form; a test compares.
+//! The JSON form of the log: one object per line, stable names in a stable order. The types of the events define their
+//! own fields; time, level, job and the message for people are added here. `docs/log-format.md` documents the form; a
+//! test compares.
 
 use crate::model::event::Event;
 use crate::model::path::shown;
@@ -12,7 +13,7 @@ use super::humanize;
 use super::record::{Level, Record, Trouble};
 use super::timestamp::Stamp;
 
-/// The version of this form. A new field leaves it as it is. A field that goes, or changes its meaning, raises it.
+/// The version of this form. Adding a field keeps it; removing a field, or changing its meaning, raises it.
 const LOG_VERSION: u32 = 1;
 
 /// One line.
@@ -22,7 +23,7 @@ struct Object<'a> {
     level: Level,
     #[serde(skip_serializing_if = "Option::is_none")]
     job: Option<&'a str>,
-    /// In the first line of a run.
+    /// Only in the first line of a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_version: Option<u32>,
     #[serde(flatten)]
@@ -45,7 +46,7 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> String {
     String::from_utf8(out).unwrap_or_default()
 }
 
-/// The words for people, where the fields are not enough.
+/// The message for people, for records whose fields are not enough.
 fn message(record: &Record<'_>) -> Option<String> {
     match record {
         Record::Event { event: Event::Problem(problem), .. } => Some(problem.to_string()),
@@ -62,10 +63,10 @@ fn message(record: &Record<'_>) -> Option<String> {
     }
 }
 
-/// Compact JSON in which a name can neither colour a terminal nor reorder what it shows.
+/// Compact JSON in which a name can neither colour a terminal nor reorder its text.
 ///
-/// JSON itself demands escapes for characters below U+0020 only. The others that could deceive, those that
-/// [`shown`] escapes, are written as `\uXXXX` too: to a JSON parser it is the same string.
+/// JSON itself requires escapes for quote, backslash and characters below U+0020 only. The other characters that
+/// [`shown`] escapes are written as `\uXXXX`, too: to a JSON parser it is the same string.
 struct Harmless;
 
 impl Formatter for Harmless {

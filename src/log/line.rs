@@ -4,30 +4,30 @@ use super::record::{Level, Record};
 use super::timestamp::{self, Stamp};
 use super::{Format, json, text};
 
-/// One line with its newline, plain as the file has it.
+/// One line with its newline, without colours.
 #[derive(Clone, Debug)]
 pub(super) struct Line {
     /// The whole line.
     pub(super) text: String,
-    /// How much it matters.
+    /// Its level.
     pub(super) level: Level,
-    /// Text form only: where the words of the verb end, which begin after time and level.
+    /// Text form only: the end of the verb, which begins after time and level, as a byte offset.
     head_end: Option<usize>,
 }
 
-/// Where the level of a text line begins.
+/// The byte offset of the level in a text line.
 const LEVEL_START: usize = timestamp::LENGTH + 1;
 
-/// Where the verb of a text line begins: the level is padded to 5.
+/// The byte offset of the verb in a text line: the level is padded to 5.
 const HEAD_START: usize = LEVEL_START + 5 + 1;
 
 impl Line {
-    /// The line of a record at this moment.
+    /// Formats a record with the current time.
     pub(super) fn new(format: Format, record: &Record<'_>) -> Line {
         Line::at(&Stamp::now(), format, record)
     }
 
-    /// The line of a record at any moment.
+    /// Formats a record with a given time.
     pub(super) fn at(stamp: &Stamp, format: Format, record: &Record<'_>) -> Line {
         let level = record.level();
         match format {
@@ -39,7 +39,7 @@ impl Line {
         }
     }
 
-    /// The line for a terminal: dim time, coloured level, bold verb. A JSON line stays as it is.
+    /// The text for a terminal: dim time, coloured level, bold verb. A JSON line is not coloured.
     pub(super) fn colored(&self) -> String {
         let Some(head_end) = self.head_end else { return self.text.clone() };
         let color = match self.level {

@@ -1,8 +1,8 @@
 //! The log and the console: every event becomes one line, and every line goes to both.
 //!
-//! A line is formatted by the thread that reports the event and handed to two sinks, each with a buffer and a thread
-//! of its own, so that neither a full disk nor a paused terminal holds the backup up. Each thread's lines keep their
-//! order; lines of different threads may differ in order by as little as a scheduler does.
+//! A line is formatted by the thread that reports the event and handed to two sinks, each with a buffer and a thread of
+//! its own, so that neither a full disk nor a paused terminal stops the backup. The lines of one thread keep their
+//! order; lines of different threads may swap, as far as the scheduler delays a thread.
 
 mod console;
 mod file;
@@ -43,7 +43,7 @@ pub enum Format {
     Json,
 }
 
-/// How the console behaves.
+/// The options of the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConsoleOptions {
     /// Show warnings and errors only.
@@ -54,19 +54,19 @@ pub struct ConsoleOptions {
     pub patient: bool,
 }
 
-/// What the log is to be.
+/// The options of a [`Log`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// The file. Missing folders above it are made. None: every line goes to the console alone.
+    /// The log file. Missing folders above it are created. None: every line goes to the console alone.
     pub path: Option<PathBuf>,
-    /// A folder that is never created for the sake of the log, nor anything above it: the source, which must not
-    /// come back empty because the log lies inside.
+    /// A folder that is never created for the log, nor anything above it: the source. A removed source must not come
+    /// back empty because the log lies inside.
     pub keep_out: Option<PathBuf>,
     /// The form of the lines, in the file and on the console.
     pub format: Format,
-    /// Debug lines too, in the file and on the console.
+    /// Write debug lines, too, to the file and the console.
     pub verbose: bool,
-    /// The console.
+    /// The options of the console.
     pub console: ConsoleOptions,
 }
 
@@ -80,7 +80,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts the log on the process's own console. Touches no file: that happens with the first line.
+    /// Starts the log on the process's standard output and standard error. The file is opened with the first line, or
+    /// by the first request to reopen it.
     ///
     /// # Errors
     /// [`Error::System`] when the two threads cannot be started.
@@ -106,27 +107,26 @@ impl Log {
         Ok(Log { format, verbose, file, console })
     }
 
-    /// Opens the file anew before the next line is written (SIGHUP, after a rotation).
+    /// Reopens the file at once, even if no line follows (SIGHUP, after a rotation).
     pub fn request_reopen(&self) {
         self.file.iter().for_each(LogFile::request_reopen);
     }
 
-    /// Returns when everything handed in before is written, or given up: a file or a console that hangs is not
-    /// waited for longer than a producer would wait.
+    /// Waits until every line handed in before is written or given up. The wait for a stalled file or console is no
+    /// longer than that of a producer.
     pub fn flush(&self) {
-        // The file first, because its troubles are told on the console.
+        // The file first: its failures are reported on the console.
         self.flush_file();
         self.console.flush();
     }
 
-    /// Returns when the file has everything handed in before, or as [`Log::flush`] gives up; the console may lag.
+    /// Waits until every line handed in before is in the file, or given up as in [`Log::flush`]. The console may lag.
     pub fn flush_file(&self) {
         self.file.iter().for_each(LogFile::flush);
     }
 
-    /// Writes what waits and takes no more lines. Waits about one second for a log disk that has hung and one for
-    /// a console that nobody reads (a patient console is waited for until the program is asked to stop). Calling it
-    /// again does nothing.
+    /// Writes the waiting lines and takes no more. Waits about one second for a stalled log disk, and one for a console
+    /// that nobody reads (for a patient console, until a stop is requested). Calling it again does nothing.
     pub fn finish(&self) {
         self.file.iter().for_each(LogFile::finish);
         self.console.finish();
@@ -159,7 +159,7 @@ impl Monitor for Log {
 }
 
 impl Drop for Log {
-    /// Lets the threads go when somebody forgot to finish. Waits for nothing, and nothing can fail.
+    /// Closes the queues if [`Log::finish`] was not called, so that the threads end. Does not wait, and cannot fail.
     fn drop(&mut self) {
         self.file.iter().for_each(LogFile::close);
         self.console.close();

@@ -1,4 +1,4 @@
-//! Whatever bytes a name has, the log stays one line for each event, and the name can be had back from it.
+//! Property tests: a name of any bytes leaves the log at one line per event, and can be parsed back from it.
 
 use crate::fs::Errno;
 use crate::model::change::{Operation, Subtree, Verb};
@@ -28,7 +28,7 @@ use super::line::Line;
 use super::record::Record;
 use super::timestamp::Stamp;
 
-/// What `docs/log-format.md` says of names, read backwards: one name from the start of a text, and the rest.
+/// Parses a name by the rules of `docs/log-format.md`: one name from the start of a text, and the rest.
 fn read_name(text: &str) -> Option<(Vec<u8>, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
         let end = text.find(char::is_whitespace).unwrap_or(text.len());
@@ -69,7 +69,7 @@ fn read_name(text: &str) -> Option<(Vec<u8>, &str)> {
     }
 }
 
-/// What no line may contain: control characters, and what hides or reorders other characters (Unicode's
+/// Whether a line must not contain a character: a control character, or one that hides or reorders others (Unicode's
 /// `Bidi_Control` and `Default_Ignorable_Code_Point`, as far as names could use them to deceive).
 fn is_harmful(character: char) -> bool {
     character.is_control()
@@ -97,7 +97,7 @@ fn json(event: &Event<'_>) -> Result<Value, TestCaseError> {
     serde_json::from_str(&line(Format::Json, event)?).map_err(|error| TestCaseError::fail(error.to_string()))
 }
 
-/// The bytes of a name as a program gets them back from a JSON line.
+/// The bytes of a name, parsed from a JSON line as a program does.
 fn bytes_of(line: &Value, key: &str) -> Vec<u8> {
     let digits = line.get(format!("{key}_bytes")).and_then(Value::as_str);
     let Some(digits) = digits else {
@@ -107,7 +107,7 @@ fn bytes_of(line: &Value, key: &str) -> Vec<u8> {
     pairs.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect()
 }
 
-/// A path as the root or a folder has it: no NUL, no slash at either end, and not the root.
+/// A valid path below a root: no NUL, no slash at either end, not empty.
 fn relative(mut raw: Vec<u8>) -> RelPath {
     raw.retain(|byte| *byte != 0);
     let names: Vec<&[u8]> = raw.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();

@@ -1,47 +1,47 @@
-//! The handover of lines from the threads that report to the one thread that writes.
+//! The queue of log lines between the producers and the one thread that writes.
 //!
-//! A double buffer: producers append to one `Vec` under a mutex while the writer works on the other, so a system call
-//! is never made with the lock held, and many lines become one write. The buffer is bounded. When it is full,
-//! producers wait for room, but only as long as [`Backpressure`] allows: then lines are dropped and counted until the
-//! writer has come round again. A log or a terminal that hangs must not stop a backup.
+//! A double buffer: producers append to one `Vec` under a mutex while the writer works on the other, so the mutex is
+//! never held during a write, and many lines become one write. The buffer is bounded. When it is full, producers wait
+//! for room, but only as long as [`Backpressure`] allows: then lines are dropped and counted until the writer takes the
+//! buffer. A stalled log disk or terminal must not stop a backup.
 
 use crate::control::Interrupt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Bytes that may wait.
+/// The size of the buffer in bytes.
 pub(super) const LIMIT: usize = 1 << 20;
 
-/// How long the writer lets lines gather before it takes them. Waking it for every line would cost the producers
-/// more than formatting does, and nobody reads a log within a hundredth of a second.
+/// The time for which the writer lets lines gather before it takes them. Waking it for every line would cost the
+/// producers more than formatting does, and nobody reads a log within a hundredth of a second.
 const BATCH_DELAY: Duration = Duration::from_millis(10);
 
-/// How often a waiting thread looks whether the program was asked to stop.
+/// The period at which a waiting thread checks the stop flag.
 const POLL: Duration = Duration::from_millis(20);
 
 /// Backpressure limits after a stop signal.
 const SHUTDOWN: Limits =
     Limits { stall: Some(Duration::from_millis(500)), full: Some(Duration::from_millis(1000)) };
 
-/// How long producers wait for room.
+/// The longest waits of a producer for room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// At most so long without any progress of the writer; none waits for ever.
+    /// The longest wait without progress of the writer; none waits for ever.
     pub(super) stall: Option<Duration>,
-    /// At most so long for one buffer, even if the writer makes progress; none waits for ever.
+    /// The longest wait for one buffer, even if the writer makes progress; none waits for ever.
     pub(super) full: Option<Duration>,
 }
 
-/// How long producers wait for room, and how long the end of the program waits for the rest to be written.
+/// The limits for producers that wait for room, and for the end of the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Backpressure {
-    /// While work goes on.
+    /// During the passes.
     pub(super) running: Limits,
-    /// At the end.
+    /// At the end of the program.
     pub(super) ending: Limits,
 }
 
-/// Where a line goes on the console.
+/// The stream of a line on the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
     /// Standard output; the file sink has only this one.
@@ -55,11 +55,11 @@ pub(super) enum Target {
 pub(super) struct Batch {
     /// Whole lines, each with its newline.
     pub(super) bytes: Vec<u8>,
-    /// Where the bytes go: up to this place to this target.
+    /// The target and the end of each run of bytes.
     pub(super) runs: Vec<(Target, usize)>,
     /// Lines that were dropped after these.
     pub(super) dropped: u64,
-    /// True when the file is to be opened anew first.
+    /// True when the file is to be reopened before the write.
     pub(super) reopen: bool,
     lines: u64,
 }
@@ -91,16 +91,16 @@ impl Batch {
     }
 }
 
-/// What became of a line.
+/// The outcome of a push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// It waits to be written.
+    /// The line waits to be written.
     Taken,
-    /// It was dropped, as others were before.
+    /// The line was dropped, and so was one before it.
     Dropped,
-    /// It was dropped, as the first after a time of backpressure.
+    /// The line was dropped, as the first after the backpressure limit.
     FirstDropped,
-    /// Nobody writes any more.
+    /// The queue is closed, and the line is lost.
     Closed,
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// The writer waits here for lines.
     work: Condvar,
-    /// The others wait here for room, or for the writer to be done.
+    /// Producers wait here for room, and callers of `flush` and `finish` for the writer.
     done: Condvar,
     backpressure: Backpressure,
     interrupt: Arc<Interrupt>,
@@ -119,23 +119,23 @@ pub(super) struct Queue {
 #[derive(Debug)]
 struct State {
     waiting: Batch,
-    /// Lines taken in, ever.
+    /// All lines handed in so far.
     handed: u64,
-    /// Lines written or given up, ever.
+    /// All lines written or given up so far.
     settled: u64,
-    /// When the writer last got on, or had nothing to do.
+    /// The last time at which the writer made progress, or was idle.
     progress: Instant,
-    /// Since when the buffer is full.
+    /// The time since which the buffer is full.
     full_since: Option<Instant>,
     /// True from the first dropped line until the writer takes the buffer.
     dropping: bool,
-    /// True while the writer waits for a line.
+    /// True while the writer is idle and waits for a line.
     resting: bool,
-    /// True while somebody waits for everything to be written.
+    /// True while a flush waits: the writer takes lines without a delay.
     urgent: bool,
-    /// No more lines are taken.
+    /// True when no more lines are accepted.
     closing: bool,
-    /// The writer has left.
+    /// True when the writer has ended.
     ended: bool,
 }
 
@@ -162,7 +162,7 @@ impl Queue {
         }
     }
 
-    /// Hands a line in, and waits for room as long as the backpressure lasts.
+    /// Hands a line in, and waits for room within the limits.
     pub(super) fn push(&self, line: &str, target: Target) -> Pushed {
         let mut state = self.lock();
         while !state.closing && !state.dropping && is_full(&state, line) {
@@ -188,8 +188,8 @@ impl Queue {
         Pushed::Taken
     }
 
-    /// Hands a line in without waiting. For the few lines about the log itself, which come from a thread that
-    /// others wait for; they may go a little beyond the limit.
+    /// Hands a line in without waiting. For the few lines about the log itself, which come from a thread that others
+    /// wait for. They may exceed [`LIMIT`], up to twice; beyond that they are dropped.
     pub(super) fn push_at_once(&self, line: &str, target: Target) {
         let mut state = self.lock();
         if state.closing {
@@ -206,10 +206,10 @@ impl Queue {
         let was_half_full = is_half_full(&state);
         state.waiting.append(line, target);
         state.handed += 1;
-        // Once per batch, because each wake-up is a system call.
+        // Not for every line: each wake-up is a system call.
         let wake = state.resting || (is_half_full(&state) && !was_half_full);
         if state.resting {
-            // Until now the writer had nothing to do: that is not standing still.
+            // The writer was idle until now: that is no stall.
             state.resting = false;
             state.progress = Instant::now();
         }
@@ -219,15 +219,14 @@ impl Queue {
         }
     }
 
-    /// The file is opened anew at once, also while no line waits: whoever rotates logs may wait for the old file to be
-    /// let go.
+    /// Has the file reopened at once, even if no line waits: a log rotation may wait for the old file to be closed.
     pub(super) fn request_reopen(&self) {
         self.lock().waiting.reopen = true;
         self.work.notify_all();
     }
 
-    /// The writer's side: settles the batch that was written and fills it with what waits by now; waits for lines
-    /// when there are none. False when there will never be more.
+    /// The writer's side: settles the batch that was written, and fills it with the waiting lines. Waits if there are
+    /// none. False when the queue is closed and empty.
     pub(super) fn take(&self, batch: &mut Batch) -> bool {
         let mut state = self.lock();
         state.settled += batch.lines;
@@ -260,12 +259,12 @@ impl Queue {
         }
     }
 
-    /// The writer's side: something was written.
+    /// The writer's side: notes that bytes were written.
     pub(super) fn progress(&self) {
         self.lock().progress = Instant::now();
     }
 
-    /// The writer's side: it leaves, and nothing will ever be written again.
+    /// The writer's side: ends the queue, and discards the waiting lines.
     pub(super) fn abandon(&self) {
         let mut state = self.lock();
         state.closing = true;
@@ -275,8 +274,7 @@ impl Queue {
         self.done.notify_all();
     }
 
-    /// Returns when everything handed in before is written or given up, or when the backpressure is at its end; true in
-    /// the first case.
+    /// Waits until every line handed in before is written or given up. False when the writer stalls beyond the limit.
     pub(super) fn flush(&self) -> bool {
         let mut state = self.lock();
         let target = state.handed;
@@ -285,7 +283,7 @@ impl Queue {
             if state.settled >= target || state.ended {
                 return true;
             }
-            // Again and again, because each batch that is taken ends the hurry.
+            // Set in every round: `take` clears it with each batch.
             state.urgent = true;
             self.work.notify_one();
             let limits = if self.interrupt.is_set() { SHUTDOWN } else { self.backpressure.running };
@@ -296,8 +294,8 @@ impl Queue {
         }
     }
 
-    /// Takes no more lines, and waits until the writer has left or the backpressure is at its end. Returns the number of
-    /// lines of which nobody knows whether they will be written.
+    /// Closes the queue, and waits until the writer has ended or a limit is reached. Returns the number of lines that
+    /// are dropped or may not be written any more.
     pub(super) fn finish(&self) -> u64 {
         self.close();
         let begin = Instant::now();
@@ -319,7 +317,7 @@ impl Queue {
         }
     }
 
-    /// Takes no more lines; the writer leaves when the last one is written.
+    /// Accepts no more lines; the writer ends when the last one is written.
     pub(super) fn close(&self) {
         self.lock().closing = true;
         self.work.notify_one();
@@ -327,7 +325,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A thread that panicked with the lock held has at worst left a line out.
+        // A thread that panicked with the mutex held has at worst lost a line.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -350,7 +348,7 @@ fn is_half_full(state: &State) -> bool {
     state.waiting.bytes.len() > LIMIT / 2
 }
 
-/// How much longer to wait; none when it has been long enough.
+/// The time left to wait; none when a limit is reached.
 fn time_left(limits: Limits, progress: Instant, begin: Instant) -> Option<Duration> {
     let mut left = Duration::MAX;
     for (limit, since) in [(limits.stall, progress), (limits.full, begin)] {

@@ -6,7 +6,7 @@ use crate::model::serial;
 use serde::Serialize;
 use std::path::Path;
 
-/// How much a line matters, least first.
+/// The level of a line, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum Level {
@@ -17,7 +17,7 @@ pub(super) enum Level {
 }
 
 impl Level {
-    /// The word of the log.
+    /// The word in the log.
     pub(super) fn word(self) -> &'static str {
         match self {
             Level::Debug => "DEBUG",
@@ -28,7 +28,7 @@ impl Level {
     }
 }
 
-/// One line before it has a form.
+/// One line before it is formatted.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Record<'a> {
@@ -41,7 +41,7 @@ pub(super) enum Record<'a> {
         #[serde(flatten)]
         event: &'a Event<'a>,
     },
-    /// A fact about the log itself.
+    /// A failure of the log itself.
     OfLog(Trouble<'a>),
 }
 
@@ -65,19 +65,19 @@ pub(super) enum Trouble<'a> {
         /// The log file.
         #[serde(flatten, serialize_with = "serial::log")]
         log: &'a Path,
-        /// How many lines are not in it.
+        /// The number of lines that it lacks.
         lines: u64,
     },
     /// The console takes lines again.
     #[serde(rename = "console_lines_dropped")]
     NotShown {
-        /// How many lines it did not show.
+        /// The number of lines that it did not show.
         lines: u64,
     },
 }
 
 impl Record<'_> {
-    /// How much it matters.
+    /// The level of the record.
     pub(super) fn level(&self) -> Level {
         match self {
             Record::Event { event, .. } => level_of(event),
@@ -87,7 +87,7 @@ impl Record<'_> {
     }
 }
 
-/// How much an event matters.
+/// The level of an event.
 pub(super) fn level_of(event: &Event<'_>) -> Level {
     match event {
         Event::Verified { .. } | Event::Phase { .. } => Level::Debug,

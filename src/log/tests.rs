@@ -1,4 +1,4 @@
-//! What every event looks like in both forms, and that `docs/log-format.md` shows the same.
+//! Tests of every event in both forms, and of the examples and tables in `docs/log-format.md`.
 
 use crate::fs::Errno;
 use crate::model::change::{Operation, Subtree, Verb};

@@ -13,7 +13,7 @@ use super::humanize;
 use super::record::{Level, Record, Trouble};
 use super::timestamp::Stamp;
 
-/// The whole line with its newline, and where its verb ends.
+/// The whole line with its newline, and the byte offset of the end of its verb.
 pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String, usize) {
     let mut out = Out { text: String::with_capacity(256), head_end: 0 };
     out.words(format_args!("{} {:<5} ", stamp.as_str(), level.word()));
@@ -34,7 +34,7 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String,
     (out.text, out.head_end)
 }
 
-/// A line in the making.
+/// A line under construction.
 struct Out {
     text: String,
     head_end: usize,
@@ -70,7 +70,7 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
             out.head(format_args!("file-sync"));
             let (source, replica) = (humanize::path(source), humanize::path(replica));
             out.words(format_args!(" {version} started: source {source} replica {replica}"));
-            // A dry run is one pass whatever the interval.
+            // A dry run is a single pass, with or without an interval.
             match interval {
                 _ if *dry_run => out.words(format_args!(" dry run")),
                 Some(interval) => out.words(format_args!(" interval {} s", interval.as_secs_f64())),
@@ -227,14 +227,14 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
     }
 }
 
-/// Whether the numbers are of what was done or of what would be.
+/// Whether the numbers count done or planned operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tense {
     Done,
     Planned,
 }
 
-/// The numbers of a pass, in one order; what is rare is left out where it is zero.
+/// The counters of a pass in a fixed order. The rare ones are left out when zero.
 fn numbers(counts: &Counts, tense: Tense) -> String {
     let mut list = List::default();
     for counter in Counter::ALL {

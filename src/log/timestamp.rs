@@ -1,7 +1,7 @@
 //! The timestamp at the start of every line: RFC 3339, local time, milliseconds, offset.
 //!
-//! Asking for the rules of the time zone costs more than the rest of a line, so each thread keeps the text of the
-//! second it formatted last and only puts new milliseconds in.
+//! A look-up of the time zone costs more than the rest of a line, so each thread caches the text of the second that it
+//! formatted last and only replaces the milliseconds.
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -11,7 +11,7 @@ use std::time::SystemTime;
 /// `2026-11-22T12:00:00.123+01:00`.
 pub(super) const LENGTH: usize = 29;
 
-/// Where the milliseconds stand.
+/// The byte range of the milliseconds.
 const MILLISECONDS: std::ops::Range<usize> = 20..23;
 
 /// A formatted moment.
@@ -23,9 +23,9 @@ thread_local! {
 }
 
 impl Stamp {
-    /// This moment, in the time zone of the system.
+    /// The current time in the time zone of the system.
     pub(super) fn now() -> Stamp {
-        // A clock so wrong that its time cannot be written down must not end the program.
+        // A clock out of jiff's range (year 9999) must not end the program.
         let now = Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH);
         let mut stamp = match LAST.get() {
             Some((second, stamp)) if second == now.as_second() => stamp,
@@ -41,8 +41,8 @@ impl Stamp {
 
     /// A moment in a time zone.
     pub(super) fn at(moment: Timestamp, zone: &TimeZone) -> Stamp {
-        // RFC 3339 has offsets of whole minutes; local time follows the offset that is shown, so that together they
-        // are still the right moment in the few historic zones with seconds in their offset.
+        // RFC 3339 has offsets of whole minutes. Local time follows the offset that is shown, so that both together are
+        // the right moment even in the few historic zones with seconds in their offset.
         let minutes = zone.to_offset(moment).seconds() / 60;
         let offset = Offset::from_seconds(minutes * 60).unwrap_or(Offset::UTC);
         let local = offset.to_datetime(moment);
