@@ -1,8 +1,8 @@
 //! The program: reads the command line and the environment, runs the command, and exits.
 //!
-//! A panic is never silent. Rust's own hook prints where it happened (with a backtrace if `RUST_BACKTRACE` is set). The
-//! schedule turns a panic in a pass, also in a worker thread, into an error in the log and exit code 1. Other panics are
-//! caught here, because Rust's own exit code for a panic, 101, is not documented for file-sync.
+//! A panic is never silent. Rust's panic hook prints its place (with a backtrace if `RUST_BACKTRACE` is set). The
+//! schedule turns a panic in a pass, also in a worker thread, into an error in the log and exit code 1. Other panics of
+//! the main thread are caught here, because Rust's exit code for a panic, 101, is not documented for file-sync.
 
 use file_sync::Exit;
 use file_sync::cli::args::parse;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
         let done = parse(args_os())
             .and_then(|cli| commands::run(cli, &environment(), (&mut stdout(), &mut stderr())));
         done.unwrap_or_else(|error| {
-            // To clap, help and version are errors too. A console that is closed changes nothing.
+            // clap returns help and version as errors, too. A closed console changes nothing.
             let _ = error.print();
             if error.exit_code() == 0 { Exit::Done } else { Exit::Usage }
         })

@@ -1,7 +1,7 @@
-//! The engine as its callers see it: a pair of roots that can be made to match, pass after pass.
+//! The engine: a pair of roots that is mirrored pass after pass.
 //!
-//! What outlives a pass is kept here: the worker threads, the lock on the replica, what was learned of its
-//! filesystems, and whether something still has to be written to the disk.
+//! It keeps the state that outlives a pass: the worker threads, the lock on the replica, the learned properties of its
+//! filesystems, and whether writes may not be durable yet.
 
 use crate::capabilities::registry::Filesystems;
 use crate::context::Context;
@@ -32,26 +32,26 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// What to mirror and how.
+/// The options of a [`Mirror`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MirrorOptions {
-    /// The folder to read.
+    /// The source folder; only read.
     pub source: PathBuf,
-    /// The folder to make equal to it; created when missing.
+    /// The replica folder; created when missing.
     pub replica: PathBuf,
-    /// The log file, which is neither copied nor deleted where it lies inside a root.
+    /// The log file. Inside a root it is neither copied nor deleted.
     pub log: Option<PathBuf>,
-    /// The most worker threads, at least 1; none leaves it to what helps.
+    /// The maximum of worker threads, at least 1. None: a default, or `processors` if that is more.
     pub threads: Option<usize>,
-    /// Processors that this process may use, at least 1.
+    /// The processors that this process may use, at least 1.
     pub processors: usize,
-    /// Which contents are digested.
+    /// The extent of digests.
     pub digests: Digests,
-    /// True: make the plan, report it, write nothing.
+    /// True: compute and report the plan, write nothing.
     pub dry_run: bool,
 }
 
-/// A checked pair of roots.
+/// A checked pair of roots, mirrored pass after pass.
 pub struct Mirror {
     options: MirrorOptions,
     interrupt: Arc<Interrupt>,
@@ -59,34 +59,34 @@ pub struct Mirror {
     filesystems: Filesystems,
     protected: Option<PathBuf>,
     lock: ReplicaLock,
-    /// Also what an earlier process may have left, and not written to the disk.
+    /// Unsynced at first: an earlier process may have left writes that are not durable.
     carried: Carried,
-    /// Whether the disk failed to take something in the last pass.
+    /// True after a write that did not become durable, until a whole pass has synced the replica.
     disk_failed: bool,
-    /// What the last pass kept back, and is to go in the next.
+    /// The paths that the last pass kept back and the next may delete.
     remembered: Remembered,
-    /// When the last pass began, and with which source.
+    /// The start and the source of the last pass.
     last: Option<Begin>,
-    /// What is told when the first pass begins.
+    /// The notices to report at the start of the first pass.
     first_notices: Vec<FirstNotice>,
 }
 
-/// When a pass begins.
+/// The number and the start of a pass.
 #[derive(Clone, Copy)]
 struct Moment {
     /// The number of the pass.
     number: u64,
     start: Start,
-    /// The pass before, whose comparisons still hold.
+    /// The previous pass, for a second look: its comparisons still hold.
     before: Option<Begin>,
 }
 
-/// How a pass began.
+/// The start and the source of a pass.
 #[derive(Clone, Copy)]
 struct Begin {
     start: Start,
     source: FileId,
-    /// More of its identity, where the way to it could be looked at: a new folder may get the number of the old one.
+    /// With the birth time, if it could be read: a new folder may get the old inode number.
     identity: Option<Identity>,
 }
 
@@ -103,7 +103,7 @@ enum FirstNotice {
     FewerThreads(usize, u64),
 }
 
-/// Descriptors that are not for the trees: log, console, timer, signals, what the libraries need.
+/// Descriptors that are not for the trees: log, console, timer, signals, libraries.
 const RESERVED: u64 = 48;
 
 /// Descriptors that one worker may hold at once besides the shared ones: two folders, a listing, two files, a target.
@@ -113,7 +113,8 @@ impl Mirror {
     /// Checks the roots without creating or changing anything.
     ///
     /// # Errors
-    /// The source is missing or not a folder, the replica is something else than a folder, or the two overlap.
+    /// The source is missing, unreadable or not a folder; the replica is unusable or not a folder; the two overlap;
+    /// `/proc` is not mounted; no worker threads.
     pub fn new(options: MirrorOptions, interrupt: Arc<Interrupt>) -> Result<Mirror, Error> {
         if !roots::has_descriptor_paths() {
             let cause = Cause::Refused("/proc is not mounted; mount it (mount -t proc proc /proc)");
@@ -164,14 +165,14 @@ impl Mirror {
     /// Runs one pass. Problems with single paths are reported to the monitor and counted; they are not errors.
     ///
     /// # Errors
-    /// The source is missing, or the replica cannot be used.
+    /// The source is missing, unreadable or lost; the replica is unusable or locked; the two overlap.
     pub fn pass(&mut self, number: u64, monitor: &dyn Monitor) -> Result<PassReport, Error> {
         self.pass_after(number, monitor, None)
     }
 
-    /// Runs one pass right after another one, for what that has kept back: files that have not changed since it began are
-    /// not read again. Where the source path leads to another folder by now it is held: what was kept back was missing in
-    /// the folder of before.
+    /// Runs one pass right after another one, for the entries that it kept back. Files that have not changed since then
+    /// are not read again. Held if the source path leads to another folder by now: the entries were absent from the
+    /// earlier one only.
     ///
     /// # Errors
     /// As [`Mirror::pass`].
@@ -200,7 +201,7 @@ impl Mirror {
         Ok(PassReport { number, outcome, counts, duration, replica_age: None })
     }
 
-    /// Finds the two roots, and works there unless the guard holds the pass.
+    /// Resolves and opens the two roots, and mirrors them unless the guard holds the pass.
     fn visit(&mut self, monitor: &dyn Monitor, moment: Moment) -> Result<(Outcome, Counts), Error> {
         check_source(&self.options)?;
         let capacity = self.handle_capacity();
@@ -220,10 +221,10 @@ impl Mirror {
             Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
         };
         let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
-        // At every pass: a symbolic link may lead elsewhere by now, and anything may have been mounted.
+        // Checked at every pass: a symbolic link may lead elsewhere by now, and mounts may have changed.
         check_apart(&source_path, &self.options)?;
         if replica.is_none() && !self.options.dry_run {
-            // RACE: what is unmounted between the judgement and now gets a folder into its mount point, and nothing else.
+            // RACE: a filesystem unmounted between the judgement and now leaves a folder in its mount point, no more.
             roots::create_with_parents(&self.options.replica)
                 .map_err(|errno| self.replica_error("created", errno))?;
             monitor.event(&Event::Notice(Notice::ReplicaCreated { replica: &self.options.replica }));
@@ -234,14 +235,14 @@ impl Mirror {
                 Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
             };
         }
-        // A plan is made beside whoever has the lock.
+        // A dry run takes no lock: it may run beside the process that holds it.
         if let (Some(replica), false) = (&replica, self.options.dry_run) {
             self.lock.take(replica, &self.options.replica, monitor)?;
         }
         self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped }, moment)
     }
 
-    /// Makes the replica match, both roots being open.
+    /// Runs a pass over the open roots, and keeps its results for the next one.
     fn mirror(
         &mut self,
         monitor: &dyn Monitor,
@@ -271,14 +272,14 @@ impl Mirror {
         }
         let counts = context.counts();
         let to_remember = context.absence.to_remember();
-        // Once a pass has seen a disk fail, the kernel's cache is not believed until another one got to its end.
+        // After a failed write the page cache is not trusted until a whole pass has synced the replica.
         self.disk_failed |= context.has_disk_failed();
         drop(context);
         let outcome = outcome?;
         match &outcome {
             Outcome::ReplicaLost => {
                 self.lock.let_go();
-                // The next pass has to know where it was, though this one has not come to its plan.
+                // The next pass compares with these places, even if this one has no plan.
                 self.carried.memory.get_or_insert_with(|| arrival.ways.remembered());
             }
             Outcome::Done => {
@@ -286,14 +287,14 @@ impl Mirror {
                 self.remembered = to_remember;
             }
             Outcome::Held(hold) => self.let_go(hold),
-            // What an earlier pass has kept back, and this one has not come to, may still go in the next.
+            // Entries that an earlier pass kept back and this one did not reach may still be deleted in the next.
             Outcome::Interrupted(_) => self.remembered.extend(to_remember),
             Outcome::Planned => {}
         }
         Ok((outcome, counts))
     }
 
-    /// Asks the guard whether the roots are where they were.
+    /// Has the guard compare the places of the roots with the last pass.
     fn judge(&mut self, ways: &Ways) -> Result<Vec<Difference>, Hold> {
         let judged = examine_ways(self.carried.memory.as_ref(), &ways.source, &ways.replica);
         if let Err(hold) = &judged {
@@ -302,15 +303,15 @@ impl Mirror {
         judged
     }
 
-    /// Of a replica that is not what it was nothing stays open: a disk that was unmounted although it is in use (`umount -l`)
-    /// is free then, and the wrong one can be unmounted.
+    /// Closes the lock if the hold concerns the replica: a disk unmounted in use (`umount -l`) becomes free, and the
+    /// wrong one can be unmounted.
     fn let_go(&mut self, hold: &Hold) {
         if hold.difference().is_some_and(|difference| difference.side == Side::Replica) {
             self.lock.let_go();
         }
     }
 
-    /// How many folders of each tree stay open.
+    /// The number of folders of each tree that stay open.
     fn handle_capacity(&self) -> usize {
         let threads = self.workers.most() as u64;
         let free = crate::fs::open_file_limit().saturating_sub(RESERVED + threads * PER_THREAD);
@@ -339,8 +340,8 @@ impl Mirror {
     }
 }
 
-/// Asks again for two seconds where the system is short of something: in a pass that costs the pass, before the first one it
-/// would cost the program.
+/// Retries for two seconds on a passing error: in a pass it costs the pass, before the first one it would cost the
+/// program.
 fn patiently<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     const TRIES: usize = 20;
     const PAUSE: Duration = Duration::from_millis(100);
@@ -377,7 +378,7 @@ fn check_apart(source: &Path, options: &MirrorOptions) -> Result<(), Error> {
     })
 }
 
-/// The log file's path below a root, where it lies in one.
+/// The path of the log file below a root, if it lies inside one.
 fn protected(options: &MirrorOptions) -> Result<Option<(Side, PathBuf)>, Error> {
     let Some(log) = &options.log else { return Ok(None) };
     for (side, root) in [(Side::Source, &options.source), (Side::Replica, &options.replica)] {

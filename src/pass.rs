@@ -1,4 +1,4 @@
-//! One pass, told top to bottom: survey, plan, guard, apply, sync.
+//! One pass from top to bottom: survey, plan, guard, apply, sync.
 
 use crate::apply::apply;
 use crate::apply::durability::Volumes;
@@ -19,27 +19,27 @@ use std::sync::Arc;
 /// Whether the plan is carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Make the replica match.
+    /// Carry the plan out.
     Mirror,
-    /// Tell what would be done, and do nothing.
+    /// Report the plan, write nothing.
     Plan,
 }
 
-/// What outlives a pass.
+/// The state that outlives a pass.
 #[derive(Debug)]
 pub(crate) struct Carried {
-    /// Whether something may wait for its way to the disk.
+    /// True while writes to the replica may not be durable.
     pub unsynced: bool,
-    /// Where the trees were in the last pass that the guard has let through.
+    /// The places of the trees in the last pass that the guard let through.
     pub memory: Option<Memory>,
 }
 
-/// Where a pass finds its roots.
+/// The places of the roots at the start of a pass.
 #[derive(Debug, Default)]
 pub(crate) struct Arrival {
     /// The ways to them.
     pub ways: Ways,
-    /// Where they are on another filesystem than in the last pass.
+    /// The roots that are on another filesystem than in the last pass.
     pub swapped: Vec<Difference>,
 }
 
@@ -48,14 +48,14 @@ const TAKEN: &str = "nothing was deleted after that; the next pass takes the fol
 /// Runs one pass over roots that are open already.
 ///
 /// # Errors
-/// The source disappeared.
+/// The source is missing after the survey, or lost at the end.
 pub(crate) fn run(
     context: &Context<'_>,
     purpose: Purpose,
     arrival: &Arrival,
     carried: &mut Carried,
 ) -> Result<Outcome, Error> {
-    // Asked before anything is read, so that a held pass costs little, and again when all is read.
+    // Examined before the survey, so that a held pass costs little, and again after it.
     let inner = Inner::look(context, carried.memory.as_ref());
     let facts = Facts { source_is_same: true, gone: inner.gone(), swapped: &[] };
     if let Ruling::Hold(hold) = examine(facts) {

@@ -1,4 +1,4 @@
-//! What the property tests of several modules draw from.
+//! Strategies that the property tests of several modules share.
 
 #[path = "../tests/support/proof.rs"]
 mod cases;
@@ -35,7 +35,7 @@ pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> {
     (seconds, nanoseconds).prop_map(|(seconds, nanoseconds)| Timestamp { seconds, nanoseconds })
 }
 
-/// Facts with few values each, so that two entries often agree in some of them.
+/// An entry. Each fact has few values, so that two entries often agree in some of them.
 pub(crate) fn entry() -> impl Strategy<Value = Entry> {
     let size = prop_oneof![3 => 0..3u64, 1 => any::<u64>()];
     let owner = (0..3u32, 0..3u32, 0..0o10000u16);
@@ -60,7 +60,7 @@ pub(crate) fn entry() -> impl Strategy<Value = Entry> {
     )
 }
 
-/// Two entries that are the same but for some of their facts.
+/// Two entries that differ in some of their facts.
 pub(crate) fn entries() -> impl Strategy<Value = (Entry, Entry)> {
     (entry(), entry(), any::<[bool; 6]>()).prop_map(|(one, mut other, same)| {
         let [kind, size, mode, owner, mtime, rdev] = same;
@@ -83,7 +83,7 @@ pub(crate) fn filesystem() -> impl Strategy<Value = Filesystem> {
     })
 }
 
-/// Any user in any groups with any capabilities, sometimes where only a few ids are mapped.
+/// Any user in any groups with any capabilities, sometimes in a user namespace that maps few ids.
 pub(crate) fn rights() -> impl Strategy<Value = Rights> {
     let capabilities = subsequence(&ALL[..], 0..=ALL.len());
     let map = || prop_oneof![3 => Just(IdMap::all()), 1 => Just(IdMap(vec![(0, 2)]))];
@@ -94,7 +94,7 @@ pub(crate) fn rights() -> impl Strategy<Value = Rights> {
     )
 }
 
-/// No access list, one that could not be read, and lists of any permissions, some of them broken.
+/// No ACL, one that could not be read, or an ACL of any permissions, sometimes an invalid one.
 pub(crate) fn access_list() -> impl Strategy<Value = AccessList> {
     let bits = || 0..8u16;
     let known = (bits(), vec(bits(), 0..3), proptest::option::of(bits()), bits(), any::<bool>()).prop_map(
@@ -109,7 +109,7 @@ pub(crate) fn access_list() -> impl Strategy<Value = AccessList> {
     prop_oneof![4 => Just(AccessList::None), 1 => Just(AccessList::Unknown), 2 => known]
 }
 
-/// Any bytes, with a taste for those that mean something to somebody.
+/// Any bytes, often those with a meaning to a parser, a terminal or the log.
 pub(crate) fn bytes() -> impl Strategy<Value = Vec<u8>> {
     const TEXTS: [&str; 29] = [
         "\\",
@@ -152,7 +152,7 @@ pub(crate) fn bytes() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// A name as a folder may have it, from few letters or from any bytes.
+/// A valid file name, of few letters or of any bytes.
 pub(crate) fn name() -> impl Strategy<Value = CString> {
     let raw = prop_oneof![2 => "[a-c]{1,3}".prop_map(String::into_bytes), 1 => bytes()];
     raw.prop_map(|mut raw| {
@@ -162,7 +162,7 @@ pub(crate) fn name() -> impl Strategy<Value = CString> {
     })
 }
 
-/// A folder pair of which only the replica is there, and is never read.
+/// A folder pair with a replica only, which is never read.
 pub(crate) fn pair(filesystem: Filesystem) -> Arc<Pair> {
     let replica = Dir::root(Path::new("/"), 1).unwrap();
     Arc::new(Pair {

@@ -102,7 +102,7 @@ impl Apply<'_> {
             }
             Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
             Err(errno) if is_gone(errno) => return Err(Failed::Gone(ProblemKind::ReadSourceFolder, errno)),
-            // A locked folder: none of its names is known.
+            // ENOKEY: the folder is encrypted and locked, and its real names are hidden.
             Err(LOCKED) => {
                 return Err(Failed::Because(ProblemKind::ReadSourceFolder, Cause::Refused(WORDS), false));
             }
@@ -121,8 +121,8 @@ impl Apply<'_> {
                     filesystem.learn_no_filled_folders();
                 }
                 Err(Failed::Taken) => {
-                    // The copies were in vain. A lookup beforehand is no way out: a FUSE filesystem that takes two
-                    // spellings for one name would keep the old one, which is about to go, in its cache.
+                    // The copies were in vain. Rejected: a lookup beforehand. A FUSE filesystem that takes two
+                    // spellings for one name would cache the old one, which is about to go.
                     filesystem.learn_no_filled_folders();
                     return Err(Failed::Taken);
                 }
@@ -295,7 +295,7 @@ impl Apply<'_> {
     }
 }
 
-/// The source's entries of the first names of a listing.
+/// Stats the first names of a source listing.
 fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
     let begin = Instant::now();
     let names = (0..listing.len().min(MOST_FIRST)).filter_map(|at| listing.get(at));
@@ -312,7 +312,7 @@ fn is_first(entry: &Entry, job: &Job) -> bool {
     }
 }
 
-/// Whether a failure says that folders cannot be renamed on this filesystem, or not this one.
+/// Whether a failure shows that folders cannot be renamed on this filesystem, or that this one cannot.
 fn says_no_renames(failed: Failed) -> bool {
     let Failed::Because(action, Cause::System(errno), false) = failed else { return false };
     let reasons = [Errno::XDEV, Errno::PERM, Errno::ACCESS, Errno::INVAL, Errno::NOTEMPTY, Errno::BUSY];

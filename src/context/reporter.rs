@@ -1,5 +1,5 @@
-//! The only place that tells events and counts: what is done, left out or fails in a pass is told and counted in one call, so
-//! that log, summary and exit code cannot disagree.
+//! The only place that reports events and counts: each operation, skipped entry and problem of a pass is reported and
+//! counted in one call, so that log, summary and exit code cannot disagree.
 
 use crate::collections::HashSet;
 use crate::context::absence::{Absence, Kept};
@@ -17,25 +17,25 @@ use crate::model::path::RelPath;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Tells and counts what happens in one pass.
+/// Reports and counts the events of one pass.
 pub(crate) struct Reporter<'a> {
     monitor: &'a dyn Monitor,
     /// The number of the pass.
     number: u64,
     counters: Arc<Counters>,
-    /// The features that have been told.
+    /// The features that have been reported, as bits.
     features: AtomicU32,
-    /// The ways in which unread attributes and links have been told.
+    /// The notices and problems about unread xattrs and links that have been reported, as bits.
     unread: AtomicU32,
-    /// Hashes of the attributes that have been told, each with its path.
+    /// Hashes of the reported xattrs, each with its path and side.
     unread_by_path: Mutex<HashSet<u64>>,
 }
 
-/// The bit of links that cannot be read, among those of attributes: one for each side and way of telling.
+/// The bit of unread links. The bits below are of xattrs: one for each side and way of reporting.
 const LINK: u32 = 1 << 4;
 
 impl<'a> Reporter<'a> {
-    /// Nothing has happened yet in the pass of this number.
+    /// A reporter for the pass of this number, with all counters at zero.
     pub(crate) fn new(monitor: &'a dyn Monitor, number: u64) -> Reporter<'a> {
         Reporter {
             monitor,
@@ -47,17 +47,17 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// The numbers so far, read while they grow.
+    /// The live counters.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Counts something that is not told.
+    /// Adds to a counter without an event.
     pub(crate) fn count(&self, counter: Counter, number: u64) {
         self.counters.add(counter, number);
     }
 
-    /// Reports the beginning of the pass: both trees are going to be read.
+    /// Reports that both trees are read from here on.
     pub(crate) fn surveying(&self) {
         self.phase(Phase::Surveying { counters: &self.counters });
     }
@@ -83,18 +83,18 @@ impl<'a> Reporter<'a> {
         self.monitor.event(&Event::Phase { number: self.number, phase });
     }
 
-    /// Reports something done, and counts it.
+    /// Reports a done operation, and counts it.
     pub(crate) fn done(&self, operation: Operation<'_>) {
         self.count(Counter::of(operation.verb), 1);
         self.monitor.event(&Event::Done(operation));
     }
 
-    /// Reports something planned; [`Reporter::planned_in_all`] counts it.
+    /// Reports a planned operation; [`Reporter::planned_in_all`] counts it.
     pub(crate) fn planned(&self, operation: Operation<'_>) {
         self.monitor.event(&Event::Planned(operation));
     }
 
-    /// Counts what a plan would do.
+    /// Counts all operations of a plan.
     pub(crate) fn planned_in_all(&self, totals: &Counts) {
         for counter in Counter::ALL {
             self.count(counter, totals[counter]);
@@ -113,7 +113,7 @@ impl<'a> Reporter<'a> {
         self.monitor.event(&Event::Skipped { path, kind, reason });
     }
 
-    /// Whether somebody wants to hear of [`Reporter::verified`].
+    /// Whether the monitor wants [`Event::Verified`].
     pub(crate) fn wants_verified(&self) -> bool {
         self.monitor.wants_verified()
     }
@@ -123,20 +123,20 @@ impl<'a> Reporter<'a> {
         self.monitor.event(&Event::Verified { path, size, digest });
     }
 
-    /// Tells, once per pass, that the replica cannot hold a kind of entries, and counts one that is left out for it.
+    /// Reports, once per pass, that the replica cannot hold a feature, and counts an entry that is left out for it.
     pub(crate) fn left_out(&self, feature: Feature) {
         self.not_held(feature);
         self.count(Counter::Skipped, 1);
     }
 
-    /// Tells, once per pass, that the replica cannot hold something.
+    /// Reports, once per pass, that the replica cannot hold a feature.
     pub(crate) fn not_held(&self, feature: Feature) {
         if is_first(&self.features, 1 << feature as u32) {
             self.monitor.event(&Event::Notice(Notice::NotHeld { feature }));
         }
     }
 
-    /// Tells, once per pass, that a symbolic link of the replica does not show where it leads.
+    /// Reports, once per pass, that the target of a symbolic link in the replica cannot be read.
     pub(crate) fn link_unread(&self, path: &RelPath, errno: Errno) {
         if is_first(&self.unread, LINK) {
             let cause = Cause::System(errno);
@@ -144,13 +144,13 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Tells that an extended attribute is there and could not be read, where it is not told yet; the problem that it is,
-    /// where it is one, is for the caller to report.
+    /// Reports an xattr that exists and could not be read, unless it has been reported. A notice is sent here; a
+    /// problem is returned, and the caller reports it.
     pub(crate) fn attribute_unread(&self, path: &RelPath, unread: &Unread) -> Option<Problem> {
         let telling = unread.telling();
         let cause = Cause::System(unread.errno);
         let is_new = if telling == Telling::Problem {
-            // The survey and apply both read it.
+            // The survey and apply both read it, and it is reported once.
             let what = hash_of(&(path.as_bytes(), unread.name.as_c_str(), unread.side == Side::Source));
             self.unread_by_path.lock().unwrap_or_else(PoisonError::into_inner).insert(what)
         } else {
@@ -180,7 +180,7 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Tells what was kept back.
+    /// Reports the entries that were kept back.
     pub(crate) fn kept_back(&self, absence: &Absence) {
         for reason in Reason::ALL {
             let Kept { entries, first } = absence.kept(reason);
@@ -191,7 +191,7 @@ impl<'a> Reporter<'a> {
     }
 }
 
-/// Sets a bit; true for whoever was the first to set it.
+/// Sets a bit atomically. True if it was not set before.
 fn is_first(bits: &AtomicU32, bit: u32) -> bool {
     bits.fetch_or(bit, Ordering::Relaxed) & bit == 0
 }

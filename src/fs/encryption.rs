@@ -2,20 +2,21 @@
 //!
 //! Such a folder is *locked*, and can still be listed: the kernel generates a name for each entry from the bytes of the
 //! encrypted one (`fscrypt_fname_disk_to_usr` in fs/crypto/fname.c). Those names lead to their entries, but the real
-//! names are hidden, so absence cannot be proven. An `ioctl(2)` tells whether the key is there, but calling it is no
-//! safe code, so a locked folder is recognised by its entries:
+//! names are hidden, so absence cannot be proven. An `ioctl(2)` reports whether the key is present, but calling it
+//! takes unsafe code. So a locked folder is recognised by its entries:
 //!
 //! - all of its names are base64 of at least 16 bytes, and
-//! - no regular file in it can be opened (`ENOKEY`), and each symbolic link has a target of that form.
+//! - of its first 16 entries, no regular file can be opened (`ENOKEY`), each symbolic link has a target of that form,
+//!   and no subfolder is readable by the same test.
 //!
 //! An open folder keeps its names, and its entries are locked one by one: a file cannot be opened, a link has a
 //! generated target.
 //!
-//! An encrypted folder with such names and neither a file nor a link to test counts as locked: at worst an unreadable
-//! folder of hashes is left alone, which does no harm.
+//! An encrypted folder with such names and no entry that can be tested counts as locked: at worst a folder of hashes
+//! counts as unreadable and is left alone, which does no harm.
 //!
 //! The kernel does not remove the key of an open folder, but it uses a key as soon as it is added. So a listing may
-//! begin with generated names and end with real ones. A second listing is right then.
+//! begin with generated names and end with real ones. It is then read again.
 
 use crate::fs::dir::open_again;
 use crate::fs::dirent::read_symlink;
@@ -54,14 +55,14 @@ impl Listing {
 /// `ENOKEY` when the folder is locked; as [`Listing::read`].
 fn real_names(folder: BorrowedFd<'_>, listing: Listing) -> Result<Listing, Errno> {
     let made_up = listing.iter().filter(|name| may_be_made_up(name.to_bytes())).count();
-    // Tested only where a name has that form: nearly all folders have none.
+    // Tested only if a name has that form: nearly all folders have none.
     if made_up == 0 || !entry_of(folder)?.is_encrypted {
         return Ok(listing);
     }
     if made_up == listing.len() && !is_readable(folder, listing.iter(), Depth::Here) {
         return Err(LOCKED);
     }
-    // The key is there by now, and stays while the folder is open; it may have been missing when the listing began.
+    // The key is present now, and stays while the folder is open. It may have been missing when the listing began.
     retry_absence(|| Listing::read_once(folder))
 }
 
@@ -122,8 +123,8 @@ fn is_readable<'a>(folder: BorrowedFd<'_>, names: impl Iterator<Item = &'a CStr>
     })
 }
 
-/// Whether a file can be opened. Not one with several hard links: it may be open under another name, and then has its
-/// key although this folder has not.
+/// Whether a file without other hard links can be opened. A file with several may be open under another name, and then
+/// has its key although this folder has not.
 fn can_open(folder: BorrowedFd<'_>, name: &CStr) -> bool {
     open_to_read(folder, name, false)
         .and_then(|file| entry_of(file.as_fd()))

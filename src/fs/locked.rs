@@ -9,8 +9,8 @@ pub(crate) const LOCKED: Errno = Errno::NOKEY;
 /// The words for it, to be read after "Cannot ...: ".
 pub(crate) const WORDS: &str = "it is encrypted and locked; unlock it first";
 
-/// The least and the greatest length of a generated name: base64 of 16 bytes (CephFS; the others put a hash of 8 bytes
-/// before them), and of a hash, 149 bytes and a digest.
+/// The least and the greatest length of a generated name. The least is base64 of 16 bytes (CephFS; the others put a
+/// hash of 8 bytes before them). The greatest is base64 of a hash, 149 bytes and a digest.
 const LETTERS: std::ops::RangeInclusive<usize> = 22..=252;
 
 /// Whether the kernel may have generated a name. The letters are those of base64url, and of the base64 variant of

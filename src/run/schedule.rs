@@ -1,7 +1,7 @@
 //! The schedule of passes, and the consequences of their outcomes.
 //!
-//! [`run`] is the loop, with the start times of [`StartTimes`]. It uses engine, clock and signals only through small traits and flags, so the tests
-//! run years of schedule in a moment.
+//! [`run`] is the loop, with the start times of `StartTimes`. It uses engine, clock and signals only through small
+//! traits and flags, so the tests need no real time.
 
 use crate::control::Interrupt;
 use crate::control::Requests;
@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A runner of passes.
 pub trait Engine {
-    /// Runs one pass and reports it; the schedule fills in the age of the replica.
+    /// Runs one pass and returns its report; the schedule fills in the age of the replica.
     ///
     /// # Errors
     /// An error that ends a pass before its report.
@@ -50,7 +50,7 @@ pub trait Clock {
     /// Now.
     fn now(&self) -> BootTime;
 
-    /// Waits for the deadline, or less.
+    /// Waits until the deadline. May return earlier.
     ///
     /// # Errors
     /// The system call for the wait failed.
@@ -68,11 +68,11 @@ impl Clock for Timer {
     }
 }
 
-/// The deps of the schedule.
+/// The dependencies of the schedule.
 pub struct Deps<'a> {
     /// Runs the passes.
     pub engine: &'a mut dyn Engine,
-    /// Tells the time and waits.
+    /// Gives the time and waits.
     pub clock: &'a dyn Clock,
     /// The requests of signals.
     pub requests: &'a Requests,
@@ -383,7 +383,7 @@ mod tests {
 
     type Pass = (f64, Result<Outcome, Error>);
 
-    /// Passes from a script; quick and done once the script is over.
+    /// Passes from a script; after its end each takes a second and is done.
     struct Script<'a> {
         world: &'a World,
         passes: VecDeque<Pass>,
@@ -647,7 +647,7 @@ mod tests {
         }
     }
 
-    /// Passes with so many entries kept back and so many problems, in turn.
+    /// Passes from a script: entries kept back, problems, outcome.
     struct Keeping {
         passes: VecDeque<(u64, u64, Outcome)>,
         looks: Vec<&'static str>,
@@ -733,7 +733,7 @@ mod tests {
 
     #[test]
     fn a_signal_at_the_end_of_a_single_pass_does_not_change_its_exit_code() {
-        /// Past the last check of the engine for a signal.
+        /// An engine that gets a signal after its last check for one.
         struct Ending<'a>(&'a Interrupt, Outcome);
         impl Engine for Ending<'_> {
             fn pass(&mut self, number: u64, _: &dyn Monitor) -> Result<PassReport, Error> {

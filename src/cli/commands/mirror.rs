@@ -1,8 +1,8 @@
 //! The command without a name: mirrors one pair of roots, once or on a schedule.
 //!
-//! The order matters. The log is started first, and touches no file before its first line. Signals are heard next, because
-//! even a look at a hung network mount may take forever. The roots are checked before the first line of the log, which
-//! creates its folders.
+//! The order matters. The log is started first, and touches no file before its first line. The signal listener is next,
+//! because a look-up on a hung network mount may block forever. The roots are checked before the first line of the
+//! log, which creates its folders.
 
 use crate::cli::config::Config;
 use crate::control::{Interrupt, Requests};
@@ -20,7 +20,7 @@ use crate::run::systemd::Service;
 use std::io::{Error as IoError, Write};
 use std::sync::Arc;
 
-/// Everything that the passes need.
+/// The prepared parts that the passes need.
 struct Ready {
     timer: Timer,
     requests: Arc<Requests>,
@@ -28,7 +28,7 @@ struct Ready {
     mirror: Mirror,
 }
 
-/// Runs the passes. A message goes to `complaints` where no log can take it.
+/// Runs the passes. A message goes to `complaints` when there is no log for it.
 pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
     let Config { mirror: options, log: log_options, mode } = config;
     let interrupt = Arc::new(Interrupt::new());
@@ -50,7 +50,7 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
     if let Err(error @ Error::RootsOverlap { .. }) = &prepared
         && log_path.as_ref().is_some_and(|log| !log.parent().is_some_and(is_folder))
     {
-        // The log would create its folder, perhaps inside one of the roots.
+        // Logging would create the folder of the log file, perhaps inside one of the roots.
         return refuse(complaints, error);
     }
     log.event(&Event::Started {
@@ -61,8 +61,8 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
         dry_run,
         log: log_path.as_deref(),
     });
-    // A log inside a root creates its file and folders there. They have to exist before the first pass looks, which would
-    // take them for a change by another program.
+    // A log inside a root creates its file and folders there. They must exist before the first pass lists that root:
+    // later they would count as a change by another program.
     log.flush_file();
     let exit = match prepared {
         Ok(Ready { timer, requests, service, mut mirror }) => {
@@ -85,7 +85,7 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
             Exit::Error
         }
     };
-    // Signals are heard to the end: the log waits without limit for a reader of a single pass's output.
+    // Signals are handled to the end: after a single pass the log waits without limit for the reader of its output.
     log.finish();
     if let Some(listener) = listener {
         listener.finish();
@@ -93,7 +93,7 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
     exit
 }
 
-/// Begins to hear signals.
+/// Starts the signal listener.
 fn listen(interrupt: &Arc<Interrupt>, log: &Arc<Log>) -> Result<(Listener, Timer, Arc<Requests>), Error> {
     raise_open_file_limit();
     survive_size_limits().map_err(|error| failed("catch SIGXFSZ", error))?;
@@ -115,9 +115,9 @@ fn failed(action: &'static str, error: IoError) -> Error {
     Error::System { action, cause: errno.map_or(Cause::Refused("no reason was given"), Cause::System) }
 }
 
-/// Ends with a message that no log can take.
+/// Ends the program with a message outside the log.
 fn refuse(complaints: &mut dyn Write, error: &Error) -> Exit {
-    // A console that is closed changes nothing.
+    // A closed console does not change the exit code.
     let _ = writeln!(complaints, "{error}");
     Exit::Error
 }

@@ -8,7 +8,7 @@ use crate::cli::config::{Config, Environment};
 use crate::run::exit::Exit;
 use std::io::{ErrorKind, Write};
 
-/// Runs the command of a command line: output goes to `out`, messages that no log can take to `complaints`.
+/// Runs the command of a command line: output goes to `out`, messages outside the log go to `complaints`.
 ///
 /// # Errors
 /// A usage error, to be printed; its exit code is 2.
@@ -28,10 +28,10 @@ pub fn run(
     };
     Ok(match written {
         Ok(()) => Exit::Done,
-        // The reader has closed the pipe, as `head` does.
+        // EPIPE: the reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
-            // A console that is closed changes nothing.
+            // A closed console does not change the exit code.
             let _ = writeln!(complaints, "Cannot write the output: {error}");
             Exit::Error
         }
