@@ -387,6 +387,16 @@ mod tests {
     }
 
     #[test]
+    fn a_request_before_the_first_line_creates_nothing() {
+        let fixture = fixture("d/log", None);
+        fixture.log.request_reopen();
+        fixture.log.flush();
+        assert!(!fixture.at("d").exists());
+        fixture.write(1..=1);
+        assert_eq!(fixture.content("d/log"), [started(1)]);
+    }
+
+    #[test]
     fn a_request_to_reopen_is_met_at_once_and_not_with_the_next_line() {
         let fixture = fixture("log", None);
         fixture.write(1..=1);

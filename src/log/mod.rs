@@ -32,6 +32,7 @@ use record::{Level, Record, level_of};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The two forms of a line; `docs/log-format.md` documents both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,11 +78,13 @@ pub struct Log {
     verbose: bool,
     file: Option<LogFile>,
     console: Arc<Console>,
+    /// True after the first line.
+    has_begun: AtomicBool,
 }
 
 impl Log {
-    /// Starts the log on the process's standard output and standard error. The file is opened with the first line, or
-    /// by the first request to reopen it.
+    /// Starts the log on the process's standard output and standard error. The file is opened with the
+    /// first line.
     ///
     /// # Errors
     /// [`Error::System`] when the two threads cannot be started.
@@ -104,12 +107,15 @@ impl Log {
         let path = path.map(|path| AppendPath::new(path, keep_out));
         let file = path.map(|path| LogFile::start(path, format, &console, interrupt));
         let file = file.transpose().map_err(no_thread)?;
-        Ok(Log { format, verbose, file, console })
+        Ok(Log { format, verbose, file, console, has_begun: AtomicBool::new(false) })
     }
 
-    /// Reopens the file at once, even if no line follows (SIGHUP, after a rotation).
+    /// Reopens the file at once, even if no line follows (SIGHUP, after a rotation). Before the first line it does nothing:
+    /// the file, and the folders created for it, have to wait until the caller has checked where they would be.
     pub fn request_reopen(&self) {
-        self.file.iter().for_each(LogFile::request_reopen);
+        if self.has_begun.load(Ordering::SeqCst) {
+            self.file.iter().for_each(LogFile::request_reopen);
+        }
     }
 
     /// Waits until every line handed in before is written or given up. The wait for a stalled file or console is no
@@ -138,6 +144,7 @@ impl Log {
         if level_of(event) == Level::Debug && !self.verbose {
             return;
         }
+        self.has_begun.store(true, Ordering::SeqCst);
         let line = Line::new(self.format, &Record::Event { job, event });
         self.file.iter().for_each(|file| file.write(&line));
         self.console.show(&line);

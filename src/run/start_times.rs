@@ -75,7 +75,7 @@ mod tests {
             ("exactly as long as the interval", &[(0.0, 10.0)], 10.0, None),
             ("an overrun", &[(0.0, 12.5)], 12.5, Some(2.5)),
             ("by many intervals", &[(0.0, 75.0)], 75.0, Some(65.0)),
-            ("the start_times begins anew after an overrun", &[(0.0, 12.5), (12.5, 13.0)], 22.5, None),
+            ("the grid begins anew after an overrun", &[(0.0, 12.5), (12.5, 13.0)], 22.5, None),
             ("overrun after overrun", &[(0.0, 12.0), (12.0, 25.0)], 25.0, Some(3.0)),
             ("a late wake-up counts as part of the pass", &[(0.0, 1.0), (10.5, 20.25)], 20.25, Some(0.25)),
             ("asked for early", &[(0.0, 1.0), (4.0, 5.0)], 14.0, None),
