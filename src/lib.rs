@@ -78,6 +78,7 @@ mod workers;
 
 pub use control::{Interrupt, Requests};
 pub use fs::clock::{BootTime, Timer, Waker};
+pub use fs::raise_open_file_limit;
 pub use mirror::{Mirror, MirrorOptions};
 pub use model::change::{Operation, Subtree, Verb};
 pub use model::counters::{Counter, Counters, Counts};

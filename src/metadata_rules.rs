@@ -168,14 +168,14 @@ fn lacks_setgid(source: &Entry, due: &Due, rights: &Rights) -> bool {
 
 /// The feature behind owner and group of an entry of this kind.
 pub(crate) fn owner_feature(kind: Kind) -> Feature {
-    if kind == Kind::Symlink { Feature::LinkOwner } else { Feature::Owner }
+    if kind == Kind::Symlink { Feature::SymlinkOwner } else { Feature::Owner }
 }
 
 /// The feature that is missing where an entry of this kind cannot hold the modification time.
 pub(crate) fn mtime_feature(kind: Kind, filesystem: &Filesystem) -> Feature {
     // A link that takes a time, even an inexact one, is like any other entry.
     let takes_none = kind == Kind::Symlink && !filesystem.holds_for(kind, Feature::Mtime);
-    if takes_none { Feature::LinkMtime } else { Feature::Mtime }
+    if takes_none { Feature::SymlinkMtime } else { Feature::Mtime }
 }
 
 /// Whether an entry has the mode of the source and belongs to another user, who alone may narrow it. Not a file: that
@@ -256,11 +256,11 @@ mod tests {
         let compared = compare(&source, &replica, &filesystem, &root());
         assert!(!compared.differences.any() && compared.mtime_not_held);
         filesystem.learn_missing_for(Kind::Symlink, Feature::Mtime);
-        for (kind, expected) in [(Kind::File, Feature::Mtime), (Kind::Symlink, Feature::LinkMtime)] {
+        for (kind, expected) in [(Kind::File, Feature::Mtime), (Kind::Symlink, Feature::SymlinkMtime)] {
             assert_eq!(mtime_feature(kind, &filesystem), expected);
         }
         assert_eq!(mtime_feature(Kind::Symlink, &Filesystem::default()), Feature::Mtime, "not exact");
-        assert_eq!(owner_feature(Kind::Symlink), Feature::LinkOwner);
+        assert_eq!(owner_feature(Kind::Symlink), Feature::SymlinkOwner);
         assert_eq!(owner_feature(Kind::Folder), Feature::Owner);
     }
 

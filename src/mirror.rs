@@ -14,7 +14,7 @@ use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_gone, is_passing, roots, stat};
-use crate::guard::examine_ways;
+use crate::guard::{Facts, Ruling, examine, examine_ways};
 use crate::lock::ReplicaLock;
 use crate::model::counters::Counts;
 use crate::model::digest::Digests;
@@ -25,7 +25,7 @@ use crate::model::mounts::{Difference, Identity, Way};
 use crate::model::path::RelPath;
 use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
-use crate::whereabouts::{Ways, end, find};
+use crate::whereabouts::{Inner, Ways, end, find};
 use crate::workers::{MOST, Workers};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -223,6 +223,14 @@ impl Mirror {
         let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
         // Checked at every pass: a symbolic link may lead elsewhere by now, and mounts may have changed.
         check_apart(&source_path, &self.options)?;
+        // Before the first write, and before anything is read: a held pass costs little.
+        let inner = Inner::look(&source, replica.as_ref(), self.carried.memory.as_ref());
+        let facts = Facts { source_is_same: true, gone: inner.gone(), swapped: &[] };
+        if let Ruling::Hold(hold) = examine(facts) {
+            inner.note_vacated(&mut self.carried.memory);
+            self.let_go(&hold);
+            return Ok((Outcome::Held(hold), Counts::default()));
+        }
         if replica.is_none() && !self.options.dry_run {
             // RACE: a filesystem unmounted between the judgement and now leaves a folder in its mount point, no more.
             roots::create_with_parents(&self.options.replica)

@@ -55,17 +55,11 @@ pub(crate) fn run(
     arrival: &Arrival,
     carried: &mut Carried,
 ) -> Result<Outcome, Error> {
-    // Examined before the survey, so that a held pass costs little, and again after it.
-    let inner = Inner::look(context, carried.memory.as_ref());
-    let facts = Facts { source_is_same: true, gone: inner.gone(), swapped: &[] };
-    if let Ruling::Hold(hold) = examine(facts) {
-        inner.note_vacated(&mut carried.memory);
-        return Ok(Outcome::Held(hold));
-    }
     context.reporter.surveying();
     let plan = survey(context, Arc::new(root_pair(context)));
     let state = context.roots.source_state();
-    let inner = Inner::look(context, carried.memory.as_ref());
+    let (source, replica) = (&context.roots.source.1, context.roots.replica.1.as_ref());
+    let inner = Inner::look(source, replica, carried.memory.as_ref());
     let swapped: Vec<(Difference, Turnover)> = arrival
         .swapped
         .iter()

@@ -67,14 +67,10 @@ impl Ways {
 pub(crate) struct Inner(Vec<(Side, RelPath, InnerMount, Inside)>);
 
 impl Inner {
-    /// Looks at each of them.
-    pub(crate) fn look(context: &Context<'_>, memory: Option<&Memory>) -> Inner {
+    /// Looks at each of them below the two roots.
+    pub(crate) fn look(source: &Arc<Dir>, replica: Option<&Arc<Dir>>, memory: Option<&Memory>) -> Inner {
         let mut found = Vec::new();
-        for side in [Side::Source, Side::Replica] {
-            let root = match side {
-                Side::Source => Some(&context.roots.source.1),
-                Side::Replica => context.roots.replica.1.as_ref(),
-            };
+        for (side, root) in [(Side::Source, Some(source)), (Side::Replica, replica)] {
             let (Some(root), Some(memory)) = (root, memory) else { continue };
             for (path, then) in &memory.of(side).mounts {
                 let inside = compare_inside(side, path, then, look_inside(root, path));

@@ -32,12 +32,48 @@ fn floor(room: &str) -> usize {
     floor.unwrap_or_else(|| panic!("no floor has {room}: put it in the picture, here and in docs/code.md"))
 }
 
-/// The code of a file without its tests and comments.
+/// The code of a file without comments and the tests at its end.
 fn code_of(path: &Path) -> String {
     let text = fs::read_to_string(path).expect("readable");
-    let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
-    let code = code.split("#[cfg(test)]\npub").next().unwrap_or_default();
-    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+    let mut code = String::new();
+    for line in text.lines().filter(|line| !line.trim_start().starts_with("//")) {
+        let is_test = code.ends_with("#[cfg(test)]\n") && line.ends_with('{');
+        if is_test && (line.starts_with("mod ") || line.starts_with("pub")) {
+            break;
+        }
+        code.extend([line, "\n"]);
+    }
+    code
+}
+
+/// The paths that begin here, `a::b` and `a::c::d` for `a::{b, c::d}`.
+fn paths(text: &str, start: &str, found: &mut BTreeSet<String>) {
+    let name: String = text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+    let (rest, path) = (&text[name.len()..], format!("{start}{name}"));
+    if let Some(group) = rest.strip_prefix("::{") {
+        let (mut depth, mut at) = (1, 0);
+        let end = group.find(|c: char| {
+            depth += match c {
+                '{' => 1,
+                '}' => -1,
+                _ => 0,
+            };
+            depth == 0
+        });
+        let group = &group[..end.unwrap_or(0)];
+        for (place, _) in group.match_indices(',').chain([(group.len(), "")]) {
+            // A comma inside an inner group is none of this one.
+            let item = &group[at..place];
+            if item.matches('{').count() == item.matches('}').count() {
+                paths(item.trim(), &format!("{path}::"), found);
+                at = place + 1;
+            }
+        }
+    } else if let Some(rest) = rest.strip_prefix("::") {
+        paths(rest, &format!("{path}::"), found);
+    } else {
+        found.insert(path);
+    }
 }
 
 /// Every file of a folder, with its path below `src/`, but for files of tests.
@@ -48,14 +84,19 @@ fn imports(folder: &Path, below: &str, found: &mut BTreeSet<Import>) {
         let path = format!("{below}{name}");
         if entry.path().is_dir() {
             imports(&entry.path(), &format!("{path}/"), found);
-        } else if !["tests.rs", "properties.rs", "test_strategies.rs"].contains(&name.as_str()) {
-            let code = code_of(&entry.path());
-            // `use super::x` of `a/b.rs` is `use crate::a::x`.
+        } else if !["tests.rs", "properties.rs", "test_strategies.rs", "lib.rs", "main.rs"].contains(&&*name)
+        {
+            // `super::x` in `a/b.rs` is `crate::a::x`, and `super::super::x` is `crate::x`.
             let above = below.trim_end_matches('/').replace('/', "::");
-            let code = code.replace("use super::", &format!("use crate::{above}::"));
+            let further = above.rsplit_once("::").map_or("", |(further, _)| further);
+            let code = code_of(&entry.path())
+                .replace("super::super::", &format!("crate::{further}::"))
+                .replace("super::", &format!("crate::{above}::"))
+                .replace("crate::::", "crate::");
             for rest in code.split("crate::").skip(1) {
-                let is_path = |c: &char| c.is_alphanumeric() || *c == '_' || *c == ':';
-                found.insert((path.clone(), rest.chars().take_while(is_path).collect()));
+                let mut of_one = BTreeSet::new();
+                paths(rest, "", &mut of_one);
+                found.extend(of_one.into_iter().map(|to| (path.clone(), to)));
             }
         }
     }
@@ -75,7 +116,7 @@ fn imports_run_down_the_picture_and_never_in_a_circle() {
         .collect();
     assert!(upwards.is_empty(), "{}", upwards.join("\n"));
 
-    // Within a room: from file to file. A `mod.rs` has what its files share, and is left out.
+    // From file to file. A `mod.rs` is left out: it has the types that its files share, and calls them.
     let files: BTreeSet<String> = found.iter().map(|(file, _)| file.clone()).collect();
     let file_of = |path: &str| {
         let words: Vec<&str> = path.split("::").collect();

@@ -98,7 +98,8 @@ impl Monitor for Printer {
             | Event::Planned(_)
             | Event::Skipped { .. }
             | Event::Problem(_)
-            | Event::Notice(_) => {}
+            | Event::Notice(_)
+            | _ => {}
         }
     }
 }

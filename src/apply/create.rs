@@ -246,7 +246,7 @@ impl Apply<'_> {
             );
         }
         self.not_set(&job.pair, Some(&job.name), made.not_set);
-        made.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
+        made.unread.iter().for_each(|unread| self.context.xattr_unread(&path, unread));
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
             lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
         }

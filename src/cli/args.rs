@@ -98,7 +98,7 @@ pub struct Cli {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Compare::Sha256, help_heading = "How")]
     pub compare: Compare,
 
-    /// Also log every file that was compared and found equal
+    /// Also log every file that was compared and found equal, and the phases of each pass
     #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
     pub verbose: bool,
 

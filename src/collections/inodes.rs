@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
 /// A 64-bit number at any multiple of four bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wide([u32; 2]);
+pub(crate) struct Wide([u32; 2]);
 
 impl From<u64> for Wide {
     fn from(number: u64) -> Wide {

@@ -201,7 +201,7 @@ impl Notes {
     fn of(&mut self, reason: Reason) -> &mut Kept {
         match reason {
             Reason::Changed => &mut self.changed,
-            Reason::Unmade => &mut self.unmade,
+            Reason::NotCreated => &mut self.unmade,
         }
     }
 
@@ -236,7 +236,7 @@ impl Failures {
         };
         let is_same = || self.anywhere.get(&like).is_some_and(|times| times.contains(&entry.mtime));
         if self.is_full() || is_nearby() || is_same() {
-            Some(Reason::Unmade)
+            Some(Reason::NotCreated)
         } else if self.gone.contains(&like) {
             Some(Reason::Changed)
         } else {
@@ -323,7 +323,7 @@ mod tests {
         assert!(first.keep_changed(&path("a/b")) && first.keep_changed(&path("a/c")));
         assert!(first.keep_changed(&path("a/b")), "judged twice");
         assert_eq!(first.kept(Reason::Changed), Kept { entries: 2, first: path("a/b") });
-        assert_eq!(first.kept(Reason::Unmade), Kept::default());
+        assert_eq!(first.kept(Reason::NotCreated), Kept::default());
         let second = pass(first.to_remember());
         assert!(!second.keep_changed(&path("a/b")) && second.keep_changed(&path("a/d")));
         assert_eq!(second.kept(Reason::Changed), Kept { entries: 1, first: path("a/d") });
@@ -380,7 +380,7 @@ mod tests {
             let absence = unmade(made, mtime);
             let keeps = absence.keep_unmade(&path("x"), folder, &entry);
             assert_eq!(keeps, expected, "{made:?} {mtime:?} {folder:?} {entry:?}");
-            assert_eq!(absence.kept(Reason::Unmade).entries, u64::from(expected));
+            assert_eq!(absence.kept(Reason::NotCreated).entries, u64::from(expected));
         }
         // The replica's form of 3.000000005 s, or of 3.123456789 s.
         for (mtime, held, expected) in [
@@ -409,7 +409,7 @@ mod tests {
             absence.keep_unmade(&path(name), None, &of(Kind::File, size, 1))
         };
         assert!(keep(&first, "a", 7) && !keep(&first, "b", 8));
-        assert_eq!((first.kept(Reason::Changed).entries, first.kept(Reason::Unmade).entries), (1, 0));
+        assert_eq!((first.kept(Reason::Changed).entries, first.kept(Reason::NotCreated).entries), (1, 0));
         let second = Absence::new(Start::now(), first.to_remember());
         second.moved_on(Kind::File, 7);
         assert!(!keep(&second, "a", 7) && keep(&second, "c", 7));

@@ -163,8 +163,8 @@ impl<'a> Context<'a> {
     }
 
     /// Reports an xattr that exists and could not be read, see [`Unread::telling`].
-    pub(crate) fn attribute_unread(&self, path: &RelPath, unread: &Unread) {
-        if let Some(problem) = self.reporter.attribute_unread(path, unread) {
+    pub(crate) fn xattr_unread(&self, path: &RelPath, unread: &Unread) {
+        if let Some(problem) = self.reporter.xattr_unread(path, unread) {
             self.problem(&problem);
         }
     }

@@ -32,7 +32,7 @@ pub(crate) struct Reporter<'a> {
 }
 
 /// The bit of unread links. The bits below are of xattrs: one for each side and way of reporting.
-const LINK: u32 = 1 << 4;
+const SYMLINK: u32 = 1 << 4;
 
 impl<'a> Reporter<'a> {
     /// A reporter for the pass of this number, with all counters at zero.
@@ -132,13 +132,13 @@ impl<'a> Reporter<'a> {
     /// Reports, once per pass, that the replica cannot hold a feature.
     pub(crate) fn not_held(&self, feature: Feature) {
         if is_first(&self.features, 1 << feature as u32) {
-            self.monitor.event(&Event::Notice(Notice::NotHeld { feature }));
+            self.monitor.event(&Event::Notice(Notice::Unsupported { feature }));
         }
     }
 
     /// Reports, once per pass, that the target of a symbolic link in the replica cannot be read.
-    pub(crate) fn link_unread(&self, path: &RelPath, errno: Errno) {
-        if is_first(&self.unread, LINK) {
+    pub(crate) fn symlink_unread(&self, path: &RelPath, errno: Errno) {
+        if is_first(&self.unread, SYMLINK) {
             let cause = Cause::System(errno);
             self.monitor.event(&Event::Notice(Notice::SymlinkUnread { path, cause }));
         }
@@ -146,7 +146,7 @@ impl<'a> Reporter<'a> {
 
     /// Reports an xattr that exists and could not be read, unless it has been reported. A notice is sent here; a
     /// problem is returned, and the caller reports it.
-    pub(crate) fn attribute_unread(&self, path: &RelPath, unread: &Unread) -> Option<Problem> {
+    pub(crate) fn xattr_unread(&self, path: &RelPath, unread: &Unread) -> Option<Problem> {
         let telling = unread.telling();
         let cause = Cause::System(unread.errno);
         let is_new = if telling == Telling::Problem {

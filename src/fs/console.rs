@@ -10,21 +10,22 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// An output for lines: a terminal, a pipe, a file.
 #[derive(Debug)]
-pub struct Stream(OwnedFd);
+pub(crate) struct Stream(OwnedFd);
 
 impl Stream {
     /// The process's standard output; none if it cannot be duplicated.
-    pub fn stdout() -> Option<Stream> {
+    pub(crate) fn stdout() -> Option<Stream> {
         std::io::stdout().as_fd().try_clone_to_owned().ok().map(Stream)
     }
 
     /// The process's standard error; none if it cannot be duplicated.
-    pub fn stderr() -> Option<Stream> {
+    pub(crate) fn stderr() -> Option<Stream> {
         std::io::stderr().as_fd().try_clone_to_owned().ok().map(Stream)
     }
 
     /// Any descriptor that is open for writing.
-    pub fn from_descriptor(descriptor: OwnedFd) -> Stream {
+    #[cfg(test)]
+    pub(crate) fn from_descriptor(descriptor: OwnedFd) -> Stream {
         Stream(descriptor)
     }
 
@@ -33,7 +34,7 @@ impl Stream {
     ///
     /// # Errors
     /// As `write(2)` and `poll(2)`: `EPIPE` when the reader has gone.
-    pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
+    pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         loop {
             match rustix::io::write(&self.0, bytes) {
                 Err(Errno::INTR) => {}

@@ -56,7 +56,7 @@ pub(crate) fn retry_refusal<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Re
 
 /// Raises the soft limit of open files to the hard one: the soft one, 1,024 on most systems, protects programs that use
 /// `select(2)`, which this one does not.
-pub(crate) fn raise_open_file_limit() {
+pub fn raise_open_file_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {

@@ -111,7 +111,7 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
         Notice::LogInside { side, path } => {
             format!("The log file lies inside the {side} at {path}; it is neither copied nor deleted")
         }
-        Notice::NotHeld { feature } => format!(
+        Notice::Unsupported { feature } => format!(
             "The replica's filesystem, or the rights of this process, cannot hold {}; they are left out",
             feature.words()
         ),
@@ -145,10 +145,10 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
                 (Reason::Changed, false) => {
                     "stay until the next pass, because the folders that they went from have changed during this one and they may have moved"
                 }
-                (Reason::Unmade, true) => {
+                (Reason::NotCreated, true) => {
                     "stays, because something like it could not be made in the replica and it may be that under its old name"
                 }
-                (Reason::Unmade, false) => {
+                (Reason::NotCreated, false) => {
                     "stay, because others like them could not be made in the replica and they may be those under their old names"
                 }
             };

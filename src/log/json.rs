@@ -35,7 +35,9 @@ struct Object<'a> {
 /// The whole line with its newline.
 pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> String {
     let (job, log_version) = match record {
-        Record::Event { job, event } => (*job, matches!(event, Event::Started { .. }).then_some(LOG_VERSION)),
+        Record::Event { job, event } => {
+            (*job, matches!(event, Event::Started { .. } | Event::PassStarted { .. }).then_some(LOG_VERSION))
+        }
         Record::OfLog(_) => (None, None),
     };
     let object = Object { time: stamp.as_str(), level, job, log_version, record, message: message(record) };

@@ -96,7 +96,7 @@ impl Log {
     ///
     /// # Errors
     /// As [`Log::start`].
-    pub fn start_on(
+    pub(crate) fn start_on(
         [output, error]: [Option<Stream>; 2],
         options: LogOptions,
         interrupt: Arc<Interrupt>,

@@ -198,7 +198,7 @@ proptest! {
             Event::Skipped { path: &below, kind: Kind::Socket, reason: "sockets are not mirrored" },
             Event::Problem(&problem),
             Event::Notice(Notice::LogInside { side: Side::Source, path: &below }),
-            Event::Notice(Notice::NotHeld { feature: Feature::Owner }),
+            Event::Notice(Notice::Unsupported { feature: Feature::Owner }),
             Event::Notice(Notice::ReplicaCreated { replica: path }),
             Event::Notice(Notice::SymlinkUnread { path: &below, cause: Cause::System(Errno::PERM) }),
             Event::Notice(Notice::XattrUnread {

@@ -102,9 +102,9 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             Notice::LogInside { .. } | Notice::ReplicaCreated { .. } => Level::Info,
             Notice::KeptBack { reason, .. } => match reason {
                 Reason::Changed => Level::Info,
-                Reason::Unmade => Level::Warn,
+                Reason::NotCreated => Level::Warn,
             },
-            Notice::NotHeld { .. }
+            Notice::Unsupported { .. }
             | Notice::NoLock
             | Notice::FewerThreads { .. }
             | Notice::SymlinkUnread { .. }

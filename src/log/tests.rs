@@ -99,18 +99,24 @@ fn refused() -> Problem {
 }
 
 fn report(outcome: Outcome) -> PassReport {
+    let mut counts = Counts::from_iter([
+        (Counter::Created, 3),
+        (Counter::Updated, 1),
+        (Counter::Deleted, 2),
+        (Counter::Unchanged, 12_345),
+        (Counter::BytesRead, 1_288_490_189),
+        (Counter::BytesToWrite, 33 << 20),
+        (Counter::BytesWritten, 34 << 20),
+    ]);
+    match outcome {
+        Outcome::Held(_) => counts = Counts::default(),
+        Outcome::Planned => counts[Counter::BytesWritten] = 0,
+        Outcome::Done | Outcome::Interrupted(_) | Outcome::ReplicaLost => {}
+    }
     PassReport {
         number: 7,
         outcome,
-        counts: Counts::from_iter([
-            (Counter::Created, 3),
-            (Counter::Updated, 1),
-            (Counter::Deleted, 2),
-            (Counter::Unchanged, 12_345),
-            (Counter::BytesRead, 1_288_490_189),
-            (Counter::BytesToWrite, 33 << 20),
-            (Counter::BytesWritten, 34 << 20),
-        ]),
+        counts,
         duration: Duration::from_millis(2_100),
         replica_age: Some(Duration::from_millis(2_100)),
     }
@@ -265,7 +271,7 @@ fn notices_as_text() {
             "INFO  notice The log file lies inside the source at logs/file-sync.log; it is neither copied nor deleted",
         ),
         (
-            Notice::NotHeld { feature: Feature::Symlinks },
+            Notice::Unsupported { feature: Feature::Symlinks },
             "WARN  notice The replica's filesystem, or the rights of this process, cannot hold symbolic links; they are left out",
         ),
         (
@@ -298,11 +304,11 @@ fn notices_as_text() {
             "INFO  notice 1 entry that the source lacks stays until the next pass, because the folder that it went from has changed during this one and it may have moved (the first: logs/file-sync.log)",
         ),
         (
-            Notice::KeptBack { reason: Reason::Unmade, entries: 1, path: &log },
+            Notice::KeptBack { reason: Reason::NotCreated, entries: 1, path: &log },
             "WARN  notice 1 entry that the source lacks stays, because something like it could not be made in the replica and it may be that under its old name (the first: logs/file-sync.log)",
         ),
         (
-            Notice::KeptBack { reason: Reason::Unmade, entries: 2000, path: &log },
+            Notice::KeptBack { reason: Reason::NotCreated, entries: 2000, path: &log },
             "WARN  notice 2,000 entries that the source lacks stay, because others like them could not be made in the replica and they may be those under their old names (the first: logs/file-sync.log)",
         ),
     ];
@@ -434,7 +440,7 @@ fn problems_and_notices_as_json() {
             Notice::LogInside { side: Side::Replica, path: &log },
             r#""log_inside","side":"replica","path":"l","#,
         ),
-        (Notice::NotHeld { feature: Feature::Owner }, r#""not_held","feature":"owner","#),
+        (Notice::Unsupported { feature: Feature::Owner }, r#""unsupported","feature":"owner","#),
         (Notice::NoLock, r#""no_lock","#),
         (
             Notice::FewerThreads { threads: 2, open_files: 64 },
@@ -455,8 +461,8 @@ fn problems_and_notices_as_json() {
             r#""xattr_unread","side":"source","path":"l","xattr":"user.a","cause":"Operation not supported (os error 95)","errno":95,"#,
         ),
         (
-            Notice::KeptBack { reason: Reason::Unmade, entries: 3, path: &log },
-            r#""kept_back","reason":"not_made","entries":3,"path":"l","#,
+            Notice::KeptBack { reason: Reason::NotCreated, entries: 3, path: &log },
+            r#""kept_back","kept_because":"not_created","entries":3,"path":"l","#,
         ),
     ];
     for (notice, expected) in cases {
@@ -481,6 +487,7 @@ fn the_end_of_a_pass_as_json() {
     let head = r#""event":"pass_ended","pass":7,"outcome""#;
     for (hold, fields) in holds().into_iter().zip(fields) {
         let message = hold.to_string();
+        let counts = Counter::ALL.map(|counter| format!("\"{}\":0", counter.code())).join(",");
         let line = json(Event::PassEnded(&report(Outcome::Held(hold))));
         let expected =
             format!(r#""level":"WARN",{head}:"held","hold":{fields},{counts},{end},"message":"{message}"}}"#);
@@ -489,10 +496,15 @@ fn the_end_of_a_pass_as_json() {
     let cases = [
         (Outcome::Done, "INFO", r#""done""#),
         (Outcome::Planned, "INFO", r#""planned""#),
-        (Outcome::Interrupted(Signal::Interrupt), "INFO", r#""stopped","signal":"SIGINT""#),
+        (Outcome::Interrupted(Signal::Interrupt), "INFO", r#""interrupted","signal":"SIGINT""#),
         (Outcome::ReplicaLost, "WARN", r#""replica_lost""#),
     ];
     for (outcome, level, fields) in cases {
+        let counts = if outcome == Outcome::Planned {
+            counts.replace(r#""bytes_written":35651584"#, r#""bytes_written":0"#)
+        } else {
+            counts.to_owned()
+        };
         let line = json(Event::PassEnded(&report(outcome)));
         assert_eq!(line, format!(r#""level":"{level}",{head}:{fields},{counts},{end}}}"#));
     }
@@ -509,7 +521,7 @@ fn a_mount_point_that_is_gone_has_no_fields_of_now() {
     let [_, Hold::MountGone(mut difference), ..] = holds() else { panic!("the second is of a mount") };
     difference.now = None;
     let line = json(Event::PassEnded(&report(Outcome::Held(Hold::MountGone(difference)))));
-    assert!(line.contains(r#""was_mount":true,"created":3"#), "{line}");
+    assert!(line.contains(r#""was_mount":true,"created":0"#), "{line}");
 }
 
 #[test]
@@ -525,7 +537,10 @@ fn the_life_of_the_program_as_json() {
     let failed = Error::ReplicaLocked { path: "/r".into() };
     let overran = Event::Overran { number: 7, by: Duration::from_micros(12_345_678) };
     let cases = [
-        (Event::PassStarted { number: 7 }, r#""level":"INFO","event":"pass_started","pass":7}"#),
+        (
+            Event::PassStarted { number: 7 },
+            r#""level":"INFO","log_version":1,"event":"pass_started","pass":7}"#,
+        ),
         (overran, r#""level":"WARN","event":"overran","pass":7,"by_seconds":12.346}"#),
         (
             Event::Stopping { signal: Signal::Terminate },
@@ -571,7 +586,10 @@ fn the_job_of_an_event_comes_before_it() {
     let record = || Record::Event { job: Some("photos\n"), event: &event };
     assert!(line(Format::Text, record()).ends_with(" INFO  [photos\\n] pass 7 started"));
     let line = line(Format::Json, record());
-    assert!(line.ends_with(r#""level":"INFO","job":"photos\n","event":"pass_started","pass":7}"#), "{line}");
+    assert!(
+        line.ends_with(r#""level":"INFO","job":"photos\n","log_version":1,"event":"pass_started","pass":7}"#),
+        "{line}"
+    );
 }
 
 /// Every example line of the document, in its order.

@@ -9,6 +9,7 @@ use serde::Serialize;
 /// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Verb {
     /// Creates an entry.
     Create,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// One counter of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Counter {
     /// Entries created.
     Created,
@@ -151,7 +152,7 @@ pub struct Counters([AtomicU64; COUNT]);
 
 impl Counters {
     /// Adds to a counter.
-    pub fn add(&self, counter: Counter, number: u64) {
+    pub(crate) fn add(&self, counter: Counter, number: u64) {
         self.0[counter as usize].fetch_add(number, Ordering::Relaxed);
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 /// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Kind {
     /// A regular file.
     File,
@@ -65,7 +66,7 @@ pub struct FileId {
 
 /// The `statx(2)` facts of one entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Its kind.
     pub kind: Kind,
     /// Permission bits with setuid, setgid and sticky (the low 12 bits of `st_mode`).
@@ -98,13 +99,13 @@ pub struct Entry {
 
 impl Entry {
     /// True when fewer blocks are allocated than the size needs: the file has holes, or it is compressed.
-    pub fn may_have_holes(&self) -> bool {
+    pub(crate) fn may_have_holes(&self) -> bool {
         self.kind == Kind::File && self.blocks.saturating_mul(512) < self.size
     }
 
     /// True when no fact that a write changes differs between two reads of one open file. The inode number may differ:
     /// some FUSE filesystems invent a new one for each read.
-    pub fn is_unchanged_since(&self, earlier: &Entry) -> bool {
+    pub(crate) fn is_unchanged_since(&self, earlier: &Entry) -> bool {
         self.kind == earlier.kind
             && self.size == earlier.size
             && self.mtime == earlier.mtime

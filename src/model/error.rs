@@ -107,6 +107,7 @@ impl fmt::Display for Problem {
 
 /// A failure that ends a pass or the program.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The source does not exist.
     #[error("The source {} does not exist; nothing was changed. Check --source, or mount what holds it", show(.path))]

@@ -77,6 +77,10 @@ impl Monitor for ForJob<'_> {
         self.monitor.event_of(self.job, event);
     }
 
+    fn event_of(&self, job: &str, event: &Event<'_>) {
+        self.monitor.event_of(job, event);
+    }
+
     fn wants_verified(&self) -> bool {
         self.monitor.wants_verified()
     }
@@ -85,6 +89,7 @@ impl Monitor for ForJob<'_> {
 /// A phase of a pass. A held or interrupted pass, or a dry run, skips the later ones.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "phase", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Phase<'a> {
     /// Both trees are read. The counters are live until the pass ends: a monitor may keep and read them at any time.
     Surveying {
@@ -104,6 +109,7 @@ pub enum Phase<'a> {
 /// A fact that is neither an operation nor a problem.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "notice", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Notice<'a> {
     /// The log file lies inside a root.
     LogInside {
@@ -114,7 +120,7 @@ pub enum Notice<'a> {
         path: &'a RelPath,
     },
     /// The replica cannot hold a feature of the source; once per pass.
-    NotHeld {
+    Unsupported {
         /// The feature.
         feature: Feature,
     },
@@ -159,6 +165,7 @@ pub enum Notice<'a> {
     /// Replica entries that the source lacks are not deleted in this pass.
     KeptBack {
         /// The reason.
+        #[serde(rename = "kept_because")]
         reason: Reason,
         /// Their number.
         entries: u64,
@@ -171,22 +178,23 @@ pub enum Notice<'a> {
 /// The reason for not deleting a replica entry in this pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Reason {
     /// Its source folder changed during the pass, or an entry of its kind and size disappeared: it may have moved.
     Changed,
     /// An entry of its kind and size could not be created: it may be this one under its new name.
-    #[serde(rename = "not_made")]
-    Unmade,
+    NotCreated,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Reason; 2] = [Reason::Changed, Reason::Unmade];
+    pub const ALL: [Reason; 2] = [Reason::Changed, Reason::NotCreated];
 }
 
 /// Everything that is reported.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Event<'a> {
     /// The program starts.
     Started {
@@ -281,4 +289,60 @@ pub enum Event<'a> {
     /// An error ended the start of the program or a pass. The program ends, or, in periodic mode, continues with the
     /// next pass.
     Failed(&'a Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Mutex, PoisonError};
+
+    /// Keeps the job of each event.
+    #[derive(Default)]
+    struct Jobs(Mutex<Vec<Option<String>>>, bool);
+
+    impl Jobs {
+        fn keep(&self, job: Option<&str>) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(job.map(str::to_owned));
+        }
+
+        fn kept(&self) -> Vec<Option<String>> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        }
+    }
+
+    impl Monitor for Jobs {
+        fn event(&self, _: &Event<'_>) {
+            self.keep(None);
+        }
+
+        fn event_of(&self, job: &str, _: &Event<'_>) {
+            self.keep(Some(job));
+        }
+
+        fn wants_verified(&self) -> bool {
+            self.1
+        }
+    }
+
+    #[test]
+    fn every_monitor_hears_every_event_with_its_job() {
+        let monitors = [Jobs::default(), Jobs::default(), Jobs::default()];
+        let all = Fanout::new(monitors.iter().map(|monitor| monitor as &dyn Monitor));
+        all.event(&Event::Stopped);
+        let outer = ForJob::new("outer", &all);
+        outer.event(&Event::Stopped);
+        // The inner name is the more precise one.
+        ForJob::new("inner", &outer).event(&Event::Stopped);
+        let expected = [None, Some("outer".to_owned()), Some("inner".to_owned())];
+        assert!(monitors.iter().all(|monitor| monitor.kept() == expected), "{:?}", monitors[0].kept());
+    }
+
+    #[test]
+    fn one_monitor_that_wants_every_file_is_enough() {
+        for wanted in [false, true] {
+            let (one, other) = (Jobs(Mutex::default(), wanted), Jobs::default());
+            let all = Fanout::new([&other as &dyn Monitor, &one]);
+            assert_eq!(ForJob::new("a", &all).wants_verified(), wanted);
+        }
+    }
 }

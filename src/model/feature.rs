@@ -6,6 +6,7 @@ use serde::Serialize;
 /// A kind of entry or metadata that the replica's filesystem, or the rights of this process, may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Feature {
     /// Owner and group.
     Owner,
@@ -14,9 +15,9 @@ pub enum Feature {
     /// Modification times in the resolution and the range of the source.
     Mtime,
     /// Owner and group of symbolic links.
-    LinkOwner,
+    SymlinkOwner,
     /// Modification times of symbolic links.
-    LinkMtime,
+    SymlinkMtime,
     /// Symbolic links.
     Symlinks,
     /// Hard links.
@@ -45,8 +46,8 @@ impl Feature {
         Feature::Owner,
         Feature::Mode,
         Feature::Mtime,
-        Feature::LinkOwner,
-        Feature::LinkMtime,
+        Feature::SymlinkOwner,
+        Feature::SymlinkMtime,
         Feature::Symlinks,
         Feature::HardLinks,
         Feature::Fifos,
@@ -60,7 +61,7 @@ impl Feature {
     ];
 
     /// The feature that a filesystem needs to hold an entry of this kind; none where every filesystem can.
-    pub fn needed_by(entry: &Entry) -> Option<Feature> {
+    pub(crate) fn needed_by(entry: &Entry) -> Option<Feature> {
         match entry.kind {
             Kind::Symlink => Some(Feature::Symlinks),
             Kind::Fifo => Some(Feature::Fifos),
@@ -77,8 +78,8 @@ impl Feature {
             Feature::Owner => "owners and groups",
             Feature::Mode => "permission bits",
             Feature::Mtime => "exact modification times",
-            Feature::LinkOwner => "owners and groups of symbolic links",
-            Feature::LinkMtime => "modification times of symbolic links",
+            Feature::SymlinkOwner => "owners and groups of symbolic links",
+            Feature::SymlinkMtime => "modification times of symbolic links",
             Feature::Symlinks => "symbolic links",
             Feature::HardLinks => "hard links",
             Feature::Fifos => "named pipes",

@@ -30,7 +30,7 @@ pub struct Identity {
 
 impl Identity {
     /// The identity of an entry.
-    pub fn of(entry: &Entry) -> Identity {
+    pub(crate) fn of(entry: &Entry) -> Identity {
         Identity { id: entry.id, btime: entry.btime, is_mount: entry.is_mount }
     }
 

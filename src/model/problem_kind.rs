@@ -6,6 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 /// The action that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "the table says what each one is")]
+#[non_exhaustive]
 pub enum ProblemKind {
     ReadSourceFile,
     ReadReplicaFile,
@@ -107,7 +108,7 @@ const TABLE: [(ProblemKind, &str, &str); 54] = [
     (ProblemKind::CreateFolder, "create_folder", "create the folder in the replica"),
     (ProblemKind::Publish, "publish", "rename it into place"),
     (ProblemKind::RestoreOldEntry, "restore_old_entry", "restore the old entry"),
-    (ProblemKind::Link, "link", "make it a hard link of its other name"),
+    (ProblemKind::Link, "create_hard_link", "make it a hard link of its other name"),
     (ProblemKind::Rename, "rename", "rename it to this name in the replica"),
     (ProblemKind::StoreName, "store_name", "store this name in the replica"),
     (ProblemKind::MirrorFolder, "mirror_folder", "mirror this folder"),

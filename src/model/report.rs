@@ -12,6 +12,7 @@ use std::time::Duration;
 /// The outcome of a pass.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Outcome {
     /// The whole plan was carried out, except for the problems.
     Done,
@@ -20,7 +21,7 @@ pub enum Outcome {
     /// The guard refused the plan; nothing was written.
     Held(Hold),
     /// A signal ended the pass early.
-    #[serde(rename = "stopped", serialize_with = "signal")]
+    #[serde(serialize_with = "signal")]
     Interrupted(Signal),
     /// The replica folder was removed or replaced during the pass; the next does the rest.
     ReplicaLost,
@@ -29,6 +30,7 @@ pub enum Outcome {
 /// The guard's reason to refuse a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "hold", rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Hold {
     /// The source path leads to another folder than at the start of the pass, or of the one before a second look.
     SourceReplaced,

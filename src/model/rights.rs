@@ -148,8 +148,8 @@ impl Rights {
             Feature::Owner
             | Feature::Mode
             | Feature::Mtime
-            | Feature::LinkOwner
-            | Feature::LinkMtime
+            | Feature::SymlinkOwner
+            | Feature::SymlinkMtime
             | Feature::Symlinks
             | Feature::HardLinks
             | Feature::Fifos

@@ -5,6 +5,7 @@ use std::fmt;
 
 /// A signal that requests a stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub enum Signal {
     /// SIGTERM.
     #[serde(rename = "SIGTERM")]

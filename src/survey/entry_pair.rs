@@ -117,7 +117,7 @@ impl Survey<'_> {
                         return Verdict::Unknown;
                     }
                     (Ok(ours), Err(errno)) if is_as_made(ours.count_bytes(), errno, (source, replica)) => {
-                        self.context.reporter.link_unread(&pair.path().join(name), errno);
+                        self.context.reporter.symlink_unread(&pair.path().join(name), errno);
                         named
                     }
                     (Ok(_), Err(errno)) => return self.unreadable_replica(pair, name, errno),

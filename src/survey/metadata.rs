@@ -143,7 +143,7 @@ impl Survey<'_> {
         for (side, attributes) in [(Side::Source, ours.as_ref()), (Side::Replica, of_replica)] {
             for (attribute, errno) in attributes.into_iter().flat_map(Attributes::unread) {
                 let path = name.map_or_else(|| pair.path(), |name| pair.path().join(name));
-                self.context.attribute_unread(&path, &Unread { side, name: attribute.to_owned(), errno });
+                self.context.xattr_unread(&path, &Unread { side, name: attribute.to_owned(), errno });
             }
         }
         Some(Found { ours, theirs })

@@ -31,7 +31,7 @@ impl Apply<'_> {
                 self.not_set(pair, None, set.not_set);
                 if extent == Extent::Everything {
                     let path = pair.path();
-                    set.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
+                    set.unread.iter().for_each(|unread| self.context.xattr_unread(&path, unread));
                 }
                 Some(set)
             }

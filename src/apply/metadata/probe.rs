@@ -64,8 +64,8 @@ fn is_made(folder: BorrowedFd<'_>, name: &CStr, feature: Feature) -> bool {
         Feature::Owner
         | Feature::Mode
         | Feature::Mtime
-        | Feature::LinkOwner
-        | Feature::LinkMtime
+        | Feature::SymlinkOwner
+        | Feature::SymlinkMtime
         | Feature::HardLinks
         | Feature::Fifos
         | Feature::Whiteouts

@@ -30,7 +30,7 @@ impl Apply<'_> {
                 } else if set.not_set.is_none() {
                     self.context.reporter.count(Counter::Unchanged, 1);
                 }
-                set.unread.iter().for_each(|unread| self.context.attribute_unread(&path, unread));
+                set.unread.iter().for_each(|unread| self.context.xattr_unread(&path, unread));
                 set.not_set
             }
             Ok(None) => None,
