@@ -9,8 +9,8 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark that cannot go on has nothing better to do than to stop")]
 
-#[path = "../tests/support/namespaces.rs"]
-mod namespaces;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use clap::Parser;
 use fuser::{
@@ -18,17 +18,17 @@ use fuser::{
     KernelConfig, LockOwner, MountOption, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
     ReplyOpen, ReplyXattr, Request,
 };
-use namespaces::in_namespaces;
 use std::collections::BTreeMap;
 use std::env::{args_os, current_exe, var_os};
 use std::ffi::OsStr;
-use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 use std::{fs, io};
+use support::namespaces::in_namespaces;
+use support::scratch::Scratch;
 
 /// Set for the inner process, where it may mount.
 const MAY_MOUNT: &str = "FILE_SYNC_LATENCY_MAY_MOUNT";
@@ -89,16 +89,14 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> ExitCode {
-    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let scratch = Scratch::new();
     let calls = Arc::new(AtomicU64::new(0));
     let mut config = Config::default();
     config.mount_options = vec![MountOption::FSName("slow".to_owned())];
     config.n_threads = Some(SERVERS);
     config.clone_fd = true;
     let mut mounts = Vec::new();
-    for side in ["source", "replica"] {
-        let at = scratch.path().join(side);
-        fs::create_dir(&at).expect("a folder");
+    for at in [&scratch.source, &scratch.replica] {
         let tree = Tree {
             delay: Duration::from_micros(arguments.delay),
             folders: arguments.folders,
@@ -106,7 +104,7 @@ fn measure(arguments: &Arguments) -> ExitCode {
             calls: Arc::clone(&calls),
             head: arguments.one_head.then(|| Head { in_order: arguments.in_order, ..Head::default() }),
         };
-        match fuser::spawn_mount(tree, &at, &config) {
+        match fuser::spawn_mount(tree, at, &config) {
             Ok(mount) => mounts.push(mount),
             Err(error) => {
                 println!("not measured: FUSE cannot be mounted here: {error}");
@@ -121,7 +119,7 @@ fn measure(arguments: &Arguments) -> ExitCode {
     let mut first = None;
     for threads in arguments.threads.iter().copied() {
         let before = calls.load(Ordering::Relaxed);
-        let time = pass(scratch.path(), threads, entries);
+        let time = pass(&scratch, threads, entries);
         let calls = calls.load(Ordering::Relaxed) - before;
         let (least, of_least) = *first.get_or_insert((threads, time));
         if threads == 0 {
@@ -138,21 +136,18 @@ fn measure(arguments: &Arguments) -> ExitCode {
 }
 
 /// The seconds that a pass takes.
-fn pass(scratch: &Path, threads: u32, entries: u64) -> f64 {
-    let log = scratch.join("log");
-    // A missing file need not be removed.
-    let _ = fs::remove_file(&log);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_file-sync"));
-    command.args(["--source", "source", "--replica", "replica", "--once", "--log_file", "log"]);
-    command.args(["--log-format", "json"]);
+fn pass(scratch: &Scratch, threads: u32, entries: u64) -> f64 {
+    // What is not there need not be removed.
+    let _ = fs::remove_file(&scratch.log);
+    let mut command = scratch.command("--once --log-format json");
     if threads > 0 {
         command.args(["--threads", &threads.to_string()]);
     }
-    command.current_dir(scratch).stdout(Stdio::null());
+    command.stdout(Stdio::null());
     let begin = Instant::now();
     let status = command.status().expect("it runs");
     let time = begin.elapsed().as_secs_f64();
-    let log = fs::read_to_string(log).expect("a log");
+    let log = scratch.log();
     let done = format!("\"unchanged\":{entries},");
     assert!(status.success() && log.contains(&done), "{status}: {log}");
     time

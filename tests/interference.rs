@@ -5,6 +5,10 @@
 
 mod support;
 
+use crate::support::fsops::{chmod, link, make_node, plant};
+use crate::support::monitor::{self, Seen, pass, pass_with};
+use crate::support::scratch::Scratch;
+use crate::support::tree::{Tree, assert_same, differences};
 use file_sync::{Digests, Error, Event, Hold, Interrupt, Mirror, MirrorOptions, Outcome, Signal, Verb};
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
@@ -14,13 +18,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use support::{
-    Scratch, Seen, Tree, assert_same, chmod, differences, link, make_node, pass, pass_with, plant,
-};
 
 /// The plan of one pass, then `edits`, then what is left of the plan. It is done.
 fn between(scratch: &Scratch, edits: impl FnOnce() + Send) -> Seen {
-    let (report, seen) = support::between(&mut scratch.mirror(2), edits);
+    let (report, seen) = monitor::between(&mut scratch.mirror(2), edits);
     assert_eq!(report.unwrap().outcome, Outcome::Done);
     seen
 }
@@ -57,7 +58,7 @@ fn deletions(seen: &Seen) -> usize {
 /// A tree without what a change in it leaves on its folders.
 fn without_folder_times(mut tree: Tree) -> Tree {
     for (node, _) in tree.nodes.values_mut() {
-        if node.what == support::What::Folder {
+        if node.what == crate::support::tree::What::Folder {
             node.mtime = (0, 0);
         }
     }
@@ -170,7 +171,7 @@ fn nothing_is_deleted_when_the_source_root_is_gone() {
     plant(&scratch.replica, &["extra", "folder/extra"]);
     let before = Tree::of(&scratch.replica);
     let goes = || fs::remove_dir_all(&scratch.source).unwrap();
-    let (report, seen) = support::between(&mut scratch.mirror(2), goes);
+    let (report, seen) = monitor::between(&mut scratch.mirror(2), goes);
     assert!(matches!(report, Err(Error::SourceLost { .. })), "{report:?}");
     assert_eq!((seen.problems.len(), deletions(&seen)), (0, 0));
     assert_same(
@@ -629,7 +630,7 @@ fn a_source_file_that_became_something_else_is_not_followed_and_does_not_block()
     });
     let found = Tree::of(&scratch.replica);
     assert!(found.get("tree/secret").is_none());
-    let secret = support::What::File(b"secret".to_vec());
+    let secret = crate::support::tree::What::File(b"secret".to_vec());
     assert!(found.nodes.values().all(|(node, _)| node.what != secret), "{found:?}");
     assert_eq!(temporaries(&scratch.replica), [""; 0]);
     scratch.converge();

@@ -3,13 +3,13 @@
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 
-#[path = "support/program.rs"]
-mod program;
-
 use insta::assert_snapshot;
-use program::{
-    Ended, Place, count, lines_with, noise, picture, sha256, skip, start, start_as_is, traces, until,
-};
+mod support;
+
+use crate::support::fsops::{noise, sha256};
+use crate::support::program::{Ended, count, lines_with, may_mount, skip, start, start_as_is, until};
+use crate::support::scratch::Scratch;
+use crate::support::tree::Tree;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,14 +24,14 @@ use std::process::{Command, Stdio};
 const ROOTS: &str = "--source source --replica replica";
 
 /// Something that happens to a place while the program runs, and its name.
-type Way = (&'static str, fn(&Place));
+type Way = (&'static str, fn(&Scratch));
 
-fn assert_mirrored(place: &Place) {
-    assert_eq!(picture(&place.at("source")), picture(&place.at("replica")));
+fn assert_mirrored(place: &Scratch) {
+    assert_eq!(Tree::of(&place.at("source")), Tree::of(&place.at("replica")));
 }
 
 /// One pass with this log.
-fn once(place: &Place, log: &str) -> Ended {
+fn once(place: &Scratch, log: &str) -> Ended {
     start(place.with(ROOTS, "--once").args(["--log_file", log])).end()
 }
 
@@ -42,7 +42,7 @@ fn sorted(text: &str) -> Vec<&str> {
 }
 
 /// Trees in which one pass has something of every kind to do.
-fn eventful(place: &Place) {
+fn eventful(place: &Scratch) {
     place.write("source/updated", "one");
     place.write("source/repaired", "two");
     place.write("source/same", "three");
@@ -83,7 +83,7 @@ fn an_existing_folder_or_a_path_with_a_slash_at_its_end_means_file_sync_log_insi
         (".", "file-sync.log"),
         ("logs/..", "file-sync.log"),
     ] {
-        let place = Place::new();
+        let place = Scratch::with_source();
         place.folder("logs");
         place.link("link", "logs");
         let ended = once(&place, given);
@@ -98,7 +98,7 @@ fn an_existing_folder_or_a_path_with_a_slash_at_its_end_means_file_sync_log_insi
 
 #[test]
 fn a_log_that_exists_is_appended_to() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("log", "an older line\n");
     place.sync();
     place.sync();
@@ -115,7 +115,7 @@ fn a_log_removed_or_rotated_while_running_is_made_again_by_the_next_line() {
         ("its folder renamed", |place| place.rename("logs", "old")),
     ];
     for (way, lose) in ways {
-        let place = Place::new();
+        let place = Scratch::with_source();
         let mut command = place.with(ROOTS, "--log_file logs/log --interval 1h");
         let running = place.started(&mut command);
         until("the log has it too", || place.read("logs/log").contains("pass 1 done"));
@@ -137,7 +137,7 @@ fn a_log_removed_or_rotated_while_running_is_made_again_by_the_next_line() {
 
 #[test]
 fn sighup_after_a_rotation_opens_a_new_file() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     let running = place.start("");
     until("the log has it too", || place.log().contains("pass 1 done"));
     place.rename("log", "log.1");
@@ -150,7 +150,7 @@ fn sighup_after_a_rotation_opens_a_new_file() {
 
 #[test]
 fn a_log_that_cannot_be_written_is_told_once_and_the_backup_goes_on() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("file", "content");
     let cases = [
         ("/dev/full", "No space left on device"),
@@ -172,7 +172,7 @@ fn a_log_that_cannot_be_written_is_told_once_and_the_backup_goes_on() {
 
 #[test]
 fn a_log_that_an_ordinary_user_may_not_write_is_told_once_and_the_backup_goes_on() {
-    let Some(place) = Place::of_ordinary_user() else { return };
+    let place = Scratch::of_ordinary_user();
     place.write("source/file", "content");
     place.folder("closed");
     place.write("log", "");
@@ -191,7 +191,7 @@ fn a_log_that_an_ordinary_user_may_not_write_is_told_once_and_the_backup_goes_on
 
 #[test]
 fn without_a_log_the_exit_code_is_still_that_of_the_pass() {
-    let Some(place) = Place::of_ordinary_user() else { return };
+    let place = Scratch::of_ordinary_user();
     place.write("source/secret", "content");
     place.mode("source/secret", 0o000);
     let ended = once(&place, "/dev/full");
@@ -201,7 +201,7 @@ fn without_a_log_the_exit_code_is_still_that_of_the_pass() {
 
 #[test]
 fn a_log_that_works_again_is_told_with_the_number_of_lines_lost() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("logs", "a file in the way");
     let mut command = place.with(ROOTS, "--log_file logs/log --interval 1h");
     let running = place.started(&mut command);
@@ -226,11 +226,14 @@ fn a_log_that_works_again_is_told_with_the_number_of_lines_lost() {
 
 #[test]
 fn a_full_log_disk_costs_lines_until_there_is_room_again() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.folder("logs");
     let words = format!("{ROOTS} --log_file logs/log --interval 1h");
     let script = "mount -t tmpfs -o size=64k none logs; head -c 1M /dev/zero > logs/fill 2> fill || true";
-    let Some(mut command) = place.behind_mounts(script, &words) else { return };
+    if !may_mount() {
+        return skip("it needs root and the right to mount");
+    }
+    let mut command = place.behind_mounts(script, &words);
     let running = place.started(&mut command);
     running.hears("ERROR log Cannot write the log file");
     assert!(running.stderr().contains("No space left on device"), "{}", running.stderr());
@@ -251,7 +254,7 @@ fn a_full_log_disk_costs_lines_until_there_is_room_again() {
 #[test]
 fn the_log_and_the_console_have_the_same_lines_in_both_forms() {
     for form in ["text", "json"] {
-        let place = Place::new();
+        let place = Scratch::with_source();
         eventful(&place);
         let ended = place.run(&format!("--once -v --log-format {form}"));
         assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -261,7 +264,7 @@ fn the_log_and_the_console_have_the_same_lines_in_both_forms() {
 
 #[test]
 fn an_eventful_pass_reads_like_this() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     eventful(&place);
     let ended = place.run("--once -j 1");
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -276,7 +279,7 @@ fn an_eventful_pass_reads_like_this() {
 
 #[test]
 fn a_dry_run_of_the_same_reads_like_this() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     eventful(&place);
     let ended = place.run("--dry-run -j 1");
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -285,7 +288,7 @@ fn a_dry_run_of_the_same_reads_like_this() {
 
 #[test]
 fn every_line_begins_with_a_time_with_milliseconds_and_offset_and_a_padded_level() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     eventful(&place);
     for zone in ["UTC", "Asia/Kolkata", "<-03>3"] {
         let ended = start(place.command("--once -v").env("TZ", zone)).end();
@@ -302,7 +305,7 @@ fn every_line_begins_with_a_time_with_milliseconds_and_offset_and_a_padded_level
 
 #[test]
 fn the_offset_is_that_of_the_local_time() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     let ended = start(place.command("--once").env("TZ", "<+0530>-5:30")).end();
     assert!(ended.stdout.lines().all(|line| line[..29].ends_with("+05:30")), "{ended:?}");
 }
@@ -384,7 +387,7 @@ fn check_json(text: &str, seen: &mut BTreeSet<String>) {
 #[test]
 fn json_lines_have_the_fields_that_the_document_gives_them() {
     let mut seen = BTreeSet::new();
-    let place = Place::new();
+    let place = Scratch::with_source();
     eventful(&place);
     check_json(&place.run("--dry-run --log-format json").console(), &mut seen);
     place.rename("replica", "elsewhere");
@@ -424,7 +427,7 @@ fn json_lines_have_the_fields_that_the_document_gives_them() {
 
 #[test]
 fn every_operation_is_logged_with_the_digest_of_its_content() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     eventful(&place);
     let ended = place.run("--once -v");
     assert_eq!(ended.code, Some(0), "{ended:?}");
@@ -456,7 +459,7 @@ fn every_operation_is_logged_with_the_digest_of_its_content() {
 
 #[test]
 fn an_empty_file_has_the_digest_of_nothing() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("source/empty", "");
     let ended = place.sync();
     let digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -465,7 +468,7 @@ fn an_empty_file_has_the_digest_of_nothing() {
 
 #[test]
 fn a_source_file_that_cannot_be_read_is_a_problem_with_an_empty_digest_and_its_replica_is_kept() {
-    let Some(place) = Place::of_ordinary_user() else { return };
+    let place = Scratch::of_ordinary_user();
     place.write("source/secret", "old");
     place.write("source/file", "old");
     place.sync();
@@ -488,7 +491,7 @@ fn a_source_file_that_cannot_be_read_is_a_problem_with_an_empty_digest_and_its_r
 
 #[test]
 fn a_new_source_file_that_cannot_be_read_is_a_problem_with_an_empty_digest() {
-    let Some(place) = Place::of_ordinary_user() else { return };
+    let place = Scratch::of_ordinary_user();
     place.write("source/secret", "content");
     place.mode("source/secret", 0o000);
     let ended = place.run("--once");
@@ -499,17 +502,17 @@ fn a_new_source_file_that_cannot_be_read_is_a_problem_with_an_empty_digest() {
 
 #[test]
 fn a_source_folder_that_cannot_be_read_keeps_its_replica_and_deletions_elsewhere_go_on() {
-    let Some(place) = Place::of_ordinary_user() else { return };
+    let place = Scratch::of_ordinary_user();
     place.write("source/closed/deep/file", "content");
     place.write("source/gone/file", "content");
     place.sync();
-    let before = traces(&place.at("replica/closed/deep"));
+    let before = Tree::of(&place.at("replica/closed/deep")).stamped();
     place.remove("source/gone");
     place.mode("source/closed", 0o000);
     let ended = place.run("--once");
     assert_eq!(ended.code, Some(23), "{ended:?}");
     place.mode("replica/closed", 0o700);
-    assert_eq!(traces(&place.at("replica/closed/deep")), before);
+    assert_eq!(Tree::of(&place.at("replica/closed/deep")).stamped(), before);
     assert!(!place.has("replica/gone"), "{ended:?}");
     assert_eq!(lines_with(&ended.stderr, "problem ").len(), 1, "{ended:?}");
     assert!(
@@ -520,7 +523,7 @@ fn a_source_folder_that_cannot_be_read_keeps_its_replica_and_deletions_elsewhere
 
 #[test]
 fn a_replica_file_that_cannot_be_read_is_replaced_and_its_digest_is_empty() {
-    let Some(place) = Place::of_ordinary_user() else { return };
+    let place = Scratch::of_ordinary_user();
     place.write("source/file", "content");
     place.sync();
     place.mode("replica/file", 0o000);
@@ -536,24 +539,24 @@ fn a_replica_file_that_cannot_be_read_is_replaced_and_its_digest_is_empty() {
 
 #[test]
 fn when_both_sides_cannot_be_read_nothing_is_taken_for_equal() {
-    let Some(place) = Place::of_ordinary_user() else { return };
+    let place = Scratch::of_ordinary_user();
     place.write("source/file", "content");
     place.sync();
     place.mode("source/file", 0o000);
     place.mode("replica/file", 0o000);
-    let before = traces(&place.at("replica"));
+    let before = Tree::of(&place.at("replica")).stamped();
     let ended = place.run("--once -v");
     assert_eq!(ended.code, Some(23), "{ended:?}");
     assert_eq!(count(&ended.stderr, "WARN  problem file sha256=\"\" "), 1, "{ended:?}");
     assert_eq!(count(&ended.stdout, " same "), 0, "{ended:?}");
     assert!(ended.stdout.contains("0 deleted, 0 unchanged, 1 problem"), "{ended:?}");
-    assert_eq!(traces(&place.at("replica")), before);
+    assert_eq!(Tree::of(&place.at("replica")).stamped(), before);
 }
 
 #[test]
 fn a_console_that_is_closed_early_stops_nothing() {
     for (options, code) in [("--once", 0), ("--once -v", 0), ("--once --log-format json", 0)] {
-        let place = Place::new();
+        let place = Scratch::with_source();
         for number in 0..500 {
             place.write(format!("source/{number}"), "content");
         }
@@ -574,7 +577,7 @@ fn a_console_that_is_closed_early_stops_nothing() {
 fn a_console_that_is_full_or_was_never_open_changes_neither_the_backup_nor_the_exit_code() {
     for streams in [">&- 2>&-", ">/dev/full 2>/dev/full", ">&-", "2>&-", "<&- >&- 2>&-"] {
         for (log, expected) in [("log", 0), ("replica/logs/log", 23)] {
-            let place = Place::new();
+            let place = Scratch::with_source();
             place.write("source/file", "content");
             if expected == 23 {
                 place.write("source/logs", "a file where the log's folder is");
@@ -592,7 +595,7 @@ fn a_console_that_is_full_or_was_never_open_changes_neither_the_backup_nor_the_e
 
 #[test]
 fn a_console_that_nobody_reads_does_not_hold_up_repeated_passes() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     // Long paths fill the pipe and the buffer of 1 MiB behind it with few files.
     let folder = format!("source/{}", vec!["n".repeat(250); 6].join("/"));
     for number in 0..1200 {
@@ -640,7 +643,7 @@ fn assert_harmless(bytes: &[u8], what: &str) {
 #[test]
 fn hostile_names_give_one_line_each_and_no_control_bytes() {
     for form in ["text", "json"] {
-        let place = Place::new();
+        let place = Scratch::with_source();
         let names = hostile_names();
         for name in &names {
             place.write(Path::new("source").join(name), "content");
@@ -685,7 +688,8 @@ fn hostile_names_give_one_line_each_and_no_control_bytes() {
                 }
             }
             paths.sort();
-            let mut expected: Vec<_> = names.iter().map(|name| program::bytes(name).to_vec()).collect();
+            let mut expected: Vec<_> =
+                names.iter().map(|name| crate::support::fsops::bytes(name).to_vec()).collect();
             expected.sort();
             assert_eq!(paths, expected);
         }
@@ -707,7 +711,7 @@ fn unhex(hex: &str) -> Vec<u8> {
 #[test]
 fn hostile_roots_and_log_paths_stay_on_their_line() {
     for form in ["text", "json"] {
-        let place = Place::new();
+        let place = Scratch::with_source();
         for name in hostile_names() {
             for source in ["", "gone "] {
                 let mut source = OsString::from(source);
@@ -744,7 +748,7 @@ fn hostile_roots_and_log_paths_stay_on_their_line() {
 
 #[test]
 fn quiet_leaves_warnings_and_errors_and_the_log_keeps_everything() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     eventful(&place);
     let ended = place.run("--once -q");
     assert_eq!(ended.code, Some(0));
@@ -760,7 +764,7 @@ fn quiet_leaves_warnings_and_errors_and_the_log_keeps_everything() {
 
 #[test]
 fn verbose_adds_the_files_that_were_compared_and_are_the_same() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("source/a", "content");
     place.write("source/folder/b", "more content");
     place.sync();
@@ -778,7 +782,7 @@ fn colors_follow_the_option_then_no_color_then_the_terminal_and_are_never_in_the
     if Command::new("script").arg("--version").output().is_err() {
         return skip("it needs script(1) for a terminal");
     }
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("source/file", "content");
     let cases = [
         (false, "", &[][..], false),
@@ -818,7 +822,7 @@ fn colors_follow_the_option_then_no_color_then_the_terminal_and_are_never_in_the
 
 #[test]
 fn colors_take_nothing_away_from_the_words() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     eventful(&place);
     let ended = place.run("--once --color always");
     let mut plain = String::new();
@@ -833,7 +837,7 @@ fn colors_take_nothing_away_from_the_words() {
 
 #[test]
 fn a_log_is_closed_to_other_users() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     let ended = once(&place, "new/log");
     assert_eq!(ended.code, Some(0));
     let mode = |path: &str| {
@@ -845,7 +849,7 @@ fn a_log_is_closed_to_other_users() {
 
 #[test]
 fn half_a_line_from_before_is_ended_first() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("log", "half a li");
     place.sync();
     assert!(place.log().starts_with("half a li\n20"), "{}", place.log());
@@ -853,7 +857,7 @@ fn half_a_line_from_before_is_ended_first() {
 
 #[test]
 fn a_log_that_is_a_fifo_without_a_reader_stops_nothing() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("source/file", "content");
     rustix::fs::mkfifoat(rustix::fs::CWD, place.at("fifo"), rustix::fs::Mode::RWXU).expect("made");
     let ended = once(&place, "fifo");
@@ -864,7 +868,7 @@ fn a_log_that_is_a_fifo_without_a_reader_stops_nothing() {
 
 #[test]
 fn a_log_that_is_a_fifo_that_nobody_empties_stops_nothing() {
-    let place = Place::new();
+    let place = Scratch::with_source();
     place.write("source/file", "content");
     rustix::fs::mkfifoat(rustix::fs::CWD, place.at("fifo"), rustix::fs::Mode::RWXU).expect("made");
     // Open on both ends, so that nothing blocks here; nothing is read.

@@ -5,11 +5,13 @@
 
 mod support;
 
+use crate::support::fsops::{link, plant};
+use crate::support::monitor::{self, Passed, Seen, pass, pass_with};
+use crate::support::scratch::Scratch;
 use file_sync::{Counter, Event, Outcome, Verb};
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use support::{Passed, Scratch, Seen, link, pass, pass_with, plant};
 
 /// Two folders, of which a pass with one worker reads one before the other, with the same names in each.
 const FOLDERS: [&str; 2] = ["one", "two"];
@@ -189,7 +191,7 @@ fn a_dry_run_does_not_announce_a_deletion_that_would_not_be_made() {
 
 /// The plan of one pass, then `edits`, then what is left of the plan; and how many entries are kept back.
 fn between(scratch: &Scratch, edits: impl FnOnce() + Send) -> (Seen, u64) {
-    let (report, seen) = support::between(&mut scratch.mirror(2), edits);
+    let (report, seen) = monitor::between(&mut scratch.mirror(2), edits);
     let report = report.unwrap();
     assert_eq!(report.outcome, Outcome::Done);
     (seen, report.counts[Counter::KeptBack])

@@ -1,7 +1,7 @@
 //! Edits of a source between two passes. Each edit has a number and is the same in every run.
 
-use crate::dice::Dice;
 use crate::mirror::list;
+use crate::support::dice::Dice;
 use crate::workload::{moment, settle};
 use std::collections::BTreeSet;
 use std::fs::{self, File};

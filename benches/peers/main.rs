@@ -14,7 +14,6 @@
 
 mod arguments;
 mod contender;
-mod dice;
 mod disk;
 mod edits;
 mod fence;
@@ -29,14 +28,11 @@ mod table;
 mod work;
 mod workload;
 
-#[path = "../../tests/support/namespaces.rs"]
-mod namespaces;
-#[path = "../../tests/support/dice.rs"]
-mod shared_dice;
+#[path = "../../tests/support/mod.rs"]
+mod support;
 
 use arguments::Arguments;
 use clap::Parser;
-use namespaces::in_namespaces;
 use std::env::{args_os, current_exe, var_os};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -44,6 +40,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
+use support::namespaces::in_namespaces;
 
 /// Set for the inner process: its scratch folder.
 const SCRATCH: &str = "FILE_SYNC_PEERS_SCRATCH";

@@ -1,4 +1,5 @@
-//! Checks a replica against the claims of the program that made it.
+//! Whether a replica is right, as far as the program that made it claims to make it so. The tests have a stricter picture of a
+//! tree in `tests/support/tree.rs`, with all contents in memory; here are a million files and 4 GiB.
 
 use rayon::prelude::*;
 use rustix::fs::OFlags;

@@ -1,9 +1,9 @@
 //! The trees that are mirrored.
 
-use crate::dice::Dice;
 use crate::disk::Format;
 use crate::mirror::list;
 use crate::real_tree;
+use crate::support::dice::Dice;
 use crate::work::Work;
 use clap::ValueEnum;
 use rayon::prelude::*;

@@ -1,11 +1,14 @@
 //! What a filesystem refuses, and what the rights of the program allow: everything else is mirrored all the same, nobody sees
 //! more of a copy than of its original, nothing is set through a link, and a second pass finds nothing to do.
 
-use crate::cases::{Cases, leave_out};
 use crate::fuse::refusing::{Mounted, Oddities};
-use crate::kit::{Mount, Pass, Place, USER, has, may_be_user, may_mount, sh, skip, tell};
-use crate::rights::{ACCESS_LIST, may};
-use crate::support::{Tree, access_list, chmod, make_node, set_attribute, set_mtime};
+use crate::harness::cases::Cases;
+use crate::harness::kit::{Mount, Pass, has, may_be_user, may_mount, sh, skip, tell};
+use crate::harness::rights::{ACCESS_LIST, may};
+use crate::support::fsops::{access_list, chmod, make_node, set_attribute, set_mtime};
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::{NOBODY, Scratch};
+use crate::support::tree::Tree;
 use rustix::fs::{FileType, makedev};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -19,9 +22,9 @@ pub(crate) fn run() {
         return skip("abilities", "mounting needs root and a mount namespace");
     }
     let cases = Cases::new("abilities");
-    let memory = Place::new();
-    let _memory = Mount::tmpfs(&memory.path("memory"), "size=1g,mode=1777");
-    let memory = memory.path("memory");
+    let memory = Scratch::with_source();
+    let _memory = Mount::tmpfs(&memory.at("memory"), "size=1g,mode=1777");
+    let memory = memory.at("memory");
     for (name, errno, telling) in ERRORS {
         cases.run(&format!("an attribute of the source that cannot be read ({name})"), || {
             unread_in_source(&memory, errno, telling);
@@ -109,9 +112,9 @@ fn owner(path: &Path) -> (u32, u32) {
 }
 
 /// Nothing is left to do, also for a new process.
-fn quiet(place: &Place, code: i32) {
+fn quiet(place: &Scratch, code: i32) {
     for _ in 0..2 {
-        let pass = place.pass(&[]);
+        let pass = place.once(&[]);
         assert_eq!((pass.code, pass.operations()), (Some(code), 0), "{:?}", pass.told());
     }
 }
@@ -129,9 +132,9 @@ fn check_telling(pass: &Pass, telling: Telling, files: usize) {
 
 /// The others are mirrored, and the one in the replica stays: of a file that is the same, and of one that is replaced.
 fn unread_in_source(memory: &Path, errno: Errno, telling: Telling) {
-    let mut place = Place::below(memory);
-    let odd = mounted(&place.path("mnt"), Oddities::default());
-    place.source = place.path("mnt").join("source");
+    let mut place = Scratch::below(memory);
+    let odd = mounted(&place.at("mnt"), Oddities::default());
+    place.source = place.at("mnt").join("source");
     for name in ["same", "changed", "new"] {
         file(&place.source.join(name), "new content", 0o644);
         set_attribute(&place.source.join(name), "user.good", name.as_bytes()).expect("an attribute");
@@ -143,7 +146,7 @@ fn unread_in_source(memory: &Path, errno: Errno, telling: Telling) {
         set_attribute(&path, "user.extra", b"goes").expect("an attribute");
     }
     odd.set(unreadable("user.bad", errno));
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     check_telling(&pass, telling, 3);
     for name in ["same", "changed", "new"] {
         let path = place.replica.join(name);
@@ -156,7 +159,7 @@ fn unread_in_source(memory: &Path, errno: Errno, telling: Telling) {
     quiet(&place, if telling == Telling::NoticeOnce { 0 } else { 23 });
     // Once the source says that it has none, it goes.
     odd.set(Oddities::default());
-    let healed = place.pass(&[]);
+    let healed = place.once(&[]);
     assert_eq!((healed.code, healed.count("metadata")), (Some(0), 2), "{:?}", healed.told());
     assert_eq!(attribute(&place.replica.join("same"), "user.bad"), None);
     quiet(&place, 0);
@@ -164,28 +167,28 @@ fn unread_in_source(memory: &Path, errno: Errno, telling: Telling) {
 
 /// It is neither removed nor overwritten.
 fn unread_in_replica(memory: &Path, errno: Errno, telling: Telling) {
-    let mut place = Place::below(memory);
-    let odd = mounted(&place.path("mnt"), Oddities::default());
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::below(memory);
+    let odd = mounted(&place.at("mnt"), Oddities::default());
+    place.replica = place.at("mnt").join("replica");
     for name in ["extra", "other"] {
         file(&place.source.join(name), "content", 0o644);
         set_attribute(&place.source.join(name), "user.good", b"new").expect("an attribute");
     }
     set_attribute(&place.source.join("other"), "user.bad", b"new").expect("an attribute");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     for name in ["extra", "other"] {
         set_attribute(&place.replica.join(name), "user.bad", b"old").expect("an attribute");
         set_attribute(&place.replica.join(name), "user.good", b"old").expect("an attribute");
     }
     odd.set(unreadable("user.bad", errno));
-    check_telling(&place.pass(&[]), telling, 2);
+    check_telling(&place.once(&[]), telling, 2);
     odd.set(Oddities::default());
     for name in ["extra", "other"] {
         let path = place.replica.join(name);
         assert_eq!(attribute(&path, "user.good").as_deref(), Some(b"new".as_slice()), "{name}");
         assert_eq!(attribute(&path, "user.bad").as_deref(), Some(b"old".as_slice()), "{name}");
     }
-    let healed = place.pass(&[]);
+    let healed = place.once(&[]);
     assert_eq!((healed.code, healed.count("metadata")), (Some(0), 2), "{:?}", healed.told());
     quiet(&place, 0);
 }
@@ -194,9 +197,9 @@ fn unread_in_replica(memory: &Path, errno: Errno, telling: Telling) {
 /// list lets nobody read the new content.
 fn unread_list(memory: &Path, errno: Errno) {
     const LIST: &str = "system.posix_acl_access";
-    let mut place = Place::below(memory);
-    let odd = mounted(&place.path("mnt"), Oddities::default());
-    place.source = place.path("mnt").join("source");
+    let mut place = Scratch::below(memory);
+    let odd = mounted(&place.at("mnt"), Oddities::default());
+    place.source = place.at("mnt").join("source");
     // user::rwx user:1234:rwx group::r-x mask::rwx other::r--
     let list = access_list(1234, 7);
     for name in ["same", "changed", "new"] {
@@ -210,7 +213,7 @@ fn unread_list(memory: &Path, errno: Errno) {
     file(&place.replica.join("changed"), "old", 0o600);
     set_attribute(&place.replica.join("changed"), LIST, &list).expect("an access list");
     odd.set(unreadable(LIST, errno));
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(23), "rights that are not mirrored are a problem: {:?}", pass.told());
     let check = |name: &str| {
         let tree = Tree::of(&place.replica);
@@ -225,7 +228,7 @@ fn unread_list(memory: &Path, errno: Errno) {
     assert_eq!(check("new"), (false, [0, 0, 0, 0]));
     quiet(&place, 23);
     odd.set(Oddities::default());
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     for name in ["same", "changed", "new"] {
         assert_eq!(attribute(&place.replica.join(name), LIST), attribute(&place.source.join(name), LIST));
         assert_eq!(mode(&place.replica.join(name)), 0o660, "{name}");
@@ -275,11 +278,11 @@ fn are_narrowed(root: &Path) {
 }
 
 fn squashed(memory: &Path) {
-    let mut place = Place::below(memory);
-    let _odd = mounted(&place.path("mnt"), Oddities { squashes: true, ..Oddities::default() });
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::below(memory);
+    let _odd = mounted(&place.at("mnt"), Oddities { squashes: true, ..Oddities::default() });
+    place.replica = place.at("mnt").join("replica");
     modes(&place.source, (1000, 50));
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     assert!(pass.not_held().contains(&"owner".to_owned()), "{:?}", pass.told());
     are_narrowed(&place.replica);
@@ -288,31 +291,31 @@ fn squashed(memory: &Path) {
     // It stays private when it is replaced, and when it is opened and closed again in the source.
     fs::write(place.source.join("640"), "other content").expect("written");
     chmod(&place.source.join("600"), 0o660).expect("a mode");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     are_narrowed(&place.replica);
     quiet(&place, 0);
 }
 
 /// file-sync as an ordinary user in these groups, with these capabilities.
-fn as_user(place: &Place, groups: &str, capabilities: &str) -> Pass {
+fn as_user(place: &Scratch, groups: &str, capabilities: &str) -> Pass {
     let mut user = Command::new("setpriv");
-    user.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), &format!("--groups={groups}")]);
+    user.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), &format!("--groups={groups}")]);
     if !capabilities.is_empty() {
         user.args([&format!("--inh-caps={capabilities}"), &format!("--ambient-caps={capabilities}")]);
     }
     user.arg("--");
-    place.run(place.file_sync_under(user, &["--once"]))
+    place.run_command(place.file_sync_under(user, &["--once"]))
 }
 
 /// A place that an ordinary user may work in.
-fn place_of_user(memory: &Path) -> Place {
+fn place_of_user(memory: &Path) -> Scratch {
     if !may_be_user() {
         leave_out("an ordinary user cannot run the program");
     }
-    let place = Place::below(memory);
+    let place = Scratch::below(memory);
     fs::create_dir(&place.replica).expect("created");
-    for path in [place.folder.path(), &place.source, &place.replica] {
-        chown(path, Some(USER), Some(USER)).expect("an owner");
+    for path in [place.path(), &place.source, &place.replica] {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("an owner");
         chmod(path, 0o755).expect("a mode");
     }
     place
@@ -320,13 +323,13 @@ fn place_of_user(memory: &Path) -> Place {
 
 fn refused_group(memory: &Path) {
     let mut place = place_of_user(memory);
-    let _odd = mounted(&place.path("mnt"), Oddities { refused_group: Some(50), ..Oddities::default() });
-    place.replica = place.path("mnt").join("replica");
+    let _odd = mounted(&place.at("mnt"), Oddities { refused_group: Some(50), ..Oddities::default() });
+    place.replica = place.at("mnt").join("replica");
     for (name, group) in [("kept", 777), ("refused", 50), ("z", 777)] {
         file(&place.source.join(name), "content", 0o640);
-        chown(place.source.join(name), Some(USER), Some(group)).expect("an owner");
+        chown(place.source.join(name), Some(NOBODY), Some(group)).expect("an owner");
     }
-    let groups = format!("{USER},50,777");
+    let groups = format!("{NOBODY},50,777");
     for expected in [3, 0] {
         let pass = as_user(&place, &groups, "");
         assert_eq!((pass.code, pass.count("created")), (Some(0), expected), "{:?}", pass.told());
@@ -336,21 +339,21 @@ fn refused_group(memory: &Path) {
         let path = place.replica.join(name);
         (owner(&path).1, mode(&path))
     });
-    assert_eq!(found, [(777, 0o640), (USER, 0o600), (777, 0o640)]);
+    assert_eq!(found, [(777, 0o640), (NOBODY, 0o600), (777, 0o640)]);
 }
 
 /// It is tried again, and teaches nothing.
 fn passing_refusal(memory: &Path) {
-    let mut place = Place::below(memory);
-    let odd = mounted(&place.path("mnt"), Oddities::default());
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::below(memory);
+    let odd = mounted(&place.at("mnt"), Oddities::default());
+    place.replica = place.at("mnt").join("replica");
     for name in ["a", "b", "c"] {
         file(&place.source.join(name), "content", 0o640);
         chown(place.source.join(name), Some(1000), Some(50)).expect("an owner");
     }
     // It asks twice, and a new file is not refused an owner.
     odd.set(Oddities { refused_owners: 2, ..Oddities::default() });
-    let pass = place.pass(&["--threads", "1"]);
+    let pass = place.once(&["--threads", "1"]);
     assert_eq!((pass.code, pass.not_held()), (Some(0), vec![]), "{:?}", pass.told());
     for name in ["a", "b", "c"] {
         let path = place.replica.join(name);
@@ -361,16 +364,16 @@ fn passing_refusal(memory: &Path) {
 
 /// It is a problem of its files at each pass, which stay private; all others have their owners.
 fn refused_user(memory: &Path) {
-    let mut place = Place::below(memory);
-    let odd = mounted(&place.path("mnt"), Oddities { refused_user: Some(1001), ..Oddities::default() });
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::below(memory);
+    let odd = mounted(&place.at("mnt"), Oddities { refused_user: Some(1001), ..Oddities::default() });
+    place.replica = place.at("mnt").join("replica");
     for (name, user) in [("a", 1001), ("b", 1000), ("folder/c", 1000)] {
         file(&place.source.join(name), "content", 0o640);
         chown(place.source.join(name), Some(user), Some(50)).expect("an owner");
     }
     chown(place.source.join("folder"), Some(1001), Some(50)).expect("an owner");
     for _ in 0..2 {
-        let pass = place.pass(&["--threads", "1"]);
+        let pass = place.once(&["--threads", "1"]);
         let mut paths: Vec<_> = pass.of("problem").filter_map(|it| it["path"].as_str()).collect();
         paths.sort_unstable();
         assert_eq!((pass.code, paths), (Some(23), vec!["a", "folder"]), "{:?}", pass.told());
@@ -382,20 +385,20 @@ fn refused_user(memory: &Path) {
         }
     }
     odd.set(Oddities::default());
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     assert_eq!((owner(&place.replica.join("a")), mode(&place.replica.join("a"))), ((1001, 50), 0o640));
     quiet(&place, 0);
 }
 
 /// The bit is refused and nothing else.
 fn no_setuid(memory: &Path) {
-    let mut place = Place::below(memory);
-    let odd = mounted(&place.path("mnt"), Oddities { refuses_setuid: true, ..Oddities::default() });
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::below(memory);
+    let odd = mounted(&place.at("mnt"), Oddities { refuses_setuid: true, ..Oddities::default() });
+    place.replica = place.at("mnt").join("replica");
     file(&place.source.join("setuid"), "content", 0o4751);
     file(&place.source.join("other"), "content", 0o640);
     for _ in 0..2 {
-        let pass = place.pass(&[]);
+        let pass = place.once(&[]);
         assert_eq!((pass.code, pass.not_held()), (Some(23), vec![]), "{:?}", pass.told());
         let problems: Vec<_> = pass.of("problem").collect();
         assert_eq!(problems.len(), 1, "{problems:?}");
@@ -407,16 +410,16 @@ fn no_setuid(memory: &Path) {
         assert_eq!(mode(&place.replica.join("other")), 0o640);
     }
     odd.set(Oddities::default());
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     assert_eq!(mode(&place.replica.join("setuid")), 0o4751);
     quiet(&place, 0);
 }
 
 fn links(memory: &Path, follows: bool) {
-    let mut place = Place::below(memory);
-    let _odd = mounted(&place.path("mnt"), Oddities { follows_links: follows, ..Oddities::default() });
-    place.replica = place.path("mnt").join("replica");
-    let outside = place.path("mnt").join("outside");
+    let mut place = Scratch::below(memory);
+    let _odd = mounted(&place.at("mnt"), Oddities { follows_links: follows, ..Oddities::default() });
+    place.replica = place.at("mnt").join("replica");
+    let outside = place.at("mnt").join("outside");
     file(&outside.join("treasure"), "nobody may touch this", 0o600);
     let before = fs::metadata(outside.join("treasure")).expect("there");
     for (name, target) in [
@@ -437,10 +440,10 @@ fn links(memory: &Path, follows: bool) {
         chown(place.source.join(name), Some(1000), Some(60)).expect("an owner");
     }
     for threads in ["1", "4"] {
-        let pass = place.pass(&["--threads", threads]);
+        let pass = place.once(&["--threads", threads]);
         assert_eq!(pass.code, Some(0), "{:?}", pass.told());
         let told = pass.not_held();
-        let expected: &[&str] = if follows { &["link_mtime", "link_owner"] } else { &[] };
+        let expected: &[&str] = if follows { &["symlink_mtime", "symlink_owner"] } else { &[] };
         for feature in expected {
             assert!(told.iter().any(|it| it == feature), "{told:?}");
         }
@@ -465,13 +468,13 @@ fn links(memory: &Path, follows: bool) {
 }
 
 fn hidden_targets(memory: &Path) {
-    let mut place = Place::below(memory);
-    let odd = mounted(&place.path("mnt"), Oddities { hides_targets: true, ..Oddities::default() });
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::below(memory);
+    let odd = mounted(&place.at("mnt"), Oddities { hides_targets: true, ..Oddities::default() });
+    place.replica = place.at("mnt").join("replica");
     symlink("/etc/one", place.source.join("link")).expect("a link");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     for arguments in [&[][..], &["--dry-run"]] {
-        let pass = place.pass(arguments);
+        let pass = place.once(arguments);
         assert_eq!((pass.code, pass.operations()), (Some(0), 0), "{:?}", pass.told());
         assert_eq!(
             pass.of("notice").filter(|it| it["notice"] == "symlink_unread").count(),
@@ -483,7 +486,7 @@ fn hidden_targets(memory: &Path) {
     // As long as before: it is younger than its copy.
     fs::remove_file(place.source.join("link")).expect("removed");
     symlink("/etc/two", place.source.join("link")).expect("a link");
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("repaired")), (Some(0), 1), "{:?}", pass.told());
     odd.set(Oddities::default());
     assert_eq!(fs::read_link(place.replica.join("link")).expect("a link"), Path::new("/etc/two"));
@@ -491,16 +494,16 @@ fn hidden_targets(memory: &Path) {
 }
 
 fn single_times(memory: &Path) {
-    let mut place = Place::below(memory);
-    let _odd = mounted(&place.path("mnt"), Oddities { drops_single_times: true, ..Oddities::default() });
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::below(memory);
+    let _odd = mounted(&place.at("mnt"), Oddities { drops_single_times: true, ..Oddities::default() });
+    place.replica = place.at("mnt").join("replica");
     file(&place.source.join("folder/file"), "content", 0o644);
     file(&place.source.join("file"), "content", 0o644);
     symlink("file", place.source.join("link")).expect("a link");
     for name in ["folder/file", "file", "folder", "link"] {
         set_mtime(&place.source.join(name), 981_173_106, 500_000_000).expect("a time");
     }
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.not_held()), (Some(0), vec![]), "{:?}", pass.told());
     for name in ["folder/file", "file", "folder", "link"] {
         let facts = fs::symlink_metadata(place.replica.join(name)).expect("there");
@@ -510,7 +513,7 @@ fn single_times(memory: &Path) {
 }
 
 /// Device nodes beside each other, and a file.
-fn devices(place: &Place) {
+fn devices(place: &Scratch) {
     for (name, kind, device) in [
         ("a", FileType::CharacterDevice, makedev(1, 5)),
         ("b", FileType::BlockDevice, makedev(7, 5)),
@@ -521,7 +524,7 @@ fn devices(place: &Place) {
     file(&place.source.join("file"), "content", 0o644);
 }
 
-fn pass_with_fault(place: &Place, fault: &str) -> Pass {
+fn pass_with_fault(place: &Scratch, fault: &str) -> Pass {
     if !has("strace") {
         leave_out("strace is not installed");
     }
@@ -536,7 +539,7 @@ fn pass_with_fault(place: &Place, fault: &str) -> Pass {
         "-e",
         &format!("inject=mknodat:{fault}"),
     ]);
-    place.run(place.file_sync_under(strace, &["--once", "--threads", "1"]))
+    place.run_command(place.file_sync_under(strace, &["--once", "--threads", "1"]))
 }
 
 fn is_device(path: &Path) -> bool {
@@ -548,7 +551,7 @@ fn is_device(path: &Path) -> bool {
 fn one_device(memory: &Path) {
     // What may say that there are no such things is asked for twice.
     for (error, last) in [("EPERM", 2), ("EOPNOTSUPP", 2), ("EINVAL", 2), ("ENXIO", 1)] {
-        let place = Place::below(memory);
+        let place = Scratch::below(memory);
         devices(&place);
         let pass = pass_with_fault(&place, &format!("error={error}:when=1..{last}"));
         assert_eq!(pass.code, Some(23), "{error}: {:?}", pass.told());
@@ -557,45 +560,45 @@ fn one_device(memory: &Path) {
         assert_eq!(pass.not_held(), [""; 0], "{error}");
         let found = ["a", "b", "c"].map(|name| is_device(&place.replica.join(name)));
         assert_eq!(found, [false, true, true], "{error}");
-        assert_eq!(place.pass(&[]).code, Some(0), "{error}");
+        assert_eq!(place.once(&[]).code, Some(0), "{error}");
         place.assert_in_step(error);
     }
 }
 
 fn every_device(memory: &Path) {
-    let place = Place::below(memory);
+    let place = Scratch::below(memory);
     devices(&place);
     let pass = pass_with_fault(&place, "error=EPERM");
     assert_eq!((pass.code, pass.not_held()), (Some(0), vec!["devices".to_owned()]), "{:?}", pass.told());
     assert!(["a", "b", "c"].iter().all(|name| !place.replica.join(name).exists()));
     assert_eq!(fs::read(place.replica.join("file")).expect("there"), b"content");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     place.assert_in_step("with devices again");
 }
 
 fn whiteout(memory: &Path) {
-    let mut place = Place::below(memory);
-    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.path(name));
+    let mut place = Scratch::below(memory);
+    let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.at(name));
     for folder in [&lower, &upper, &work] {
         fs::create_dir_all(folder).expect("created");
     }
     let folders = format!("lowerdir={},upperdir={}", lower.display(), upper.display());
     let options = format!("{folders},workdir={}", work.display());
     let arguments = ["-t", "overlay", "-o", &options, "overlay"].map(OsStr::new);
-    let _mount = Mount::new(&place.path("mnt"), "mount", &arguments).unwrap_or_else(|why| leave_out(&why));
-    place.replica = place.path("mnt").join("replica");
+    let _mount = Mount::new(&place.at("mnt"), "mount", &arguments).unwrap_or_else(|why| leave_out(&why));
+    place.replica = place.at("mnt").join("replica");
     devices(&place);
     make_node(&place.source.join("a whiteout"), FileType::CharacterDevice, 0).expect("a whiteout");
     make_node(&place.source.join("z whiteout"), FileType::CharacterDevice, 0).expect("a whiteout");
     for created in [4, 0] {
-        let pass = place.pass(&["--threads", "1"]);
+        let pass = place.once(&["--threads", "1"]);
         assert_eq!((pass.code, pass.count("created")), (Some(0), created), "{:?}", pass.told());
         assert_eq!(pass.not_held(), ["whiteouts"], "{:?}", pass.told());
     }
     assert!(["a", "b", "c"].iter().all(|name| is_device(&place.replica.join(name))));
     // Anywhere else they are device nodes like others, which everybody may make.
-    place.replica = place.path("elsewhere");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    place.replica = place.at("elsewhere");
+    assert_eq!(place.once(&[]).code, Some(0));
     assert!(is_device(&place.replica.join("a whiteout")));
     place.assert_in_step("whiteouts elsewhere");
 }
@@ -614,7 +617,7 @@ fn unreadable_folders(memory: &Path) {
     closed("goes/below/closed");
     closed("kind");
     for folder in ["goes", "goes/below"] {
-        chown(place.replica.join(folder), Some(USER), Some(USER)).expect("an owner");
+        chown(place.replica.join(folder), Some(NOBODY), Some(NOBODY)).expect("an owner");
         chmod(&place.replica.join(folder), 0o755).expect("a mode");
     }
     file(&place.source.join("kind"), "a file now", 0o644);
@@ -624,12 +627,12 @@ fn unreadable_folders(memory: &Path) {
     closed("sticky/closed");
     chmod(&sticky, 0o1777).expect("a mode");
     for path in [place.source.join("file"), place.source.join("kind")] {
-        chown(path, Some(USER), Some(USER)).expect("an owner");
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("an owner");
     }
     fs::create_dir(place.source.join("sticky")).expect("created");
-    chown(place.source.join("sticky"), Some(USER), Some(USER)).expect("an owner");
+    chown(place.source.join("sticky"), Some(NOBODY), Some(NOBODY)).expect("an owner");
     for deleted in [4, 0] {
-        let pass = as_user(&place, &USER.to_string(), "");
+        let pass = as_user(&place, &NOBODY.to_string(), "");
         let mut paths: Vec<_> =
             pass.of("problem").filter_map(|it| it["path"].as_str().map(str::to_owned)).collect();
         paths.sort();
@@ -647,11 +650,11 @@ fn unreadable_folders(memory: &Path) {
     assert!(sticky.join("closed").exists());
     fs::remove_dir_all(full).expect("removed");
     fs::remove_dir_all(sticky).expect("removed");
-    assert_eq!(as_user(&place, &USER.to_string(), "").code, Some(0));
+    assert_eq!(as_user(&place, &NOBODY.to_string(), "").code, Some(0));
 }
 
 /// A tree with everything that takes a capability.
-fn demanding(place: &Place) -> PathBuf {
+fn demanding(place: &Scratch) -> PathBuf {
     modes(&place.source, (1000, 50));
     let root = place.source.clone();
     file(&root.join("attributes"), "content", 0o644);
@@ -666,7 +669,7 @@ fn demanding(place: &Place) -> PathBuf {
 }
 
 fn root_without(memory: &Path, lacking: &str) {
-    let place = Place::below(memory);
+    let place = Scratch::below(memory);
     let source = demanding(&place);
     if lacking == "all" {
         // It may not read what belongs to others then.
@@ -678,7 +681,7 @@ fn root_without(memory: &Path, lacking: &str) {
     let run = |arguments: &[&str]| {
         let mut without = Command::new("setpriv");
         without.args([&format!("--bounding-set=-{lacking}"), &format!("--inh-caps=-{lacking}")]).arg("--");
-        place.run(place.file_sync_under(without, arguments))
+        place.run_command(place.file_sync_under(without, arguments))
     };
     let pass = run(&["--once"]);
     let told = pass.not_held();
@@ -741,7 +744,7 @@ const USERS: [User; 6] = [
 fn user_with(memory: &Path, user: &User) {
     let User { groups, capabilities, keeps_owners, keeps_group, .. } = *user;
     let place = place_of_user(memory);
-    let of_files = if capabilities.is_empty() { USER } else { 1000 };
+    let of_files = if capabilities.is_empty() { NOBODY } else { 1000 };
     modes(&place.source, (of_files, 50));
     let pass = as_user(&place, groups, capabilities);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
@@ -755,7 +758,7 @@ fn user_with(memory: &Path, user: &User) {
         are_narrowed(&place.replica);
         assert_eq!(pass.not_held(), ["owner"], "what is lost is told: {:?}", pass.told());
     }
-    assert_eq!(owner(&place.replica.join("644")).0, if keeps_owners { 1000 } else { USER });
+    assert_eq!(owner(&place.replica.join("644")).0, if keeps_owners { 1000 } else { NOBODY });
     let again = as_user(&place, groups, capabilities);
     assert_eq!((again.code, again.operations()), (Some(0), 0), "{:?}", again.told());
     // With another group they are right again, or narrowed, at once.
@@ -766,12 +769,12 @@ fn user_with(memory: &Path, user: &User) {
 
 fn user_namespace(memory: &Path) {
     let place = place_of_user(memory);
-    modes(&place.source, (USER, 50));
+    modes(&place.source, (NOBODY, 50));
     let run = || {
         let mut inner = Command::new("setpriv");
-        inner.args([&format!("--reuid={USER}"), &format!("--regid={USER}"), "--groups=65534,50", "--"]);
+        inner.args([&format!("--reuid={NOBODY}"), &format!("--regid={NOBODY}"), "--groups=65534,50", "--"]);
         inner.args(["unshare", "-Ur"]);
-        place.run(place.file_sync_under(inner, &["--once"]))
+        place.run_command(place.file_sync_under(inner, &["--once"]))
     };
     let first = run();
     if first.events.is_empty() {
@@ -788,8 +791,8 @@ fn user_namespace(memory: &Path) {
 fn mounts_apart(memory: &Path) {
     use rustix::fs::{AtFlags, StatxFlags, statx};
     use std::os::fd::AsFd;
-    let place = Place::below(memory);
-    let other = place.path("other");
+    let place = Scratch::below(memory);
+    let other = place.at("other");
     fs::create_dir(&other).expect("created");
     let mount = |path: &Path| {
         // STATX_MNT_ID_UNIQUE (linux/stat.h), by which what was learned of a mount is forgotten with it.

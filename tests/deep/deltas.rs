@@ -1,15 +1,18 @@
 //! Large files that begin as a clone of the old replica, on the filesystems that share blocks. Whatever changed, and
 //! whatever fails, kills or interferes, the copy is right; and little is written where little changed.
 
-use crate::aim::Target;
-use crate::cases::{Cases, is_thorough, leave_out, seed};
 use crate::faults::{ERRORS, Reach, check_in};
+use crate::harness::aim::Target;
+use crate::harness::cases::{Cases, is_thorough, seed};
+use crate::harness::kit::{Mount, has, may_mount, skip, try_sh};
+use crate::harness::stopped::Stopped;
+use crate::harness::trace::targets;
 use crate::kills::kill_in;
-use crate::kit::{Mount, Place, has, may_mount, skip, try_sh};
-use crate::stopped::Stopped;
-use crate::support::{Tree, assert_same, set_mtime};
-use crate::trace::targets;
-use crate::tree::Dice;
+use crate::support::dice::Dice;
+use crate::support::fsops::set_mtime;
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::Scratch;
+use crate::support::tree::{Tree, assert_same};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -61,7 +64,7 @@ fn filesystem(memory: &Path, mkfs: &str) -> Result<(Mount, std::path::PathBuf), 
 }
 
 fn on(cases: &Cases, name: &str, at: &Path) {
-    let edits: Vec<(Edit, Place)> = EDITS.iter().map(|edit| (*edit, Place::below(at))).collect();
+    let edits: Vec<(Edit, Scratch)> = EDITS.iter().map(|edit| (*edit, Scratch::below(at))).collect();
     for (edit, place) in &edits {
         edit.prepare(place);
     }
@@ -75,7 +78,7 @@ fn on(cases: &Cases, name: &str, at: &Path) {
     }
     cases.run(&format!("{name}: a clone that is none, though the filesystem says so"), || claimed(at));
     races(cases, name, at);
-    let recorded = Place::below(at);
+    let recorded = Scratch::below(at);
     stage(&recorded);
     sleep(REST);
     let mut tried = Vec::new();
@@ -100,8 +103,8 @@ fn on(cases: &Cases, name: &str, at: &Path) {
     let reach = Reach::default();
     // All of them rest at once, as many as there is room for.
     for some in tried.chunks(200) {
-        let staged: Vec<(Place, &(Target, &'static str))> =
-            some.iter().map(|tried| (Place::below(at), tried)).collect();
+        let staged: Vec<(Scratch, &(Target, &'static str))> =
+            some.iter().map(|tried| (Scratch::below(at), tried)).collect();
         staged.iter().for_each(|(place, _)| stage(place));
         sleep(REST);
         cases.run_all(
@@ -118,7 +121,7 @@ fn on(cases: &Cases, name: &str, at: &Path) {
 
 /// A file of which two blocks far from each other changed, and one that became shorter.
 /// The shorter one comes before the edited one, so that this is still to be copied while that is cut.
-fn stage(place: &Place) {
+fn stage(place: &Scratch) {
     fs::create_dir(&place.replica).expect("created");
     let content = Dice(1).bytes(MIB + MIB / 2);
     write(&place.replica.join("edited"), &content);
@@ -185,7 +188,7 @@ fn zeros() -> Vec<u8> {
 
 impl Edit {
     /// Both sides, the replica as it will have rested.
-    fn prepare(&self, place: &Place) {
+    fn prepare(&self, place: &Scratch) {
         let old = (self.old)();
         fs::create_dir(&place.replica).expect("created");
         write(&place.replica.join("file"), &old);
@@ -194,21 +197,21 @@ impl Edit {
         write(&place.source.join("file"), &new);
     }
 
-    fn check(&self, place: &Place) {
-        let pass = place.pass(&[]);
+    fn check(&self, place: &Scratch) {
+        let pass = place.once(&[]);
         assert_eq!(pass.code, Some(0), "{:?}", pass.told());
         assert_same(self.name, &Tree::of(&place.source), &Tree::of(&place.replica));
         let written = pass.count("bytes_written");
         assert!(written <= self.most as u64, "{written} bytes written");
-        let again = place.pass(&[]);
+        let again = place.once(&[]);
         assert_eq!((again.code, again.operations()), (Some(0), 0), "{:?}", again.told());
     }
 }
 
 fn too_young(at: &Path) {
-    let place = Place::below(at);
+    let place = Scratch::below(at);
     stage(&place);
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     assert_eq!(pass.count("bytes_written"), (2 * MIB + MIB / 2 + 100) as u64);
     assert_same("copied whole", &Tree::of(&place.source), &Tree::of(&place.replica));
@@ -216,14 +219,14 @@ fn too_young(at: &Path) {
 
 /// The call returns as if it had cloned, and the temporary is empty: everything is copied.
 fn claimed(at: &Path) {
-    let place = Place::below(at);
+    let place = Scratch::below(at);
     stage(&place);
     sleep(REST);
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-e", "trace=ioctl", "-e", "inject=ioctl:retval=0", "-o"]);
-    strace.arg(place.path("trace"));
-    let pass = place.run(place.file_sync_under(strace, &["--once"]));
-    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    strace.arg(place.at("trace"));
+    let pass = place.run_command(place.file_sync_under(strace, &["--once"]));
+    let trace = fs::read_to_string(place.at("trace")).expect("a trace");
     assert!(trace.contains("FICLONE"), "no clone was tried: {trace}");
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     assert_same("copied whole", &Tree::of(&place.source), &Tree::of(&place.replica));
@@ -245,7 +248,7 @@ fn races(cases: &Cases, name: &str, at: &Path) {
     let moments = [("ioctl", 1), ("pwrite64", 1), ("pwrite64", 2), ("ftruncate", 1)];
     let all: Vec<_> = CHANGES
         .into_iter()
-        .flat_map(|change| moments.map(|moment| (Place::below(at), change, moment)))
+        .flat_map(|change| moments.map(|moment| (Scratch::below(at), change, moment)))
         .collect();
     for (place, ..) in &all {
         stage(place);

@@ -4,13 +4,15 @@
 //! what went wrong has been told; no good version is lost, nothing is torn (`verdict`); and one pass without trouble
 //! makes everything right.
 
-use crate::aim::{self, Target};
-use crate::cases::{Cases, is_thorough, leave_out, seed};
-use crate::kit::{Mount, Place, has, may_be_user, may_mount, skip, tell};
-use crate::stage::{self, Scene};
-use crate::trace::{signal_of, tamper, targets};
-use crate::tree::Dice;
-use crate::verdict::{Before, sees};
+use crate::harness::aim::{self, Target};
+use crate::harness::cases::{Cases, is_thorough, seed};
+use crate::harness::kit::{Mount, has, may_be_user, may_mount, skip, tell};
+use crate::harness::stage::{self, Scene};
+use crate::harness::trace::{signal_of, tamper, targets};
+use crate::harness::verdict::{Before, sees};
+use crate::support::dice::Dice;
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::Scratch;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -226,7 +228,7 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases, reach: &Reach) {
 
 /// One fault in a place whose scene is set: the call fails, and everything that is promised holds.
 pub(crate) fn check_in(
-    place: &Place,
+    place: &Scratch,
     (scene, target, error): (&str, &Target, &'static str),
     cases: &Cases,
     reach: &Reach,
@@ -289,7 +291,7 @@ pub(crate) fn check_in(
 
 /// The folder of the source, relative to it, that this hit has kept from being listed; none for all other hits. Of the
 /// errors those are left out after which the program asks a second time, and then gets an answer.
-fn unlisted(place: &Place, target: &Target, hit: &str, error: &str) -> Option<Vec<u8>> {
+fn unlisted(place: &Scratch, target: &Target, hit: &str, error: &str) -> Option<Vec<u8>> {
     if !target.lasts && ["ENOENT", "ESTALE", "EINTR"].contains(&error) {
         return None;
     }

@@ -1,9 +1,10 @@
 //! A full disk: deletions make room, what still finds none is a problem, no good old version is lost, and the next
 //! pass after room was made heals everything.
 
-use crate::cases::Cases;
-use crate::kit::{Mount, Place, may_mount, skip};
-use crate::tree::Dice;
+use crate::harness::cases::Cases;
+use crate::harness::kit::{Mount, may_mount, skip};
+use crate::support::dice::Dice;
+use crate::support::scratch::Scratch;
 use std::fs;
 
 const MIB: usize = 1 << 20;
@@ -20,9 +21,9 @@ pub(crate) fn run() {
 }
 
 fn deletions_make_room() {
-    let mut place = Place::new();
-    let _small = Mount::tmpfs(&place.path("mnt"), "size=8m");
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::with_source();
+    let _small = Mount::tmpfs(&place.at("mnt"), "size=8m");
+    place.replica = place.at("mnt").join("replica");
     let mut dice = Dice(4);
     let mut write = |name: &str, size: usize| {
         let bytes = dice.bytes(size);
@@ -31,12 +32,12 @@ fn deletions_make_room() {
     };
     write("goes", 5 * MIB);
     let kept = write("kept", 2 * MIB);
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
 
     // Room for what is new only after the deletion: the second try succeeds, in the same pass.
     fs::remove_file(place.source.join("goes")).expect("removed");
     write("a comes", 4 * MIB);
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     assert_eq!((pass.count("created"), pass.count("deleted")), (1, 1));
     place.assert_in_step("after a deletion made room");
@@ -45,7 +46,7 @@ fn deletions_make_room() {
     write("kept", 3 * MIB);
     write("too much", 7 * MIB);
     let little = write("little", 1000);
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(23), "{:?}", pass.told());
     let mut problems: Vec<&str> = pass.of("problem").filter_map(|problem| problem["path"].as_str()).collect();
     problems.sort_unstable();
@@ -59,17 +60,17 @@ fn deletions_make_room() {
 
     // The disk grows: the next pass heals.
     let remount = ["-o", "remount,size=32m"].map(std::ffi::OsStr::new);
-    crate::kit::sh("mount", &[remount[0], remount[1], place.path("mnt").as_os_str()]);
-    let pass = place.pass(&[]);
+    crate::harness::kit::sh("mount", &[remount[0], remount[1], place.at("mnt").as_os_str()]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     place.assert_in_step("after the disk has grown");
 }
 
 /// What is too large for the disk keeps nothing else out.
 fn some_that_never_fit() {
-    let mut place = Place::new();
-    let _small = Mount::tmpfs(&place.path("mnt"), "size=8m");
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::with_source();
+    let _small = Mount::tmpfs(&place.at("mnt"), "size=8m");
+    place.replica = place.at("mnt").join("replica");
     let mut dice = Dice(5);
     for number in 0..60 {
         fs::write(place.source.join(format!("small {number}")), dice.bytes(100_000)).expect("written");
@@ -78,7 +79,7 @@ fn some_that_never_fit() {
         let path = place.source.join(format!("never fits {number}"));
         fs::write(&path, dice.bytes(20 * MIB)).expect("written");
     }
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(
         (pass.code, pass.count("created"), pass.count("problems")),
         (Some(23), 60, 4),
@@ -89,19 +90,19 @@ fn some_that_never_fit() {
 
 /// No inodes instead of no bytes.
 fn no_inodes() {
-    let mut place = Place::new();
-    let _few = Mount::tmpfs(&place.path("mnt"), "size=32m,nr_inodes=20");
-    place.replica = place.path("mnt").join("replica");
+    let mut place = Scratch::with_source();
+    let _few = Mount::tmpfs(&place.at("mnt"), "size=32m,nr_inodes=20");
+    place.replica = place.at("mnt").join("replica");
     for number in 0..40 {
         fs::write(place.source.join(number.to_string()), "x").expect("written");
     }
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(23), "{:?}", pass.told());
     assert_eq!(pass.count("created") + pass.count("problems"), 40);
     for number in 8..40 {
         fs::remove_file(place.source.join(number.to_string())).expect("removed");
     }
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     place.assert_in_step("after fewer files were wanted");
 }

@@ -1,10 +1,12 @@
 //! Files with several names, where the filesystem does not play along: numbers and links that are not what they seem, and
 //! link(2) that fails. And what it costs where it does.
 
-use crate::cases::{Cases, leave_out};
 use crate::fuse::numbers::{Oddity, mounted};
-use crate::kit::{Mount, Pass, Place, has, may_mount};
-use crate::new_folders::with_faults;
+use crate::harness::cases::Cases;
+use crate::harness::kit::{Mount, Pass, has, may_mount};
+use crate::harness::trace::with_faults;
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::Scratch;
 use fuser::BackgroundSession;
 use rustix::io::Errno;
 use std::collections::BTreeMap;
@@ -104,7 +106,7 @@ fn contents(root: &Path, below: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-fn assert_same(place: &Place, what: &str) {
+fn assert_same(place: &Scratch, what: &str) {
     let all = |root: &Path| {
         let mut all = BTreeMap::new();
         contents(root, Path::new(""), &mut all);
@@ -113,21 +115,21 @@ fn assert_same(place: &Place, what: &str) {
     assert!(all(&place.source) == all(&place.replica), "{what}: contents differ");
 }
 
-fn is_right(place: &Place, pass: &Pass, what: &str) {
+fn is_right(place: &Scratch, pass: &Pass, what: &str) {
     assert_eq!((pass.code, pass.count("problems")), (Some(0), 0), "{what}: {:?}", pass.told());
     assert_same(place, what);
 }
 
-fn is_quiet(place: &Place, what: &str) {
+fn is_quiet(place: &Scratch, what: &str) {
     for round in 0..2 {
-        let pass = place.pass(&[]);
+        let pass = place.once(&[]);
         is_right(place, &pass, what);
         assert_eq!(pass.operations(), 0, "{what}, round {round}: {:?}", pass.told());
     }
 }
 
 /// Other content of the same length under a name that may share its number with all others, and one name less.
-fn edit(place: &Place) {
+fn edit(place: &Scratch) {
     fs::write(place.source.join("folder/alike"), "changed x").expect("written");
     fs::write(place.source.join("other/longer"), "short").expect("written");
     fs::remove_file(place.source.join("folder/2")).expect("removed");
@@ -135,16 +137,16 @@ fn edit(place: &Place) {
 }
 
 fn source_with(oddity: Oddity) {
-    let mut place = Place::new();
-    place.source = place.path("odd").join("source");
-    let _session = odd(&place.path("odd"), oddity);
+    let mut place = Scratch::with_source();
+    place.source = place.at("odd").join("source");
+    let _session = odd(&place.at("odd"), oddity);
     fs::create_dir(&place.source).expect("created");
     fill(&place.source);
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     is_right(&place, &first, "first pass");
     is_quiet(&place, "after the first pass");
     edit(&place);
-    let edited = place.pass(&[]);
+    let edited = place.once(&[]);
     is_right(&place, &edited, "after edits");
     is_quiet(&place, "after edits");
     // The same with passes of one process.
@@ -153,11 +155,11 @@ fn source_with(oddity: Oddity) {
 }
 
 fn replica_with(oddity: Oddity) {
-    let mut place = Place::new();
-    place.replica = place.path("odd").join("replica");
-    let _session = odd(&place.path("odd"), oddity);
+    let mut place = Scratch::with_source();
+    place.replica = place.at("odd").join("replica");
+    let _session = odd(&place.at("odd"), oddity);
     fill(&place.source);
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     is_right(&place, &first, "first pass");
     let no_links = match oddity {
         Oddity::NoLinks(_) | Oddity::NumberOfName => true,
@@ -172,11 +174,11 @@ fn replica_with(oddity: Oddity) {
     }
     is_quiet(&place, "after the first pass");
     edit(&place);
-    let edited = place.pass(&[]);
+    let edited = place.once(&[]);
     is_right(&place, &edited, "after edits");
     is_quiet(&place, "after edits");
     fs::hard_link(place.source.join("2"), place.source.join("other/another name of 2")).expect("linked");
-    let linked = place.pass(&[]);
+    let linked = place.once(&[]);
     is_right(&place, &linked, "one more name");
     is_quiet(&place, "one more name");
     let later = place.passes(3);
@@ -185,9 +187,9 @@ fn replica_with(oddity: Oddity) {
 
 /// A replica in which names were linked that are not one file, whatever the source says of their number.
 fn made_one() {
-    let mut place = Place::new();
-    place.source = place.path("odd").join("source");
-    let _session = odd(&place.path("odd"), Oddity::OneNumber);
+    let mut place = Scratch::with_source();
+    place.source = place.at("odd").join("source");
+    let _session = odd(&place.at("odd"), Oddity::OneNumber);
     fs::create_dir(&place.source).expect("created");
     fs::create_dir(&place.replica).expect("created");
     let same = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
@@ -201,7 +203,7 @@ fn made_one() {
     for name in ["b", "c"] {
         fs::hard_link(place.replica.join("a"), place.replica.join(name)).expect("linked");
     }
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     is_right(&place, &first, "first pass");
     is_quiet(&place, "after the first pass");
 }
@@ -225,14 +227,14 @@ fn fails_once(error: &str) {
     let told = if ["EMLINK", "EXDEV"].contains(&error) { (Some(0), 0) } else { (Some(23), 1) };
     assert_eq!((pass.code, pass.count("problems")), told, "{:?}", pass.told());
     assert_eq!((pass.count("created"), pass.count("linked")), (2, 1), "{:?}", pass.told());
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     place.assert_in_step("one quiet pass later");
 }
 
-fn in_memory() -> Place {
-    let mut place = Place::new();
+fn in_memory() -> Scratch {
+    let mut place = Scratch::with_source();
     if may_mount() {
-        let memory = place.path("memory");
+        let memory = place.at("memory");
         // It goes with the namespace of the suite.
         std::mem::forget(Mount::tmpfs(&memory, "size=1g"));
         (place.source, place.replica) = (memory.join("source"), memory.join("replica"));
@@ -271,7 +273,7 @@ fn written_once() {
     let pass = with_faults(&place, &["linkat,fdatasync,fsync,syncfs:delay_enter=1"], None);
     is_right(&place, &pass, "first pass");
     assert_eq!(pass.count("linked"), 3 * (NAMES as u64 - 1), "{:?}", pass.told());
-    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    let trace = fs::read_to_string(place.at("trace")).expect("a trace");
     let (files, all) = (count(&trace, "fdatasync") + count(&trace, "fsync"), count(&trace, "syncfs"));
     assert!(files <= 3 && all <= 3, "{files} files and {all} filesystems were synced");
     assert_eq!(count(&trace, "linkat"), 3 * (NAMES - 1));
@@ -294,7 +296,7 @@ fn linked_at_once() {
     let pass = with_faults(&place, &["linkat,renameat,renameat2:delay_enter=1"], None);
     is_right(&place, &pass, "first pass");
     assert_eq!((pass.count("created"), pass.count("linked")), (2, NAMES as u64 - 1), "{:?}", pass.told());
-    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    let trace = fs::read_to_string(place.at("trace")).expect("a trace");
     // The first file and the new folder.
     let renamed = count(&trace, "renameat") + count(&trace, "renameat2");
     assert!(renamed <= 2, "{renamed} were renamed");
@@ -308,7 +310,7 @@ fn linked_at_once() {
     // And with many at work, from nothing.
     for threads in ["1", "2", "16"] {
         fs::remove_dir_all(&place.replica).expect("removed");
-        let pass = place.pass(&["--threads", threads]);
+        let pass = place.once(&["--threads", threads]);
         is_right(&place, &pass, threads);
         assert_eq!(pass.count("linked"), NAMES as u64 - 1, "{threads}: {:?}", pass.told());
     }
@@ -321,8 +323,8 @@ fn no_room() {
         leave_out("a small filesystem has to be mounted, and strace has to be there");
     }
     const NAMES: usize = 50;
-    let mut place = Place::new();
-    let small = place.path("small");
+    let mut place = Scratch::with_source();
+    let small = place.at("small");
     let _small = Mount::tmpfs(&small, "size=4m");
     place.replica = small.join("replica");
     fs::create_dir(&place.replica).expect("created");
@@ -335,7 +337,7 @@ fn no_room() {
     assert_eq!(pass.count("problems"), NAMES as u64, "{:?}", pass.told());
     assert!(pass.count("bytes_written") < 4 * (4 << 20), "{:?}", pass.told());
     fs::write(place.source.join("0"), vec![7; 2 << 20]).expect("written");
-    let second = place.pass(&[]);
+    let second = place.once(&[]);
     assert_eq!((second.code, second.count("linked")), (Some(0), NAMES as u64 - 1), "{:?}", second.told());
     place.assert_in_step("when it fits");
 }

@@ -14,72 +14,35 @@
 
 mod abilities;
 mod absence;
-mod aim;
-mod cases;
 mod deltas;
-mod disk;
 mod failing_disks;
 mod faults;
 mod filesystems;
 mod full_disk;
 mod fuse;
-mod gone_between;
+mod harness;
 mod hostile;
 mod kills;
-mod kills_periodic;
-mod kit;
 mod links;
-mod locked;
-mod lost_mounts;
 mod memory;
-mod moments;
-mod moving;
 mod names;
 mod new_files;
 mod new_folders;
-mod outputs;
-mod outside;
-mod paused;
 mod power_loss;
-mod private;
 mod races;
 mod real_tree;
-mod refusals;
-mod rights;
-mod sealed;
-mod stage;
-mod stopped;
-mod stories;
-mod storm;
 mod system_calls;
-mod torn;
-mod trace;
-mod tree;
-mod unions;
-mod verdict;
-mod versions;
-mod waits;
 
-#[path = "../support/dice.rs"]
-mod dice;
-#[path = "../support/edits.rs"]
-mod edits;
-#[path = "../support/namespaces.rs"]
-mod namespaces;
-#[path = "../support/process.rs"]
-mod process;
-#[path = "../support/story.rs"]
-mod story;
 #[path = "../support/mod.rs"]
 mod support;
 
-use cases::{ONLY, SEED, TALLY};
-use namespaces::in_namespaces;
+use harness::cases::{ONLY, SEED, TALLY};
 use std::env::{args, current_exe, var_os};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
+use support::namespaces::in_namespaces;
 
 /// Set for the process of one suite: whether it may mount.
 const MAY_MOUNT: &str = "FILE_SYNC_DEEP_MAY_MOUNT";
@@ -122,7 +85,7 @@ fn main() -> ExitCode {
     if let [word, folder] = arguments.as_slice()
         && word == "--stories"
     {
-        stories::play_here(Path::new(folder));
+        filesystems::stories::play_here(Path::new(folder));
         return ExitCode::SUCCESS;
     }
     if var_os("FILE_SYNC_DEEP").is_none() {

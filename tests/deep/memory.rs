@@ -1,9 +1,10 @@
 //! Memory: the most that a pass ever has resident, for a million files in many folders and in one, and for files of two
 //! names.
 
-use crate::cases::Cases;
-use crate::kit::{Mount, Pass, Place, may_mount, tell, try_sh};
-use crate::tree::Dice;
+use crate::harness::cases::Cases;
+use crate::harness::kit::{Mount, Pass, may_mount, tell, try_sh};
+use crate::support::dice::Dice;
+use crate::support::scratch::Scratch;
 use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -23,7 +24,8 @@ const KIB_PER_MIB: u64 = 1 << 10;
 
 pub(crate) fn run() {
     let cases = Cases::new("memory");
-    let mut place = Place { chooses_workers: true, ..Place::new() };
+    let mut place = Scratch::with_source();
+    place.chooses_workers = true;
     let _mount = room(&place);
     new_roots(&mut place, "tree");
     let folders = FILES / PER_FOLDER;
@@ -40,11 +42,11 @@ pub(crate) fn run() {
 }
 
 /// A filesystem with room for so many files twice over, which is gone at once in the end; else the scratch folder.
-fn room(place: &Place) -> Option<Mount> {
+fn room(place: &Scratch) -> Option<Mount> {
     if !may_mount() {
         return None;
     }
-    let image = place.path("image");
+    let image = place.at("image");
     File::create(&image).and_then(|file| file.set_len(16 << 30)).expect("a sparse file");
     let inodes = (ROOMS * FILES + 100_000).to_string();
     let mkfs =
@@ -52,19 +54,19 @@ fn room(place: &Place) -> Option<Mount> {
     let mkfs: Vec<&OsStr> = mkfs.iter().map(OsStr::new).chain([image.as_os_str()]).collect();
     try_sh("mkfs.ext4", &mkfs).ok()?;
     let options = [OsStr::new("-o"), OsStr::new("loop"), image.as_os_str()];
-    Mount::new(&place.path("mnt"), "mount", &options).ok()
+    Mount::new(&place.at("mnt"), "mount", &options).ok()
 }
 
 /// Empty roots, without waiting for the removal of the old ones.
-fn new_roots(place: &mut Place, name: &str) {
-    let mnt = place.path("mnt");
-    let base = if mnt.exists() { mnt } else { place.path("") };
+fn new_roots(place: &mut Scratch, name: &str) {
+    let mnt = place.at("mnt");
+    let base = if mnt.exists() { mnt } else { place.path().to_owned() };
     place.source = base.join(name);
     place.replica = base.join(format!("{name} replica"));
     fs::create_dir_all(&place.source).expect("created");
 }
 
-fn many_folders(place: &Place) {
+fn many_folders(place: &Scratch) {
     let folders = FILES / PER_FOLDER;
     make(folders, |folder| {
         // Two levels, as real trees have them.
@@ -78,7 +80,7 @@ fn many_folders(place: &Place) {
     measure(place, &format!("{FILES} files in {folders} folders"), (entries, 0), [96, 64], &[]);
 }
 
-fn one_folder(place: &Place) {
+fn one_folder(place: &Scratch) {
     const TASKS: usize = 100;
     make(TASKS, |task| {
         for file in 0..FILES / TASKS {
@@ -92,7 +94,7 @@ fn one_folder(place: &Place) {
 /// So many files have two names.
 const TWO_NAMES: usize = 300_000;
 
-fn two_names(place: &Place, order: &str, threads: &str) {
+fn two_names(place: &Scratch, order: &str, threads: &str) {
     // Prime to their number: it visits all of them.
     const STRIDE: usize = 7_654_321;
     let path = |tree: &str, number: usize| {
@@ -144,7 +146,7 @@ fn small_file(path: &Path, number: usize) {
 /// The first copy, which makes so many entries, some of them links, and a pass without changes, which does nothing: both in so
 /// many MiB.
 fn measure(
-    place: &Place,
+    place: &Scratch,
     what: &str,
     (entries, links): (usize, usize),
     limits_mib: [u64; 2],

@@ -1,10 +1,12 @@
 //! Names that a filesystem takes for one, or shows as others: nothing is deleted and copied again for a name, a change of
 //! case is a rename, what cannot be shown is told, and the log in a root is known under any name.
 
-use crate::cases::{Cases, leave_out};
-use crate::filesystems::{EXFAT_FUSE, Image, mounted};
 use crate::fuse::names::{Mounted, Rule, mount};
-use crate::kit::{Mount, Pass, Place, USER, has, may_be_user, may_mount, sh, skip};
+use crate::harness::cases::Cases;
+use crate::harness::images::{EXFAT_FUSE, Image, mounted};
+use crate::harness::kit::{Mount, Pass, has, may_be_user, may_mount, sh, skip};
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::{NOBODY, Scratch};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
@@ -116,8 +118,8 @@ enum On {
 
 impl Ground<'_> {
     /// Mounts it, and returns the folder in it for the check.
-    fn mounted(&self, place: &Place) -> (On, PathBuf) {
-        let at = place.path("mnt");
+    fn mounted(&self, place: &Scratch) -> (On, PathBuf) {
+        let at = place.at("mnt");
         match self {
             Ground::Fuse(rule) => {
                 let mounted = mount(&at, *rule);
@@ -155,15 +157,15 @@ fn names(names: &[&str]) -> BTreeSet<String> {
 }
 
 /// A pass that has nothing to do, and tells exactly these names.
-fn assert_quiet(place: &Place, altered: &[&str], what: &str) {
-    let pass = place.pass(&[]);
+fn assert_quiet(place: &Scratch, altered: &[&str], what: &str) {
+    let pass = place.once(&[]);
     let code = if altered.is_empty() { 0 } else { 23 };
     assert_eq!((pass.code, pass.operations()), (Some(code), 0), "{what}: {:?}", pass.told());
     assert_eq!(told(&pass, "problem"), names(altered), "{what}: {:?}", pass.told());
 }
 
 /// What the source has, the replica has, by the names of the source.
-fn assert_answers(place: &Place, paths: &[&str]) {
+fn assert_answers(place: &Scratch, paths: &[&str]) {
     // What the kernel remembers of a filesystem in user space is gone then.
     sleep(Duration::from_millis(1100));
     for path in paths {
@@ -189,19 +191,19 @@ fn altered_tree(source: &Path, [folder, inner, file, link]: [&str; 4]) {
 }
 
 fn altered(rule: Rule, altered: [&str; 4]) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (on, at) = Ground::Fuse(rule).mounted(&place);
     place.replica = at.join("replica");
     altered_tree(&place.source, altered);
     let [folder, inner, file, _] = altered;
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     // Also the pass that has made them tells that they are not there.
     assert_eq!(first.code, Some(23), "{:?}", first.told());
     assert_eq!(told(&first, "problem"), names(&altered), "{:?}", first.told());
     assert_answers(&place, &[folder, &format!("{folder}/file"), inner, file, "plain/linked"]);
 
     calls(&on);
-    let dry = place.pass(&["--dry-run"]);
+    let dry = place.once(&["--dry-run"]);
     assert_eq!((dry.code, dry.operations(), dry.count("renamed")), (Some(0), 4, 4), "{:?}", dry.told());
     assert_eq!(calls(&on), Some([0; 4]), "a dry run");
     assert_quiet(&place, &altered, "the second pass");
@@ -221,7 +223,7 @@ fn altered(rule: Rule, altered: [&str; 4]) {
     fs::write(place.source.join(folder).join("file"), "changed").expect("written");
     fs::write(place.source.join(folder).join("another"), "new").expect("written");
     fs::write(place.source.join(file), "more content").expect("written");
-    let edited = place.pass(&[]);
+    let edited = place.once(&[]);
     assert_eq!((edited.count("created"), edited.count("updated")), (1, 2), "{:?}", edited.told());
     assert_eq!(edited.count("deleted"), 0, "{:?}", edited.told());
     assert_answers(&place, &[&format!("{folder}/file"), &format!("{folder}/another"), file, "plain/linked"]);
@@ -231,7 +233,7 @@ fn altered(rule: Rule, altered: [&str; 4]) {
     fs::remove_dir_all(place.source.join(folder)).expect("removed");
     fs::write(place.source.join(folder), "a file now").expect("written");
     fs::remove_file(place.source.join(inner)).expect("removed");
-    let retyped = place.pass(&[]);
+    let retyped = place.once(&[]);
     assert_eq!(retyped.count("retyped"), 1, "{:?}", retyped.told());
     assert_answers(&place, &[folder, file]);
     let left: Vec<_> = fs::read_dir(place.replica.join("plain")).expect("listed").collect();
@@ -244,16 +246,16 @@ fn altered_for_user(rule: Rule, altered: [&str; 4]) {
     if !may_be_user() {
         leave_out("the program cannot be run as an ordinary user");
     }
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     place.as_user = true;
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    fs::set_permissions(place.path(""), open).expect("opened");
-    chown(place.path(""), Some(USER), Some(USER)).expect("given");
+    fs::set_permissions(place.path(), open).expect("opened");
+    chown(place.path(), Some(NOBODY), Some(NOBODY)).expect("given");
     let (_on, at) = Ground::Fuse(rule).mounted(&place);
     place.replica = at.join("replica");
     altered_tree(&place.source, altered);
     let [folder, inner, file, _] = altered;
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     assert_eq!(told(&first, "problem"), names(&altered), "{:?}", first.told());
     assert_answers(&place, &[&format!("{folder}/file"), inner, file]);
     assert_quiet(&place, &altered, "the second pass");
@@ -261,7 +263,7 @@ fn altered_for_user(rule: Rule, altered: [&str; 4]) {
 
 /// Names of such a filesystem are one, and what was given is shown.
 fn case_changes(ground: &Ground<'_>) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (on, at) = ground.mounted(&place);
     place.replica = at.join("replica");
     let source = place.source.clone();
@@ -271,7 +273,7 @@ fn case_changes(ground: &Ground<'_>) {
     for file in ["docs/file", "docs/inner/deep", "note", "\u{e9}tude", "same"] {
         fs::write(source.join(file), file).expect("written");
     }
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     assert_eq!(first.code, Some(0), "{:?}", first.told());
     let numbers =
         |paths: [&str; 4]| paths.map(|path| fs::metadata(place.replica.join(path)).expect("there").ino());
@@ -283,10 +285,10 @@ fn case_changes(ground: &Ground<'_>) {
         fs::rename(source.join(old), source.join(new)).expect("renamed");
     }
     calls(&on);
-    let dry = place.pass(&["--dry-run"]);
+    let dry = place.once(&["--dry-run"]);
     assert_eq!((dry.code, dry.count("renamed")), (Some(0), 4), "{:?}", dry.told());
     assert!(calls(&on).is_none_or(|calls| calls == [0; 4]), "a dry run");
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("renamed")), (Some(0), 4), "{:?}", pass.told());
     for kind in ["created", "updated", "repaired", "retyped", "deleted", "bytes_written"] {
         assert_eq!(pass.count(kind), 0, "{kind}: {:?}", pass.told());
@@ -321,7 +323,7 @@ fn is_exfat_fuse(ground: &Ground<'_>) -> bool {
 
 /// Case and something else at once.
 fn kinds_change(ground: &Ground<'_>) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
     place.replica = at.join("replica");
     let source = place.source.clone();
@@ -332,7 +334,7 @@ fn kinds_change(ground: &Ground<'_>) {
         fs::write(source.join(file), file).expect("written");
     }
     fs::hard_link(source.join("plain/one"), source.join("plain/two")).expect("linked");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     fs::remove_dir_all(source.join("docs")).expect("removed");
     fs::remove_file(source.join("note")).expect("removed");
     fs::write(source.join("DOCS"), "a file now").expect("written");
@@ -343,7 +345,7 @@ fn kinds_change(ground: &Ground<'_>) {
     fs::rename(source.join("plain"), source.join("Plain")).expect("renamed");
     fs::rename(source.join("Plain/one"), source.join("Plain/ONE")).expect("renamed");
     fs::write(source.join("Plain/ONE"), "both names").expect("written");
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("retyped")), (Some(0), 2), "{:?}", pass.told());
     assert_answers(&place, &["DOCS", "NOTE/in", "TEXT", "Plain/ONE", "Plain/two"]);
     let shown: BTreeSet<String> = fs::read_dir(&place.replica)
@@ -356,18 +358,18 @@ fn kinds_change(ground: &Ground<'_>) {
 
 /// Of two names that are one there, one is a problem; nothing is overwritten, and nothing goes for it.
 fn two_names(ground: &Ground<'_>) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
     place.replica = at.join("replica");
     let source = place.source.clone();
     fs::create_dir(source.join("sub")).expect("a folder");
     fs::write(source.join("sub/One"), "the first").expect("written");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     // A second one, and something that goes.
     fs::write(source.join("sub/ONE"), "the other one").expect("written");
     fs::write(place.replica.join("sub/extra"), "extra").expect("written");
     for what in ["one more name", "again"] {
-        let pass = place.pass(&[]);
+        let pass = place.once(&[]);
         assert_eq!(pass.code, Some(23), "{what}: {:?}", pass.told());
         assert_eq!(told(&pass, "problem"), names(&["sub/ONE"]), "{what}: {:?}", pass.told());
         assert_eq!(fs::read(place.replica.join("sub/One")).expect("there"), b"the first", "{what}");
@@ -375,38 +377,38 @@ fn two_names(ground: &Ground<'_>) {
     }
     // Both are others than the one that is listed: the one that looks like it has it.
     fs::rename(source.join("sub/One"), source.join("sub/oNE")).expect("renamed");
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("renamed")), (Some(23), 1), "{:?}", pass.told());
     assert_eq!(pass.count("deleted") + pass.count("updated"), 0, "{:?}", pass.told());
     assert_eq!(fs::read(place.replica.join("sub/oNE")).expect("there"), b"the first");
     // And what is left of them.
     fs::remove_file(source.join("sub/oNE")).expect("removed");
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("renamed")), (Some(0), 1), "{:?}", pass.told());
     assert_eq!(fs::read(place.replica.join("sub/ONE")).expect("there"), b"the other one");
     assert_quiet(&place, &[], "one name is left");
 }
 
 /// A pass of which one system call is tampered with.
-fn tampered(place: &Place, inject: &str) -> Pass {
+fn tampered(place: &Scratch, inject: &str) -> Pass {
     if !has("strace") {
         leave_out("strace is not installed");
     }
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-e", "signal=none", "-e", &format!("inject={inject}")]);
-    strace.arg("-o").arg(place.path("trace"));
-    place.run(place.file_sync_under(strace, &["--once", "--threads", "1"]))
+    strace.arg("-o").arg(place.at("trace"));
+    place.run_command(place.file_sync_under(strace, &["--once", "--threads", "1"]))
 }
 
 /// Between the two renames, and after them.
 fn killed(rule: Rule) {
     for when in 1..=4 {
-        let mut place = Place::new();
+        let mut place = Scratch::with_source();
         let (_on, at) = Ground::Fuse(rule).mounted(&place);
         place.replica = at.join("replica");
         fs::create_dir(place.source.join("docs")).expect("a folder");
         fs::write(place.source.join("docs/file"), "content").expect("written");
-        assert_eq!(place.pass(&[]).code, Some(0));
+        assert_eq!(place.once(&[]).code, Some(0));
         fs::rename(place.source.join("docs"), place.source.join("Docs")).expect("renamed");
         let pass = tampered(&place, &format!("renameat2:signal=KILL:when={when}"));
         // The content is there at any moment, under one of three names.
@@ -414,7 +416,7 @@ fn killed(rule: Rule) {
         let found = entries.filter(|entry| fs::read(entry.join("file")).is_ok_and(|read| read == b"content"));
         assert_eq!(found.count(), 1, "{when}: {:?}", pass.told());
         sleep(Duration::from_millis(1100));
-        let healed = place.pass(&[]);
+        let healed = place.once(&[]);
         assert_eq!(healed.code, Some(0), "{when}: {:?}", healed.told());
         let left: Vec<_> = fs::read_dir(&place.replica)
             .expect("listed")
@@ -427,34 +429,34 @@ fn killed(rule: Rule) {
 
 /// Where a cache denied a name to the survey, what is listed for it does not go while the name cannot be made.
 fn not_shown(rule: Rule) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (on, at) = Ground::Fuse(rule).mounted(&place);
     place.replica = at.join("replica");
     fs::write(place.source.join("note"), "content").expect("written");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     fs::rename(place.source.join("note"), place.source.join("NOTE")).expect("renamed");
     let On::Fuse(mounted) = &on else { unreachable!("FUSE") };
     // Asked twice, since one answer is no proof.
     mounted.calls.deny("NOTE", 2);
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("deleted")), (Some(23), 0), "{:?}", pass.told());
     assert_eq!(told(&pass, "problem"), names(&["note", "NOTE"]), "{:?}", pass.told());
     assert_eq!(fs::read(place.replica.join("note")).expect("there"), b"content");
-    let healed = place.pass(&[]);
+    let healed = place.once(&[]);
     assert_eq!((healed.code, healed.count("renamed")), (Some(0), 1), "{:?}", healed.told());
     assert_quiet(&place, &[], "healed");
 }
 
 /// What lies in a read-only part of the replica keeps its names, and that is one problem.
 fn read_only(ground: &Ground<'_>) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
     place.replica = at.join("replica");
     fs::create_dir(place.source.join("part")).expect("a folder");
     for name in ["one", "two"] {
         fs::write(place.source.join("part").join(name), name).expect("written");
     }
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     let part = place.replica.join("part");
     let bind = ["--bind".as_ref(), part.as_os_str()];
     let _mount = Mount::new(&part, "mount", &bind).expect("a bind mount");
@@ -463,7 +465,7 @@ fn read_only(ground: &Ground<'_>) {
         fs::rename(place.source.join("part").join(old), place.source.join("part").join(new))
             .expect("renamed");
     }
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!((pass.code, pass.operations()), (Some(23), 0), "{:?}", pass.told());
     assert_eq!(told(&pass, "problem"), names(&["part"]), "{:?}", pass.told());
 }
@@ -474,15 +476,15 @@ fn starts(log: &Path) -> usize {
     text.matches("\"event\":\"started\"").count()
 }
 
-/// As [`Place::pass`], which would forget the log.
-fn pass_with_log(place: &Place, arguments: &[&str]) -> Option<i32> {
+/// As [`Scratch::pass`], which would forget the log.
+fn pass_with_log(place: &Scratch, arguments: &[&str]) -> Option<i32> {
     let arguments: Vec<&str> = ["--once"].into_iter().chain(arguments.iter().copied()).collect();
     place.file_sync(&arguments).status().expect("it starts").code()
 }
 
 /// The log lies below folders that the replica lists under other names than the path has, and so is its own name.
 fn log_in_replica(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
     place.replica = at.join("replica");
     let listed = |base: &Path| base.join(format!("a{listed}")).join(format!("b{listed}"));
@@ -507,7 +509,7 @@ fn log_in_replica(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
 
 /// The same in the source, in a folder that is there and in one that is new.
 fn log_in_source(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
     place.source = at.join("source");
     let name = |base: &Path, spelling: &str| base.join(format!("a{spelling}")).join(format!("b{spelling}"));
@@ -527,20 +529,20 @@ fn log_in_source(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
 
 /// A source that answers to the old spelling of a name that it lists otherwise by now has it no longer.
 fn old_spelling(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
     place.source = at.join("source");
     fs::create_dir_all(place.source.join("folder")).expect("folders");
     for name in ["file", "folder/file"] {
         fs::write(place.source.join(format!("{name}{listed}")), name).expect("written");
     }
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     let at = |name: &str| place.replica.join(name);
     // As if the source had listed it so before.
     for name in ["file", "folder/file"] {
         fs::rename(at(&format!("{name}{listed}")), at(&format!("{name}{spelled}"))).expect("renamed");
     }
-    let pass = place.pass(&[]);
+    let pass = place.once(&[]);
     assert_eq!(
         (pass.code, pass.count("deleted"), pass.count("created")),
         (Some(0), 2, 2),
@@ -558,15 +560,15 @@ fn old_spelling(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
 
 /// A real filesystem that alters names.
 fn quiet_on(image: &Image, altered: &[&str]) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let mounted = mounted(&place, image);
     let _mount = mounted.unwrap_or_else(|why| leave_out(&format!("{}: {why}", image.name)));
-    place.replica = place.path("mnt").join("replica");
+    place.replica = place.at("mnt").join("replica");
     for name in altered {
         fs::create_dir(place.source.join(name)).expect("a folder");
         fs::write(place.source.join(name).join("file"), *name).expect("written");
     }
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     assert_eq!(first.code, Some(23), "{:?}", first.told());
     assert_eq!(told(&first, "problem"), names(altered), "{:?}", first.told());
     for what in ["the second pass", "the third pass"] {
@@ -579,15 +581,15 @@ fn quiet_on(image: &Image, altered: &[&str]) {
 
 /// A name that a filesystem does not take, though it says that something is missing.
 fn refused(image: &Image, name: &str) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let mounted = mounted(&place, image);
     let _mount = mounted.unwrap_or_else(|why| leave_out(&format!("{}: {why}", image.name)));
-    place.replica = place.path("mnt").join("replica");
+    place.replica = place.at("mnt").join("replica");
     fs::create_dir(place.source.join("other")).expect("a folder");
     fs::write(place.source.join("other").join(name), "content").expect("written");
     fs::create_dir(place.source.join(name)).expect("a folder");
     for what in ["the first pass", "the second pass"] {
-        let pass = place.pass(&[]);
+        let pass = place.once(&[]);
         assert_eq!(pass.code, Some(23), "{what}: {:?}", pass.told());
         assert_eq!(
             told(&pass, "problem"),
@@ -600,8 +602,8 @@ fn refused(image: &Image, name: &str) {
 
 /// The log lies in a root, and its path does not say so.
 fn log_elsewhere() {
-    let mut place = Place::new();
-    let beside = place.path("beside");
+    let mut place = Scratch::with_source();
+    let beside = place.at("beside");
     for folder in [&place.replica.join("logs"), &beside] {
         fs::create_dir_all(folder).expect("folders");
     }
@@ -615,7 +617,7 @@ fn log_elsewhere() {
     }
     // And as the source: it is not copied.
     place.source = place.replica.clone();
-    place.replica = place.path("another");
+    place.replica = place.at("another");
     assert_eq!(pass_with_log(&place, &[]), Some(0));
     assert!(place.replica.join("logs").exists() && !place.replica.join("logs/log").exists());
     assert_eq!(pass_with_log(&place, &[]), Some(0));

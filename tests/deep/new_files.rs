@@ -1,11 +1,13 @@
 //! New files that have no name until they are whole: what happens where the kernel does not give them one, and that nothing
 //! is left of them when the program dies.
 
-use crate::cases::{Cases, leave_out};
-use crate::filesystems::{Image, mounted};
-use crate::kit::{Mount, Place, may_mount};
-use crate::new_folders::with_faults;
-use crate::tree::Dice;
+use crate::harness::cases::Cases;
+use crate::harness::images::{Image, mounted};
+use crate::harness::kit::{Mount, may_mount};
+use crate::harness::trace::with_faults;
+use crate::support::dice::Dice;
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::Scratch;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -39,12 +41,12 @@ pub(crate) fn run() {
 }
 
 /// A place in memory, where new files are made without names, with some in a folder that is there on both sides.
-fn place(mount: &Path) -> (Mount, Place) {
+fn place(mount: &Path) -> (Mount, Scratch) {
     if !may_mount() {
         leave_out("it may not mount");
     }
     let memory = Mount::tmpfs(mount, "size=1g");
-    let place = Place::below(mount);
+    let place = Scratch::below(mount);
     for side in [&place.source, &place.replica] {
         fs::create_dir_all(side.join("folder")).expect("created");
     }
@@ -54,14 +56,14 @@ fn place(mount: &Path) -> (Mount, Place) {
     (memory, place)
 }
 
-fn path(place: &Place, number: usize) -> PathBuf {
+fn path(place: &Scratch, number: usize) -> PathBuf {
     place.source.join(format!("folder/{number}"))
 }
 
 /// They are made with temporary names then; only the first one is copied twice.
 fn no_name(error: &str) {
-    let around = Place::new();
-    let (_memory, place) = place(&around.path("memory"));
+    let around = Scratch::with_source();
+    let (_memory, place) = place(&around.at("memory"));
     let pass = with_faults(&place, &[&format!("linkat:error={error}")], None);
     assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
     let written = pass.of("done").last().map(|done| done["bytes_written"].clone());
@@ -71,11 +73,11 @@ fn no_name(error: &str) {
 
 /// As for an ordinary user before Linux 6.10.
 fn through_proc() {
-    let around = Place::new();
-    let (_memory, place) = place(&around.path("memory"));
+    let around = Scratch::with_source();
+    let (_memory, place) = place(&around.at("memory"));
     let pass = with_faults(&place, &["linkat:error=ENOENT:when=1"], None);
     assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
-    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    let trace = fs::read_to_string(place.at("trace")).expect("a trace");
     let is_way = |line: &&str| line.contains(" linkat(") && line.contains("/proc/self/fd/");
     assert_eq!(trace.lines().filter(is_way).count(), 1, "{trace}");
     assert!(!trace.contains("renameat2("), "without a temporary name: {trace}");
@@ -83,20 +85,20 @@ fn through_proc() {
 }
 
 fn taken() {
-    let around = Place::new();
-    let (_memory, place) = place(&around.path("memory"));
+    let around = Scratch::with_source();
+    let (_memory, place) = place(&around.at("memory"));
     let pass = with_faults(&place, &["linkat:error=EEXIST:when=2"], None);
     assert_eq!((pass.code, pass.count("created")), (Some(0), FILES as u64), "{:?}", pass.told());
     place.assert_in_step("a file whose name is taken at first");
 }
 
 fn fails() {
-    let around = Place::new();
-    let (_memory, place) = place(&around.path("memory"));
+    let around = Scratch::with_source();
+    let (_memory, place) = place(&around.at("memory"));
     let pass = with_faults(&place, &["linkat:error=EIO:when=2"], None);
     assert_eq!((pass.code, pass.count("created")), (Some(23), FILES as u64 - 1), "{:?}", pass.told());
     assert_eq!(fs::read_dir(place.replica.join("folder")).expect("there").count(), FILES - 1);
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     place.assert_in_step("one quiet pass later");
 }
 
@@ -105,9 +107,9 @@ fn on_ext4(name: &'static str, mkfs: &'static [&'static str], expected: usize) {
         leave_out("it may not mount");
     }
     let image = Image { name, size: 64 << 20, mkfs, mount: &["mount", "-o", "loop"] };
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let _mount = mounted(&place, &image).unwrap_or_else(|why| leave_out(&format!("{name}: {why}")));
-    place.replica = place.path("mnt").join("replica");
+    place.replica = place.at("mnt").join("replica");
     for side in [&place.source, &place.replica] {
         fs::create_dir_all(side.join("folder")).expect("created");
     }
@@ -116,15 +118,15 @@ fn on_ext4(name: &'static str, mkfs: &'static [&'static str], expected: usize) {
     }
     let pass = with_faults(&place, &["linkat:delay_enter=1"], None);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
-    let trace = fs::read_to_string(place.path("trace")).expect("a trace");
+    let trace = fs::read_to_string(place.at("trace")).expect("a trace");
     assert_eq!(trace.lines().filter(|line| line.contains(" linkat(")).count(), expected, "{trace}");
     place.assert_in_step(name);
 }
 
 /// Not even the room that the copy took.
 fn dies() {
-    let around = Place::new();
-    let (_memory, place) = place(&around.path("memory"));
+    let around = Scratch::with_source();
+    let (_memory, place) = place(&around.at("memory"));
     let large = place.source.join("folder/large");
     fs::write(&large, vec![0; 400 << 20]).expect("written");
     let free = || {
@@ -146,7 +148,7 @@ fn dies() {
     // The small files and the log are there.
     let taken = before.saturating_sub(free());
     assert!(taken < 10 << 20, "{taken} bytes are gone");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     place.assert_in_step("after a death");
 }
 

@@ -1,11 +1,12 @@
 //! New folders get their first files before they can be seen. What is seen then is whole, whatever failed, and nothing goes
 //! that was not made for it.
 
-use crate::cases::{Cases, leave_out};
-use crate::filesystems::{EXFAT_FUSE, mounted};
-use crate::kit::{Pass, Place, has};
+use crate::harness::cases::Cases;
+use crate::harness::images::{EXFAT_FUSE, mounted};
+use crate::harness::trace::with_faults;
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::Scratch;
 use std::fs;
-use std::process::Command;
 
 pub(crate) fn run() {
     let cases = Cases::new("new_folders");
@@ -22,24 +23,7 @@ pub(crate) fn run() {
     cases.finish();
 }
 
-/// A pass with one worker, during which calls fail; only those on `path`, if one is given.
-pub(crate) fn with_faults(place: &Place, faults: &[&str], path: Option<&str>) -> Pass {
-    if !has("strace") {
-        leave_out("strace is not installed");
-    }
-    let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "signal=none"]);
-    for fault in faults {
-        strace.args(["-e", &format!("inject={fault}")]);
-    }
-    if let Some(path) = path {
-        strace.arg("-P").arg(place.source.join(path));
-    }
-    strace.arg("-o").arg(place.path("trace"));
-    place.run(place.file_sync_under(strace, &["--once", "--threads", "1"]))
-}
-
-fn tree(place: &Place) {
+fn tree(place: &Scratch) {
     fs::create_dir_all(place.source.join("new/below")).expect("folders");
     // More than is read at once.
     fs::write(place.source.join("new/b"), vec![7; 500_000]).expect("written");
@@ -48,15 +32,15 @@ fn tree(place: &Place) {
     }
 }
 
-fn heals(place: &Place) {
-    let pass = place.pass(&[]);
+fn heals(place: &Scratch) {
+    let pass = place.once(&[]);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     place.assert_in_step("one quiet pass later");
 }
 
 /// It is made as it would be without files that come first, and so are those that come after it.
 fn not_renamed(error: &str) {
-    let place = Place::new();
+    let place = Scratch::with_source();
     tree(&place);
     let pass = with_faults(&place, &[&format!("renameat2:error={error}:when=1")], None);
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
@@ -66,7 +50,7 @@ fn not_renamed(error: &str) {
 
 /// The second piece of `new/b` cannot be written, and what was written of it cannot be removed.
 fn torn(also: Option<&str>) {
-    let place = Place::new();
+    let place = Scratch::with_source();
     tree(&place);
     let faults = ["pwrite64:error=EIO:when=2", "unlinkat:error=EIO"];
     let faults: Vec<&str> = faults.into_iter().chain(also).collect();
@@ -80,13 +64,13 @@ fn torn(also: Option<&str>) {
 
 /// What takes `A` and `a` for one name has `A` already when the source's `a` fails.
 fn one_name(fault: &str) {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let mount = mounted(&place, &EXFAT_FUSE);
     let _mount = mount.unwrap_or_else(|why| leave_out(&format!("exfat-fuse: {why}")));
-    place.replica = place.path("mnt").join("replica");
+    place.replica = place.at("mnt").join("replica");
     fs::create_dir_all(place.source.join("old")).expect("a folder");
     fs::write(place.source.join("old/A"), "content").expect("written");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     fs::create_dir(place.source.join("new")).expect("a folder");
     fs::rename(place.source.join("old/A"), place.source.join("new/A")).expect("moved");
     fs::write(place.source.join("new/a"), "another").expect("written");
@@ -98,15 +82,15 @@ fn one_name(fault: &str) {
 
 /// Two folders that are one there: one of them is a problem, and nothing is copied for it again and again.
 fn name_taken() {
-    let mut place = Place::new();
+    let mut place = Scratch::with_source();
     let mount = mounted(&place, &EXFAT_FUSE);
     let _mount = mount.unwrap_or_else(|why| leave_out(&format!("exfat-fuse: {why}")));
-    place.replica = place.path("mnt").join("replica");
+    place.replica = place.at("mnt").join("replica");
     for folder in ["Dir", "dir"] {
         fs::create_dir(place.source.join(folder)).expect("a folder");
         fs::write(place.source.join(folder).join("file"), folder).expect("written");
     }
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     assert_eq!(first.code, Some(23), "{:?}", first.told());
     let kept = fs::read(place.replica.join("Dir/file")).expect("there");
     assert!(kept == b"Dir" || kept == b"dir", "{kept:?}");

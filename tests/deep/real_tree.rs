@@ -1,9 +1,12 @@
 //! The main job on real input: a tree of at least 50,000 files of this machine, mirrored again and again while it is
 //! being changed in every way; then the changes end, and rsync finds nothing left to do.
 
-use crate::cases::{Cases, leave_out};
-use crate::kit::{Place, Running, has, is_of, sh, tell};
-use crate::tree::{Dice, set_attribute, set_mtime};
+use crate::harness::cases::Cases;
+use crate::harness::kit::{Running, has, is_of, sh, tell};
+use crate::support::dice::Dice;
+use crate::support::fsops::{set_attribute, set_mtime};
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::Scratch;
 use std::env::var_os;
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -27,7 +30,8 @@ fn mirrored_while_edited() {
     if !has("rsync") {
         leave_out("rsync, which is the judge, is not installed");
     }
-    let place = Place { chooses_workers: true, ..Place::new() };
+    let mut place = Scratch::with_source();
+    place.chooses_workers = true;
     let mut files = gather(&place.source);
     let count = files.len();
     assert!(count >= FILES, "this machine has {count} files to copy");
@@ -161,11 +165,11 @@ fn edit(
         11 => symlink(path.file_name().unwrap_or_default(), &sibling)?,
         12 => {
             fs::metadata(&path)?;
-            set_attribute(&path, "user.edit", number.to_string().as_bytes());
+            set_attribute(&path, "user.edit", number.to_string().as_bytes()).expect("an attribute");
         }
         13 => {
             fs::metadata(&path)?;
-            set_mtime(&path, 1_000_000_000 + number as i64, 123_456_789);
+            set_mtime(&path, 1_000_000_000 + number as i64, 123_456_789).expect("a time");
         }
         14 => {
             // A whole folder moves, or comes with content.

@@ -1,8 +1,11 @@
 //! System calls: an unchanged pass writes nothing to the replica, and looks at each file with few calls.
 
-use crate::cases::{Cases, leave_out};
-use crate::kit::{Mount, Pass, Place, has, may_mount, tell};
-use crate::tree::{Abilities, Dice, every_kind};
+use crate::harness::cases::Cases;
+use crate::harness::every_kind::{Abilities, every_kind};
+use crate::harness::kit::{Mount, Pass, has, may_mount, tell};
+use crate::support::dice::Dice;
+use crate::support::leave_out::leave_out;
+use crate::support::scratch::Scratch;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -86,9 +89,9 @@ fn need(programs: &[&str]) {
 
 fn nothing_is_written() {
     need(&["strace", "setfacl"]);
-    let place = Place::new();
+    let place = Scratch::with_source();
     every_kind(&place.source, Abilities { attributes: true, any_name: true });
-    let first = place.pass(&[]);
+    let first = place.once(&[]);
     assert_eq!(first.code, Some(0), "{:?}", first.told());
     // The first pass of a process writes out what an earlier process may have left: that is the one exception.
     let (calls, _) = traced(&place, &[], 0);
@@ -106,10 +109,10 @@ const ALONE: &[&str] = &["--threads", "1"];
 /// What a pass may cost, in calls for each file that it is about. Not the time, which a busy machine decides.
 fn calls_per_file() {
     need(&["strace"]);
-    let folder = Place::new();
+    let folder = Scratch::with_source();
     // In memory the filesystem is known: some take one call for the disk, and others one for each file.
-    let memory = may_mount().then(|| Mount::tmpfs(&folder.path("memory"), "size=1g"));
-    let place = if memory.is_some() { Place::below(&folder.path("memory")) } else { Place::new() };
+    let memory = may_mount().then(|| Mount::tmpfs(&folder.at("memory"), "size=1g"));
+    let place = if memory.is_some() { Scratch::below(&folder.at("memory")) } else { Scratch::with_source() };
     let content = |number: usize, version: u64| Dice(number as u64 + version).bytes(1 + number * 7 % 20_000);
     let path = |number: usize| place.source.join(format!("folder {}/file {number}", number / 50));
     for number in 0..FILES {
@@ -155,7 +158,7 @@ fn the_disk_is_not_idle() {
     const MIB: usize = 1 << 20;
     need(&["strace"]);
     for (files, at_least, at_most) in [(3, 1, 1), (40, 2, 6)] {
-        let place = Place::new();
+        let place = Scratch::with_source();
         for number in 0..files {
             fs::write(place.source.join(format!("{number}")), vec![7; 10 * MIB]).expect("written");
         }
@@ -173,15 +176,15 @@ fn the_disk_is_not_idle() {
 /// The kernel tells of a write that failed once, and here it is told in the middle of a pass that does not get to its end.
 fn interrupted_after_failure() {
     need(&["strace"]);
-    let place = Place::new();
+    let place = Scratch::with_source();
     for number in 0..30 {
         fs::write(place.source.join(format!("{number}")), vec![7; 10 << 20]).expect("written");
     }
     let mut strace = Command::new("strace");
     // The signal comes with the failure.
     strace.args(["-f", "-qq", "-e", "signal=none", "-e", "inject=syncfs:error=EIO:signal=TERM:when=1"]);
-    strace.args(["-e", "inject=pwrite64:delay_exit=5000", "-o"]).arg(place.path("trace"));
-    let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "8"]));
+    strace.args(["-e", "inject=pwrite64:delay_exit=5000", "-o"]).arg(place.at("trace"));
+    let pass = place.run_command(place.file_sync_under(strace, &["--once", "--threads", "8"]));
     assert_eq!(pass.of("done").count(), 0, "it was to be interrupted: {:?}", pass.told());
     let problems: Vec<String> = pass.of("problem").map(ToString::to_string).collect();
     assert!(problems.len() == 1 && problems[0].contains("to its disk"), "{problems:?}: {:?}", pass.told());
@@ -191,17 +194,17 @@ fn interrupted_after_failure() {
 fn announced() {
     const FILES: usize = 2000;
     need(&["strace"]);
-    let place = Place::new();
+    let place = Scratch::with_source();
     for number in 0..FILES {
         fs::write(place.source.join(format!("{number:04}")), format!("{number:08000}")).expect("written");
     }
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     let announced = |delay: &[&str]| {
-        let trace = place.path("trace");
+        let trace = place.at("trace");
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "--seccomp-bpf", "-e", "signal=none"]).args(delay);
         strace.args(["-e", "trace=pread64,fadvise64", "-o"]).arg(&trace);
-        let pass = place.run(place.file_sync_under(strace, &["--once", "--threads", "4"]));
+        let pass = place.run_command(place.file_sync_under(strace, &["--once", "--threads", "4"]));
         assert_eq!((pass.code, pass.count("unchanged")), (Some(0), FILES as u64), "{:?}", pass.told());
         fs::read_to_string(trace).expect("a trace").matches("fadvise64(").count()
     };
@@ -214,9 +217,9 @@ fn announced() {
 /// A disk that says "end of file" too early: the old version is worth more than what was read.
 fn short_reads() {
     need(&["strace"]);
-    let place = Place::new();
+    let place = Scratch::with_source();
     fs::write(place.source.join("file"), "old").expect("written");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     fs::write(place.source.join("file"), "new and longer").expect("written");
     let mut strace = Command::new("strace");
     strace.args([
@@ -231,11 +234,11 @@ fn short_reads() {
         "-o",
     ]);
     // Only of this file: the loader of the program reads in the same way.
-    strace.arg(place.path("trace")).arg("-P").arg(place.source.join("file"));
-    let pass = place.run(place.file_sync_under(strace, &["--once"]));
+    strace.arg(place.at("trace")).arg("-P").arg(place.source.join("file"));
+    let pass = place.run_command(place.file_sync_under(strace, &["--once"]));
     assert_eq!(pass.code, Some(23), "{:?}", pass.told());
     assert_eq!(fs::read(place.replica.join("file")).expect("it is there"), b"old");
-    assert_eq!(place.pass(&[]).code, Some(0));
+    assert_eq!(place.once(&[]).code, Some(0));
     assert_eq!(fs::read(place.replica.join("file")).expect("it is there"), b"new and longer");
     tell("content that ends before its size: a problem, and the old version is kept");
 }
@@ -252,13 +255,13 @@ fn counts(calls: &[String]) -> BTreeMap<String, usize> {
 }
 
 /// The calls of a pass that works on so many files, as strace writes them.
-fn traced(place: &Place, arguments: &[&str], files: usize) -> (Vec<String>, Pass) {
-    let trace = place.path("trace");
+fn traced(place: &Scratch, arguments: &[&str], files: usize) -> (Vec<String>, Pass) {
+    let trace = place.at("trace");
     let mut strace = Command::new("strace");
     // -y: with the path of each descriptor.
     strace.args(["-f", "-y", "-qq", "-e", "signal=none", "-o"]).arg(&trace);
     let arguments: Vec<&str> = ["--once"].into_iter().chain(arguments.iter().copied()).collect();
-    let pass = place.run(place.file_sync_under(strace, &arguments));
+    let pass = place.run_command(place.file_sync_under(strace, &arguments));
     assert_eq!(pass.code, Some(0), "{:?}", pass.told());
     let about = pass.operations() as usize;
     assert!(about >= files && (files > 0 || about == 0), "{about} operations: {:?}", pass.told());

@@ -3,6 +3,12 @@
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
+    /// Two numbers name a sequence: its purpose, and which one of its kind.
+    pub(crate) fn new(purpose: u64, number: u64) -> Dice {
+        let mut dice = Dice(purpose ^ 0x6669_6c65_2d73_796e);
+        Dice(dice.roll() ^ number.wrapping_mul(0xd134_2543_de82_ef95))
+    }
+
     pub(crate) fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -14,5 +20,29 @@ impl Dice {
     /// A number below `limit`.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         usize::try_from(self.roll() % limit.max(1) as u64).expect("below a usize")
+    }
+
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.fill(&mut bytes);
+        bytes
+    }
+
+    /// Bytes that no filesystem and no program can make smaller.
+    pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
+        for piece in bytes.chunks_mut(8) {
+            let random = self.roll().to_le_bytes();
+            piece.copy_from_slice(&random[..piece.len()]);
+        }
+    }
+
+    /// `count` different numbers below `limit`, or as many as there are.
+    pub(crate) fn draw(&mut self, count: usize, limit: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..limit).collect();
+        for at in 0..count.min(limit) {
+            all.swap(at, at + self.below(limit - at));
+        }
+        all.truncate(count);
+        all
     }
 }

@@ -1,10 +1,7 @@
 //! Edits of every kind to a source and a replica, made at random places.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself may")]
-
-use crate::support::{
-    Scratch, access_list, chmod, is_root, link, make_node, mtime, set_attribute, set_mtime,
-};
+use super::fsops::{access_list, chmod, link, make_node, mtime, set_attribute, set_mtime};
+use super::scratch::{Scratch, is_root};
 use rustix::fs::{CWD, FileType, RenameFlags, renameat_with};
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -114,7 +111,6 @@ const OWNERS: [u32; 4] = [0, 1, 1000, 65534];
 
 /// What the filesystems that a story plays on cannot do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "tests/model.rs knows no limits")]
 pub(crate) enum Limits {
     None,
     /// One of the two holds times until the year 2400 only.

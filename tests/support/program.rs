@@ -1,41 +1,29 @@
-//! The real program in a place of its own: two roots, a log, and somebody to run it as.
+//! The real program: started on a [`Scratch`], by whoever runs the tests or as an ordinary user; what it says, and how it
+//! ends.
 
-#![allow(dead_code, reason = "every test file uses a part of this")]
-#![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
-
-#[path = "process.rs"]
-mod process;
-
+use super::leave_out::leave_out;
+use super::process;
+use super::scratch::{NOBODY, Scratch, is_root};
 use insta::Settings;
-use rustix::fs::{AtFlags, CWD, FallocateFlags, Gid, Uid, chownat, fallocate};
-use rustix::process::{Pid, Signal, geteuid, kill_process};
+use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat};
+use rustix::process::{Pid, Signal, kill_process};
 use std::borrow::BorrowMut;
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::env::temp_dir;
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 
 /// No test waits longer for anything; only a failing one waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The user and the group that owns nothing.
-const NOBODY: u32 = 65534;
-
-/// True when the tests run as root.
-pub(crate) fn is_root() -> bool {
-    geteuid().is_root()
-}
-
-/// Says in one line why a test does nothing.
+/// Says in one line why a test does nothing. Only for what `tests/machine/` has not got yet.
 pub(crate) fn skip(reason: &str) {
     eprintln!("Skipped: {reason}");
 }
@@ -49,117 +37,32 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A folder with an empty `source`; `replica` and `log` are for the program to make.
-pub(crate) struct Place {
-    folder: TempDir,
-    program: PathBuf,
-    as_nobody: bool,
-}
-
-impl Place {
-    /// A place where the program runs as whoever runs the tests.
-    pub(crate) fn new() -> Place {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::create_dir(folder.path().join("source")).expect("created");
-        Place { folder, program: env!("CARGO_BIN_EXE_file-sync").into(), as_nobody: false }
-    }
-
-    /// A place where the program runs as an ordinary user, also when root runs the tests. None, after saying so,
-    /// where that user cannot reach it.
-    pub(crate) fn of_ordinary_user() -> Option<Place> {
-        let mut place = Place::new();
+impl Scratch {
+    /// As [`Scratch::with_source`], where the program runs as an ordinary user, also when root runs the tests.
+    pub(crate) fn of_ordinary_user() -> Scratch {
         if !is_root() {
-            return Some(place);
+            return Scratch::with_source();
         }
-        // The folder that cargo builds in may be closed to others.
-        let program = place.at("file-sync");
-        fs::copy(&place.program, &program).expect("copied");
-        fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("set");
-        place.program = program;
-        place.as_nobody = true;
-        if place.bare().arg("--version").output().is_err() {
-            skip("an ordinary user cannot reach the folder for temporary files");
-            return None;
-        }
-        Some(place)
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// A path below the place.
-    pub(crate) fn at(&self, path: impl AsRef<Path>) -> PathBuf {
-        self.path().join(path)
-    }
-
-    /// Writes a file, and the folders above it.
-    pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
-        let path = self.at(path);
-        fs::create_dir_all(path.parent().expect("below the place")).expect("created");
-        fs::write(path, content).expect("written");
-    }
-
-    /// Makes a file of zeros that takes no time to make, but some to be read: it has no holes.
-    pub(crate) fn write_zeros(&self, path: &str, length: usize) {
-        let file = fs::File::create(self.at(path)).expect("created");
-        if fallocate(&file, FallocateFlags::empty(), 0, length as u64).is_err() {
-            fs::write(self.at(path), vec![0; length]).expect("written");
-        }
-    }
-
-    pub(crate) fn folder(&self, path: impl AsRef<Path>) {
-        fs::create_dir_all(self.at(path)).expect("created");
-    }
-
-    pub(crate) fn link(&self, path: &str, target: &str) {
-        std::os::unix::fs::symlink(target, self.at(path)).expect("linked");
-    }
-
-    pub(crate) fn rename(&self, old: &str, new: &str) {
-        fs::rename(self.at(old), self.at(new)).expect("renamed");
-    }
-
-    pub(crate) fn mode(&self, path: impl AsRef<Path>, mode: u32) {
-        fs::set_permissions(self.at(path), Permissions::from_mode(mode)).expect("set");
-    }
-
-    pub(crate) fn remove(&self, path: impl AsRef<Path>) {
-        let path = self.at(path);
-        if path.symlink_metadata().expect("it exists").is_dir() {
-            fs::remove_dir_all(path).expect("removed");
-        } else {
-            fs::remove_file(path).expect("removed");
-        }
-    }
-
-    pub(crate) fn read(&self, path: impl AsRef<Path>) -> String {
-        let bytes = fs::read(self.at(path)).expect("readable");
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    pub(crate) fn log(&self) -> String {
-        self.read("log")
-    }
-
-    pub(crate) fn has(&self, path: impl AsRef<Path>) -> bool {
-        self.at(path).symlink_metadata().is_ok()
-    }
-
-    /// The names in one folder, sorted; none when it is missing.
-    pub(crate) fn names(&self, path: &str) -> Vec<OsString> {
-        let Ok(entries) = fs::read_dir(self.at(path)) else { return Vec::new() };
-        let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
-        names.sort();
-        names
+        let parents = [temp_dir(), "/tmp".into(), "/var/tmp".into()];
+        let reachable = parents.iter().find_map(|parent| {
+            let mut scratch = Scratch::below(parent);
+            // The folder that cargo builds in may be closed to others.
+            let program = scratch.at("file-sync");
+            fs::copy(&scratch.program, &program).expect("copied");
+            fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("set");
+            scratch.program = program;
+            scratch.as_user = true;
+            scratch.bare().arg("--version").output().is_ok().then_some(scratch)
+        });
+        reachable.expect("a folder for temporary files that an ordinary user can reach; set TMPDIR to one")
     }
 
     /// The program in a clean environment, without arguments.
     pub(crate) fn bare(&self) -> Command {
-        if self.as_nobody {
+        if self.as_user {
             give_away(self.path());
         }
-        let mut command = Command::new(&self.program);
+        let mut command = self.for_user(Command::new(&self.program));
         self.prepare(&mut command);
         command
     }
@@ -173,6 +76,16 @@ impl Place {
     pub(crate) fn with(&self, roots: &str, options: &str) -> Command {
         let mut command = self.bare();
         command.args(roots.split_whitespace()).args(options.split_whitespace());
+        command
+    }
+
+    /// The program with the usual roots and log, started by a shell that has set a limit (`ulimit`).
+    pub(crate) fn under_limit(&self, limit: &str, options: &str) -> Command {
+        let program = self.command(options);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!(r#"ulimit {limit} && exec "$0" "$@""#)]);
+        command.arg(program.get_program()).args(program.get_args());
+        self.prepare(&mut command);
         command
     }
 
@@ -200,20 +113,17 @@ impl Place {
         running
     }
 
-    /// The program in a mount namespace of its own, where the script has run before it. None, after saying so, where
-    /// that is not possible.
-    pub(crate) fn behind_mounts(&self, script: &str, words: &str) -> Option<Command> {
-        let mut probe = Command::new("unshare");
-        probe.args(["-m", "sh", "-c", "mount -t tmpfs none ."]).current_dir(self.path());
-        if !probe.output().is_ok_and(|output| output.status.success()) {
-            skip("it needs root and the right to mount");
-            return None;
+    /// The program in a mount namespace of its own, where the script has run before it. Where that is not possible the test
+    /// is left out.
+    pub(crate) fn behind_mounts(&self, script: &str, words: &str) -> Command {
+        if !may_mount() {
+            leave_out("it needs root and the right to mount");
         }
         let mut command = Command::new("unshare");
         let script = format!(r#"set -e; {script}; exec "$0" "$@""#);
         command.args(["-m", "sh", "-c", &script]).arg(&self.program).args(words.split_whitespace());
         self.prepare(&mut command);
-        Some(command)
+        command
     }
 
     fn prepare(&self, command: &mut Command) {
@@ -221,8 +131,25 @@ impl Place {
             command.env_remove(variable);
         }
         command.env("TZ", "UTC").current_dir(self.path()).stdin(Stdio::null());
-        if self.as_nobody {
-            command.uid(NOBODY).gid(NOBODY);
+    }
+
+    /// A command, run as an ordinary user where the program is to be run so. Without groups of his own this needs no
+    /// further program; std drops those of root.
+    pub(crate) fn for_user(&self, mut command: Command) -> Command {
+        match (self.as_user, self.groups) {
+            (false, _) => command,
+            (true, []) => {
+                command.uid(NOBODY).gid(NOBODY);
+                command
+            }
+            (true, [own, ..]) => {
+                let all: Vec<String> = self.groups.iter().map(u32::to_string).collect();
+                let mut setpriv = Command::new("setpriv");
+                setpriv.args([format!("--reuid={NOBODY}"), format!("--regid={own}")]);
+                setpriv.arg(format!("--groups={}", all.join(",")));
+                setpriv.arg(command.get_program()).args(command.get_args());
+                setpriv
+            }
         }
     }
 
@@ -238,21 +165,14 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    /// Opens what a test has closed, so that the folder can be removed by whoever runs the tests.
-    fn drop(&mut self) {
-        fn open(path: &Path) {
-            let Ok(facts) = path.symlink_metadata() else { return };
-            if facts.is_dir() {
-                let _ = fs::set_permissions(path, Permissions::from_mode(0o700));
-                let entries = fs::read_dir(path).into_iter().flatten().flatten();
-                entries.for_each(|entry| open(&entry.path()));
-            }
-        }
-        if !is_root() {
-            open(self.path());
-        }
-    }
+/// Whether this process may mount, in a namespace that ends with it.
+pub(crate) fn may_mount() -> bool {
+    static MAY_MOUNT: LazyLock<bool> = LazyLock::new(|| {
+        let mut probe = Command::new("unshare");
+        probe.args(["-m", "sh", "-c", "mount -t tmpfs none ."]).current_dir(temp_dir());
+        probe.output().is_ok_and(|output| output.status.success())
+    });
+    *MAY_MOUNT
 }
 
 fn regex_escaped(text: &str) -> String {
@@ -313,7 +233,7 @@ pub(crate) fn start_as_is(command: &mut Command) -> Running {
     fn listen(stream: impl Read + Send + 'static, heard: &Heard) -> JoinHandle<()> {
         let (mut stream, heard) = (stream, Arc::clone(heard));
         spawn(move || {
-            let mut piece = [0; 4096];
+            let mut piece = [0; 1 << 16];
             while let Ok(length @ 1..) = stream.read(&mut piece) {
                 let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
                 heard.extend_from_slice(&piece[..length]);
@@ -346,10 +266,25 @@ impl Running {
 
     /// Waits until the console has shown some words.
     pub(crate) fn hears(&self, words: &str) {
+        self.hears_one_of(&[words.to_owned()]);
+    }
+
+    /// Waits until one of the streams has shown one of these. Each byte is searched about once: the console of a pass over
+    /// thousands of files is long, and a wait that reads all of it every time takes the processor from the program.
+    fn hears_one_of(&self, words: &[String]) {
         let start = Instant::now();
-        while !self.console().contains(words) {
-            let console = self.console();
-            assert!(start.elapsed() < PATIENCE, "waited in vain for {words:?} in:\n{console}");
+        let longest = words.iter().map(String::len).max().unwrap_or(0);
+        let mut searched = [0_usize; 2];
+        loop {
+            for (stream, searched) in self.streams.iter().zip(&mut searched) {
+                let heard = stream.lock().unwrap_or_else(PoisonError::into_inner);
+                let new = String::from_utf8_lossy(&heard[searched.saturating_sub(longest)..]);
+                if words.iter().any(|words| new.contains(words.as_str())) {
+                    return;
+                }
+                *searched = heard.len();
+            }
+            assert!(start.elapsed() < PATIENCE, "waited in vain for {words:?} in:\n{}", self.console());
             sleep(Duration::from_millis(2));
         }
     }
@@ -384,15 +319,12 @@ impl Running {
 
     /// Waits until a pass has ended, however it does.
     pub(crate) fn pass_ends(&self, number: usize) {
-        until(&format!("pass {number} has ended: {}", self.console()), || {
-            let console = self.console();
-            let ends = ["done", "ended early", "held", "stopped by"];
-            ends.iter().any(|end| console.contains(&format!("pass {number} {end}")))
-        });
+        let ends = ["done", "ended early", "held", "stopped by"];
+        self.hears_one_of(&ends.map(|end| format!("pass {number} {end}")));
     }
 
-    /// Runs a script where the program runs that [`Place::behind_mounts`] has made: among its mounts.
-    pub(crate) fn among_its_mounts(&self, place: &Place, script: &str) {
+    /// Runs a script where the program runs that [`Scratch::behind_mounts`] has made: among its mounts.
+    pub(crate) fn among_its_mounts(&self, place: &Scratch, script: &str) {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.id()));
         // Its current folder is that of the program from then on.
@@ -423,6 +355,15 @@ impl Running {
         ended
     }
 
+    /// Sends a signal that has to end the program, and the time that this takes.
+    pub(crate) fn stop_with(mut self, signal: Signal) -> (Ended, Duration) {
+        let begin = Instant::now();
+        self.signal(signal);
+        until("the program has ended", || self.has_ended());
+        let time = begin.elapsed();
+        (self.end(), time)
+    }
+
     /// Waits for the end.
     pub(crate) fn end(mut self) -> Ended {
         until(&format!("the program has ended: {}", self.console()), || self.has_ended());
@@ -451,78 +392,4 @@ pub(crate) fn count(text: &str, words: &str) -> usize {
 pub(crate) fn lines_with(text: &str, words: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| line.contains(words));
     lines.map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned()).collect()
-}
-
-/// What a tree is to a user: every path with its kind, mode, owner, times and content. Two trees with the same
-/// picture are mirrors of each other.
-pub(crate) fn picture(root: &Path) -> BTreeMap<PathBuf, String> {
-    look(root, &|path, facts| {
-        let kind = facts.file_type();
-        let content = if kind.is_symlink() {
-            format!("-> {:?}", fs::read_link(path).expect("readable"))
-        } else if kind.is_file() {
-            let bytes = fs::read(path).expect("readable");
-            if bytes.len() < 100 { format!("{bytes:?}") } else { sha256(&bytes) }
-        } else if kind.is_dir() {
-            "folder".to_owned()
-        } else {
-            format!("fifo {} rdev {}", kind.is_fifo(), facts.rdev())
-        };
-        let owner = (facts.uid(), facts.gid());
-        format!("{:o} {owner:?} {}.{} {content}", facts.mode(), facts.mtime(), facts.mtime_nsec())
-    })
-}
-
-/// Everything that any write to a tree would change; reading it changes nothing of that.
-pub(crate) fn traces(root: &Path) -> BTreeMap<PathBuf, String> {
-    look(root, &|_, facts| {
-        let (mtime, ctime) = ((facts.mtime(), facts.mtime_nsec()), (facts.ctime(), facts.ctime_nsec()));
-        format!("{} {:o} {} {} {mtime:?} {ctime:?}", facts.ino(), facts.mode(), facts.size(), facts.nlink())
-    })
-}
-
-fn look(root: &Path, describe: &dyn Fn(&Path, &fs::Metadata) -> String) -> BTreeMap<PathBuf, String> {
-    fn visit(
-        root: &Path,
-        path: &Path,
-        describe: &dyn Fn(&Path, &fs::Metadata) -> String,
-        out: &mut BTreeMap<PathBuf, String>,
-    ) {
-        let Ok(facts) = path.symlink_metadata() else { return };
-        let below = path.strip_prefix(root).expect("below");
-        out.insert(below.to_owned(), describe(path, &facts));
-        if facts.is_dir() {
-            for entry in fs::read_dir(path).expect("readable") {
-                visit(root, &entry.expect("readable").path(), describe, out);
-            }
-        }
-    }
-    let mut out = BTreeMap::new();
-    visit(root, root, describe, &mut out);
-    out
-}
-
-/// A digest by another way than the program's own.
-pub(crate) fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Bytes that do not compress, repeat or contain holes.
-pub(crate) fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// The bytes of a path, to find them in a log.
-pub(crate) fn bytes(path: &impl AsRef<OsStr>) -> &[u8] {
-    path.as_ref().as_bytes()
 }

@@ -2,10 +2,10 @@
 //! replica is the source, the source and what lies outside are as they were, and a second pass finds nothing and writes
 //! nothing.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail as the test itself may")]
-
-use crate::edits::{Edit, Limits, Pick, Side, Thing, World, content};
-use crate::support::{Tree, What, assert_same, differences, pass, set_mtime};
+use super::edits::{Edit, Limits, Pick, Side, Thing, World, content};
+use super::fsops::set_mtime;
+use super::monitor::pass;
+use super::tree::{Tree, What, assert_same, differences};
 use file_sync::{Counter, Counts};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,0 +1,67 @@
+//! Tests that need something that not every machine or user has: root, the right to mount, `perl`, `script(1)`, leases.
+//! One that cannot run here says *ignored*, and why. With libtest it could only pass without having done anything.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test may fail as the test itself may"
+)]
+
+/// The name of a test, and the test. One that is missing in its list is dead code, which is an error.
+type Test = (&'static str, fn());
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn())),*] };
+}
+
+mod attributes;
+mod groups;
+mod leases;
+mod limits;
+mod mounts;
+mod roots;
+mod terminals;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial, run};
+use std::env::var;
+use std::panic::{catch_unwind, resume_unwind};
+use std::process::ExitCode;
+
+/// Those first that wait longest.
+const MODULES: [(&str, &[Test]); 7] = [
+    ("terminals", terminals::TESTS),
+    ("leases", leases::TESTS),
+    ("mounts", mounts::TESTS),
+    ("roots", roots::TESTS),
+    ("limits", limits::TESTS),
+    ("groups", groups::TESTS),
+    ("attributes", attributes::TESTS),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // As libtest does.
+    let threads = var("RUST_TEST_THREADS").ok().and_then(|threads| threads.parse().ok());
+    arguments.test_threads = arguments.test_threads.or(threads);
+    let mut trials = Vec::new();
+    for (module, tests) in MODULES {
+        for (name, test) in tests.iter().copied() {
+            trials.push(Trial::ignorable_test(format!("{module}::{name}"), move || attempt(test)));
+        }
+    }
+    run(&arguments, trials).exit_code()
+}
+
+fn attempt(test: fn()) -> Result<Completion, Failed> {
+    match catch_unwind(test) {
+        Ok(()) => Ok(Completion::Completed),
+        Err(cause) => match support::leave_out::reason(&*cause) {
+            Some(why) => Ok(Completion::ignored_with(why)),
+            None => resume_unwind(cause),
+        },
+    }
+}
