@@ -137,7 +137,8 @@ pub(crate) fn scenes(wanted: &[Scene]) -> Vec<Scene> {
     wanted.iter().copied().filter(|scene| *scene != Scene::Ordinary || may_be_user).collect()
 }
 
-/// What is to be tried at the calls of a scene: everything, or in the short form about [`SAMPLE`] of each call.
+/// What is to be tried at the calls of a scene: everything, or in the short form about [`SAMPLE`] of each call, and as many
+/// of its calls on names that are settled late.
 pub(crate) fn sampled<T>(
     cases: &Cases,
     scene: Scene,
@@ -145,18 +146,19 @@ pub(crate) fn sampled<T>(
     tried: impl Fn(&Target) -> Vec<T>,
 ) -> Vec<T> {
     let place = stage::place(scratch, scene);
-    let mut kinds: BTreeMap<String, Vec<Target>> = BTreeMap::new();
+    let mut kinds: BTreeMap<(String, bool), Vec<Target>> = BTreeMap::new();
     for target in targets(&place) {
-        kinds.entry(target.call.clone()).or_default().push(target);
+        kinds.entry((target.call.clone(), target.is_late)).or_default().push(target);
     }
     let mut made = Vec::new();
     let mut sample = Vec::new();
-    for (call, targets) in kinds {
+    for ((call, is_late), targets) in kinds {
         let each = targets.first().map_or(0, |target| tried(target).len());
         if each == 0 {
             continue;
         }
-        made.push(format!("{call} {}", targets.len()));
+        let late = if is_late { " (of names settled late)" } else { "" };
+        made.push(format!("{call}{late} {}", targets.len()));
         let all: Vec<T> = targets.iter().flat_map(&tried).collect();
         // What is asked for by name may be anything.
         if is_thorough() || cases.is_narrowed() || all.len() <= SAMPLE {

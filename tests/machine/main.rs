@@ -19,6 +19,7 @@ mod attributes;
 mod groups;
 mod leases;
 mod limits;
+mod logging;
 mod mounts;
 mod roots;
 mod terminals;
@@ -32,12 +33,13 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 /// Those first that wait longest.
-const MODULES: [(&str, &[Test]); 7] = [
+const MODULES: [(&str, &[Test]); 8] = [
     ("terminals", terminals::TESTS),
     ("leases", leases::TESTS),
     ("mounts", mounts::TESTS),
     ("roots", roots::TESTS),
     ("limits", limits::TESTS),
+    ("logging", logging::TESTS),
     ("groups", groups::TESTS),
     ("attributes", attributes::TESTS),
 ];

@@ -23,11 +23,6 @@ use std::time::{Duration, Instant};
 /// No test waits longer for anything; only a failing one waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Says in one line why a test does nothing. Only for what `tests/machine/` has not got yet.
-pub(crate) fn skip(reason: &str) {
-    eprintln!("Skipped: {reason}");
-}
-
 /// Waits until something is so.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();

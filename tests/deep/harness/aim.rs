@@ -26,6 +26,10 @@ const WITHOUT_NAMES: [&str; 11] = [
 /// Calls of which every string is a path, and not only the first.
 const OF_TWO_NAMES: [&str; 4] = ["rename", "renameat", "renameat2", "linkat"];
 
+/// Names of hard links, and a new name, which the survey looks at once more after their folders. Few calls concern them, so
+/// a sample of all calls alone would miss those.
+const SETTLED_LATE: [&str; 7] = ["a1", "a2", "b1", "b2", "c1", "c2", "comes"];
+
 /// What a call works on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Aim {
@@ -55,6 +59,8 @@ pub(crate) struct Target {
     pub(crate) aim: Option<Aim>,
     /// All later calls are meant as well.
     pub(crate) lasts: bool,
+    /// It works on a name that is settled after the survey of its folder, see [`SETTLED_LATE`].
+    pub(crate) is_late: bool,
 }
 
 impl fmt::Display for Target {
@@ -100,7 +106,9 @@ pub(crate) fn targets(trace: &str, place: &Path, calls: &[&str]) -> Vec<Target> 
             others.into_iter().any(|((_, thread), most)| *thread != line.thread && *most >= line.count);
         let aim = line.aims.iter().filter(|_| is_hidden).min_by_key(|aim| totals[&(line.call, *aim)]);
         let when = aim.map_or(line.count, |aim| counts[&(line.thread, line.call, aim)]);
-        targets.insert(Target { call: line.call.to_owned(), when, aim: aim.cloned(), lasts: false });
+        let is_late =
+            line.aims.iter().any(|aim| matches!(aim, Aim::Named(name) if SETTLED_LATE.contains(&&**name)));
+        targets.insert(Target { call: line.call.to_owned(), when, aim: aim.cloned(), lasts: false, is_late });
     }
     targets.into_iter().collect()
 }
