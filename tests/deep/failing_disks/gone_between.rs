@@ -263,6 +263,10 @@ fn subvolumes(memory: &Path) {
     drop(inner_mount);
     passes.end_with("held");
     assert_eq!(fs::read(bench.place.replica.join("inner/one")).expect("kept"), b"one");
+    // A held pass writes nothing: it does not make a replica folder that has gone, either.
+    fs::remove_dir_all(pool.join("replica")).expect("removed");
+    passes.end_with("held");
+    assert!(!bench.place.replica.exists());
     passes.stop();
 
     // A subvolume inside the source is a folder: deleted, it is deleted.
