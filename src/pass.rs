@@ -124,13 +124,12 @@ pub(crate) fn run(
             return Err(Error::SourceLost { path: context.roots.source.0.to_path_buf() });
         }
     };
-    context.problem(&Problem {
-        path: RelPath::root(),
-        kind: ProblemKind::ConfirmPass,
-        cause: Cause::Refused(elsewhere),
+    context.problem(&Problem::new(
+        RelPath::root(),
+        ProblemKind::ConfirmPass,
+        Cause::Refused(elsewhere),
         consequence,
-        content_unreadable: false,
-    });
+    ));
     Ok(Outcome::Done)
 }
 

@@ -180,13 +180,12 @@ impl Volumes {
             disk.failed = Some((errno, true));
             disk.path.clone()
         };
-        context.problem(&Problem {
+        context.problem(&Problem::new(
             path,
-            kind: ProblemKind::SyncReplica,
-            cause: Cause::System(errno),
-            consequence: "what this pass copied may not survive a loss of power",
-            content_unreadable: false,
-        });
+            ProblemKind::SyncReplica,
+            Cause::System(errno),
+            "what this pass copied may not survive a loss of power",
+        ));
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Disk>> {

@@ -21,13 +21,12 @@ pub(super) fn is_told(context: &Context<'_>, folder: &Arc<Dir>, errno: Errno) ->
         Found::Writable => false,
         Found::Known => true,
         Found::New(top) => {
-            context.problem(&Problem {
-                path: top.path(),
-                kind: ProblemKind::ChangeFolder,
-                cause: Cause::System(errno),
-                consequence: "nothing at or below it is changed",
-                content_unreadable: false,
-            });
+            context.problem(&Problem::new(
+                top.path(),
+                ProblemKind::ChangeFolder,
+                Cause::System(errno),
+                "nothing at or below it is changed",
+            ));
             true
         }
     }

@@ -266,11 +266,5 @@ fn report(
 }
 
 fn problem(context: &Context<'_>, path: &RelPath, cause: Cause) {
-    context.problem(&Problem {
-        path: path.clone(),
-        kind: ProblemKind::Delete,
-        cause,
-        consequence: "it stays",
-        content_unreadable: false,
-    });
+    context.problem(&Problem::new(path.clone(), ProblemKind::Delete, cause, "it stays"));
 }

@@ -99,13 +99,7 @@ impl Apply<'_> {
         cause: Cause,
         consequence: &'static str,
     ) {
-        self.context.problem(&Problem {
-            path: path.clone(),
-            kind: action,
-            cause,
-            consequence,
-            content_unreadable: false,
-        });
+        self.context.problem(&Problem::new(path.clone(), action, cause, consequence));
     }
 }
 

@@ -130,13 +130,12 @@ impl<'a> Context<'a> {
     pub(crate) fn check_replica(&self) -> bool {
         let state = self.roots.replica_state();
         if state == ReplicaState::JustLost {
-            self.reporter.problem(&Problem {
-                path: RelPath::root(),
-                kind: ProblemKind::ContinuePass,
-                cause: Cause::Refused("the replica folder was removed or replaced"),
-                consequence: "the next pass makes it again and fills it",
-                content_unreadable: false,
-            });
+            self.reporter.problem(&Problem::new(
+                RelPath::root(),
+                ProblemKind::ContinuePass,
+                Cause::Refused("the replica folder was removed or replaced"),
+                "the next pass makes it again and fills it",
+            ));
         }
         state == ReplicaState::Here
     }
@@ -145,13 +144,12 @@ impl<'a> Context<'a> {
     /// because a replica that is being deleted would give one problem per file.
     pub(crate) fn replica_disturbed(&self, path: &RelPath) {
         if self.check_replica() && !self.is_disturbed.swap(true, Ordering::Relaxed) {
-            self.reporter.problem(&Problem {
-                path: path.clone(),
-                kind: ProblemKind::ContinueHere,
-                cause: Cause::Refused("something else removed or replaced it during the pass"),
-                consequence: "the next pass looks at it again; no more paths like it are told in this one",
-                content_unreadable: false,
-            });
+            self.reporter.problem(&Problem::new(
+                path.clone(),
+                ProblemKind::ContinueHere,
+                Cause::Refused("something else removed or replaced it during the pass"),
+                "the next pass looks at it again; no more paths like it are told in this one",
+            ));
         }
     }
 

@@ -170,13 +170,9 @@ impl<'a> Reporter<'a> {
                 }));
                 None
             }
-            Telling::ProblemOnce | Telling::Problem => Some(Problem {
-                path: path.clone(),
-                kind: unread.kind(),
-                cause,
-                consequence: unread.consequence(),
-                content_unreadable: false,
-            }),
+            Telling::ProblemOnce | Telling::Problem => {
+                Some(Problem::new(path.clone(), unread.kind(), cause, unread.consequence()))
+            }
         }
     }
 

@@ -42,31 +42,29 @@ impl Context<'_> {
         if errno == locked::LOCKED {
             return self.locked(side, path);
         }
-        self.problem(&Problem {
-            path: path.clone(),
-            kind: read_folder(side),
-            cause: Cause::System(errno),
-            consequence: match side {
+        self.problem(&Problem::new(
+            path.clone(),
+            read_folder(side),
+            Cause::System(errno),
+            match side {
                 Side::Source => "its replica is kept with everything below",
                 Side::Replica => "nothing below it is changed in this pass",
             },
-            content_unreadable: false,
-        });
+        ));
     }
 
     /// Reports once that a folder is encrypted and its key is missing.
     pub(crate) fn locked(&self, side: Side, path: &RelPath) {
         if self.absence.is_news_that_locked(side, path) {
-            self.problem(&Problem {
-                path: path.clone(),
-                kind: read_folder(side),
-                cause: Cause::Refused(locked::WORDS),
-                consequence: match side {
+            self.problem(&Problem::new(
+                path.clone(),
+                read_folder(side),
+                Cause::Refused(locked::WORDS),
+                match side {
                     Side::Source => "what the replica has of it is kept with everything below",
                     Side::Replica => "nothing below it is changed in this pass",
                 },
-                content_unreadable: false,
-            });
+            ));
         }
     }
 

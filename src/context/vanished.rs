@@ -205,19 +205,18 @@ pub(crate) fn tell_ghost(context: &Context<'_>, side: Side, dir: &Dir, name: &CS
 }
 
 fn tell(context: &Context<'_>, side: Side, (dir, name): (&Dir, &CStr), cause: Cause) {
-    context.problem(&Problem {
-        path: dir.path().join(name),
-        kind: match side {
+    context.problem(&Problem::new(
+        dir.path().join(name),
+        match side {
             Side::Source => ProblemKind::StatSourceEntry,
             Side::Replica => ProblemKind::StatReplicaEntry,
         },
         cause,
-        consequence: match side {
+        match side {
             Side::Source => "what the replica has of it is kept",
             Side::Replica => "nothing at or below it is changed in this pass",
         },
-        content_unreadable: false,
-    });
+    ));
 }
 
 #[cfg(test)]

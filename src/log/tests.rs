@@ -89,13 +89,12 @@ fn unreadable() -> Problem {
 }
 
 fn refused() -> Problem {
-    Problem {
-        path: path(b"log"),
-        kind: ProblemKind::CopyUnstableFile,
-        cause: Cause::Refused("it changes all the time"),
-        consequence: "its replica is kept",
-        content_unreadable: false,
-    }
+    Problem::new(
+        path(b"log"),
+        ProblemKind::CopyUnstableFile,
+        Cause::Refused("it changes all the time"),
+        "its replica is kept",
+    )
 }
 
 fn report(outcome: Outcome) -> PassReport {

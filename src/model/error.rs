@@ -86,15 +86,19 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// A problem that is not about the content of a file.
+    pub fn new(path: RelPath, kind: ProblemKind, cause: Cause, consequence: &'static str) -> Problem {
+        Problem { path, content_unreadable: false, kind, cause, consequence }
+    }
+
     /// A name that the replica cannot store; it has the entry under another name.
     pub fn shown_otherwise(path: RelPath, cause: Cause) -> Problem {
-        Problem {
+        Problem::new(
             path,
-            kind: ProblemKind::StoreName,
+            ProblemKind::StoreName,
             cause,
-            consequence: "it is mirrored under the name that is listed there",
-            content_unreadable: false,
-        }
+            "it is mirrored under the name that is listed there",
+        )
     }
 }
 

@@ -38,13 +38,12 @@ impl Survey<'_> {
     pub(super) fn is_locked_source(&self, pair: &Pair, name: &CStr, entry: &Entry) -> bool {
         let is_locked = is_locked(pair, Side::Source, name, entry);
         if is_locked {
-            self.context.problem(&Problem {
-                path: pair.path().join(name),
-                kind: ProblemKind::ReadSourceFolder,
-                cause: Cause::Refused(WORDS),
-                consequence: "what the replica has under its name is kept",
-                content_unreadable: false,
-            });
+            self.context.problem(&Problem::new(
+                pair.path().join(name),
+                ProblemKind::ReadSourceFolder,
+                Cause::Refused(WORDS),
+                "what the replica has under its name is kept",
+            ));
             self.context.absence.not_made(&pair.path(), (entry.kind, 0), Some(entry.mtime));
         }
         is_locked
@@ -54,13 +53,12 @@ impl Survey<'_> {
     pub(super) fn is_locked_replica(&self, pair: &Pair, name: &CStr, entry: &Entry) -> bool {
         let is_locked = is_locked(pair, Side::Replica, name, entry);
         if is_locked {
-            self.context.problem(&Problem {
-                path: pair.path().join(name),
-                kind: ProblemKind::Delete,
-                cause: Cause::Refused(WORDS),
-                consequence: "it stays",
-                content_unreadable: false,
-            });
+            self.context.problem(&Problem::new(
+                pair.path().join(name),
+                ProblemKind::Delete,
+                Cause::Refused(WORDS),
+                "it stays",
+            ));
         }
         is_locked
     }
@@ -126,7 +124,7 @@ impl Survey<'_> {
         let listed = listed.map(|denied| (denied, true));
         for (denied, in_replica) in listed.chain(gone.into_iter().map(|denied| (denied, false))) {
             let name = (&*denied.name, denied.in_source, in_replica);
-            let unchanged = self.name(scope, &merge, open.doors(), name);
+            let unchanged = self.name(scope, &merge, open.borrow(), name);
             self.context.reporter.count(Counter::Unchanged, unchanged);
         }
     }

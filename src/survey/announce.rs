@@ -17,8 +17,8 @@ use std::sync::Arc;
 impl Survey<'_> {
     /// Announces the contents of the files of a chunk that are going to be compared. A file that cannot be looked at or
     /// opened is reported when its turn comes.
-    pub(super) fn announce(&self, merge: &Merge, doors: PairBorrowed<'_>, names: Range<usize>) {
-        let (Some(source), Some(replica)) = (doors.source, doors.replica) else { return };
+    pub(super) fn announce(&self, merge: &Merge, fds: PairBorrowed<'_>, names: Range<usize>) {
+        let (Some(source), Some(replica)) = (fds.source, fds.replica) else { return };
         if !self.context.workers.wait_for_disk() {
             return;
         }

@@ -160,13 +160,12 @@ impl Survey<'_> {
         if is_gone(errno) {
             return self.gone(pair, Side::Replica, errno);
         }
-        self.context.problem(&Problem {
-            path: pair.path().join(name),
-            kind: ProblemKind::StatReplicaEntry,
-            cause: Cause::System(errno),
-            consequence: "what the replica alone has beside it is kept in this pass",
-            content_unreadable: false,
-        });
+        self.context.problem(&Problem::new(
+            pair.path().join(name),
+            ProblemKind::StatReplicaEntry,
+            Cause::System(errno),
+            "what the replica alone has beside it is kept in this pass",
+        ));
     }
 
     /// Settles a name that the replica lists under another spelling: it is renamed, unless the filesystem is known to

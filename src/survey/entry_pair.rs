@@ -27,27 +27,27 @@ impl Survey<'_> {
         entries: (&Entry, &Entry),
     ) -> u64 {
         let Some(open) = self.open_both(pair) else { return 0 };
-        if self.context.is_halted() { 0 } else { self.compare(pair, open.doors(), name, decision, entries) }
+        if self.context.is_halted() { 0 } else { self.compare(pair, open.borrow(), name, decision, entries) }
     }
 
     /// Compares two entries of one kind that are not folders. Returns 1 when nothing differs.
     pub(super) fn compare(
         &self,
         pair: &Arc<Pair>,
-        doors: PairBorrowed<'_>,
+        fds: PairBorrowed<'_>,
         name: &CStr,
         decision: Decision,
         (source, replica): (&Entry, &Entry),
     ) -> u64 {
         if source.links > 1 || replica.links > 1 {
             if let Some(ticket) = self.links.enter(pair, name, source, replica) {
-                let verdict = self.verdict(pair, doors, name, decision, (source, replica));
+                let verdict = self.verdict(pair, fds, name, decision, (source, replica));
                 self.links.judge(ticket, verdict);
             }
             return 0;
         }
         let change = change(pair, name, source, Action::Create);
-        match self.verdict(pair, doors, name, decision, (source, replica)) {
+        match self.verdict(pair, fds, name, decision, (source, replica)) {
             Verdict::Same(differences) if differences.any() => {
                 let is_foreign = !self.context.rights.owns(replica.uid);
                 // Only its owner may set the metadata of a file, but other users may replace it by a copy.
@@ -81,12 +81,12 @@ impl Survey<'_> {
     fn verdict(
         &self,
         pair: &Arc<Pair>,
-        doors: PairBorrowed<'_>,
+        fds: PairBorrowed<'_>,
         name: &CStr,
         decision: Decision,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
-        let (Some(source_folder), Some(replica_folder)) = (doors.source, doors.replica) else {
+        let (Some(source_folder), Some(replica_folder)) = (fds.source, fds.replica) else {
             return Verdict::Unknown;
         };
         let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));

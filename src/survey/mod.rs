@@ -93,7 +93,7 @@ struct PairFds {
 }
 
 impl PairFds {
-    fn doors(&self) -> PairBorrowed<'_> {
+    fn borrow(&self) -> PairBorrowed<'_> {
         PairBorrowed {
             source: self.source.as_ref().map(|fd| fd.as_fd()),
             replica: self.replica.as_ref().map(|fd| fd.as_fd()),
@@ -174,14 +174,14 @@ impl Survey<'_> {
 
     fn chunk<'s>(&'s self, scope: &Scope<'s>, merge: &Arc<Merge>, chunk: Range<usize>) {
         let Some(open) = self.open_both(&merge.pair) else { return };
-        let doors = open.doors();
-        self.announce(merge, doors, chunk.clone());
+        let fds = open.borrow();
+        self.announce(merge, fds, chunk.clone());
         let mut unchanged = 0;
         for name in chunk.filter_map(|at| merge.get(at)) {
             if self.context.is_halted() {
                 break;
             }
-            unchanged += self.name(scope, merge, doors, name);
+            unchanged += self.name(scope, merge, fds, name);
             self.context.workers.did_name();
         }
         self.context.reporter.count(Counter::Unchanged, unchanged);
@@ -212,17 +212,17 @@ impl Survey<'_> {
         &'s self,
         scope: &Scope<'s>,
         merge: &Arc<Merge>,
-        doors: PairBorrowed<'_>,
+        fds: PairBorrowed<'_>,
         (name, in_source, in_replica): (&CStr, bool, bool),
     ) -> u64 {
         let pair = &merge.pair;
         let Some(mut protected) = merge.protected_names.below(self.context, name) else { return 0 };
-        let look = |side, door: Option<BorrowedFd<'_>>| match door {
-            Some(door) => self.look(merge, side, door, name),
+        let look = |side, fd: Option<BorrowedFd<'_>>| match fd {
+            Some(fd) => self.look(merge, side, fd, name),
             None => Ok(Sighting::Absent),
         };
-        let source = look(Side::Source, doors.source.filter(|_| in_source));
-        let replica = look(Side::Replica, doors.replica.filter(|_| in_replica));
+        let source = look(Side::Source, fds.source.filter(|_| in_source));
+        let replica = look(Side::Replica, fds.replica.filter(|_| in_replica));
         let (source, replica) = match (source, replica) {
             (Ok(source), Ok(replica)) => (source, replica),
             (Err(IsLog(kind)), _) | (_, Err(IsLog(kind))) => {
@@ -256,106 +256,137 @@ impl Survey<'_> {
         if let Some(alias) = alias {
             self.settle_alias(pair, name, alias, (&source, &replica));
         }
-        match reconcile(&source, &replica, &pair.filesystem) {
-            Decision::Nothing | Decision::Blocked(_) => 0,
-            Decision::Delete(_) if protected != Protected::No && self.stays(merge, name) => 0,
-            Decision::Descend => {
-                if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica) {
-                    self.descend(scope, pair, name, (source, replica), protected);
-                }
-                0
+        self.act(scope, merge, fds, (name, protected), (&source, &replica))
+    }
+
+    /// Decides about one name, and plans the change. Returns 1 when it is unchanged.
+    fn act<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        merge: &Arc<Merge>,
+        fds: PairBorrowed<'_>,
+        (name, protected): (&CStr, Protected),
+        (source, replica): (&Sighting, &Sighting),
+    ) -> u64 {
+        let pair = &merge.pair;
+        let decision = reconcile(source, replica, &pair.filesystem);
+        match (decision, source.entry(), replica.entry()) {
+            (Decision::Delete(reason), _, Some(theirs)) if protected == Protected::No => {
+                self.delete(scope, merge, name, theirs, reason);
             }
-            Decision::Delete(_) if protected != Protected::No => {
-                // The log lies below: all other entries there are deleted one by one.
-                if let (Sighting::Present(replica), Some(dir)) = (&replica, &pair.replica) {
-                    if replica.is_mount {
-                        self.is_mounted(pair, name);
-                        return 0;
-                    }
-                    let below = Pair {
-                        source: None,
-                        replica: Some(dir.child(name, replica.id)),
-                        filesystem: Arc::clone(&pair.filesystem),
-                        protected,
-                    };
-                    self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
+            (Decision::Delete(_), _, Some(theirs)) => {
+                if !self.stays(merge, name) {
+                    self.delete_around_log(scope, pair, (name, protected), theirs);
                 }
-                0
             }
-            Decision::Delete(reason) => {
-                if let Sighting::Present(replica) = &replica {
-                    self.delete(scope, merge, name, replica, reason);
-                }
-                0
+            (Decision::Descend, Some(ours), Some(theirs)) => {
+                self.descend(scope, pair, name, (ours, theirs), protected);
             }
-            Decision::Skip { why, delete } => {
+            (Decision::Skip { why, delete }, _, theirs) => {
                 tell_left_out(self.context, &pair.path().join(name), why);
-                if let (true, Sighting::Present(replica)) = (delete, &replica) {
-                    self.delete(
-                        scope,
-                        merge,
-                        name,
-                        replica,
-                        "the source has something there that is left out",
-                    );
+                if let Some(theirs) = theirs.filter(|_| delete) {
+                    let reason = "the source has something there that is left out";
+                    self.delete(scope, merge, name, theirs, reason);
                 }
-                0
             }
-            Decision::Create => {
-                if let Sighting::Present(source) = &source
-                    && !self.is_locked_source(pair, name, source)
-                {
-                    self.links.want(source);
-                    let subtree = self.count_below(scope, Side::Source, pair, name, source);
-                    self.push(Change { subtree, ..change(pair, name, source, Action::Create) });
-                }
-                0
+            (Decision::Create, Some(ours), _) => self.create(scope, pair, name, ours),
+            (Decision::Replace(Verb::Retype, reason), Some(ours), Some(theirs)) => {
+                self.retype(scope, merge, name, (ours, theirs), reason);
             }
-            Decision::Replace(Verb::Retype, reason) => {
-                if let (Sighting::Present(source), Sighting::Present(replica)) = (&source, &replica)
-                    && !self.is_locked_source(pair, name, source)
-                    && !self.is_locked_replica(pair, name, replica)
-                {
-                    self.links.count_name(pair.replica.as_ref(), replica);
-                    self.links.want(source);
-                    // The new entry or else the old one: one of the two may be a folder.
-                    let subtree = self
-                        .count_below(scope, Side::Source, pair, name, source)
-                        .or_else(|| self.count_below(scope, Side::Replica, pair, name, replica));
-                    let action = Action::Replace(Verb::Retype);
-                    let expected = Some(replica.id);
-                    // The source entry of the old kind may have moved.
-                    if !self.stays(merge, name) {
-                        self.push(Change { subtree, expected, reason, ..change(pair, name, source, action) });
-                    }
-                }
-                0
+            (Decision::CompareContents, Some(ours), Some(theirs)) if ours.size >= LARGE => {
+                let (merge, name) = (Arc::clone(merge), Box::<CStr>::from(name));
+                let (ours, theirs) = (*ours, *theirs);
+                self.context.workers.spawn(scope, move |_| {
+                    let entries = (&ours, &theirs);
+                    let unchanged = self.compare_large(&merge.pair, &name, decision, entries);
+                    self.context.reporter.count(Counter::Unchanged, unchanged);
+                });
             }
-            decision @ (Decision::Replace(..)
-            | Decision::CompareContents
-            | Decision::CompareTargets
-            | Decision::CompareMetadata) => {
-                let (Sighting::Present(source), Sighting::Present(replica)) = (source, replica) else {
-                    return 0;
-                };
-                if decision == Decision::CompareContents && source.size >= LARGE {
-                    let (merge, name) = (Arc::clone(merge), Box::<CStr>::from(name));
-                    self.context.workers.spawn(scope, move |_| {
-                        let pair = &merge.pair;
-                        let unchanged = self.compare_large(pair, &name, decision, (&source, &replica));
-                        self.context.reporter.count(Counter::Unchanged, unchanged);
-                    });
-                    return 0;
-                }
-                self.compare(pair, doors, name, decision, (&source, &replica))
-            }
+            (
+                decision @ (Decision::Replace(..)
+                | Decision::CompareContents
+                | Decision::CompareTargets
+                | Decision::CompareMetadata),
+                Some(ours),
+                Some(theirs),
+            ) => return self.compare(pair, fds, name, decision, (ours, theirs)),
+            // Nothing to do, or nothing that may be done; the others need entries, which their decisions prove.
+            (
+                Decision::Nothing
+                | Decision::Blocked(_)
+                | Decision::Delete(_)
+                | Decision::Descend
+                | Decision::Create
+                | Decision::Replace(..)
+                | Decision::CompareContents
+                | Decision::CompareTargets
+                | Decision::CompareMetadata,
+                ..,
+            ) => {}
+        }
+        0
+    }
+
+    /// Plans the deletion of a folder that the log lies below: all other entries there are deleted one by one.
+    fn delete_around_log<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        pair: &Pair,
+        (name, protected): (&CStr, Protected),
+        theirs: &Entry,
+    ) {
+        let Some(dir) = &pair.replica else { return };
+        if theirs.is_mount {
+            return self.is_mounted(pair, name);
+        }
+        let below = Pair {
+            source: None,
+            replica: Some(dir.child(name, theirs.id)),
+            filesystem: Arc::clone(&pair.filesystem),
+            protected,
+        };
+        self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
+    }
+
+    /// Plans the creation of an entry, with everything below it.
+    fn create<'s>(&'s self, scope: &Scope<'s>, pair: &Arc<Pair>, name: &CStr, ours: &Entry) {
+        if !self.is_locked_source(pair, name, ours) {
+            self.links.want(ours);
+            let subtree = self.count_below(scope, Side::Source, pair, name, ours);
+            self.push(Change { subtree, ..change(pair, name, ours, Action::Create) });
+        }
+    }
+
+    /// Plans the replacement of an entry by one of another kind.
+    fn retype<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        merge: &Arc<Merge>,
+        name: &CStr,
+        (ours, theirs): (&Entry, &Entry),
+        reason: &'static str,
+    ) {
+        let pair = &merge.pair;
+        if self.is_locked_source(pair, name, ours) || self.is_locked_replica(pair, name, theirs) {
+            return;
+        }
+        self.links.count_name(pair.replica.as_ref(), theirs);
+        self.links.want(ours);
+        // The new entry or else the old one: one of the two may be a folder.
+        let subtree = self
+            .count_below(scope, Side::Source, pair, name, ours)
+            .or_else(|| self.count_below(scope, Side::Replica, pair, name, theirs));
+        let (action, expected) = (Action::Replace(Verb::Retype), Some(theirs.id));
+        // The source entry of the old kind may have moved.
+        if !self.stays(merge, name) {
+            self.push(Change { subtree, expected, reason, ..change(pair, name, ours, action) });
         }
     }
 
     /// The facts of one name on one side.
-    fn look(&self, merge: &Merge, side: Side, door: BorrowedFd<'_>, name: &CStr) -> Result<Sighting, IsLog> {
+    fn look(&self, merge: &Merge, side: Side, fd: BorrowedFd<'_>, name: &CStr) -> Result<Sighting, IsLog> {
         let pair = &merge.pair;
-        let seen = match stat::entry_at(door, name) {
+        let seen = match stat::entry_at(fd, name) {
             Ok(entry) => match standing(self.context, &merge.protected_names, side, (name, &entry)) {
                 Standing::Log => return Err(IsLog(entry.kind)),
                 Standing::OtherRoot => {

@@ -82,16 +82,15 @@ impl Survey<'_> {
             Side::Replica if is_gone(errno) => return self.gone(pair, side, errno),
             Side::Source | Side::Replica => {}
         }
-        self.context.problem(&Problem {
-            path: name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
-            kind: match side {
+        self.context.problem(&Problem::new(
+            name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
+            match side {
                 Side::Source => ProblemKind::ReadSourceXattrs,
                 Side::Replica => ProblemKind::ReadReplicaXattrs,
             },
-            cause: Cause::System(errno),
-            consequence: "those of the replica are kept as they are",
-            content_unreadable: false,
-        });
+            Cause::System(errno),
+            "those of the replica are kept as they are",
+        ));
     }
 
     /// Reports a listed name that cannot be looked at, so that nothing is known of it. A name that the source denies
@@ -122,43 +121,39 @@ impl Survey<'_> {
 
     /// Reports a folder of one tree that belongs to the other as well: a change there would be a change here.
     pub(super) fn is_of_other_tree(&self, pair: &Pair, name: &CStr) {
-        self.context.problem(&Problem {
-            path: pair.path().join(name),
-            kind: ProblemKind::MirrorFolder,
-            cause: Cause::Refused("it belongs to the source and to the replica, through a mount"),
-            consequence: "nothing at or below it is changed; unmount it",
-            content_unreadable: false,
-        });
+        self.context.problem(&Problem::new(
+            pair.path().join(name),
+            ProblemKind::MirrorFolder,
+            Cause::Refused("it belongs to the source and to the replica, through a mount"),
+            "nothing at or below it is changed; unmount it",
+        ));
     }
 
     /// Reports a mount in the replica whose relation to the source could not be read.
     pub(super) fn unknown_mount(&self, pair: &Pair, name: &CStr, errno: Errno) {
-        self.context.problem(&Problem {
-            path: pair.path().join(name),
-            kind: ProblemKind::IdentifyMount,
-            cause: Cause::System(errno),
-            consequence: "nothing at or below it is changed in this pass",
-            content_unreadable: false,
-        });
+        self.context.problem(&Problem::new(
+            pair.path().join(name),
+            ProblemKind::IdentifyMount,
+            Cause::System(errno),
+            "nothing at or below it is changed in this pass",
+        ));
     }
 
     pub(super) fn is_mounted(&self, pair: &Pair, name: &CStr) {
-        self.context.problem(&Problem {
-            path: pair.path().join(name),
-            kind: ProblemKind::Delete,
-            cause: Cause::Refused("something is mounted there; unmount it first"),
-            consequence: "it stays",
-            content_unreadable: false,
-        });
+        self.context.problem(&Problem::new(
+            pair.path().join(name),
+            ProblemKind::Delete,
+            Cause::Refused("something is mounted there; unmount it first"),
+            "it stays",
+        ));
     }
 
     pub(super) fn holds_log(&self, pair: &Pair, name: &CStr) {
-        self.context.problem(&Problem {
-            path: pair.path().join(name),
-            kind: ProblemKind::ReplaceFolder,
-            cause: Cause::Refused("the log file lies in it"),
-            consequence: "it is kept; put the log elsewhere with --log_file",
-            content_unreadable: false,
-        });
+        self.context.problem(&Problem::new(
+            pair.path().join(name),
+            ProblemKind::ReplaceFolder,
+            Cause::Refused("the log file lies in it"),
+            "it is kept; put the log elsewhere with --log_file",
+        ));
     }
 }

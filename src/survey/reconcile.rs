@@ -17,6 +17,16 @@ pub(crate) enum Sighting {
     Unreadable,
 }
 
+impl Sighting {
+    /// The facts, where the name is there and they could be read.
+    pub(crate) fn entry(&self) -> Option<&Entry> {
+        match self {
+            Sighting::Present(entry) => Some(entry),
+            Sighting::Absent | Sighting::Unreadable => None,
+        }
+    }
+}
+
 /// The decision about one name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
