@@ -107,18 +107,17 @@ fn report(outcome: Outcome) -> PassReport {
         (Counter::BytesToWrite, 33 << 20),
         (Counter::BytesWritten, 34 << 20),
     ]);
+    // A dry run is the first and only pass of its process.
+    let (mut number, mut replica_age) = (7, Some(Duration::from_millis(2_100)));
     match outcome {
         Outcome::Held(_) => counts = Counts::default(),
-        Outcome::Planned => counts[Counter::BytesWritten] = 0,
+        Outcome::Planned => {
+            counts[Counter::BytesWritten] = 0;
+            (number, replica_age) = (1, None);
+        }
         Outcome::Done | Outcome::Interrupted(_) | Outcome::ReplicaLost => {}
     }
-    PassReport {
-        number: 7,
-        outcome,
-        counts,
-        duration: Duration::from_millis(2_100),
-        replica_age: Some(Duration::from_millis(2_100)),
-    }
+    PassReport { number, outcome, counts, duration: Duration::from_millis(2_100), replica_age }
 }
 
 #[test]
@@ -503,6 +502,11 @@ fn the_end_of_a_pass_as_json() {
             counts.replace(r#""bytes_written":35651584"#, r#""bytes_written":0"#)
         } else {
             counts.to_owned()
+        };
+        let (head, end) = if outcome == Outcome::Planned {
+            (head.replace('7', "1"), r#""duration_seconds":2.1"#)
+        } else {
+            (head.to_owned(), end)
         };
         let line = json(Event::PassEnded(&report(outcome)));
         assert_eq!(line, format!(r#""level":"{level}",{head}:{fields},{counts},{end}}}"#));
