@@ -1,5 +1,5 @@
-//! The disk changes between the survey and the apply of one pass, and while it is applied: nothing good is destroyed,
-//! nothing outside is touched, and the next quiet pass makes everything right.
+//! Interference: the trees change between the survey and the apply of one pass, and during apply. Nothing good is
+//! destroyed, nothing outside is touched, and the next quiet pass converges.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 
@@ -19,14 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-/// The plan of one pass, then `edits`, then what is left of the plan. It is done.
+/// Completes the plan of one pass, calls `edits`, then applies the plan. The pass has to be done.
 fn between(scratch: &Scratch, edits: impl FnOnce() + Send) -> Seen {
     let (report, seen) = monitor::between(&mut scratch.mirror(2), edits);
     assert_eq!(report.unwrap().outcome, Outcome::Done);
     seen
 }
 
-/// A mirror whose roots are equal, with these names in them.
+/// A scratch with equal roots that contain these names.
 fn mirrored(names: &[&str]) -> Scratch {
     let scratch = Scratch::new();
     plant(&scratch.source, names);
@@ -34,7 +34,7 @@ fn mirrored(names: &[&str]) -> Scratch {
     scratch
 }
 
-/// Calls `work` when the first event arrives that `wanted` accepts, and never again.
+/// Calls `work` at the first event that `wanted` accepts, and never again.
 fn once<'a>(
     wanted: impl Fn(&Event<'_>) -> bool + Sync + 'a,
     work: impl Fn() + Sync + 'a,
@@ -55,7 +55,7 @@ fn deletions(seen: &Seen) -> usize {
     seen.done.iter().filter(|line| line.0 == Verb::Delete).count()
 }
 
-/// A tree without what a change in it leaves on its folders.
+/// A tree without the times of folders, which every change in a folder moves.
 fn without_folder_times(mut tree: Tree) -> Tree {
     for (node, _) in tree.nodes.values_mut() {
         if node.what == crate::support::tree::What::Folder {
@@ -80,7 +80,7 @@ fn a_file_is_not_deleted_when_the_source_has_its_name_again() {
     let seen = between(&scratch, || plant(&scratch.source, &["back"]));
     assert_eq!(seen.problems, []);
     assert!(scratch.replica.join("back").exists() && !scratch.replica.join("elsewhere/gone").exists());
-    // What is missing where something has changed during the pass goes one pass later.
+    // A name missing from a folder that changed during the pass is deleted one pass later.
     assert!(scratch.replica.join("gone").exists());
     let passed = scratch.converge();
     assert_eq!(deletions(&passed.seen), 1);
@@ -122,7 +122,7 @@ fn nothing_more_of_a_folder_is_deleted_once_the_source_has_its_name_again() {
     let comes_back = once(is_done(Verb::Delete), || plant(&scratch.source, &["back/new"]));
     let (report, seen) = pass_with(&mut scratch.mirror(1), comes_back);
     assert_eq!(report.unwrap().outcome, Outcome::Done);
-    // The file that was deleted first, and its folder, which was empty then.
+    // At most the file that was deleted first, and its folder, which was empty then.
     assert!(deletions(&seen) <= 2, "{:?}", seen.done);
     scratch.converge();
 }
@@ -246,9 +246,9 @@ fn a_source_that_is_replaced_during_the_survey_holds_the_pass() {
     assert_same("a held pass wrote", &before.stamped(), &Tree::of(&scratch.replica).stamped());
 }
 
-// A symbolic link in the source path moves on: the folder that the pass began with stays its source.
+// A symbolic link in the source path is retargeted: the pass keeps the source folder that it began with.
 
-/// A mirror that reaches its source through the link `current`, which `moves_on` points at `next`.
+/// A mirror that reaches its source through the symbolic link `current`; `moves_on` points the link at `next`.
 fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
     symlink(&scratch.source, scratch.outside.join("current")).unwrap();
     let options = MirrorOptions {
@@ -299,7 +299,7 @@ fn what_is_removed_from_an_old_version_stays_where_the_new_one_has_it() {
     plant(&scratch.replica, &["extra", "folder/extra"]);
     plant(&scratch.outside, &["next/a", "next/folder/b", "next/tree/d/e"]);
     let mut mirror = by_link(&scratch, 1);
-    // The survey has not come to the two folders yet.
+    // The survey has not reached the two folders yet.
     let removed = once(is_verified, || {
         moves_on(&scratch);
         fs::remove_dir_all(scratch.source.join("folder")).unwrap();
@@ -313,7 +313,7 @@ fn what_is_removed_from_an_old_version_stays_where_the_new_one_has_it() {
     for kept in ["a", "folder/b", "tree/d/e"] {
         assert!(left.iter().any(|path| path == kept), "{kept} is in the new version: {left:?}");
     }
-    // What is missing where something has changed during the pass goes one pass later.
+    // A name missing from a folder that changed during the pass is deleted one pass later.
     assert!(left.iter().any(|path| path == "extra"), "{left:?}");
     assert_eq!(seen.problems, []);
     pass(&mut mirror).assert_clean();
@@ -368,7 +368,7 @@ fn a_folder_that_is_replaced_under_its_own_name_is_no_link_that_moves_on() {
     assert_eq!(seen.done, []);
 }
 
-// The replica: what the survey did not see is not destroyed, and no link leads outside.
+// The replica: entries that the survey did not see are not destroyed, and no symbolic link leads outside.
 
 #[test]
 fn a_replica_folder_that_became_a_link_to_the_outside_leads_nowhere() {
@@ -459,7 +459,7 @@ fn a_replica_file_that_was_replaced_meanwhile_is_not_overwritten_in_this_pass() 
             fs::rename(scratch.replica.join("aside"), scratch.replica.join(name)).unwrap();
         }
     });
-    // What else was disturbed is told once.
+    // Each path that was to be written is reported once.
     let mut told: Vec<&str> = seen.problems.iter().map(|(path, _)| path.as_str()).collect();
     told.sort_unstable();
     assert_eq!(told, ["file", "mode"], "{:?}", seen.problems);
@@ -584,7 +584,7 @@ fn a_folder_that_took_the_place_of_the_replica_is_not_touched_by_the_pass_that_b
     assert!(scratch.replica.join("mine").exists() && scratch.replica.join("extra").exists());
 }
 
-// The source changes under the pass.
+// The source changes during the pass.
 
 #[test]
 fn what_vanishes_from_the_source_is_neither_a_problem_nor_a_deletion() {
@@ -695,9 +695,8 @@ fn scribble(file: &fs::File, turn: usize) {
     file.write_all_at(&vec![b'a' + (turn % 20) as u8; BUSY / 4], (turn % 4 * BUSY / 4) as u64).unwrap();
 }
 
-/// What came of a pass during which a file really never held still. On a busy machine the thread that writes to it may
-/// have to wait for longer than a pass takes; then the file did hold still, what was copied is what it was at a moment,
-/// and it is tried again.
+/// Repeats a pass until its file never held still. On a busy machine the writing thread may be delayed for longer than
+/// a pass takes. The file was then stable, and the copy has to be its content at one moment.
 fn restless<T>(scratch: impl Fn(&T) -> &Scratch, mut pass: impl FnMut() -> (T, Seen)) -> (T, Seen) {
     for _ in 0..100 {
         let (state, seen) = pass();
@@ -710,11 +709,12 @@ fn restless<T>(scratch: impl Fn(&T) -> &Scratch, mut pass: impl FnMut() -> (T, S
     panic!("it held still during each of a hundred passes");
 }
 
-/// Whether four quarters are those of four turns in a row. One of them, which was just being written, may be of two turns.
+/// Whether the four quarters are those of four consecutive turns. The quarter that was being written may mix two turns.
 fn was_scribbled(content: &[u8]) -> bool {
     let quarters: Vec<BTreeSet<u8>> =
         content.chunks(BUSY / 4).map(|quarter| quarter.iter().copied().collect()).collect();
-    // The turn that a quarter shows after `turn`: the last one that wrote to it; before the first one it is dots.
+    // The turn that a quarter shows after `turn`: the last one that wrote to it. Before the first turn it contains
+    // dots.
     let shown = |turn: usize, quarter: usize| {
         let back = (turn + 4 - quarter) % 4;
         if back > turn { b'.' } else { b'a' + ((turn - back) % 20) as u8 }
@@ -761,7 +761,7 @@ fn a_file_that_never_holds_still_keeps_its_old_replica_and_is_a_problem() {
         |(scratch, _): &(&Scratch, _)| scratch,
         || {
             let old = Tree::of(&scratch.replica).stamped();
-            // The turns go on where those of the last try have ended.
+            // Turns continue from the last one of the previous try.
             let (start, last) = (turns, AtomicUsize::new(turns));
             let seen = pass_beside(&mut scratch.mirror(2), |turn| {
                 scribble(&file, start + turn);
@@ -809,7 +809,8 @@ fn a_file_that_is_truncated_and_written_again_while_it_is_read_is_never_publishe
     fs::write(&path, whole(0)).unwrap();
     scratch.converge();
     pass_beside(&mut scratch.mirror(2), |turn| fs::write(&path, whole(turn)).unwrap());
-    // Each version is one letter throughout; a mixture would be no version. A cut one was in the source for a moment.
+    // Each version is one letter throughout; a mixture is no version. A truncated version was in the source for a
+    // moment.
     let copied = fs::read(scratch.replica.join("state")).unwrap();
     assert!(copied.windows(2).all(|pair| pair[0] == pair[1]), "two versions in one");
     scratch.converge();
@@ -904,7 +905,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
 
 #[test]
 fn a_name_that_is_taken_is_tried_again_after_the_deletions_and_is_a_problem_then() {
-    // What a replica does that takes two spellings for one name: the new spelling finds the old entry in its way.
+    // Simulates a replica that takes two spellings for one name: the new spelling finds the old entry in its way.
     let scratch = mirrored(&["old spelling"]);
     fs::rename(scratch.source.join("old spelling"), scratch.source.join("New Spelling")).unwrap();
     let seen = between(&scratch, || {
@@ -938,7 +939,7 @@ fn more_files_than_wait_for_the_disk_together_are_all_replaced() {
         let name = format!("folder {}/file {number}", number % 7);
         for (root, version) in [(&scratch.source, "new"), (&scratch.replica, "old")] {
             fs::create_dir_all(root.join(&name).parent().unwrap()).unwrap();
-            // Some larger ones, so that both limits are met.
+            // Some larger files, so that the group commit meets both its limits.
             let size = if number % 20 == 0 { 1 << 20 } else { 100 };
             fs::write(root.join(&name), format!("{version} {number} ").repeat(size / 10)).unwrap();
         }
@@ -956,7 +957,7 @@ fn small_files_do_not_wait_for_large_ones() {
         fs::write(scratch.source.join(&name), "new").unwrap();
         fs::write(scratch.replica.join(&name), "old, and longer").unwrap();
     }
-    // One worker: what comes first does not depend on the moment.
+    // One worker, so that the order does not depend on timing.
     let passed = pass(&mut scratch.mirror(1));
     let place = |name: &str| passed.seen.done.iter().position(|line| line.1 == name).unwrap();
     assert!((0..20).all(|number| place(&format!("small {number}")) < place("a large one")));

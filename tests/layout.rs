@@ -1,4 +1,4 @@
-//! The picture of the house, kept: imports in `src/` run down its floors, and never in a circle.
+//! The layering of `src/`: imports run down the floors of the design, and never in a circle.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 
@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Rooms (folders of `src/`) and single files, from the ground up; rooms on one floor do not import each other. lib.rs and
-/// main.rs are above all of them.
+/// Rooms (folders of `src/`) and single files, from the ground up; rooms on one floor do not import each other. lib.rs
+/// and main.rs are above all of them.
 const FLOORS: [&[&str]; 13] = [
     &["collections", "model"],
     &["control", "fs"],
@@ -24,7 +24,7 @@ const FLOORS: [&[&str]; 13] = [
     &["cli"],
 ];
 
-/// An import: the file that has it, and the path after `crate::`, as far as it is one.
+/// An import: the importing file, and the path after `crate::`, as far as it is a plain path.
 type Import = (String, String);
 
 fn floor(room: &str) -> usize {
@@ -62,7 +62,7 @@ fn paths(text: &str, start: &str, found: &mut BTreeSet<String>) {
         });
         let group = &group[..end.unwrap_or(0)];
         for (place, _) in group.match_indices(',').chain([(group.len(), "")]) {
-            // A comma inside an inner group is none of this one.
+            // A comma inside an inner group does not separate items of this one.
             let item = &group[at..place];
             if item.matches('{').count() == item.matches('}').count() {
                 paths(item.trim(), &format!("{path}::"), found);
@@ -116,7 +116,7 @@ fn imports_run_down_the_picture_and_never_in_a_circle() {
         .collect();
     assert!(upwards.is_empty(), "{}", upwards.join("\n"));
 
-    // From file to file. A `mod.rs` is left out: it has the types that its files share, and calls them.
+    // Circles between files. A `mod.rs` is left out: it defines the types that its files share, and calls them.
     let files: BTreeSet<String> = found.iter().map(|(file, _)| file.clone()).collect();
     let file_of = |path: &str| {
         let words: Vec<&str> = path.split("::").collect();
@@ -130,7 +130,7 @@ fn imports_run_down_the_picture_and_never_in_a_circle() {
         .filter_map(|(file, path)| Some((file.clone(), file_of(path)?)))
         .filter(|(from, to)| from != to && !from.ends_with("mod.rs"))
         .collect();
-    // A file that imports nothing, or that nothing imports, is in no circle; nor is one that is left so without it.
+    // A file without imports, or that nothing imports, is in no circle. Such files are removed until none is left.
     let mut before = usize::MAX;
     while edges.len() < before {
         before = edges.len();
@@ -142,7 +142,7 @@ fn imports_run_down_the_picture_and_never_in_a_circle() {
     assert!(edges.is_empty(), "files in a circle, or between two circles: {edges:#?}");
 }
 
-/// Lines of `src/apply/` that call one of these, by file.
+/// The names of files in `src/apply/` that call one of these functions.
 fn calls(folder: &Path, words: &[&str], found: &mut BTreeSet<String>) {
     for entry in fs::read_dir(folder).expect("readable") {
         let path = entry.expect("readable").path();
@@ -167,7 +167,8 @@ fn what_leaves_the_replica_leaves_through_one_door() {
         found.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(called_in(&["rename_over("]), ["retire.rs"]);
-    // The others remove temporaries of our own: unfinished ones, probes, and the folders in which names are tried.
+    // The other files remove only temporaries of the program: unfinished ones, probes, and the folders in which names
+    // are tried.
     let removals = called_in(&["remove_file(", "remove_folder("]);
     assert_eq!(removals, ["names.rs", "probe.rs", "publish.rs", "retire.rs", "stage_folder.rs"]);
 }

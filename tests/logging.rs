@@ -1,5 +1,5 @@
-//! The log and the console as a user meets them: where the file is, what its lines say, and that nothing that happens
-//! to either of them stops the backup.
+//! The log and the console as a user meets them: the place of the log file, the content of its lines, and that no
+//! failure of either stops the backup.
 
 #![allow(clippy::expect_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 
@@ -23,7 +23,7 @@ use std::process::{Command, Stdio};
 
 const ROOTS: &str = "--source source --replica replica";
 
-/// Something that happens to a place while the program runs, and its name.
+/// A change to a place while the program runs, and its name.
 type Way = (&'static str, fn(&Scratch));
 
 fn assert_mirrored(place: &Scratch) {
@@ -41,7 +41,7 @@ fn sorted(text: &str) -> Vec<&str> {
     lines
 }
 
-/// Trees in which one pass has something of every kind to do.
+/// Trees in which one pass performs every kind of operation.
 fn eventful(place: &Scratch) {
     place.write("source/updated", "one");
     place.write("source/repaired", "two");
@@ -62,7 +62,7 @@ fn eventful(place: &Scratch) {
     place.folder("source/now a folder");
     place.remove("source/removed");
     UnixListener::bind(place.at("source/socket")).expect("bound");
-    // The replica alone is wrong: same size, same mtime.
+    // Only the replica is wrong: same size, same mtime.
     let mtime = fs::metadata(place.at("replica/repaired")).and_then(|facts| facts.modified()).expect("known");
     place.write("replica/repaired", "2.0");
     let file = OpenOptions::new().write(true).open(place.at("replica/repaired")).expect("open");
@@ -243,7 +243,7 @@ fn an_eventful_pass_reads_like_this() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let mut lines: Vec<&str> =
         ended.stdout.lines().map(|line| line.split_once(' ').expect("a time").1).collect();
-    // Within a pass the order is that of the work.
+    // Within a pass the order of the lines is the order of the work.
     let pass = 2..lines.len() - 2;
     lines[pass].sort_unstable();
     let text = format!("{}\n--- stderr\n{}", lines.join("\n"), ended.stderr);
@@ -289,7 +289,7 @@ fn documented_fields() -> BTreeMap<String, BTreeSet<String>> {
     let mut fields: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for row in document.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
-        // What is in parentheses is values and conditions.
+        // Text in parentheses lists values and conditions.
         let outside =
             |cell: &str| -> String { cell.split('(').flat_map(|part| part.rsplit(')').next()).collect() };
         let names = |cell: &str| -> BTreeSet<String> {
@@ -320,7 +320,7 @@ fn check_json(text: &str, seen: &mut BTreeSet<String>) {
         if event == "notice" {
             let notice = word("notice");
             seen.insert(format!("notice {notice}"));
-            // The table of notices has a head of the same name as the event.
+            // The table of notices has a heading of the same name as the event.
             fields = BTreeSet::from(["notice", "message"].map(str::to_owned));
             let more = documented.get(notice).unwrap_or_else(|| panic!("{notice} is not documented"));
             fields.extend(more.iter().cloned());
@@ -535,7 +535,7 @@ fn a_console_that_is_closed_early_stops_nothing() {
         }
         let mut command = place.command(options);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it starts");
-        // As `| head -1` does.
+        // As `| head -1` does: reads one line, then closes the pipe.
         let mut line = String::new();
         BufReader::with_capacity(1, child.stdout.take().expect("a pipe")).read_line(&mut line).expect("read");
         assert!(line.contains("started"), "{line}");
@@ -575,7 +575,7 @@ fn a_console_that_nobody_reads_does_not_hold_up_repeated_passes() {
         place.write(format!("{folder}/{number}"), "");
     }
     let mut command = place.command("--interval 1h");
-    // The reading end stays open, and nobody reads.
+    // The read end stays open, and nobody reads.
     let (_reader, writer) = std::io::pipe().expect("a pipe");
     let running = start_as_is(command.stdout(writer).stderr(Stdio::null()));
     drop(command);
@@ -586,7 +586,7 @@ fn a_console_that_nobody_reads_does_not_hold_up_repeated_passes() {
     assert!(place.log().ends_with("file-sync stopped\n"));
 }
 
-/// Names that try to break lines, to forge them, to colour them and to hide.
+/// Names that try to break, forge and colour log lines, and to hide in them.
 fn hostile_names() -> Vec<OsString> {
     let names: [&[u8]; 14] = [
         b"line\nbreak",
@@ -638,7 +638,7 @@ fn hostile_names_give_one_line_each_and_no_control_bytes() {
             let words = [format!(" INFO  {verb} "), format!("\"verb\":\"{verb}\"")];
             let lines = log.lines().filter(|line| words.iter().any(|words| line.contains(words)));
             assert_eq!(lines.count(), expected, "{log}");
-            // A line of the program's own begins with the time, and nothing else does.
+            // Each line of the program begins with the time. No forged line does.
             let begins = |line: &str| {
                 line.contains(" file-sync ") || line.contains("\"event\"") || line.starts_with("20")
             };
@@ -801,7 +801,7 @@ fn a_log_that_is_a_fifo_that_nobody_empties_stops_nothing() {
     let place = Scratch::with_source();
     place.write("source/file", "content");
     rustix::fs::mkfifoat(rustix::fs::CWD, place.at("fifo"), rustix::fs::Mode::RWXU).expect("made");
-    // Open on both ends, so that nothing blocks here; nothing is read.
+    // Opened for reading and writing, so that opening the FIFO does not block; nothing is read.
     let _reader = File::options().read(true).write(true).open(place.at("fifo")).expect("opened");
     let ended = once(&place, "fifo");
     assert_eq!(ended.code, Some(0), "{ended:?}");

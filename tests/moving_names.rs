@@ -1,5 +1,5 @@
-//! Names of the source that move while a pass is under way: what was in both trees is never nowhere in the replica, and
-//! what has really gone goes one pass later at most.
+//! Source names that move during a pass: an entry that was in both trees is never missing from the whole replica, and a
+//! deletion in the source reaches the replica one pass later at most.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail as the test itself may")]
 
@@ -13,7 +13,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Two folders, of which a pass with one worker reads one before the other, with the same names in each.
+/// Two folders with the same names in each. A pass with one worker reads one before the other.
 const FOLDERS: [&str; 2] = ["one", "two"];
 
 fn mirrored(names: &[&str]) -> Scratch {
@@ -26,7 +26,7 @@ fn mirrored(names: &[&str]) -> Scratch {
     scratch
 }
 
-/// A pass with one worker; as soon as it has read one of the two folders, `act` is called with that one and the other.
+/// A pass with one worker. Calls `act` as soon as one of the two folders is read, with that folder and the other.
 fn during(mirror: &mut file_sync::Mirror, act: impl Fn(&str, &str) + Sync) -> Passed {
     let done = AtomicBool::new(false);
     let (report, seen) = pass_with(mirror, |event| {
@@ -74,7 +74,7 @@ fn a_file_that_moves_to_a_folder_that_has_been_read_stays_where_it_was_for_one_p
     for folder in FOLDERS {
         assert!(has(&scratch.replica, &format!("{folder}/item")), "{folder}/item is nowhere");
     }
-    // The folder changes in this pass too, and in each one after it: that must not keep everything for ever.
+    // The folder changes in every later pass, too: this must not keep everything back for ever.
     let second = during(&mut mirror, |_, _| {
         for folder in FOLDERS {
             fs::write(at(folder, "more"), b"").unwrap();
@@ -155,7 +155,7 @@ fn what_is_replaced_by_another_kind_of_entry_stays_for_one_pass_when_it_may_have
     scratch.converge();
 }
 
-/// The names of an inode that go are names all the same: the others need not be copied anew.
+/// Deleted names of an inode still count as its names, so its other names are not copied again.
 #[test]
 fn what_is_kept_does_not_make_its_other_names_be_copied() {
     let scratch = mirrored(&["file"]);
@@ -189,7 +189,7 @@ fn a_dry_run_does_not_announce_a_deletion_that_would_not_be_made() {
     scratch.converge();
 }
 
-/// The plan of one pass, then `edits`, then what is left of the plan; and how many entries are kept back.
+/// Completes the plan of one pass, calls `edits`, then applies the plan. Also returns the number of entries kept back.
 fn between(scratch: &Scratch, edits: impl FnOnce() + Send) -> (Seen, u64) {
     let (report, seen) = monitor::between(&mut scratch.mirror(2), edits);
     let report = report.unwrap();
@@ -200,12 +200,12 @@ fn between(scratch: &Scratch, edits: impl FnOnce() + Send) -> (Seen, u64) {
 #[test]
 fn what_moves_back_between_survey_and_deletion_is_not_nowhere() {
     for (back, kept_back) in [
-        // To the folder that it came from, under another name.
+        // To its original folder, under another name.
         ("one/back", 1),
-        // To a third one: the plan knows it in the second only.
+        // To a third folder: the plan knows it only in the second.
         ("three/back", 1),
         ("back", 1),
-        // To its old name, which is no reason to keep it back: it is not absent.
+        // To its old name: it is not absent, so nothing is kept back.
         ("one/item", 0),
     ] {
         let scratch = mirrored(&["file"]);

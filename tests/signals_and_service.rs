@@ -1,7 +1,7 @@
 //! Signals, the schedule on the real clock, and the service manager, together in a process of their own.
 //!
-//! The process is this test binary once more, running only [`child`] with an engine made for the occasion: signals
-//! concern a whole process, and a pass of the real engine cannot be made to last just as long as a test needs.
+//! The process is a second run of this test binary, which runs only [`child`] with a substitute engine: signals concern
+//! a whole process, and the duration of a pass of the real engine cannot be set to suit a test.
 
 #![allow(clippy::expect_used, reason = "a helper of a test may fail as the test itself may")]
 
@@ -23,16 +23,16 @@ use tempfile::TempDir;
 const ENGINE: &str = "FILE_SYNC_TEST_ENGINE";
 const A_MOMENT: Duration = Duration::from_millis(10);
 
-/// How the engine of the child behaves.
+/// The behaviour of the engine in the child.
 #[derive(Clone, Copy)]
 enum Manner {
-    /// Is done at once.
+    /// Ends at once.
     Quick,
-    /// Works, with a pulse, until it is interrupted.
+    /// Works, with a heartbeat, until it is interrupted.
     Busy,
-    /// Shows no pulse and hears nothing.
+    /// Has no heartbeat and ignores interruption.
     Stuck,
-    /// Waits for the disk until it is interrupted.
+    /// Waits for an fsync until it is interrupted.
     Syncing,
 }
 
@@ -161,7 +161,7 @@ impl Program {
         Program { child, lines }
     }
 
-    /// Reads up to this line; whatever else the child should say has to come after it.
+    /// Reads the child's next line, which has to be this one. Other output is skipped.
     fn expect(&mut self, expected: &str) {
         let next = self.lines.by_ref().find_map(|line| line.ok()?.strip_prefix("child: ").map(str::to_owned));
         assert_eq!(next.as_deref(), Some(expected));
@@ -178,7 +178,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Only where a test failed is it still there.
+        // The child is still alive only after a failed test.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -242,7 +242,7 @@ fn a_second_signal_exits_at_once_even_from_a_stuck_pass() {
         let mut program = Program::start(Manner::Stuck);
         program.expect("start 1");
         program.send(Signal::TERM);
-        // The second one counts from a tenth of a second after the first, so it is sent until it does.
+        // The program ignores a second signal within a tenth of a second of the first, so it is sent repeatedly.
         while program.child.try_wait().expect("it can be asked").is_none() {
             program.send(second);
             sleep(A_MOMENT);
@@ -251,7 +251,7 @@ fn a_second_signal_exits_at_once_even_from_a_stuck_pass() {
     }
 }
 
-/// A service manager of the test's own.
+/// A service manager of the test.
 struct Manager {
     folder: TempDir,
     socket: UnixDatagram,
@@ -275,7 +275,7 @@ impl Manager {
         })
     }
 
-    /// The next message; none when nothing comes for this long.
+    /// The next message; `None` if none arrives within this time.
     fn hear(&self, patience: Duration) -> Option<String> {
         self.socket.set_read_timeout(Some(patience)).expect("set");
         let mut buffer = [0; 4096];
@@ -326,7 +326,7 @@ fn the_watchdog_is_fed_while_there_is_progress_or_nothing_to_do() {
     for manner in [Manner::Quick, Manner::Busy, Manner::Syncing] {
         let manager = Manager::new();
         let _program = manager.start(manner, Some(TIME));
-        // Four pings per watchdog time: twenty are far more than a silent pass would get.
+        // Four pings per watchdog interval: a silent pass would never get as many as twenty.
         let mut pings = 0;
         while pings < 20 {
             let message = manager.hear(Duration::from_secs(30)).expect("a ping");

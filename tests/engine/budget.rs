@@ -1,4 +1,4 @@
-//! What a pass that finds nothing to do may cost: no write to any inode of the replica, not even an attempt.
+//! The budget of a pass that finds nothing to do: no write to any inode of the replica, not even an attempt.
 
 use crate::support::fsops::{chmod, keeps, link, make_node, plant, set_attribute, set_mtime};
 use crate::support::monitor::pass;
@@ -9,7 +9,7 @@ use rustix::fs::FileType;
 use std::fs;
 use std::os::unix::fs::symlink;
 
-/// A tree with something of every kind, mirrored.
+/// A mirrored tree with every kind of entry.
 fn mirrored() -> Scratch {
     let scratch = Scratch::new();
     let path = |name: &str| scratch.source.join(name);
@@ -55,7 +55,7 @@ fn an_unchanged_pass_leaves_every_ctime_as_it_is() {
 
 #[test]
 fn an_unchanged_pass_needs_no_right_to_write() {
-    // Root may write whatever the modes say; a mount that is read-only is beyond what a test may ask for.
+    // Root may write regardless of modes, and a test may not require a read-only mount.
     as_ordinary_user(|| {
         let scratch = mirrored();
         for root in [&scratch.source, &scratch.replica] {
@@ -87,7 +87,7 @@ fn an_unchanged_pass_leaves_access_times_as_they_are() {
     };
     for root in [&scratch.source, &scratch.replica] {
         for name in ["", "a", "folder", "folder/b", "large", "closed"] {
-            // Older than the modification: even a filesystem mounted with relatime would move it.
+            // The access time is older than the mtime: even a filesystem mounted with relatime would update it.
             let facts = fs::symlink_metadata(root.join(name)).unwrap();
             let time = |seconds, nanoseconds| rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
             let times = rustix::fs::Timestamps {

@@ -1,4 +1,5 @@
-//! Cases in which one pass did not make the replica equal, or a second one still found something: one test each.
+//! Regressions of convergence: one pass did not make the replica equal, or a second pass still found a difference. One
+//! test for each case.
 
 use crate::support::fsops::{chmod, link, make_node, plant};
 use crate::support::scratch::Scratch;
@@ -41,7 +42,7 @@ fn a_replica_file_that_is_a_name_of_a_source_file_is_never_written_through() {
     plant(&scratch.source, &["new/x"]);
     fs::copy(scratch.source.join("new/x"), scratch.source.join("b")).unwrap();
     chmod(&scratch.source.join("b"), 0o600).unwrap();
-    // As after `cp -al`, and a rename in the source.
+    // As after `cp -al` and a rename in the source.
     link(&scratch.source.join("new/x"), &scratch.replica.join("b")).unwrap();
     let before = Tree::of(&scratch.source);
     scratch.converge();

@@ -1,4 +1,4 @@
-//! The engine in this process: what a pass does to two trees, without the program around it.
+//! The engine in this process: the effect of a pass on two trees, without the command line around it.
 
 #![allow(
     clippy::expect_used,

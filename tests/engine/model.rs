@@ -1,5 +1,5 @@
-//! Random trees of every kind of entry, random edits on both sides, a pass: the replica is the source, the source and
-//! what lies outside are as they were, and a second pass finds nothing and writes nothing.
+//! Property test: random trees of every kind of entry, random edits on both sides, then a pass. The replica equals the
+//! source, the source and everything outside are unchanged, and a second pass finds and writes nothing.
 //!
 //! `FILE_SYNC_PROOF=deep` runs thousands of cases; `PROPTEST_CASES` sets the number itself.
 

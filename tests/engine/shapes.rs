@@ -1,4 +1,4 @@
-//! Trees of extreme shapes: far deeper than a path can say, very wide, and under a low limit of open files.
+//! Trees of extreme shapes: deeper than `PATH_MAX`, very wide, and under a low limit of open files.
 
 use crate::support::monitor::{clean_pass, pass};
 use crate::support::scratch::Scratch;
@@ -15,7 +15,7 @@ fn open(root: &Path) -> OwnedFd {
     rustix::fs::open(root, FOLDER, Mode::empty()).unwrap()
 }
 
-/// The folder `depth` levels below a root; None where the chain ends before.
+/// The folder `depth` levels below a root; `None` if the chain ends earlier.
 fn deep(root: &Path, name: &str, depth: usize) -> Option<OwnedFd> {
     let mut at = open(root);
     for _ in 0..depth {

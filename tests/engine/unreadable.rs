@@ -1,4 +1,4 @@
-//! What an ordinary user may not read: never taken for absent, always a problem, and everything else goes on.
+//! Entries that an ordinary user may not read: never taken for absent, always a problem, and everything else goes on.
 //!
 //! Root may read everything, so each test runs as an ordinary user, also when root runs the tests.
 
@@ -10,7 +10,7 @@ use file_sync::{Counter, Outcome, Verb};
 use std::fs;
 use std::path::Path;
 
-/// Equal roots with these names.
+/// A scratch with equal roots that contain these names.
 fn mirrored(names: &[&str]) -> Scratch {
     let scratch = Scratch::new();
     plant(&scratch.source, names);
@@ -118,7 +118,7 @@ fn a_new_source_folder_that_cannot_be_read_is_a_problem_and_the_next_pass_fills_
 #[test]
 fn what_may_be_the_old_name_of_something_that_cannot_be_copied_stays_until_it_can() {
     as_ordinary_user(|| {
-        // Moved within a folder, to another one, and out of a folder that goes.
+        // Moved within a folder, to another one, and out of a deleted folder.
         for (old, new) in [("a", "b"), ("a", "kept/b"), ("goes/a", "b"), ("goes/below/a", "kept/b")] {
             let scratch = mirrored(&["file", "kept/file"]);
             plant(&scratch.source, &[old]);
@@ -126,7 +126,7 @@ fn what_may_be_the_old_name_of_something_that_cannot_be_copied_stays_until_it_ca
             let at = |name: &str| scratch.source.join(name);
             fs::rename(at(old), at(new)).unwrap();
             let _ = fs::remove_dir_all(at("goes"));
-            // Of another size, it cannot be the same file.
+            // An extra of another size cannot be the same file.
             plant(&scratch.replica, &["an extra of another size"]);
             with_mode(&at(new), 0o000, || {
                 for pass in 0..2 {
@@ -161,7 +161,7 @@ fn what_differs_in_size_or_time_from_what_cannot_be_copied_goes() {
         with_mode(&scratch.source.join("closed"), 0o000, || {
             let passed = scratch.pass();
             assert_eq!(problems(&passed), ["closed"]);
-            // One of another size in its folder, and one of its size elsewhere, made at another time.
+            // An extra of another size in the same folder, and one of the same size elsewhere with another mtime.
             assert!(passed.seen.did(Verb::Delete, "x") && passed.seen.did(Verb::Delete, "folder/closed"));
         });
         scratch.converge();

@@ -1,4 +1,4 @@
-//! Extended attributes, which not every filesystem keeps.
+//! Extended attributes (xattrs), which not every filesystem keeps.
 
 use crate::Test;
 use crate::support::fsops::{chmod, keeps, plant, set_attribute};

@@ -1,4 +1,5 @@
-//! The group of a copy: kept where the user is in it, and else of no use to anybody who is not in the source's.
+//! The group of a copy: kept if the user is a member. Otherwise it gives no right to anybody outside the source's
+//! group.
 
 use crate::Test;
 use crate::support::leave_out::leave_out;
@@ -15,7 +16,7 @@ pub(crate) const TESTS: &[Test] = tests![
     a_second_group_of_the_user_is_kept,
 ];
 
-/// A group that nobody is in.
+/// A group without members.
 const FOREIGN: u32 = 4242;
 
 fn facts(path: &Path) -> (u32, u32) {
@@ -30,7 +31,7 @@ fn file(place: &Scratch, name: &str, group: u32, mode: u32) {
     place.mode(format!("source/{name}"), mode);
 }
 
-/// A scratch folder for an ordinary user whose files root makes.
+/// A scratch folder for an ordinary user, in which root creates the files.
 fn place() -> Scratch {
     if !is_root() {
         leave_out("only root can make files of other groups");
@@ -38,7 +39,7 @@ fn place() -> Scratch {
     Scratch::of_ordinary_user()
 }
 
-/// A scratch folder for a user of two groups, and the second one.
+/// A scratch folder for a user of two groups, and the second group.
 fn place_of_two_groups() -> (Scratch, u32) {
     const SECOND: u32 = 4243;
     if is_root() {

@@ -1,4 +1,5 @@
-//! Files on which another program holds a lease, as Samba and the kernel's NFS server do for a client that has one open.
+//! Leases (`F_SETLEASE`) held by another program. Samba and the kernel's NFS server hold one while a client has the
+//! file open.
 
 use crate::Test;
 use crate::support::leave_out::leave_out;
@@ -19,7 +20,8 @@ pub(crate) const TESTS: &[Test] = tests![
     a_log_that_somebody_holds_a_lease_on_loses_no_line,
 ];
 
-/// Takes write leases (`F_SETLEASE`) on files and gives each up so many seconds after it is asked to; never, if that is none.
+/// Takes write leases (`F_SETLEASE`) on files and gives each up the given number of seconds after the kernel's request;
+/// with `never`, it gives none up.
 const HOLDER: &str = r#"
     my $patience = shift; my @files;
     $SIG{IO} = $patience eq "never" ? "IGNORE" : sub { select undef, undef, undef, $patience; fcntl $_, 1024, 2 for @files };
@@ -27,7 +29,7 @@ const HOLDER: &str = r#"
     $| = 1; print "holds\n"; sleep 10 while 1;
 "#;
 
-/// Somebody who holds leases.
+/// A process that holds leases.
 fn holder(place: &Scratch, patience: &str, files: &[&str]) -> Running {
     let mut command = Command::new("perl");
     command.args(["-e", HOLDER, patience]).args(files).current_dir(place.path());
@@ -100,7 +102,7 @@ fn what_goes_or_is_replaced_needs_nobody_to_give_up_a_lease() {
 fn while_one_worker_waits_for_a_lease_the_others_go_on_and_a_signal_ends_it() {
     for (options, leased) in [("--once -j 2", 1), ("--once", 6)] {
         let place = Scratch::with_source();
-        // They come first, from whichever end somebody begins.
+        // These names sort before and after all others, so they are read first from either end.
         let folder = |number| if number % 2 == 0 { "a" } else { "z" };
         let names = (0..leased).map(|number| format!("source/{}{number}/leased", folder(number)));
         let names: Vec<String> = names.collect();

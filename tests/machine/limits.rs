@@ -1,4 +1,4 @@
-//! A high limit of open files, and a file that is larger than many filesystems can hold.
+//! A high limit of open files, and a file larger than many filesystems can hold.
 
 use crate::Test;
 use crate::support::fsops::noise;

@@ -1,4 +1,4 @@
-//! The log on a disk of its own that is full, and colours on a terminal.
+//! The log on a full disk of its own, and colours on a terminal.
 
 use crate::Test;
 use crate::support::leave_out::leave_out;
@@ -24,7 +24,7 @@ fn a_full_log_disk_costs_lines_until_there_is_room_again() {
     let running = place.started(&mut command);
     running.hears("ERROR log Cannot write the log file");
     assert!(running.stderr().contains("No space left on device"), "{}", running.stderr());
-    // The mount is in a namespace of its own, which the process leads into.
+    // The mount exists only in the mount namespace of the process; `/proc/PID/root` leads there.
     let inside = Path::new("/proc").join(running.id().to_string()).join("root");
     let logs = inside.join(place.at("logs").strip_prefix("/").expect("absolute"));
     fs::remove_file(logs.join("fill")).expect("removed");

@@ -1,5 +1,5 @@
-//! Tests that need something that not every machine or user has: root, the right to mount, `perl`, `script(1)`, leases.
-//! One that cannot run here says *ignored*, and why. With libtest it could only pass without having done anything.
+//! Tests with requirements that not every machine or user meets: root, the right to mount, `perl`, `script(1)`, leases.
+//! A test that cannot run reports *ignored* and the reason. Under libtest it could only pass without doing anything.
 
 #![allow(
     clippy::expect_used,
@@ -8,7 +8,7 @@
     reason = "a helper of a test may fail as the test itself may"
 )]
 
-/// The name of a test, and the test. One that is missing in its list is dead code, which is an error.
+/// The name of a test, and the test. A test missing from its list is dead code, which is a compile error.
 type Test = (&'static str, fn());
 
 macro_rules! tests {
@@ -32,7 +32,7 @@ use std::env::var;
 use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
-/// Those first that wait longest.
+/// Modules with the longest waits come first.
 const MODULES: [(&str, &[Test]); 8] = [
     ("terminals", terminals::TESTS),
     ("leases", leases::TESTS),

@@ -1,5 +1,5 @@
-//! What is mounted at the roots, above them and inside them comes and goes between the passes of one process: nothing is
-//! deleted for it, nothing is written into a mount point, and it goes on by itself when the disk is back.
+//! Mount points at, above and inside the roots come and go between the passes of one process. No lost mount causes a
+//! deletion, nothing is written into a bare mount point, and the passes go on when the disk is back.
 
 use crate::Test;
 use crate::support::program::{Ended, Running, lines_with, start};
@@ -32,14 +32,14 @@ pub(crate) const TESTS: &[Test] = tests![
 
 const WORDS: &str = "--source source --replica replica --log_file log --interval 1h";
 
-/// One process of several passes, among mounts that are seen from there alone.
+/// One process that makes several passes, among mounts visible only in its own namespace.
 struct Story {
     place: Scratch,
     running: Running,
 }
 
 impl Story {
-    /// Makes the mounts, starts, and waits for the first pass.
+    /// Creates the mounts, starts the program, and waits for the first pass.
     fn new(place: Scratch, mounts: &str, words: &str) -> Story {
         let running = start(place.behind_mounts(mounts, words));
         running.hears("pass 1 done");
@@ -51,7 +51,7 @@ impl Story {
         self.running.among_its_mounts(&self.place, script);
     }
 
-    /// A pass now, and some of the words of its end, between commas.
+    /// Requests a pass and checks words of its end line, separated by commas.
     fn pass(&self, end: &str) {
         let number = self.running.last_pass() + 1;
         self.running.signal(Signal::USR1);
@@ -71,7 +71,7 @@ impl Story {
 /// A mount that goes and comes back. `X` stands for a name.
 struct Way {
     name: &'static str,
-    /// What is mounted in the beginning, and kept at another place as well.
+    /// The mounts at the start; each is also kept at a second place.
     mounts: &'static str,
     root: &'static str,
     goes: &'static str,
@@ -236,7 +236,7 @@ fn a_mount_in_a_folder_that_the_source_has_anew_is_missed_as_well() {
     let place = Scratch::with_source();
     place.folder("keep");
     let story = Story::new(place, "mount -t tmpfs none keep; echo 1 >keep/f", WORDS);
-    // The folder is new, so that the pass copies it whole.
+    // The folder is new, so the pass copies it whole.
     story.does("mkdir -p source/new/m; mount --bind keep source/new/m");
     story.pass("done: 3 created");
     story.does("umount source/new/m");
@@ -292,7 +292,7 @@ fn a_disk_that_comes_back_under_another_number_goes_on_by_itself() {
     let place = Scratch::with_source();
     place.folder("disk");
     place.folder("keep");
-    // A copy with all its attributes stands in for the same disk: another device, the same content.
+    // A copy with all its attributes stands in for the same disk under another device number.
     let mounts = "mount -t tmpfs none disk; mkdir disk/data disk/replica; touch disk/data/a disk/data/b";
     let words = "--source disk/data --replica disk/replica --log_file log --interval 1h";
     let story = Story::new(place, mounts, words);
@@ -302,7 +302,7 @@ fn a_disk_that_comes_back_under_another_number_goes_on_by_itself() {
         story.does(swaps);
         story.pass("done: 0 created, 0 updated, 0 deleted, 2 unchanged, 0 problems");
     }
-    // Backup disks that take turns: this one is a pass behind.
+    // Rotating backup disks: this one is one pass behind.
     story.does("mount -t tmpfs none keep; cp -a disk/. keep; echo new >keep/data/a; touch keep/data/c");
     story.does("umount -l disk; mount --bind keep disk");
     story.pass("done: 1 created, 1 updated, 0 deleted");
@@ -350,7 +350,7 @@ fn another_disk_that_would_take_a_whole_new_copy_holds_the_pass() {
         story.does("umount -l disk; mount -t tmpfs none disk");
         story.pass("held: ");
         story.does("test -z \"$(ls -A disk)\"");
-        // Made by hand, it is found, and is still a whole copy away.
+        // A replica folder made by hand is found, but everything would be copied again.
         story.does(&format!("mkdir -p {replica}"));
         story.pass("held: ");
         story.does(&format!("test -z \"$(ls -A {replica})\""));

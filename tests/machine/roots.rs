@@ -1,5 +1,5 @@
-//! Roots and logs on mounts: one folder under two names, roots that overlap through a mount, and mounts inside them. And
-//! the owner of a root.
+//! Roots and logs on mounts: one folder under two names, roots that overlap through a mount, mounts inside the roots.
+//! Also the owner of a root.
 
 use crate::Test;
 use crate::support::leave_out::leave_out;
@@ -26,7 +26,7 @@ const LOG: &str = "--log_file log";
 fn a_source_that_only_the_kernel_can_find_is_the_one_that_is_mirrored() {
     let place = Scratch::with_source();
     place.folder("source/data");
-    // What the link says is another folder than the one that it leads to: the working folder of a process elsewhere.
+    // The text of the link names another folder than its destination, which is the working folder of another process.
     let script = "mkdir there; mount -t tmpfs none there; echo hidden >there/f; (cd there; exec sleep 100) & pid=$!; \
         until test /proc/$pid/cwd -ef there; do sleep 0.01; done; mount -t tmpfs none there; echo shown >there/f; \
         ln -s /proc/$pid/cwd link; trap \"kill $pid\" EXIT; \"$0\" \"$@\"; code=$?; \
@@ -70,9 +70,10 @@ fn roots_that_are_one_folder_by_a_bind_mount_are_refused() {
 
 fn roots_that_overlap_through_what_is_mounted_inside_them_are_refused() {
     let cases = [
-        // The source shows the folder that holds the replica: copying would never end.
+        // The source contains a bind mount of the folder that holds the replica: the copy would never end.
         ("mount --bind mount source/sub", "mount/replica"),
-        // The replica shows a part of a filesystem that is mounted in the source: deleting would delete there.
+        // The replica contains a bind mount of a filesystem inside the source: a deletion there would delete source
+        // data.
         (
             "mount -t tmpfs none source/sub; mkdir source/sub/y; touch source/sub/y/precious; mkdir -p replica/x; \
              mount --bind source/sub/y replica/x; trap 'ls source/sub/y/precious' EXIT",
@@ -96,7 +97,7 @@ fn roots_that_overlap_through_what_is_mounted_inside_them_are_refused() {
 }
 
 fn a_disk_that_a_bind_mount_of_the_folder_around_it_does_not_show_is_no_part_of_it() {
-    // `top` stands in for `/`: a mount of its own, so that what is mounted in it is on it and not on its bind mount.
+    // `top` stands in for `/`. It is a mount of its own, so mounts in it are on it and not on its bind mount.
     let top = "mkdir -p top/etc top/mnt/disk view; echo a >top/etc/a; mount --bind top top";
     let disk = "mount -t tmpfs none top/mnt/disk";
     let cases = [
@@ -108,14 +109,14 @@ fn a_disk_that_a_bind_mount_of_the_folder_around_it_does_not_show_is_no_part_of_
             true,
         ),
         (format!("{top}; {disk}; mount --bind top view"), "view", "top/mnt/disk", true),
-        // The way back, to restore everything.
+        // The reverse direction, for a full restore.
         (
             format!("{top}; {disk}; mount --bind top view; cp -a view top/mnt/disk/b; echo b >top/etc/a"),
             "top/mnt/disk/b",
             "view",
             true,
         ),
-        // A bind mount that shows what is mounted below.
+        // A recursive bind mount, which includes the mounts below.
         (format!("{top}; {disk}; mount --rbind top view"), "view", "top/mnt/disk/backup", false),
         (format!("{top}; {disk}; mount --rbind top view"), "view", "top/mnt/disk", false),
         (
@@ -124,14 +125,14 @@ fn a_disk_that_a_bind_mount_of_the_folder_around_it_does_not_show_is_no_part_of_
             "view",
             false,
         ),
-        // One that shows what is mounted below from then on.
+        // A shared bind mount, which includes later mounts below.
         (
             format!("mount --make-rshared .; {top}; mount --bind top view; {disk}"),
             "view",
             "top/mnt/disk/backup",
             false,
         ),
-        // The disk is to be seen at another place.
+        // The disk is visible at another place.
         (
             format!(
                 "{top}; {disk}; mkdir top/mnt/disk/b; mount --bind top view; mount --bind top/mnt/disk view/etc"
@@ -140,7 +141,7 @@ fn a_disk_that_a_bind_mount_of_the_folder_around_it_does_not_show_is_no_part_of_
             "top/mnt/disk/b",
             false,
         ),
-        // A folder of the same disk is mounted there, and that folder is to be seen.
+        // A bind-mounted folder of the same disk, itself visible in the source.
         (
             format!("{top}; mkdir top/real; mount --bind top view; mount --bind top/real top/mnt/disk"),
             "view",
@@ -156,7 +157,7 @@ fn a_disk_that_a_bind_mount_of_the_folder_around_it_does_not_show_is_no_part_of_
         let place = Scratch::with_source();
         let words = format!("--source {source} --replica {replica} {LOG} --once");
         let around = if is_apart { "true" } else { "find top view >before" };
-        // A namespace of one's own is private, but for what is said otherwise.
+        // A new mount namespace is private unless the script makes it shared.
         let script = format!("mount --bind . .; cd \"$PWD\"; {script}; {around}");
         let command = place.behind_mounts(&script, &words);
         let ended = start(command).end();
@@ -193,7 +194,7 @@ fn a_source_that_is_unmounted_between_two_passes_holds_the_pass_and_keeps_the_re
     let place = Scratch::with_source();
     place.folder("source");
     place.folder("replica");
-    // The second pass is asked for when nothing is mounted any more; a third one finds the source again.
+    // The second pass is requested after the unmount; the third finds the source again.
     let script = "mount -t tmpfs none source; mkdir keep; touch source/precious; mount --bind source keep; \
         (until grep -q 'pass 1 done' log; do sleep 0.05; done; umount -l source; kill -USR1 $$; \
         until grep -q 'pass 2 held' log; do sleep 0.05; done; mount --bind keep source; kill -USR1 $$; \

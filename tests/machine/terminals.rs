@@ -1,6 +1,6 @@
-//! Terminals that are closed while the program runs, and SIGHUP when they are not.
+//! Terminals that close while the program runs, and SIGHUP while the terminal stays open.
 //!
-//! The terminal is a pseudo-terminal of `script(1)`: when that is killed its side of it is closed, as when a window is.
+//! The terminal is a pseudo-terminal of `script(1)`. Killing `script` closes its side, as closing a window does.
 
 use crate::Test;
 use crate::support::leave_out::leave_out;
@@ -29,8 +29,8 @@ struct Started {
 }
 
 impl Started {
-    /// Runs a script of the shell, in which `$RUN` runs the program with its roots and log, in a terminal, and waits until the
-    /// program has made a pass.
+    /// Runs a shell script in a terminal and waits until the program has made a pass. `$RUN` in the script runs the
+    /// program with its roots and log.
     fn by(script: &str) -> Started {
         let place = Scratch::with_source();
         place.write("source/file", "content");
@@ -80,7 +80,7 @@ impl Started {
         until(&format!("the program has ended: {}", self.place.log()), || !self.runs());
     }
 
-    /// Rotates the log and waits until it was opened anew, and until the program would have ended.
+    /// Rotates the log, waits until it is opened anew, and waits out the time in which the program would have ended.
     fn rotates(&self) {
         self.place.rename("log", "log.1");
         self.hang_up();
@@ -96,17 +96,18 @@ impl Started {
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // Only where a test failed is it still there, and its number surely still its own.
+        // The program is still alive only after a failed test. Only then is its process id certain to be its own.
         if panicking() && self.runs() {
             let _ = kill_process(self.program, Signal::KILL);
         }
     }
 }
 
-/// Runs the program, after its number was written down.
+/// Runs the program after writing its process id to a file.
 const RUN: &str = r#"sh -c 'echo $$ >pid; exec "$@"' x $RUN"#;
 
-/// Runs the program below a shell that passes SIGHUP on, as an interactive one does, and says how the program ended.
+/// Runs the program below a shell that passes SIGHUP on, as an interactive shell does, and writes the exit code to a
+/// file.
 fn below_shell(options: &str) -> String {
     format!(
         "trap 'kill -HUP $(cat pid)' HUP; {RUN} {options} & wait $!; c=$?; \
@@ -123,12 +124,12 @@ fn code(started: &Started) -> String {
 
 fn a_run_in_the_foreground_of_a_terminal_ends_when_that_is_closed() {
     let scripts = [
-        // In the place of the shell; in its foreground, which the kernel tells when the shell has ended; below one that
-        // passes the signal on.
+        // In place of the shell; in the foreground of the shell, where the kernel sends SIGHUP when the shell has
+        // ended; below a shell that passes the signal on.
         format!("exec {RUN} --interval 1h"),
         format!("{RUN} --interval 1h; true"),
         below_shell("--interval 1h"),
-        // It belongs to the terminal wherever its lines are shown.
+        // The controlling terminal counts, also when the output is redirected.
         format!("{RUN} --interval 1h >out 2>&1; true"),
     ];
     for script in scripts {
@@ -162,8 +163,8 @@ fn sighup_opens_the_log_anew_while_the_terminal_is_there() {
 }
 
 fn a_shell_that_passes_sighup_on_before_it_ends_takes_the_program_along() {
-    // The terminal is there when the signal comes, and goes a moment later. The program is a job of its own, which nobody else
-    // tells of it.
+    // The signal comes while the terminal exists, which closes a moment later. The program is a job of its own, so no
+    // other process sends it SIGHUP.
     let script = format!(
         "set -m; echo $$ >shell; trap 'kill -HUP $(cat pid); sleep 0.5; exit' USR1; {RUN} --interval 1h & wait"
     );
@@ -185,7 +186,7 @@ fn what_was_to_outlive_its_terminal_does_and_opens_its_log_anew() {
 }
 
 fn what_a_shell_has_let_go_does_not_take_a_later_sighup_for_that_of_its_terminal() {
-    // A job of its own in the background: the kernel sends it nothing, and this shell neither.
+    // A background job of its own: neither the kernel nor this shell sends it SIGHUP.
     let started = Started::by(&format!("set -m; {RUN} --interval 1h & sleep 1000"));
     started.close();
     sleep(Duration::from_secs(8));

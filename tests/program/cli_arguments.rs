@@ -1,4 +1,4 @@
-//! The command line as a person meets it: help, version, and every mistake.
+//! The command line as a person meets it: help, version, and usage errors.
 
 use crate::support::proof;
 use crate::support::scratch::Scratch;
@@ -26,7 +26,7 @@ fn stderr(assert: &Assert) -> String {
     String::from_utf8_lossy(&assert.get_output().stderr).into_owned()
 }
 
-/// A usage error: told on stderr, and nothing is touched.
+/// A usage error: reported on stderr, and nothing is touched.
 fn refuse<Word: AsRef<OsStr>>(place: &Scratch, words: &[Word]) -> String {
     let assert = file_sync().current_dir(place.path()).args(words).assert().code(2);
     assert_eq!(stdout(&assert), "", "a mistake is told on stderr");
@@ -158,7 +158,7 @@ fn paths_that_are_not_utf_8_are_no_usage_error() {
         bytes.extend_from_slice(suffix.as_bytes());
         place.path().join(OsString::from_vec(bytes))
     };
-    // The source is missing, which is an error of its own kind and shows that all three paths were taken.
+    // The missing source is an error of its own kind. It shows that all three paths were parsed.
     let assert = file_sync()
         .arg("--source")
         .arg(name("source"))
@@ -190,13 +190,13 @@ fn a_log_inside_a_missing_source_does_not_bring_the_source_back() {
     }
 }
 
-/// Words of all kinds, but never the replica's option nor a short form of it: so no line is ever carried out.
+/// Random words, but never the replica's option or a short form of it, so that no command line is ever carried out.
 fn senseless() -> impl Strategy<Value = Vec<OsString>> {
     let word = prop_oneof![
         2 => "--?[a-z_]{1,9}(=[ -~]{0,6})?".prop_map(OsString::from),
         2 => "--(source|log_file|interval|threads|color|once|dry-run|quiet)".prop_map(OsString::from),
         1 => "[ -~]{0,8}".prop_map(OsString::from),
-        // No NUL: the system takes none in an argument.
+        // No NUL: an argument of execve(2) cannot contain one.
         1 => proptest::collection::vec(1..=255u8, 0..12).prop_map(OsString::from_vec),
     ];
     proptest::collection::vec(word, 0..6).prop_map(|mut words| {
@@ -232,7 +232,7 @@ fn completions_know_every_option_and_are_scripts_of_their_shell() {
         for option in ["source", "replica", "interval", "log_file", "log-format", "dry-run", "completions"] {
             assert!(script.contains(option), "{shell} does not know {option}");
         }
-        // Shells that are here say whether it is a script of theirs.
+        // Each installed shell checks the syntax of its script.
         let check = std::process::Command::new(shell).args(["-n", "-c", &script]).output();
         if let Ok(output) = check {
             assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));

@@ -1,4 +1,4 @@
-//! What is left out by design, seen from outside.
+//! Features left out by design, seen from outside.
 
 use crate::support::scratch::Scratch;
 use std::os::unix::net::UnixListener;

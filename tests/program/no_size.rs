@@ -1,4 +1,5 @@
-//! Files that show no size, as those of procfs: what is in them is copied and compared, and none of them fills the disk.
+//! Files with a size of 0 and content, as in procfs: the content is copied and compared, and no such file fills the
+//! disk.
 
 use crate::support::program::lines_with;
 use crate::support::scratch::Scratch;
@@ -7,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A process that does nothing, of which procfs tells.
+/// An idle process, whose procfs files are mirrored.
 struct Idle(Child);
 
 impl Drop for Idle {
@@ -17,7 +18,7 @@ impl Drop for Idle {
     }
 }
 
-/// All the room that the files of a folder take.
+/// The disk space of all files of a folder.
 fn room(path: &Path) -> u64 {
     let facts = path.symlink_metadata().expect("it exists");
     let entries = facts.is_dir().then(|| fs::read_dir(path).expect("readable"));
@@ -30,7 +31,7 @@ fn what_procfs_tells_of_a_process_is_copied_but_for_what_has_no_end() {
     let place = Scratch::with_source();
     let idle = Command::new("sleep").arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).spawn();
     let idle = Idle(idle.expect("it starts"));
-    // Its only thread; everything that is told of the process is told of that.
+    // The entry of its only thread, under which procfs shows all facts of the process.
     let process = format!("/proc/{0}/task/{0}", idle.0.id());
     let roots = format!("--source {process} --replica replica --log_file log");
     for pass in 1..=2 {

@@ -1,4 +1,4 @@
-//! Repeated passes with the real program on the real clock: a life of edits, the rhythm, and every signal.
+//! Repeated passes with the real program on the real clock: a series of edits, the schedule, and every signal.
 
 use crate::support::program::{Running, count, lines_with, start, until};
 use crate::support::scratch::Scratch;
@@ -9,20 +9,20 @@ use rustix::process::Signal;
 use std::fs::{self, OpenOptions};
 use std::time::Duration;
 
-/// Too large to be copied or compared before a signal comes.
+/// Too large to be copied or compared before a signal arrives.
 const HUGE: usize = 256 << 20;
 
 fn assert_mirrored(place: &Scratch) {
     assert_eq!(Tree::of(&place.at("source")), Tree::of(&place.at("replica")));
 }
 
-/// Waits for the end of a pass that has surely begun after now.
+/// Waits for the end of a pass that began after this call.
 fn a_whole_pass(running: &Running) {
-    // One may have begun that the console does not show yet.
+    // A pass may have begun that the console does not show yet.
     running.pass_ends(running.last_pass() + 2);
 }
 
-/// When something was logged, in seconds since the first line.
+/// The time of a log line, in seconds since the first line.
 fn seconds_of(log: &str, words: &str) -> f64 {
     let time =
         |line: &str| line.split(' ').next().and_then(|time| time.parse::<Timestamp>().ok()).expect("a time");
@@ -77,7 +77,7 @@ fn the_replica_follows_a_life_of_edits() {
     a_whole_pass(&running);
     assert_mirrored(&place);
 
-    // The replica alone is changed.
+    // Only the replica changes.
     place.write("replica/kept", "KEPT");
     place.write("replica/extra/file", "extra");
     place.remove("replica/new name");
@@ -105,7 +105,7 @@ fn passes_start_one_interval_after_each_other() {
     for number in 2..=4_u32 {
         let start = seconds_of(&ended.stdout, &format!("pass {number} started")) - begin;
         let due = f64::from(number - 1);
-        // A line may be late, and so may a pass on a busy computer, but neither is early.
+        // A line or a pass may be late on a busy computer, but neither may be early.
         assert!((due - 0.5..due + 5.0).contains(&start), "pass {number} after {start} s: {}", ended.stdout);
     }
     assert!(ended.stdout.contains("4 done: 0 created, 0 updated, 0 deleted, 1 unchanged, 0 problems"));
@@ -117,7 +117,7 @@ fn a_pass_that_overruns_is_followed_at_once_and_the_log_says_by_how_much() {
     place.write_zeros("source/large", HUGE / 4);
     let running = start(place.command("--interval 2"));
     running.copies_into(&place.at("replica"));
-    // Suspended, as a laptop is: the time counts.
+    // Suspended, as a laptop is: the suspended time counts.
     running.suspend();
     assert!(!place.has("replica/large"), "it has been copied already");
     std::thread::sleep(Duration::from_millis(2100));
@@ -255,7 +255,7 @@ fn a_signal_between_passes_ends_the_program_at_once() {
     }
 }
 
-/// A single pass that is done and waits for somebody to read its output.
+/// A finished single pass that waits for its output to be read.
 fn unread(place: &Scratch) -> (Running, std::io::PipeReader) {
     for number in 0..1500 {
         place.write(format!("source/{}{number}", "n".repeat(200)), "");
@@ -282,7 +282,7 @@ fn a_second_signal_exits_at_once() {
     let (mut running, _reader) = unread(&place);
     running.signal(Signal::TERM);
     until("the program has ended", || {
-        // The second one counts from a tenth of a second after the first, so it is sent until it does.
+        // The program ignores a second signal within a tenth of a second of the first, so it is sent repeatedly.
         running.has_ended() || {
             running.signal(Signal::TERM);
             false

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 const LOG: &str = "--log_file log";
 
-/// Enough files for a pass that can be met in its middle.
+/// Enough files for a test to act in the middle of a pass.
 const MANY: usize = 5000;
-/// More files in each than a new folder gets before it can be seen.
+/// Each has more files than a new folder gets before its rename to the final name.
 const FOLDERS: usize = 2;
 
 fn many_files(place: &Scratch) {
@@ -21,14 +21,14 @@ fn many_files(place: &Scratch) {
     }
 }
 
-/// Something that happens to a place while the program runs, and its name.
+/// A change to a place while the program runs, and its name.
 type Way = (&'static str, fn(&Scratch));
 
 fn assert_mirrored(place: &Scratch) {
     assert_eq!(Tree::of(&place.at("source")), Tree::of(&place.at("replica")));
 }
 
-/// Waits until the program has made a part of the replica.
+/// Waits until the program has created a part of the replica.
 fn meets_the_middle(place: &Scratch, running: &Running) {
     until("some of the files are there", || count(&running.stdout(), " create ") > MANY / 20);
     assert!(!running.console().contains("pass 1 done"), "the pass is over already");
@@ -118,7 +118,7 @@ fn a_source_renamed_away_in_the_middle_of_a_pass_ends_the_program_and_nothing_is
 #[test]
 fn a_source_swapped_during_the_survey_holds_the_pass() {
     let place = Scratch::with_source();
-    // Large enough that comparing it takes a while.
+    // Large enough that the comparison takes a while.
     place.folder("replica");
     for path in ["source/large", "replica/large"] {
         place.write_zeros(path, 128 << 20);
@@ -216,7 +216,7 @@ fn a_replica_removed_piece_by_piece_while_it_is_filled_is_not_thousands_of_probl
     many_files(&place);
     let running = start(place.command("--interval 1h"));
     meets_the_middle(&place, &running);
-    // The program goes on filling it meanwhile, so it takes more than one try.
+    // The program goes on filling the folder, so the removal needs retries.
     until("it is gone", || fs::remove_dir_all(place.at("replica")).is_ok());
     running.pass_ends(1);
     running.pass_now();
@@ -283,7 +283,7 @@ fn a_replica_that_is_no_folder_is_an_error_and_stays_as_it_is() {
     for replica in ["file", "file/below", "fifo", "dangling"] {
         for options in ["--once", "--interval 1h", "--dry-run"] {
             if (replica, options) == ("dangling", "--dry-run") {
-                // Nothing is there yet, so nothing is in the way of a plan.
+                // Nothing exists yet, so no entry is in the way of a plan.
                 continue;
             }
             let place = Scratch::with_source();
@@ -342,7 +342,7 @@ fn roots_that_overlap_are_refused_before_anything_is_created_and_both_are_named(
         ("source/sub/../sub", "other/../link", "lies inside"),
     ];
     for (source, replica, words) in cases {
-        // The log's folder exists or would have to be made.
+        // The log's folder exists or has to be created.
         for log in ["log", "new-folder/log"] {
             for options in ["--once", "--interval 1h", "--dry-run"] {
                 let place = Scratch::with_source();
@@ -400,9 +400,9 @@ fn a_replica_path_that_is_led_into_the_source_while_running_changes_nothing_ther
         place.link("link", target);
         running.signal(Signal::USR1);
         running.hears("nothing was changed");
-        // The two streams are read apart.
+        // The two streams are read by separate threads.
         running.hears("pass 2 started");
-        // It may be mended; then the passes go on.
+        // The link may be repaired; the passes then go on.
         place.remove("link");
         place.link("link", "replica");
         running.pass_now();
@@ -577,11 +577,11 @@ fn a_replica_that_vanished_with_the_log_inside_it_is_filled_again_and_so_is_the_
     let command =
         &mut place.with("--source source --replica replica --log_file replica/log", "--interval 1h");
     let running = place.started(command);
-    // In one step: a line of the log that comes late would make a file in a folder that is being removed.
+    // In one step: a late log line would create a file in a folder that is being removed.
     place.rename("replica", "gone");
     running.pass_now();
-    // The new log file is an entry of the replica's root, and may come after pass 2 has set the root's mtime; lines wait
-    // for some milliseconds, in which there is time for more than one pass.
+    // The new log file is an entry of the replica's root, and may be created after pass 2 has set the root's mtime: the
+    // log writer delays lines by some milliseconds, which is enough for more than one pass.
     until("the log is there again", || place.has("replica/log"));
     running.pass_now();
     running.pass_now();

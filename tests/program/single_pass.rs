@@ -1,4 +1,4 @@
-//! One pass and its exit code, the dry run, and a second pass that has nothing to do.
+//! One pass and its exit code, the dry run, and a second pass without work.
 
 use crate::support::fsops::noise;
 use crate::support::program::{count, lines_with, start};
@@ -63,7 +63,7 @@ fn comparing_bytes_finds_the_same_damage_and_leaves_out_only_the_digests_of_what
     place.write("source/right", noise(300_000));
     place.write("source/wrong", noise(300_000));
     assert_eq!(place.run("--once").code, Some(0));
-    // One bit, and nothing that a look from outside would show.
+    // One bit differs; size and times are the same.
     let path = place.at("replica/wrong");
     let mut content = fs::read(&path).expect("readable");
     content[299_999] ^= 1;
@@ -90,7 +90,7 @@ fn an_interval_does_no_harm_beside_once() {
     assert_eq!(place.run("--once --interval 1h").code, Some(0));
 }
 
-/// As a mail folder does: something comes and goes all the time.
+/// As in a mail folder: entries come and go all the time.
 fn while_it_changes<R>(place: &Scratch, folder: &str, work: impl FnOnce() -> R) -> R {
     let (folder, is_over) = (place.at(folder), AtomicBool::new(false));
     std::thread::scope(|scope| {
@@ -119,16 +119,16 @@ fn what_went_from_a_folder_that_always_changes_goes_in_one_run_too() {
     place.write("source/busy/gone", "content");
     place.sync();
     place.remove("source/busy/gone");
-    // One worker comes to the folder when it has read the large file.
+    // One worker reads the folder after the large file.
     let ended = while_it_changes(&place, "source/busy", || place.run("--once --threads 1"));
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!place.has("replica/busy/gone"), "{ended:?}");
-    // The first pass cannot know whether it has moved.
+    // The first pass cannot tell a deletion from a move.
     let passes = lines_with(&ended.stdout, " done: ");
     assert_eq!(passes.len(), 2, "{ended:?}");
     assert!(passes[0].contains("0 deleted") && passes[0].contains(" kept back, "), "{ended:?}");
     assert!(passes[0].contains(" MiB read"), "{ended:?}");
-    // The second one looks only, and does not read what has not changed since.
+    // The second pass only lists, and reads no file that has not changed since.
     assert!(!passes[1].contains("0 deleted") && passes[1].contains(" B read"), "{ended:?}");
     assert!(lines_with(&ended.stdout, "notice ")[0].contains("may have moved"), "{ended:?}");
 }

@@ -1,4 +1,5 @@
-//! Under a limit of file sizes (`ulimit -f`, `LimitFSIZE=`): a file that is too large is a problem of that file, also the log.
+//! A limit of file sizes (`ulimit -f`, `LimitFSIZE=`): a file that is too large is a problem of that file only, also
+//! the log.
 
 use crate::support::fsops::noise;
 use crate::support::program::{Ended, count, lines_with, start};
@@ -6,7 +7,7 @@ use crate::support::scratch::Scratch;
 use std::fs::File;
 use std::process::Command;
 
-/// One run of the program, which may make no file larger than this (in units of 512 bytes).
+/// One run of the program with this limit of file sizes, in units of 512 bytes.
 fn limited(place: &Scratch, blocks: u64, options: &str) -> Ended {
     let run = place.command(options);
     let mut shell = Command::new("sh");
@@ -30,7 +31,7 @@ fn a_file_beyond_the_limit_is_a_problem_and_everything_else_is_copied() {
                 place.write(format!("{folder}/z{number}"), number.to_string());
             }
         }
-        // The hole at its end alone goes beyond the limit.
+        // Only the hole at its end exceeds the limit.
         place.write("source/sparse", "x");
         let sparse = File::options().write(true).open(place.at("source/sparse")).expect("open");
         sparse.set_len(8 << 20).expect("a filesystem with holes");
@@ -80,7 +81,7 @@ fn a_log_that_reaches_the_limit_is_like_one_on_a_full_disk() {
     );
     assert_eq!(count(&ended.stdout, " create "), 200, "the console has every line");
 
-    // The next run finds half a line, and room.
+    // The next run finds a torn line, and space.
     place.sync();
     let log = place.log();
     let torn = log.lines().filter(|line| !line.starts_with("20")).count();

@@ -1,9 +1,9 @@
-//! Numbers that look random and are the same every time (splitmix64). Shared with the benchmarks.
+//! Deterministic pseudo-random numbers (splitmix64). Shared with the benchmarks.
 
 pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    /// Two numbers name a sequence: its purpose, and which one of its kind.
+    /// Two numbers name a sequence: its purpose, and its number among those of that purpose.
     pub(crate) fn new(purpose: u64, number: u64) -> Dice {
         let mut dice = Dice(purpose ^ 0x6669_6c65_2d73_796e);
         Dice(dice.roll() ^ number.wrapping_mul(0xd134_2543_de82_ef95))
@@ -28,7 +28,7 @@ impl Dice {
         bytes
     }
 
-    /// Bytes that no filesystem and no program can make smaller.
+    /// Incompressible bytes.
     pub(crate) fn fill(&mut self, bytes: &mut [u8]) {
         for piece in bytes.chunks_mut(8) {
             let random = self.roll().to_le_bytes();
@@ -36,7 +36,7 @@ impl Dice {
         }
     }
 
-    /// `count` different numbers below `limit`, or as many as there are.
+    /// Draws `count` different numbers below `limit`, or all of them if there are fewer.
     pub(crate) fn draw(&mut self, count: usize, limit: usize) -> Vec<usize> {
         let mut all: Vec<usize> = (0..limit).collect();
         for at in 0..count.min(limit) {

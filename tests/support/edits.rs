@@ -1,4 +1,4 @@
-//! Edits of every kind to a source and a replica, made at random places.
+//! Random edits of every kind to a source and a replica.
 
 use super::fsops::{access_list, chmod, link, make_node, mtime, set_attribute, set_mtime};
 use super::scratch::{Scratch, is_root};
@@ -10,16 +10,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// What an edit puts at a path.
+/// The entry that an edit creates at a path.
 #[derive(Clone, Debug)]
 pub(crate) enum Thing {
     Empty,
     Small(u8),
     Large(u8),
-    /// Data at a position, holes around it.
+    /// Data at one position, with holes around it.
     Sparse(u8, u32),
     Folder,
-    /// A folder with some things in it.
+    /// A folder with a few entries.
     Nest(u8),
     Symlink(u8),
     Fifo,
@@ -34,15 +34,15 @@ pub(crate) enum Side {
     Replica,
 }
 
-/// Picks one of what there is when the edit is made.
+/// Picks one of the entries that exist when the edit is made.
 pub(crate) type Pick = u16;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Edit {
     Put(Pick, u8, Thing),
-    /// New content of the same size, and the old modification time.
+    /// New content of the same size, with the old mtime.
     Rewrite(Pick, u8),
-    /// One byte of the content, in place, and the old modification time.
+    /// One byte of the content changed in place, with the old mtime.
     Flip(Pick, u32),
     Truncate(Pick, u8),
     Append(Pick, u8),
@@ -56,15 +56,15 @@ pub(crate) enum Edit {
     AccessList(Pick, bool, Option<u8>),
     Link(Pick, Pick, u8),
     Unlink(Pick),
-    /// Gives an entry a further name outside of its tree.
+    /// Adds a hard link to an entry, outside of its tree.
     LinkToOutside(Pick, u8),
-    /// Puts a further name of a file outside into the tree.
+    /// Adds a hard link in the tree to a file outside.
     LinkFromOutside(Pick, u8, u8),
-    /// Puts a further name of a file of the source into the replica: at the same path, or elsewhere.
+    /// Adds a hard link in the replica to a file of the source: at the same path, or elsewhere.
     LinkFromSource(Pick, Option<(Pick, u8)>),
 }
 
-/// Few names, so that both sides often mean the same path.
+/// Few names, so that both sides often use the same path.
 fn name(pick: u8, limits: Limits) -> Vec<u8> {
     match pick % 20 {
         unfit @ (0..=8) if limits == Limits::PlainNames => vec![b'0' + unfit],
@@ -90,7 +90,7 @@ fn modes(is_folder: bool) -> &'static [u32] {
         (true, _) => {
             &[0o644, 0o600, 0o000, 0o755, 0o4755, 0o2755, 0o1777, 0o6711, 0o444, 0o555, 0o2770, 0o7777]
         }
-        // What this user cannot read is a problem, and has a test of its own.
+        // Modes that make an entry unreadable for this user are a problem, and have a test of their own.
         (false, true) => &[0o755, 0o700, 0o500, 0o555, 0o1777, 0o2755, 0o511],
         (false, false) => &[0o644, 0o600, 0o400, 0o444, 0o755, 0o4755, 0o2755, 0o6555, 0o1777],
     }
@@ -109,7 +109,7 @@ const TIMES: [(i64, i64); 8] = [
 
 const OWNERS: [u32; 4] = [0, 1, 1000, 65534];
 
-/// What the filesystems that a story plays on cannot do.
+/// The limits of the filesystems under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limits {
     None,
@@ -125,7 +125,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// How many of [`TIMES`] both sides can hold.
+    /// The number of [`TIMES`] that both sides can hold.
     fn times(&self) -> usize {
         if self.limits == Limits::None { TIMES.len() } else { TIMES.len() - 1 }
     }
@@ -137,7 +137,7 @@ impl World {
         }
     }
 
-    /// Everything in a tree that is of a kind, the root first where it is one.
+    /// All entries of a kind in a tree; the root first if it matches.
     fn all(&self, side: Side, wanted: impl Fn(FileType) -> bool) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.root(side).to_path_buf()];
@@ -176,7 +176,7 @@ impl World {
         self.any(side, pick).filter(|path| path != self.root(side))
     }
 
-    /// A place for something new: not too deep, so that every path fits into a system call.
+    /// A path for a new entry. The depth is limited, so that every path fits into a system call.
     fn place(&self, side: Side, pick: Pick, at: u8) -> Option<PathBuf> {
         let folder = self.pick(side, pick, |kind| kind == FileType::Directory)?;
         (folder.as_os_str().len() < 2000).then(|| folder.join(OsStr::from_bytes(&name(at, self.limits))))
@@ -186,7 +186,7 @@ impl World {
         let done = || Ok(());
         match edit {
             Edit::Put(at, name, thing) => match self.place(side, *at, *name) {
-                // NTFS knows no targets that are not UTF-8.
+                // NTFS has no symbolic link targets that are not UTF-8.
                 Some(_) if self.limits == Limits::PlainNames && thing.has_odd_target() => done(),
                 Some(path) => opened(path.parent().unwrap(), || put(&path, thing)),
                 None => done(),
@@ -335,7 +335,7 @@ impl World {
     }
 }
 
-/// Lets an ordinary user work on an entry of his whose mode forbids it, and sets that mode again.
+/// Makes an entry accessible to its owner for the duration of `work`, then restores its mode.
 fn opened(path: &Path, work: impl FnOnce() -> IoResult<()>) -> IoResult<()> {
     let Ok(facts) = path.symlink_metadata() else { return work() };
     if is_root() || facts.is_symlink() || facts.mode() & 0o700 == 0o700 {
@@ -372,12 +372,12 @@ fn remove(path: &Path) -> IoResult<()> {
 }
 
 fn replace_by_link(from: &Path, to: &Path) -> IoResult<()> {
-    // Linked under another name first: what is removed may hold what is to be linked.
+    // Linked under another name first: the removed entry may contain `from`.
     let aside = to.with_file_name("aside");
     link(from, &aside)?;
     remove(to)?;
     fs::rename(&aside, to)?;
-    // Nothing is renamed when both are the same file.
+    // rename(2) does nothing when both names are links to the same inode.
     if aside.symlink_metadata().is_ok() { fs::remove_file(&aside) } else { Ok(()) }
 }
 
@@ -387,7 +387,7 @@ fn target(which: u8) -> &'static [u8] {
 }
 
 impl Thing {
-    /// Whether it has a symbolic link whose target is no text.
+    /// Whether it has a symbolic link whose target is not UTF-8.
     fn has_odd_target(&self) -> bool {
         matches!(self, Thing::Symlink(which) | Thing::Nest(which) if target(*which).contains(&0xff))
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-/// Sets the modification time and leaves the access time; a symbolic link is meant itself.
+/// Sets the mtime and leaves the access time. Does not follow a symbolic link.
 pub(crate) fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) -> std::io::Result<()> {
     let times = Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
@@ -29,7 +29,7 @@ pub(crate) fn set_attribute(path: &Path, name: &str, value: &[u8]) -> std::io::R
     Ok(rustix::fs::lsetxattr(path, name, value, rustix::fs::XattrFlags::empty())?)
 }
 
-/// An access control list in the kernel's own form: the three classes, one named user, and the mask.
+/// A POSIX ACL in the kernel's xattr format: the three classes, one named user, and the mask.
 pub(crate) fn access_list(user: u32, permissions: u16) -> Vec<u8> {
     const NOBODY: u32 = u32::MAX;
     let entries: [(u16, u16, u32); 5] =
@@ -52,17 +52,17 @@ pub(crate) fn keeps(folder: &Path, name: &str, value: &[u8]) -> bool {
     keeps
 }
 
-/// Makes a FIFO, socket or device node.
+/// Creates a FIFO, socket or device node.
 pub(crate) fn make_node(path: &Path, kind: FileType, device: u64) -> std::io::Result<()> {
     Ok(rustix::fs::mknodat(CWD, path, kind, Mode::from_raw_mode(0o644), device)?)
 }
 
-/// Makes a further name of an entry; a symbolic link is meant itself.
+/// Adds a hard link to an entry. Does not follow a symbolic link.
 pub(crate) fn link(old: &Path, new: &Path) -> std::io::Result<()> {
     Ok(rustix::fs::linkat(CWD, old, CWD, new, AtFlags::empty())?)
 }
 
-/// Makes a small tree: names that end in `/` are folders, all others files that contain their own name.
+/// Creates a small tree: names that end in `/` are folders, all others files that contain their own name.
 pub(crate) fn plant(root: &Path, names: &[&str]) {
     for name in names {
         let path = root.join(name);
@@ -75,7 +75,7 @@ pub(crate) fn plant(root: &Path, names: &[&str]) {
     }
 }
 
-/// A digest by another way than the program's own.
+/// SHA-256 of a whole content at once, without the program's own code.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
@@ -95,7 +95,7 @@ pub(crate) fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
-/// The bytes of a path, to find them in a log.
+/// The bytes of a path, to search for them in a log.
 pub(crate) fn bytes(path: &impl AsRef<OsStr>) -> &[u8] {
     path.as_ref().as_bytes()
 }

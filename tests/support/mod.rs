@@ -1,4 +1,4 @@
-//! What tests, deep suites and benchmarks share.
+//! Support shared by tests, deep suites and benchmarks.
 
 #![allow(dead_code, reason = "no test uses everything")]
 #![allow(

@@ -1,4 +1,4 @@
-//! The engine in this process: passes over a [`Scratch`], and a monitor that keeps what it hears.
+//! The engine in this process: passes over a [`Scratch`], and a monitor that records its events.
 
 use super::scratch::Scratch;
 use super::tree::{Tree, assert_same};
@@ -26,13 +26,13 @@ impl Scratch {
         Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
     }
 
-    /// One pass of a mirror made for it.
+    /// One pass of a new mirror.
     pub(crate) fn pass(&self) -> Passed {
         pass(&mut self.mirror(2))
     }
 
-    /// One pass that has to be done without a problem and leave the replica equal to the source, and a second one
-    /// that has to find nothing to do. Returns the first.
+    /// Runs two passes. The first has to be done without a problem and leave the replica equal to the source, and the
+    /// second has to find nothing to do. Returns the first.
     pub(crate) fn converge(&self) -> Passed {
         let passed = self.pass();
         passed.assert_clean();
@@ -41,7 +41,7 @@ impl Scratch {
         passed
     }
 
-    /// As [`Scratch::converge`], where the first passes may have problems.
+    /// As [`Scratch::converge`], but the first passes may have problems.
     pub(crate) fn converge_in(&self, passes: usize) -> Passed {
         for _ in 1..passes {
             self.pass();
@@ -53,7 +53,7 @@ impl Scratch {
         assert_same("the replica is not the source", &Tree::of(&self.source), &Tree::of(&self.replica));
     }
 
-    /// A pass now does nothing: no operation, no problem, and no write to any inode of the replica.
+    /// Asserts that a pass does nothing: no operation, no problem, and no write to any inode of the replica.
     pub(crate) fn assert_quiet(&self) {
         let before = Tree::of(&self.replica);
         let passed = self.pass();
@@ -63,7 +63,7 @@ impl Scratch {
     }
 }
 
-/// What a monitor heard, as values of its own.
+/// The recorded events of a monitor, as owned values.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     /// Verb, path, reason.
@@ -76,7 +76,7 @@ pub(crate) struct Seen {
     pub(crate) verified: Vec<String>,
 }
 
-/// An operation: what, where, why.
+/// An operation: verb, path, reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Line(pub(crate) Verb, pub(crate) String, pub(crate) String);
 
@@ -86,20 +86,20 @@ impl Seen {
     }
 }
 
-/// What a [`Collector`] does when it hears an event.
+/// Called by a [`Collector`] for each event.
 type Hook<'a> = Box<dyn Fn(&Event<'_>) + Sync + 'a>;
 
-/// A monitor that keeps everything, and may act when it hears something.
+/// A monitor that records every event, and may act on it.
 #[derive(Default)]
 pub(crate) struct Collector<'a> {
     seen: Mutex<Seen>,
-    /// Operations are not kept: their paths may be more than fits into memory.
+    /// Operations are not recorded: their paths may exceed the memory.
     forgets_operations: bool,
     hook: Option<Hook<'a>>,
 }
 
 impl<'a> Collector<'a> {
-    /// Calls `hook` for every event, before it is kept.
+    /// Calls `hook` for every event, before it is recorded.
     pub(crate) fn with_hook(hook: impl Fn(&Event<'_>) + Sync + 'a) -> Collector<'a> {
         Collector { hook: Some(Box::new(hook)), ..Collector::default() }
     }
@@ -138,14 +138,15 @@ impl Monitor for Collector<'_> {
     }
 }
 
-/// A pass that is over.
+/// A finished pass.
 pub(crate) struct Passed {
     pub(crate) report: PassReport,
     pub(crate) seen: Seen,
 }
 
 impl Passed {
-    /// The pass was done, without a problem, and without taking the filesystem for a lesser one.
+    /// Asserts that the pass was done without a problem, and without a notice that the filesystem cannot hold
+    /// something.
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.seen.problems, [], "problems");
         assert_eq!(self.report.counts[Counter::Problems], 0);
@@ -168,7 +169,7 @@ pub(crate) fn pass(mirror: &mut Mirror) -> Passed {
     Passed { report, seen: collector.seen() }
 }
 
-/// One pass of a tree whose paths are too long to be kept. It has to be done without a problem.
+/// One pass over a tree whose paths are too long to be recorded. It has to be done without a problem.
 pub(crate) fn clean_pass(mirror: &mut Mirror) -> PassReport {
     let collector = Collector { forgets_operations: true, ..Collector::default() };
     let report = mirror.pass(1, &collector).unwrap();
@@ -187,7 +188,7 @@ pub(crate) fn pass_with<'a>(
     (report, collector.seen())
 }
 
-/// One pass whose plan is complete before `edits` change the trees, and is carried out after them.
+/// One pass whose plan is complete before `edits` change the trees, and is applied after them.
 pub(crate) fn between(mirror: &mut Mirror, edits: impl FnOnce() + Send) -> (Result<PassReport, Error>, Seen) {
     let edits = Mutex::new(Some(edits));
     let passed = pass_with(mirror, |event| {

@@ -1,11 +1,11 @@
-//! A process that may mount: in namespaces of its own, so that however it ends no mount and no process is left behind.
-//! Shared with the benchmarks.
+//! A process with the right to mount: it runs in namespaces of its own, so no mount and no process is left behind,
+//! however it ends. Shared with the benchmarks.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// This program, as root in mount and process namespaces of its own where the machine allows that; then `variable` is
-/// set for it.
+/// Runs this program as root in mount and process namespaces of its own if the machine allows that, with `variable`
+/// set.
 pub(crate) fn in_namespaces(program: &Path, variable: &str) -> Command {
     const NAMESPACES: [&str; 7] =
         ["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"];

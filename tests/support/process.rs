@@ -1,9 +1,9 @@
-//! What the kernel tells of a process that a test has started.
+//! The kernel's facts about a process that a test has started.
 
 use std::fs;
 
-/// Whether every thread of a process is stopped: a signal that stops it does so a moment after it was sent, and what a
-/// thread does in the kernel comes to its end before.
+/// Whether every thread of a process is stopped. A stop signal takes effect a moment after it is sent, and a thread
+/// finishes its system call first.
 pub(crate) fn stands_still(process: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{process}/task")) else { return false };
     threads.flatten().all(|thread| {

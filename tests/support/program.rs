@@ -1,5 +1,4 @@
-//! The real program: started on a [`Scratch`], by whoever runs the tests or as an ordinary user; what it says, and how it
-//! ends.
+//! The real program, started on a [`Scratch`] by the user of the tests or as an ordinary user; its output and its exit.
 
 use super::leave_out::leave_out;
 use super::process;
@@ -20,10 +19,10 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
-/// No test waits longer for anything; only a failing one waits so long.
+/// The longest wait of any test; only a failing one waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -33,7 +32,7 @@ pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 impl Scratch {
-    /// As [`Scratch::with_source`], where the program runs as an ordinary user, also when root runs the tests.
+    /// As [`Scratch::with_source`], but the program runs as an ordinary user, also when root runs the tests.
     pub(crate) fn of_ordinary_user() -> Scratch {
         if !is_root() {
             return Scratch::with_source();
@@ -41,7 +40,7 @@ impl Scratch {
         let parents = [temp_dir(), "/tmp".into(), "/var/tmp".into()];
         let reachable = parents.iter().find_map(|parent| {
             let mut scratch = Scratch::below(parent);
-            // The folder that cargo builds in may be closed to others.
+            // Other users may have no access to cargo's target folder.
             let program = scratch.at("file-sync");
             fs::copy(&scratch.program, &program).expect("copied");
             fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("set");
@@ -89,14 +88,14 @@ impl Scratch {
         start(self.command(options)).end()
     }
 
-    /// One run that has to end well.
+    /// One run that has to succeed.
     pub(crate) fn sync(&self) -> Ended {
         let ended = self.run("--once");
         assert_eq!(ended.code, Some(0), "{ended:?}");
         ended
     }
 
-    /// Starts repeated passes, an hour apart, and waits for the first one: the next comes when it is asked for.
+    /// Starts repeated passes, an hour apart, and waits for the first one. The next starts on request.
     pub(crate) fn start(&self, options: &str) -> Running {
         self.started(self.command("--interval 1h").args(options.split_whitespace()))
     }
@@ -108,8 +107,8 @@ impl Scratch {
         running
     }
 
-    /// The program in a mount namespace of its own, where the script has run before it. Where that is not possible the test
-    /// is left out.
+    /// The program in a mount namespace of its own, in which the script has run first. If that is not possible, the
+    /// test is left out.
     pub(crate) fn behind_mounts(&self, script: &str, words: &str) -> Command {
         if !may_mount() {
             leave_out("it needs root and the right to mount");
@@ -128,8 +127,8 @@ impl Scratch {
         command.env("TZ", "UTC").current_dir(self.path()).stdin(Stdio::null());
     }
 
-    /// A command, run as an ordinary user where the program is to be run so. Without groups of his own this needs no
-    /// further program; std drops those of root.
+    /// A command, run as an ordinary user if the program is. Without supplementary groups this needs no further
+    /// program; std drops those of root.
     pub(crate) fn for_user(&self, mut command: Command) -> Command {
         match (self.as_user, self.groups) {
             (false, _) => command,
@@ -148,7 +147,7 @@ impl Scratch {
         }
     }
 
-    /// What the log or the console says, the same on every run, for a snapshot.
+    /// Snapshot settings that replace the varying parts of the log and the console.
     pub(crate) fn settled(&self) -> Settings {
         let mut settings = Settings::clone_current();
         settings.add_filter(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d", "[time]");
@@ -188,7 +187,7 @@ fn give_away(path: &Path) {
     }
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
@@ -209,7 +208,7 @@ fn text(heard: &Heard) -> String {
     String::from_utf8_lossy(&heard.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
 }
 
-/// A program that runs.
+/// A running program.
 pub(crate) struct Running {
     child: Child,
     streams: [Heard; 2],
@@ -223,7 +222,7 @@ pub(crate) fn start(mut command: impl BorrowMut<Command>) -> Running {
     start_as_is(command)
 }
 
-/// Starts a program whose streams the test has set up; those that are pipes are read.
+/// Starts a program whose streams the test has set up. Streams that are pipes are read.
 pub(crate) fn start_as_is(command: &mut Command) -> Running {
     fn listen(stream: impl Read + Send + 'static, heard: &Heard) -> JoinHandle<()> {
         let (mut stream, heard) = (stream, Arc::clone(heard));
@@ -259,13 +258,13 @@ impl Running {
         self.stdout() + &self.stderr()
     }
 
-    /// Waits until the console has shown some words.
+    /// Waits until the console has shown these words.
     pub(crate) fn hears(&self, words: &str) {
         self.hears_one_of(&[words.to_owned()]);
     }
 
-    /// Waits until one of the streams has shown one of these. Each byte is searched about once: the console of a pass over
-    /// thousands of files is long, and a wait that reads all of it every time takes the processor from the program.
+    /// Waits until one of the streams has shown one of these. Each byte is searched about once: the console of a pass
+    /// over thousands of files is long, and repeated full searches would take the processor from the program.
     fn hears_one_of(&self, words: &[String]) {
         let start = Instant::now();
         let longest = words.iter().map(String::len).max().unwrap_or(0);
@@ -284,8 +283,8 @@ impl Running {
         }
     }
 
-    /// Waits until a copy has begun: until the program has a file open below the folder that has a temporary name, or no
-    /// name at all (`O_TMPFILE`; proc(5) says "deleted" then).
+    /// Waits until a copy has begun: until the program has a file open below the folder under a temporary name, or
+    /// without a name (`O_TMPFILE`; proc(5) shows "deleted").
     pub(crate) fn copies_into(&self, folder: &Path) {
         let open = format!("/proc/{}/fd", self.id());
         until(&format!("the copy has begun: {}", self.console()), || {
@@ -298,31 +297,32 @@ impl Running {
         });
     }
 
-    /// The number of the last pass that has started. Its end may be read before its begin, which is in the other stream.
+    /// The number of the last pass that has started. Its end may be read before its start, which is in the other
+    /// stream.
     pub(crate) fn last_pass(&self) -> usize {
         let console = self.console();
         let passes = console.split(" pass ").skip(1);
         passes.filter_map(|pass| pass.split(' ').next()?.parse().ok()).max().unwrap_or(0)
     }
 
-    /// Asks for a pass now and waits until it has ended, however it does.
+    /// Requests a pass and waits for its end, with any outcome.
     pub(crate) fn pass_now(&self) {
         let number = self.last_pass() + 1;
         self.signal(Signal::USR1);
         self.pass_ends(number);
     }
 
-    /// Waits until a pass has ended, however it does.
+    /// Waits for the end of a pass, with any outcome.
     pub(crate) fn pass_ends(&self, number: usize) {
         let ends = ["done", "ended early", "held", "stopped by"];
         self.hears_one_of(&ends.map(|end| format!("pass {number} {end}")));
     }
 
-    /// Runs a script where the program runs that [`Scratch::behind_mounts`] has made: among its mounts.
+    /// Runs a script in the mount namespace of a program that [`Scratch::behind_mounts`] has started.
     pub(crate) fn among_its_mounts(&self, place: &Scratch, script: &str) {
         let mut command = Command::new("nsenter");
         command.arg(format!("--mount=/proc/{}/ns/mnt", self.id()));
-        // Its current folder is that of the program from then on.
+        // From here on its current folder is that of the program.
         command.args(["sh", "-e", "-c", &format!("cd \"$0\"; {script}")]).arg(place.path());
         let output = command.output().expect("nsenter");
         assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
@@ -332,7 +332,7 @@ impl Running {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }
 
-    /// Stops it for a while, until it gets [`Signal::CONT`]: from here on it does nothing.
+    /// Stops the program until it gets [`Signal::CONT`]: from here on it does nothing.
     pub(crate) fn suspend(&self) {
         self.signal(Signal::STOP);
         until("its threads stand still", || process::stands_still(self.id()));
@@ -342,7 +342,7 @@ impl Running {
         self.child.try_wait().expect("it can be asked").is_some()
     }
 
-    /// Asks the program to stop, which has to end it in order.
+    /// Sends SIGTERM, which has to end the program in order.
     pub(crate) fn stop(self) -> Ended {
         self.signal(Signal::TERM);
         let ended = self.end();
@@ -350,7 +350,7 @@ impl Running {
         ended
     }
 
-    /// Sends a signal that has to end the program, and the time that this takes.
+    /// Sends a signal that has to end the program. Also returns the time until its end.
     pub(crate) fn stop_with(mut self, signal: Signal) -> (Ended, Duration) {
         let begin = Instant::now();
         self.signal(signal);
@@ -372,18 +372,18 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Only where a test failed is it still there.
+        // The program is still alive only after a failed test.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// How often some words occur.
+/// The number of occurrences of these words.
 pub(crate) fn count(text: &str, words: &str) -> usize {
     text.matches(words).count()
 }
 
-/// The lines that contain some words, without their time.
+/// The lines that contain these words, without their time.
 pub(crate) fn lines_with(text: &str, words: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| line.contains(words));
     lines.map(|line| line.split_once(' ').map_or(line, |(_, rest)| rest).to_owned()).collect()

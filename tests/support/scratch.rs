@@ -1,5 +1,5 @@
-//! The fixture of all tests, suites and benchmarks that mirror something: two roots, a log, and the folder around them,
-//! which goes away at the end. How the engine is run on it is in `monitor.rs`, how the program is in `program.rs`.
+//! The fixture of all tests, suites and benchmarks that mirror trees: two roots, a log, and the folder around them,
+//! which is removed at the end. `monitor.rs` runs the engine on it, and `program.rs` the program.
 
 use file_sync::Digests;
 use rustix::fs::{Access, AtFlags, FallocateFlags, Mode, OFlags, access, fallocate};
@@ -14,16 +14,16 @@ use std::path::{Path, PathBuf};
 use std::thread::scope;
 use tempfile::{Builder, TempDir};
 
-/// An ordinary user and his group, who own nothing.
+/// The user and group id of an ordinary user without files of his own.
 pub(crate) const NOBODY: u32 = 65534;
 
-/// Whether this thread is root's.
+/// Whether this thread runs as root.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Runs a test as an ordinary user, also when root runs the tests: on a thread that gives its rights away, as then have all
-/// threads that it starts. Linux keeps the rights of each thread apart; what glibc would change are those of all.
+/// Runs a test as an ordinary user, also when root runs the tests: on a thread that drops its rights, which all threads
+/// started by it inherit. Linux keeps credentials per thread; the wrappers of glibc would change those of every thread.
 pub(crate) fn as_ordinary_user(test: impl FnOnce() + Send) {
     if !is_root() {
         return test();
@@ -43,7 +43,8 @@ pub(crate) fn as_ordinary_user(test: impl FnOnce() + Send) {
     }
 }
 
-/// The first usual folder for temporary files that this thread may use: that of `TMPDIR` may be root's alone.
+/// The first usual folder for temporary files that this thread may use: the folder of `TMPDIR` may be accessible to
+/// root only.
 fn temporary() -> PathBuf {
     let parents = [temp_dir(), "/tmp".into(), "/var/tmp".into()];
     let usable = parents.iter().find(|path| access(*path, Access::WRITE_OK | Access::EXEC_OK).is_ok());
@@ -57,20 +58,20 @@ pub(crate) struct Scratch {
     pub(crate) replica: PathBuf,
     pub(crate) outside: PathBuf,
     pub(crate) log: PathBuf,
-    /// What the mirrors of [`Scratch::mirror`] digest.
+    /// The digests that the mirrors of [`Scratch::mirror`] take.
     pub(crate) digests: Digests,
-    /// The program that is run.
+    /// The program under test.
     pub(crate) program: PathBuf,
-    /// It runs as an ordinary user, [`NOBODY`].
+    /// The program runs as an ordinary user, [`NOBODY`].
     pub(crate) as_user: bool,
-    /// That user's groups; only his own one when there are none.
+    /// The groups of that user; only his primary group if empty.
     pub(crate) groups: &'static [u32],
-    /// It chooses the number of its workers; else there are two of them in the deep suites, where nothing else is asked for.
+    /// The program chooses the number of its workers. Otherwise the deep suites set it to two, unless the arguments do.
     pub(crate) chooses_workers: bool,
 }
 
 impl Scratch {
-    /// Source, replica and `outside` are there and empty.
+    /// Source, replica and `outside` exist and are empty.
     pub(crate) fn new() -> Scratch {
         let scratch = Scratch::with_source();
         fs::create_dir(&scratch.replica).expect("created");
@@ -78,12 +79,12 @@ impl Scratch {
         scratch
     }
 
-    /// Only the source is there; replica and log are for the program to make.
+    /// Only the source exists; the program creates replica and log.
     pub(crate) fn with_source() -> Scratch {
         Scratch::below(&temporary())
     }
 
-    /// The same in a folder of one's choice, for instance a mounted tmpfs, which is quicker than most disks.
+    /// The same below another folder, for instance a mounted tmpfs, which is faster than most disks.
     pub(crate) fn below(parent: &Path) -> Scratch {
         let folder = scratch_folder(parent);
         let roots = ["source", "replica", "outside"].map(|name| folder.path().join(name));
@@ -92,7 +93,7 @@ impl Scratch {
         scratch
     }
 
-    /// As [`Scratch::new`], each in a new folder below one of these, which may be filesystems of their own.
+    /// As [`Scratch::new`], each in a new folder below one of these, which may be separate filesystems.
     pub(crate) fn across(source: &Path, replica: &Path, outside: &Path) -> Scratch {
         let folders = [source, replica, outside].map(scratch_folder);
         let names = [(&folders[0], "source"), (&folders[1], "replica"), (&folders[2], "outside")];
@@ -126,14 +127,14 @@ impl Scratch {
         self.path().join(path)
     }
 
-    /// Writes a file, and the folders above it.
+    /// Writes a file, and creates the folders above it.
     pub(crate) fn write(&self, path: impl AsRef<Path>, content: impl AsRef<[u8]>) {
         let path = self.at(path);
         fs::create_dir_all(path.parent().expect("below the scratch folder")).expect("created");
         fs::write(path, content).expect("written");
     }
 
-    /// Makes a file of zeros that takes no time to make, but some to be read: it has no holes.
+    /// Creates a file of zeros without holes: quick to create, but slow to read.
     pub(crate) fn write_zeros(&self, path: &str, length: usize) {
         let file = fs::File::create(self.at(path)).expect("created");
         if fallocate(&file, FallocateFlags::empty(), 0, length as u64).is_err() {
@@ -179,7 +180,7 @@ impl Scratch {
         self.at(path).symlink_metadata().is_ok()
     }
 
-    /// The names in one folder, sorted; none when it is missing.
+    /// The names in one folder, sorted; empty if the folder is missing.
     pub(crate) fn names(&self, path: &str) -> Vec<OsString> {
         let Ok(entries) = fs::read_dir(self.at(path)) else { return Vec::new() };
         let mut names: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.file_name())).collect();
@@ -193,12 +194,12 @@ fn scratch_folder(parent: &Path) -> TempDir {
 }
 
 impl Drop for Scratch {
-    /// In this process: a child would inherit the locks of the replicas of other tests for a moment.
+    /// In this process: a child would briefly inherit the replica locks of other tests.
     fn drop(&mut self) {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         for folder in self.folders.drain(..) {
             let path = folder.keep();
-            // A test may have closed it.
+            // A test may have removed the permissions.
             let _ = fs::set_permissions(&path, Permissions::from_mode(0o700));
             if let Ok(fd) = rustix::fs::open(&path, flags, Mode::empty()) {
                 empty(fd.as_fd());
@@ -208,7 +209,7 @@ impl Drop for Scratch {
     }
 }
 
-/// Removes everything below a folder, however deep: a folder in a folder is moved up first.
+/// Removes everything below a folder, at any depth: nested folders are moved up first.
 pub(crate) fn empty(top: BorrowedFd<'_>) {
     let names = |folder: BorrowedFd<'_>| -> Vec<CString> {
         let Ok(folder) = rustix::fs::Dir::read_from(folder) else { return Vec::new() };

@@ -1,5 +1,5 @@
 //! Stories: a random tree, then rounds of random edits on both sides, each followed by a pass. After every pass the
-//! replica is the source, the source and what lies outside are as they were, and a second pass finds nothing and writes
+//! replica equals the source, the source and everything outside are unchanged, and a second pass finds and writes
 //! nothing.
 
 use super::edits::{Edit, Limits, Pick, Side, Thing, World, content};
@@ -55,8 +55,8 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// Edits that make and break hard links, between few names and few contents, so that the groups of the two sides
-/// overlap in every way.
+/// Edits that create and break hard links, among few names and few contents, so that the hard link groups of the two
+/// sides overlap in every way.
 fn link_edit() -> impl Strategy<Value = Edit> {
     let pick = any::<Pick>;
     let name = || 9..15u8;
@@ -83,7 +83,7 @@ fn link_edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// What happens between two passes.
+/// The edits between two passes.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     edits: Vec<(Side, Edit)>,
@@ -105,15 +105,15 @@ pub(crate) fn story() -> impl Strategy<Value = (Vec<Edit>, Vec<Round>)> {
     (vec(edit(), 5..40), vec(round(edit(), 14), 1..5))
 }
 
-/// The same of hard links.
+/// The same with edits of hard links.
 pub(crate) fn link_story() -> impl Strategy<Value = (Vec<Edit>, Vec<Round>)> {
     (vec(link_edit(), 5..20), vec(round(link_edit(), 12), 1..5))
 }
 
-/// Edits, then passes, then everything that has to hold.
+/// Edits, then passes, then all assertions.
 fn check(world: &World, round: &Round) {
     for (side, edit) in &round.edits {
-        // Many an edit makes no sense where it lands; then nothing happens.
+        // Many an edit is impossible at its place and has no effect.
         let _ = world.edit(*side, edit);
     }
     let scratch = &world.scratch;
@@ -155,15 +155,16 @@ fn check(world: &World, round: &Round) {
     assert_same("a second pass wrote", &mirrored.stamped(), &Tree::of(&scratch.replica).stamped());
 }
 
-/// What a plan knows before: what is made, in whatever way, and what goes. A file of several names is planned as what each
-/// name is, and some of them become links. The folders whose metadata has to be set are known when what is in them is done.
+/// The totals that a plan knows in advance: entries created, in any way, and entries deleted. A file of several names
+/// is planned as the change of each name, and some of these become links. The folders whose metadata has to be set are
+/// known only after their content is done.
 fn totals(counts: &Counts) -> (u64, u64) {
     let ways = [Counter::Created, Counter::Linked, Counter::Updated, Counter::Repaired, Counter::Retyped];
     (ways.iter().map(|counter| counts[*counter]).sum(), counts[Counter::Deleted])
 }
 
-/// The source is as it was, down to the ctimes; but a name that the replica gives up shows in the ctime of a file that
-/// the two trees shared.
+/// The source is unchanged, down to the ctimes. One exception: removing a name in the replica changes the ctime of an
+/// inode that the two trees share.
 fn assert_untouched(source: &Tree, replica: &Tree, now: &Tree) {
     let shared: BTreeSet<(u64, u64)> = source.inodes().intersection(&replica.inodes()).copied().collect();
     let without = |tree: &Tree| {
@@ -178,7 +179,7 @@ fn assert_untouched(source: &Tree, replica: &Tree, now: &Tree) {
     assert_same("the source changed", &without(source), &without(now));
 }
 
-/// Plays a story in a world that has nothing in it yet.
+/// Plays a story in an empty world.
 pub(crate) fn play(world: &World, tree: &[Edit], rounds: &[Round]) {
     for which in 0..3 {
         let path = world.scratch.outside.join(format!("given {which}"));
@@ -198,11 +199,11 @@ pub(crate) fn play(world: &World, tree: &[Edit], rounds: &[Round]) {
     }
 }
 
-/// As [`check`], where the replica cannot hold everything, which a first pass may have to learn and a second to clean up
-/// after: what is there in the end has the right contents, and a further pass writes nothing.
+/// As [`check`], for a replica that cannot hold everything. A first pass may have to learn that, and a second to clean
+/// up. In the end the entries that exist have the right contents, and a further pass writes nothing.
 fn check_contents(world: &World, round: &Round) {
     for (side, edit) in &round.edits {
-        // Many an edit makes no sense where it lands; then nothing happens.
+        // Many an edit is impossible at its place and has no effect.
         let _ = world.edit(*side, edit);
     }
     let scratch = &world.scratch;

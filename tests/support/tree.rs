@@ -1,7 +1,7 @@
-//! The picture of a tree: everything that can be known of it, taken without any code of the product, so that the two cannot
-//! be wrong in the same way. All tests and suites compare such pictures. Two things have models of their own, because they
-//! answer another question: `benches/peers/mirror.rs` compares a million files of programs that promise less, and
-//! `tests/deep/races/moving.rs` and `tests/deep/power_loss/torn.rs` know which mixtures of versions may be seen.
+//! The picture of a tree: all its observable facts, taken without any code of the product, so that the two cannot be
+//! wrong in the same way. All tests and suites compare such pictures. Two models are separate, because they answer
+//! another question: `benches/peers/mirror.rs` compares a million files of programs that promise less, and
+//! `tests/deep/races/moving.rs` and `tests/deep/power_loss/torn.rs` know the permitted mixtures of versions.
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What an entry is, with what only this kind has.
+/// The kind of an entry, with the facts of that kind.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum What {
     File(Vec<u8>),
@@ -48,7 +48,7 @@ impl fmt::Debug for What {
     }
 }
 
-/// One entry of a snapshot.
+/// One entry of a picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) what: What,
@@ -56,13 +56,13 @@ pub(crate) struct Node {
     pub(crate) mtime: (i64, u64),
     pub(crate) owner: (u32, u32),
     pub(crate) attributes: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The first path of the same inode in this tree, when there are several.
+    /// The first path of the same inode in this tree, if it has several.
     pub(crate) same_as: Option<Vec<u8>>,
     /// Inode, links and ctime; only in trees made by [`Tree::stamped`].
     pub(crate) stamp: Option<Stamp>,
 }
 
-/// What a write always changes and no program can set.
+/// Facts that every write changes and no program can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stamp {
     pub(crate) device: u64,
@@ -71,7 +71,7 @@ pub(crate) struct Stamp {
     pub(crate) ctime: (i64, u64),
 }
 
-/// Everything that can be known of a tree, by path; the root has the empty path. A root that is not there has no nodes.
+/// The picture of a tree, by path; the root has the empty path. A missing root has no nodes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) nodes: BTreeMap<Vec<u8>, (Node, Stamp)>,
@@ -162,7 +162,8 @@ impl Tree {
         }
     }
 
-    /// With inode, links and ctime of every entry, so that every write shows; taking the picture changes none of them.
+    /// Adds inode, links and ctime of every entry, so that every write is visible. Taking the picture changes none of
+    /// them.
     pub(crate) fn stamped(mut self) -> Tree {
         for (node, stamp) in self.nodes.values_mut() {
             node.stamp = Some(*stamp);
@@ -170,12 +171,12 @@ impl Tree {
         self
     }
 
-    /// Leaves in the picture only these paths.
+    /// Keeps only the wanted paths.
     pub(crate) fn retain(&mut self, wanted: impl Fn(&[u8]) -> bool) {
         self.nodes.retain(|path, _| wanted(path));
     }
 
-    /// Everything that is mirrored.
+    /// All entries of kinds that are mirrored.
     fn mirrored(&self) -> impl Iterator<Item = (&Vec<u8>, &Node)> {
         self.nodes.iter().map(|(path, (node, _))| (path, node)).filter(|(_, node)| node.what != What::Socket)
     }
@@ -193,7 +194,7 @@ impl Tree {
         self.nodes.get(path.as_bytes()).map(|(node, _)| node)
     }
 
-    /// Names that share an inode with something outside this tree.
+    /// Names that share an inode with a name outside this tree.
     pub(crate) fn shared_outside(&self) -> Vec<String> {
         let mut names: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         for (_, stamp) in self.nodes.values() {
@@ -211,7 +212,7 @@ impl Tree {
     }
 }
 
-/// Sockets included. [`differences`] leaves them out, since they are not mirrored.
+/// Includes sockets. [`differences`] leaves them out, since they are not mirrored.
 impl PartialEq for Tree {
     fn eq(&self, other: &Tree) -> bool {
         let ours = self.nodes.iter().map(|(path, (node, _))| (path, node));
@@ -229,7 +230,7 @@ fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> BTreeMap<Vec<u8>, Vec<u8>>
     let mut found = BTreeMap::new();
     for name in names {
         let wanted: [&[u8]; 4] = [b"user.", b"trusted.", b"security.capability", b"system.posix_acl_"];
-        // XFS shows root each access list once more, under the name that it has on the disk.
+        // XFS shows root each ACL a second time, under its on-disk name.
         let is_shown_twice = name.starts_with(b"trusted.SGI_ACL_");
         if wanted.iter().any(|prefix| name.starts_with(prefix))
             && !is_shown_twice
@@ -241,7 +242,7 @@ fn attributes(folder: BorrowedFd<'_>, name: &CStr) -> BTreeMap<Vec<u8>, Vec<u8>>
     found
 }
 
-/// The differences of two snapshots, in words; sockets do not count.
+/// The differences of two pictures, in words; sockets do not count.
 pub(crate) fn differences(expected: &Tree, found: &Tree) -> Vec<String> {
     let (expected, found): (BTreeMap<_, _>, BTreeMap<_, _>) =
         (expected.mirrored().collect(), found.mirrored().collect());
