@@ -1,14 +1,14 @@
-//! Aiming at one occurrence of a call: read from a recording by strace, and found again in another run.
+//! Targets one occurrence of a system call: taken from a strace recording, and found again in another run.
 //!
-//! strace counts the calls of each thread for itself, so "the Nth call" means the Nth of every thread: what one thread
-//! does early hides what another does at the same count. A call that is hidden like that is aimed at by a path that it
-//! works on instead, the one with the fewest calls, and the count begins anew there.
+//! strace counts the calls of each thread separately, so "the Nth call" means the Nth of every thread: an early call of
+//! one thread hides a call of another at the same count. A hidden call is targeted by a path that it works on instead,
+//! the one with the fewest calls, and counted among those.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
 
-/// Calls whose strings are contents, or names of attributes, and not paths.
+/// Calls whose strings are contents, or names of xattrs, and not paths.
 const WITHOUT_NAMES: [&str; 11] = [
     "read",
     "pread64",
@@ -26,21 +26,21 @@ const WITHOUT_NAMES: [&str; 11] = [
 /// Calls of which every string is a path, and not only the first.
 const OF_TWO_NAMES: [&str; 4] = ["rename", "renameat", "renameat2", "linkat"];
 
-/// Names of hard links, and a new name, which the survey looks at once more after their folders. Few calls concern them, so
-/// a sample of all calls alone would miss those.
+/// Names of hard links, and a new name, which the survey checks again after their folders. Few calls concern them, so a
+/// sample of all calls alone would miss those.
 const SETTLED_LATE: [&str; 7] = ["a1", "a2", "b1", "b2", "c1", "c2", "comes"];
 
-/// What a call works on.
+/// The object of a call.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Aim {
     /// A path in the place, relative to it: of a descriptor or of an argument.
     Inside(String),
-    /// An argument as it is written, or a path elsewhere.
+    /// An argument as strace writes it, or a path elsewhere.
     Named(String),
 }
 
 impl Aim {
-    /// As strace wants it.
+    /// In the form that strace takes.
     pub(crate) fn path(&self, place: &Path) -> String {
         match self {
             Aim::Inside(path) => place.join(path).to_str().expect("a plain path").to_owned(),
@@ -53,13 +53,13 @@ impl Aim {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) call: String,
-    /// The count, from 1, in whichever thread gets so far.
+    /// The count, from 1, in the first thread that reaches it.
     pub(crate) when: usize,
-    /// Only calls that work on this are counted.
+    /// Only calls on this object are counted.
     pub(crate) aim: Option<Aim>,
-    /// All later calls are meant as well.
+    /// All later calls are targeted as well.
     pub(crate) lasts: bool,
-    /// It works on a name that is settled after the survey of its folder, see [`SETTLED_LATE`].
+    /// The call works on a name that is settled after the survey of its folder, see [`SETTLED_LATE`].
     pub(crate) is_late: bool,
 }
 
@@ -79,12 +79,12 @@ impl fmt::Display for Target {
 struct Recorded<'a> {
     thread: u32,
     call: &'a str,
-    /// Which call of this name it is in its thread, from 1.
+    /// The number of this call among those of its name in its thread, from 1.
     count: usize,
     aims: BTreeSet<Aim>,
 }
 
-/// Every occurrence of these calls in a recording, `strace -f -y`, of a run in this place.
+/// Every occurrence of these calls in a recording (`strace -f -y`) of a run in this place.
 pub(crate) fn targets(trace: &str, place: &Path, calls: &[&str]) -> Vec<Target> {
     let recorded = recorded(trace, place, calls);
     let mut reach: BTreeMap<(&str, u32), usize> = BTreeMap::new();
@@ -118,7 +118,7 @@ fn recorded<'a>(trace: &'a str, place: &Path, calls: &[&str]) -> Vec<Recorded<'a
     let mut counts: BTreeMap<(u32, &str), usize> = BTreeMap::new();
     let mut recorded = Vec::new();
     for line in trace.lines() {
-        // "123 statx(5</a/b>, ..." and, for the end of an interrupted line, "123 <... statx resumed>".
+        // "123 statx(5</a/b>, ...", or "123 <... statx resumed>" for the end of an interrupted line.
         let Some((thread, rest)) = line.split_once(' ') else { continue };
         let (Ok(thread), Some((call, arguments))) = (thread.parse(), rest.trim_start().split_once('('))
         else {
@@ -134,10 +134,10 @@ fn recorded<'a>(trace: &'a str, place: &Path, calls: &[&str]) -> Vec<Recorded<'a
     recorded
 }
 
-/// What a call works on: the paths of its descriptors, `5</a/b>`, and the strings that are paths, `"b"`. Temporaries have
-/// another name in every run and cannot be aimed at.
+/// The objects of a call: the paths of its descriptors, `5</a/b>`, and the strings that are paths, `"b"`. Temporaries
+/// have other names in every run and cannot be targeted.
 fn aims(call: &str, arguments: &str, place: &str) -> BTreeSet<Aim> {
-    // What it returns is no argument. An interrupted line has not returned yet.
+    // The return value is no argument. An interrupted line has none yet.
     let arguments = arguments.rsplit_once(") = ").map_or(arguments, |(arguments, _)| arguments);
     let mut aims = BTreeSet::new();
     let mut strings = 0;
@@ -166,7 +166,7 @@ fn aims(call: &str, arguments: &str, place: &str) -> BTreeSet<Aim> {
     aims
 }
 
-/// The parsing itself, on lines as strace writes them.
+/// Tests the parser on lines as strace writes them.
 pub(crate) fn reads_lines() {
     let inside = |path: &str| Aim::Inside(path.to_owned());
     let named = |name: &str| Aim::Named(name.to_owned());
@@ -187,7 +187,7 @@ pub(crate) fn reads_lines() {
         let found: Vec<Aim> = aims(call, arguments, "/p").into_iter().collect();
         assert_eq!(found, expected, "{call}({arguments}");
     }
-    // Two threads, of which each opens two files: by count alone the second one's would never be hit.
+    // Two threads that open two files each: by count alone the calls of the second would never be hit.
     let trace = "1 openat(3</p/source>, \"a\") = 5</p/source/a>\n1 openat(3</p/source>, \"b\") = 5</p/source/b>\n\
                  2 openat(3</p/source>, \"c\") = 5</p/source/c>\n2 statx(5</p/source/c>, \"\") = 0\n";
     let found: Vec<String> =

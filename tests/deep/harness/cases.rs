@@ -1,5 +1,5 @@
-//! Checks that are counted: each runs whether or not the others fail, each can be repeated alone by its name, and in
-//! the end it is told what they covered, how many held, and how many could not be made here.
+//! Counted checks: each runs even after others have failed, and can be repeated alone by its name. The end of a suite
+//! reports its coverage and the numbers of passed, failed and skipped checks.
 
 use crate::harness::kit::tell;
 use crate::support::leave_out::reason;
@@ -19,17 +19,17 @@ pub(crate) const ONLY: &str = "FILE_SYNC_DEEP_ONLY";
 /// The seed of everything random; `--seed N` sets it.
 pub(crate) const SEED: &str = "FILE_SYNC_DEEP_SEED";
 
-/// A file that gets one line, `passed failed skipped`, from each suite, and before it the report of each check that
-/// failed: the end of a long run tells them again.
+/// A file to which each suite appends the report of each failed check and one line, `passed failed skipped`. The end of
+/// a long run shows them again.
 pub(crate) const TALLY: &str = "FILE_SYNC_DEEP_TALLY";
 
-/// Whether the long form was asked for: every occurrence, not a sample of them, and thousands of random cases.
+/// Whether the long form is on: every occurrence instead of a sample, and thousands of random cases.
 pub(crate) fn is_thorough() -> bool {
     var_os("FILE_SYNC_PROOF").is_some_and(|proof| proof == "deep")
 }
 
-/// The seed of this run. Each long run has another one; each short run the same, so that CI fails or passes for
-/// reasons of the change it looks at.
+/// The seed of this run. Each long run has another one. Each short run has the same, so that CI passes or fails only
+/// because of the change under test.
 pub(crate) fn seed() -> u64 {
     var(SEED).ok().and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
@@ -56,7 +56,7 @@ impl Cases {
         }
     }
 
-    /// Whether single checks were asked for by name: then nothing is a sample, so that each can be found.
+    /// Whether single checks are requested by name: then all checks are candidates, not a sample.
     pub(crate) fn is_narrowed(&self) -> bool {
         self.only.is_some()
     }
@@ -66,8 +66,8 @@ impl Cases {
         self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
     }
 
-    /// One check: it fails by panicking, and [`leave_out`](crate::support::leave_out::leave_out) skips it. Its name is all that is needed to repeat it, so it contains every number that
-    /// the check depends on, apart from the seed.
+    /// Runs one check. It fails by panicking, and [`leave_out`](crate::support::leave_out::leave_out) skips it. The
+    /// name is enough to repeat the check, so it contains every number that the check depends on, apart from the seed.
     pub(crate) fn run(&self, name: &str, case: impl FnOnce()) {
         if !self.wants(name) {
             return;
@@ -91,8 +91,7 @@ impl Cases {
         lock(&self.failed).push(report);
     }
 
-    /// Many checks at once, twice as many as there are processors, since they mostly wait: for each item its name and
-    /// the check.
+    /// Runs one check per item, concurrently: twice as many as there are processors, since they mostly wait.
     pub(crate) fn run_all<T: Sync>(
         &self,
         items: &[T],
@@ -112,18 +111,18 @@ impl Cases {
         });
     }
 
-    /// Notes that something was tried, for instance `cover("errors", "EIO")`.
+    /// Records coverage, for instance `cover("errors", "EIO")`.
     pub(crate) fn cover(&self, what: &'static str, which: &str) {
         let mut covered = lock(&self.covered);
         *covered.entry(what).or_default().entry(which.to_owned()).or_default() += 1;
     }
 
-    /// How often each thing of this kind was noted.
+    /// The counts of one kind of coverage.
     pub(crate) fn covered(&self, what: &'static str) -> BTreeMap<String, usize> {
         lock(&self.covered).get(what).cloned().unwrap_or_default()
     }
 
-    /// Tells what was covered and how many checks held; fails when one did not.
+    /// Reports the coverage and the results; fails if a check has failed.
     pub(crate) fn finish(self) {
         for (what, tried) in &*lock(&self.covered) {
             let tried: Vec<String> = tried.iter().map(|(which, count)| format!("{which} {count}")).collect();
@@ -149,7 +148,7 @@ impl Cases {
     }
 }
 
-/// What these locks guard is whole at every moment.
+/// A poisoned lock is used all the same: its data is consistent at every moment.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -11,10 +11,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// What the filesystem that the source lies on can hold.
+/// The features of the filesystem that holds the source.
 #[derive(Clone, Copy)]
 pub(crate) struct Abilities {
-    /// Extended attributes of users and of root, access lists, capabilities.
+    /// xattrs of users and of root, ACLs, capabilities.
     pub(crate) attributes: bool,
     /// Names of any bytes but `/` and NUL.
     pub(crate) any_name: bool,
@@ -34,7 +34,7 @@ fn sparse(path: &Path, size: u64, data_at: &[u64]) {
     }
 }
 
-/// Makes a tree with every kind of entry and of metadata in an empty folder. Returns how many entries it has.
+/// Creates a tree with every kind of entry and of metadata in an empty folder. Returns the number of entries.
 pub(crate) fn every_kind(root: &Path, abilities: Abilities) {
     let mut dice = Dice(1);
     let at = |name: &str| root.join(name);
@@ -113,7 +113,7 @@ pub(crate) fn every_kind(root: &Path, abilities: Abilities) {
     }
 }
 
-/// A narrow deep place, as deep as rsync can still follow.
+/// A narrow chain of folders, as deep as rsync can still follow.
 fn deep(root: &Path, levels: usize) {
     let mut folder = root.join("deep");
     for level in 0..levels {
@@ -169,7 +169,7 @@ fn owned_by_others(root: &Path) {
 pub(crate) fn edit(source: &Path, replica: &Path, abilities: Abilities) {
     let at = |name: &str| source.join(name);
     let mut dice = Dice(2);
-    // The same size and time, other bytes: only reading finds this.
+    // The same size and time, other bytes: only a comparison of contents finds this.
     let before = fs::metadata(at("buffer+1")).expect("there").modified().expect("known");
     fs::write(at("buffer+1"), dice.bytes((128 << 10) + 1)).expect("written");
     File::options().write(true).open(at("buffer+1")).expect("opened").set_modified(before).expect("set");
@@ -182,7 +182,7 @@ pub(crate) fn edit(source: &Path, replica: &Path, abilities: Abilities) {
         fs::write(at(&format!("many/file {}", 300 + number)), "other").expect("written");
         fs::write(at(&format!("many/new {number}")), "new").expect("written");
     }
-    // Kinds.
+    // Changes of kind.
     type Make = fn(&Path);
     let kinds: [(&str, Make); 5] = [
         ("one", |path| fs::create_dir(path).expect("created")),
@@ -200,7 +200,7 @@ pub(crate) fn edit(source: &Path, replica: &Path, abilities: Abilities) {
         }
         make(&path);
     }
-    // Links: broken, joined, moved to another file.
+    // Hard links: broken, joined, moved to another file.
     fs::remove_file(at("links/a2")).expect("removed");
     fs::write(at("links/a2"), "linked a").expect("written");
     fs::remove_file(at("many/file 200")).expect("removed");
@@ -216,7 +216,7 @@ pub(crate) fn edit(source: &Path, replica: &Path, abilities: Abilities) {
         acl(&["-b"], &at("page"));
         acl(&["-m", "u:77:r"], &at("many/file 401"));
     }
-    // The replica alone: damage, loss, additions.
+    // Only the replica: damage, loss, additions.
     let there = |name: &str| replica.join(name);
     let mut damaged = File::options().write(true).open(there("large")).expect("opened");
     damaged.seek(SeekFrom::Start(1 << 20)).expect("sought");

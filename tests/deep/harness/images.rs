@@ -1,4 +1,4 @@
-//! Filesystems in image files, made and mounted for one check.
+//! Filesystems in image files, created and mounted for one check.
 
 use crate::harness::kit::{Mount, has, try_sh};
 use crate::support::scratch::Scratch;
@@ -27,10 +27,10 @@ pub(crate) const BTRFS: Image = Image {
     mount: &["mount", "-o", "loop"],
 };
 
-/// For a FUSE program that takes block devices only. The loop device goes when nobody has it open any more.
+/// For a FUSE program that takes block devices only. The loop device disappears with its last descriptor.
 const FUSE_BLOCK: &str = r#"device=$(losetup --find --show "$1") && { "$0" "$device" "$2"; code=$?; losetup -d "$device"; exit $code; }"#;
 
-/// Upper and lower case count as the same, and every file belongs to root.
+/// Case is ignored, and every file belongs to root.
 pub(crate) const EXFAT_FUSE: Image = Image {
     name: "exfat-fuse",
     size: 256 << 20,
@@ -50,13 +50,13 @@ pub(crate) fn mounted(place: &Scratch, image: &Image) -> Result<Mount, String> {
     mounted_again(place, image)
 }
 
-/// The filesystem that [`mounted`] has made.
+/// Mounts the filesystem that [`mounted`] has created once more.
 pub(crate) fn mounted_again(place: &Scratch, image: &Image) -> Result<Mount, String> {
     let [mount, options @ ..] = image.mount else { return Err("no mount".into()) };
     if !has(mount) {
         return Err(format!("{mount} is not installed"));
     }
-    // Without the name of the scratch folder, so that equal reasons are counted together.
+    // Removes the name of the scratch folder, so that equal reasons are counted together.
     let scratch = place.path().to_string_lossy().into_owned();
     Mount::new(&place.at("mnt"), mount, &words(options, &place.at("image")))
         .map_err(|why| why.replace(&scratch, ""))

@@ -1,4 +1,4 @@
-//! What the suites share: file-sync as a process, its log as values, rsync as the judge, mounts.
+//! Shared tools of the suites: file-sync as a process, its log as values, rsync as the judge, mounts.
 
 use crate::support::scratch::{Scratch, is_root};
 use serde_json::Value;
@@ -10,12 +10,12 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Says in one line what is left out and why.
+/// Reports a skipped suite or check, and the reason, in one line.
 pub(crate) fn skip(what: &str, why: &str) {
     println!("  skipped {what}: {why}");
 }
 
-/// Says what was measured or found.
+/// Reports a measurement or a finding.
 pub(crate) fn tell(line: &str) {
     println!("  {line}");
 }
@@ -32,14 +32,14 @@ pub(crate) fn has(program: &str) -> bool {
     places.into_iter().any(|place: PathBuf| place.join(program).exists())
 }
 
-/// Runs a program that has to succeed; its output is shown only when it does not.
+/// Runs a program that has to succeed; its output is shown only on failure.
 pub(crate) fn sh(program: &str, arguments: &[&OsStr]) {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().expect(program);
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {arguments:?}: {told}");
 }
 
-/// As [`sh`], but a failure is returned, with the first line that the program said.
+/// As [`sh`], but returns a failure, with the first line of the program's output.
 pub(crate) fn try_sh(program: &str, arguments: &[&OsStr]) -> Result<(), String> {
     let output = Command::new(program).args(arguments).stdin(Stdio::null()).output();
     let output = output.map_err(|error| format!("{program}: {error}"))?;
@@ -50,7 +50,7 @@ pub(crate) fn try_sh(program: &str, arguments: &[&OsStr]) -> Result<(), String> 
     Err(format!("{program}: {}", told.trim().lines().next().unwrap_or("failed")))
 }
 
-/// Whether the program can be run as an ordinary user, who has to be able to read it.
+/// Whether file-sync can be run as an ordinary user, who has to be able to read the binary.
 pub(crate) fn may_be_user() -> bool {
     let mut scratch = Scratch::with_source();
     scratch.as_user = true;
@@ -60,7 +60,7 @@ pub(crate) fn may_be_user() -> bool {
 }
 
 impl Scratch {
-    /// file-sync for these roots, with a JSON log; nothing is shown.
+    /// file-sync for these roots, with a JSON log and no visible output.
     pub(crate) fn file_sync(&self, arguments: &[&str]) -> Command {
         let mut command = self.for_user(Command::new(&self.program));
         self.add_arguments(&mut command, arguments);
@@ -81,7 +81,7 @@ impl Scratch {
         if !arguments.contains(&"--log-format") {
             command.args(["--log-format", "json"]);
         }
-        // Thirty more threads cost more than most of these passes, above all under strace.
+        // Thirty more threads would cost more than most of these passes, above all under strace.
         if !self.chooses_workers && !arguments.iter().any(|word| ["--threads", "-j"].contains(word)) {
             command.args(["--threads", "2"]);
         }
@@ -90,7 +90,7 @@ impl Scratch {
         command.env_remove("NOTIFY_SOCKET");
     }
 
-    /// The log as it is now, line by line; a line that is just being written is left out.
+    /// The current log, line by line, without a line that is still being written.
     pub(crate) fn events(&self) -> Vec<Value> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -102,7 +102,7 @@ impl Scratch {
         self.run_command(self.file_sync(&arguments))
     }
 
-    /// So many passes of one process, one second apart; then it is stopped.
+    /// Makes the given number of passes in one process, one second apart, then stops it.
     pub(crate) fn passes(&self, count: usize) -> Pass {
         self.forget_log();
         let running = Running(self.file_sync(&["--interval", "1"]).spawn().expect("it starts"));
@@ -111,13 +111,13 @@ impl Scratch {
         Pass { code, events: self.events() }
     }
 
-    /// Waits until the log has so many events of a type, or ends of passes with an outcome.
+    /// Waits until the log has this many events of a type, or ends of passes with an outcome.
     pub(crate) fn wait_for(&self, event: &str, count: usize) {
         let begin = Instant::now();
         let key = if ["done", "held"].contains(&event) { "outcome" } else { "event" };
         let field = format!("\"{key}\":\"{event}\"");
         loop {
-            // Counted as text: to parse a log of many thousand lines again and again would slow the program down.
+            // Counted as text: repeated parsing of many thousand lines would slow the program down.
             let found = fs::read_to_string(&self.log).unwrap_or_default().matches(&field).count();
             if found >= count {
                 return;
@@ -131,19 +131,19 @@ impl Scratch {
     }
 
     fn forget_log(&self) {
-        // A log that was never made is as good as one that is removed.
+        // The log may not exist.
         let _ = fs::remove_file(&self.log);
     }
 
-    /// Runs a command that is one pass.
+    /// Runs a command that makes one pass.
     pub(crate) fn run_command(&self, mut command: Command) -> Pass {
         self.forget_log();
         let status = command.status().expect("it starts");
         Pass { code: status.code(), events: self.events() }
     }
 
-    /// What rsync would still have to do to make the replica match, checksums and all. Sockets are left out as
-    /// file-sync leaves them out; they are known by their name, since rsync's `S` also means FIFOs.
+    /// The differences that rsync finds, with checksums. Sockets are left out, as file-sync leaves them out; they are
+    /// recognized by name, since rsync's `S` also means FIFOs.
     pub(crate) fn rsync(&self) -> Vec<String> {
         let mut from = self.source.clone().into_os_string();
         let mut to = self.replica.clone().into_os_string();
@@ -151,7 +151,7 @@ impl Scratch {
         to.push("/");
         let output = Command::new("rsync")
             .args(["-aHAXS", "--delete", "--checksum", "--dry-run", "--itemize-changes"])
-            // Names under which XFS shows access control lists once more.
+            // xattr names under which XFS shows ACLs once more.
             .arg("--filter=-x trusted.SGI_ACL_*")
             .args([from, to])
             .output()
@@ -166,7 +166,7 @@ impl Scratch {
             .collect()
     }
 
-    /// The replica matches in rsync's eyes and in our own.
+    /// Asserts that the replica matches, by rsync's and by our own comparison.
     pub(crate) fn assert_in_step(&self, what: &str) {
         let planned = self.once(&["--dry-run"]);
         assert_eq!(planned.code, Some(0), "{what}, dry run: {:?}", planned.told());
@@ -193,7 +193,7 @@ pub(crate) fn is_of(event: &Value, name: &str) -> bool {
     event["event"] == name || event["outcome"] == name
 }
 
-/// One run of file-sync, as its log tells it.
+/// One run of file-sync, by its log.
 pub(crate) struct Pass {
     pub(crate) code: Option<i32>,
     pub(crate) events: Vec<Value>,
@@ -219,24 +219,24 @@ impl Pass {
         verbs.into_iter().map(|verb| self.count(verb)).sum()
     }
 
-    /// The features of the notices that the replica cannot hold something.
+    /// The features that the replica cannot hold, by the notices.
     pub(crate) fn not_held(&self) -> Vec<String> {
         let notices = self.of("notice").filter(|value| value["notice"] == "unsupported");
         notices.map(|value| value["feature"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
-    /// The start of the log, for a message about a failure.
+    /// The start of the log, for the message of a failure.
     pub(crate) fn told(&self) -> Vec<String> {
         let interesting = self.events.iter().filter(|value| value["event"] != "pass_started");
         interesting.take(30).map(Value::to_string).collect()
     }
 }
 
-/// A process that is ended when the suite is, however it is.
+/// A process that is killed with the suite, however the suite ends.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    /// Asks it to stop and waits.
+    /// Sends the stop signal and waits.
     pub(crate) fn stop(mut self) -> Option<i32> {
         let pid = i32::try_from(self.0.id()).expect("a process id");
         let pid = rustix::process::Pid::from_raw(pid).expect("a process id");
@@ -247,13 +247,13 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already in the good case.
+        // It has ended already, unless a check failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// A mounted filesystem; unmounted in the end.
+/// A mounted filesystem; unmounted on drop.
 pub(crate) struct Mount {
     at: PathBuf,
 }
@@ -267,7 +267,7 @@ impl Mount {
         Ok(Mount { at: at.to_owned() })
     }
 
-    /// What another process has mounted.
+    /// A mount of another process.
     pub(crate) fn of(at: &Path) -> Mount {
         Mount { at: at.to_owned() }
     }
@@ -280,7 +280,7 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // A test that fails may leave something open in it; the namespace ends with the suite in any case.
+        // A failed check may leave an open file in it; the namespace ends with the suite in any case.
         let lazy = [OsStr::new("-l"), self.at.as_os_str()];
         if try_sh("umount", &[self.at.as_os_str()]).is_err() {
             let _ = try_sh("umount", &lazy);

@@ -1,12 +1,11 @@
-//! Who may do what with an entry, as the kernel decides it, and whether an entry shows more than it should.
+//! The permissions of an entry as the kernel decides them, and whether an entry grants more than it should.
 
 use crate::support::tree::{Node, What};
 
-/// Somebody: a user, and the groups that he is in.
+/// A user and his groups.
 pub(crate) type Person = (u32, &'static [u32]);
 
-/// Those who are not root: owners, members of groups and users of access lists that the suites use, and people who are none
-/// of these.
+/// Non-root persons: the owners, group members and ACL users of the suites, and people who are none of these.
 pub(crate) const OTHERS: [Person; 16] = [
     (33, &[33]),
     (1000, &[1000]),
@@ -26,25 +25,25 @@ pub(crate) const OTHERS: [Person; 16] = [
     (4010, &[100, 777, 4242]),
 ];
 
-/// The attribute that holds an access list.
+/// The xattr that holds an ACL.
 pub(crate) const ACCESS_LIST: &[u8] = b"system.posix_acl_access";
 
-/// The attribute that holds the capabilities of a program.
+/// The xattr that holds the capabilities of a program.
 pub(crate) const CAPABILITY: &[u8] = b"security.capability";
 
-/// What an entry allows or claims beyond all of its models together; none when that is nothing.
+/// The rights and claims of an entry beyond those of all its models together; `None` if there are none.
 pub(crate) fn beyond(now: &Node, models: &[&Node]) -> Option<String> {
     beyond_for(now, models, &OTHERS)
 }
 
-/// The same, as far as these people are concerned.
+/// The same, for these people only.
 pub(crate) fn beyond_for(now: &Node, models: &[&Node], people: &[Person]) -> Option<String> {
     // A symbolic link has no rights of its own.
     if matches!(now.what, What::Symlink(_)) {
         return None;
     }
     for who in people.iter().copied() {
-        // An owner can give himself what he likes: his folders are opened while they are worked in.
+        // An owner can grant himself any right; the program opens his folders while it works in them.
         if now.owner.0 == who.0 && models.iter().any(|model| model.owner.0 == who.0) {
             continue;
         }
@@ -54,7 +53,8 @@ pub(crate) fn beyond_for(now: &Node, models: &[&Node], people: &[Person]) -> Opt
             return Some(format!("allows {who:?} more than any version: {more:o}, mode {:o}", now.mode));
         }
     }
-    // Who runs the program becomes its owner, or its group: the one that it was meant for.
+    // A set-user-ID or set-group-ID bit is allowed for the intended owner or group only: its program runs with that
+    // identity.
     const SETUID: u32 = 0o4000;
     const SETGID: u32 = 0o2000;
     let is_due = |bit: u32, is_same: &dyn Fn(&Node) -> bool| {
@@ -74,7 +74,7 @@ pub(crate) fn beyond_for(now: &Node, models: &[&Node], people: &[Person]) -> Opt
         .then(|| format!("has a capability that no version of {:?} has", now.owner))
 }
 
-/// What the kernel lets somebody do with an entry (acl(5)): read 4, write 2, execute 1.
+/// The rights of a person on an entry by the kernel's rules (acl(5)): read 4, write 2, execute 1.
 pub(crate) fn may(node: &Node, (user, groups): (u32, &[u32])) -> u32 {
     const NOBODY: u16 = 2;
     const GROUP: u16 = 8;

@@ -1,4 +1,4 @@
-//! A small pair of trees in which a pass has everything to do: the stage for faults, kills and stops.
+//! A small pair of trees in which a pass has to perform every kind of operation: the stage for faults, kills and stops.
 
 use crate::support::dice::Dice;
 use crate::support::fsops::{access_list, chmod, link, make_node, set_attribute, set_mtime};
@@ -8,16 +8,16 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, lchown, symlink};
 use std::path::Path;
 
-/// What the replica is before the pass.
+/// The replica before the pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scene {
     /// An older version of the source, with damage and extras.
     Old,
-    /// It is not there.
+    /// Missing.
     None,
-    /// It matches.
+    /// Equal to the source.
     Same,
-    /// As `Old`; but everything belongs to an ordinary user, who also runs the program.
+    /// As `Old`, but everything belongs to an ordinary user, who also runs the program.
     Ordinary,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn set(place: &Scratch, scene: Scene) {
     }
 }
 
-/// Gives a tree to the ordinary user, as it is otherwise.
+/// Gives a tree to the ordinary user, with unchanged modes and times.
 fn give(path: &Path) {
     let facts = fs::symlink_metadata(path).expect("there");
     lchown(path, Some(NOBODY), Some(NOBODY)).expect("an owner");
@@ -62,7 +62,7 @@ fn give(path: &Path) {
         }
     }
     if !facts.is_symlink() {
-        // A new owner costs a file its set-user-ID bit.
+        // chown clears the set-user-ID bit.
         chmod(path, facts.mode() & 0o7777).expect("a mode");
     }
 }
@@ -115,7 +115,7 @@ fn build(root: &Path, is_new: bool, by_root: bool) {
     file(&at("meta/list"), 63, 50, 0o640, 7);
     set_attribute(&at("meta/list"), "system.posix_acl_access", &access_list(1000 + u32::from(is_new), 5))
         .expect("an access list");
-    // A list whose mask allows more than it did.
+    // An ACL whose mask grants more than before.
     file(&at("meta/mask"), 68, 50, 0o640, 31);
     set_attribute(&at("meta/mask"), "system.posix_acl_access", &access_list(1000 + u32::from(is_new), 7))
         .expect("an access list");
@@ -124,12 +124,12 @@ fn build(root: &Path, is_new: bool, by_root: bool) {
     }
     file(&at("meta/folder/file"), 64, 50, 0o644, 8);
 
-    // A folder that not even its owner may write to.
+    // A folder without write permission for its owner.
     file(&at("closed/changed"), 93 + version, 500, 0o444, time);
     file(&at(if is_new { "closed/comes" } else { "closed/goes" }), 95, 500, 0o400, 30);
     chmod(&at("closed"), 0o555).expect("a mode");
 
-    // Groups of hard links: as it is, to be made, to be broken.
+    // Hard link groups: unchanged, to be created, to be broken.
     file(&at("links/a1"), 70, 300, 0o644, 9);
     link(&at("links/a1"), &at("links/a2")).expect("linked");
     file(&at("links/b1"), 71, 300, 0o644, 10);
@@ -175,7 +175,8 @@ fn build(root: &Path, is_new: bool, by_root: bool) {
     if by_root {
         as_root(root, is_new);
     }
-    // Folders last: what is made in them changes their times. All of them: two builds of one version are the same.
+    // Folders last, since entries created in them change their times. All folders, so that two builds of one version
+    // are equal.
     set_folder_times(root);
     chmod(&at("meta/folder"), if is_new { 0o750 } else { 0o755 }).expect("a mode");
     set_mtime(&at("meta/folder"), time, 5).expect("a time");
@@ -193,10 +194,10 @@ fn set_folder_times(folder: &Path) {
     set_mtime(folder, 1000, 5).expect("a time");
 }
 
-/// To bind to low ports (`CAP_NET_BIND_SERVICE`, as `vfs_cap_data` of version 2).
+/// The capability to bind to low ports (`CAP_NET_BIND_SERVICE`, as `vfs_cap_data` of version 2).
 const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// What only root can make.
+/// Entries that only root can create.
 fn as_root(root: &Path, is_new: bool) {
     let at = |name: &str| root.join(name);
     file(&at("meta/owner"), 65, 50, 0o644, 25);
@@ -205,20 +206,20 @@ fn as_root(root: &Path, is_new: bool) {
     lchown(at("changed/setuid"), Some(33), Some(33)).expect("an owner");
     chmod(&at("changed/setuid"), 0o4711).expect("a mode");
     set_mtime(&at("changed/setuid"), 26, 5).expect("a time");
-    // Owners that change together with rights: what the new group may, the old one may not. A mode, a program that runs
-    // as its owner, an access list, and a capability.
+    // Owners that change together with rights: the old group may not use the rights of the new one. A mode, a program
+    // that runs as its owner, an ACL, and a capability.
     let group = if is_new { 44 } else { 33 };
     let owned = |name: &str, seed: u64, mode: u32| {
         file(&at(name), seed, 50, mode, 32);
         lchown(at(name), Some(33), Some(group)).expect("an owner");
-        // A new owner costs a file its set-user-ID bit.
+        // chown clears the set-user-ID bit.
         chmod(&at(name), mode).expect("a mode");
     };
     owned("meta/group", 101, if is_new { 0o640 } else { 0o600 });
     owned("meta/program", 102, if is_new { 0o4750 } else { 0o750 });
     owned("meta/heirs", 103, if is_new { 0o750 } else { 0o700 });
     owned("meta/capable", 104, 0o710);
-    // What the old group may, the new one may not.
+    // The new group loses a right of the old one.
     owned("meta/shut", 109, if is_new { 0o600 } else { 0o640 });
     if is_new {
         owned("new/group", 105, 0o640);

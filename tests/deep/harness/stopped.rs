@@ -1,5 +1,5 @@
-//! file-sync stopped in the middle: strace stops it right after a chosen system call, and it waits there, with every
-//! thread, until it is told to go on. What others do to the trees meanwhile is then done at exactly that moment.
+//! file-sync stopped during a pass: strace stops it right after a chosen system call, and it waits there, with every
+//! thread, until it gets SIGCONT. A change to the trees meanwhile happens at exactly that moment.
 
 use crate::harness::cases::is_thorough;
 use crate::harness::kit::{Pass, Running, has};
@@ -12,13 +12,13 @@ use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Longer than any pass over a small tree takes on a machine that has other work.
+/// Longer than any pass over a small tree takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What strace says of each thread that has stopped.
+/// The line that strace writes for each stopped thread.
 const STOPPED: &str = "--- stopped by SIGSTOP ---";
 
-/// A pass that stops after chosen calls. One thread does the work, so that nothing else is under way.
+/// A pass that stops after chosen calls. One thread does the work, so that nothing else is in progress.
 pub(crate) struct Stopped<'a> {
     place: &'a Scratch,
     program: Running,
@@ -28,8 +28,8 @@ pub(crate) struct Stopped<'a> {
 }
 
 impl<'a> Stopped<'a> {
-    /// Starts a pass that will stop after the calls that `inject` says, in the form of strace
-    /// (`renameat2:signal=STOP:when=3`); `calls` are written to the trace.
+    /// Starts a pass that stops after the calls of `inject`, in strace's form (`renameat2:signal=STOP:when=3`). `calls`
+    /// are written to the trace.
     pub(crate) fn start(place: &'a Scratch, calls: &str, inject: &str) -> Stopped<'a> {
         Stopped::start_under(place, calls, inject, &[])
     }
@@ -40,7 +40,7 @@ impl<'a> Stopped<'a> {
         }
         let (trace, errors) = (place.at("trace"), place.at("errors"));
         let mut strace = Command::new("strace");
-        // As a grandchild (-D): the child is the program itself.
+        // strace as a grandchild (-D): the child is the program itself.
         strace.args(["-D", "-f", "-qq", "-o"]).arg(&trace);
         strace.args(["-e", &format!("trace={calls}"), "-e", &format!("inject={inject}")]).args(under);
         let mut command = place.file_sync_under(strace, &["--once", "--threads", "1"]);
@@ -49,13 +49,13 @@ impl<'a> Stopped<'a> {
         Stopped { place, program, trace, errors, seen: 0 }
     }
 
-    /// A pass that is stopped right after a thread has made its `nth` call of this name. In the long form the check is left out
-    /// when the pass ends without that many calls.
+    /// A pass that is stopped right after a thread has made its `nth` call of this name. In the long form the check is
+    /// left out if the pass ends without that many calls.
     pub(crate) fn after(place: &'a Scratch, call: &str, nth: usize) -> Stopped<'a> {
         Stopped::after_under(place, (call, nth), &[])
     }
 
-    /// The same, by a program that may have no more than 64 files open.
+    /// The same, with a limit of 64 open files.
     pub(crate) fn after_with_few_files(place: &'a Scratch, call: &str, nth: usize) -> Stopped<'a> {
         Stopped::after_under(place, (call, nth), &["prlimit", "--nofile=64"])
     }
@@ -84,18 +84,18 @@ impl<'a> Stopped<'a> {
         }
     }
 
-    /// Lets it run on.
+    /// Continues the program.
     pub(crate) fn go_on(&self) {
-        // Where it has ended meanwhile there is nobody to go on.
+        // The program may have ended meanwhile.
         let _ = kill_process(self.pid(), Signal::CONT);
     }
 
-    /// Lets it run to its end, however often it stops on the way. Returns its exit code.
+    /// Continues the program until its end, past all further stops. Returns its exit code.
     pub(crate) fn finish(mut self) -> Option<i32> {
         self.run_out().code()
     }
 
-    /// The same, and what its log says.
+    /// The same, with its log.
     pub(crate) fn resume(mut self) -> Pass {
         let status = self.run_out();
         Pass { code: status.code(), events: self.place.events() }
@@ -104,7 +104,7 @@ impl<'a> Stopped<'a> {
     fn run_out(&mut self) -> ExitStatus {
         let begin = Instant::now();
         let status = loop {
-            // Again and again: a thread may stop at a call of its own.
+            // Repeated: a thread may stop at a call of its own.
             self.go_on();
             if let Some(status) = self.program.0.try_wait().expect("a child") {
                 break status;
@@ -117,13 +117,13 @@ impl<'a> Stopped<'a> {
         status
     }
 
-    /// What strace has written so far.
+    /// The trace so far.
     pub(crate) fn trace(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.trace).unwrap_or_default()).into_owned()
     }
 
-    /// Whether every thread of the program has stopped once more, as strace has noted it: `/proc` alone shows each call that
-    /// strace looks at as a stop as well.
+    /// Whether every thread of the program has stopped once more, by strace's notes: in `/proc` each call that strace
+    /// examines looks like a stop as well.
     fn is_still(&mut self) -> bool {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.program.0.id())) else { return false };
         let states = threads.flatten().map(|thread| {

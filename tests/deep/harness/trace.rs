@@ -1,4 +1,4 @@
-//! The program under `strace`: which calls it makes, and what becomes of it when one of them fails, or kills it.
+//! The program under `strace`: its system calls, and its behaviour when one of them fails, or kills it.
 
 use crate::harness::aim::{self, Target};
 use crate::harness::kit::{Pass, has};
@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Every call that touches the disk, needs memory, or starts a thread.
+/// Every system call that touches the disk, needs memory, or starts a thread.
 pub(crate) const CALLS: [&str; 52] = [
     "openat",
     "openat2",
@@ -66,26 +66,26 @@ pub(crate) const CALLS: [&str; 52] = [
     "clone3",
 ];
 
-/// How long one run may take. They take a tenth of a second; a machine may be busy.
+/// The time limit of one run. A run takes a tenth of a second; a machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Arguments of the runs: one worker, so that a run makes the same calls in the same order every time.
+/// Arguments of the runs: one worker, so that every run makes the same calls in the same order.
 const ARGUMENTS: [&str; 3] = ["--once", "--threads", "1"];
 
-/// What became of the program.
+/// The result of a run.
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     /// The calls that were tampered with, as strace writes them.
     pub(crate) hits: Vec<String>,
-    /// What the program said on its error stream.
+    /// The error stream of the program.
     pub(crate) said: String,
     pub(crate) pass: Pass,
 }
 
-/// Runs a pass of the program with one tampering, for example `error=EIO`.
+/// Runs a pass with one tampering, for example `error=EIO`.
 pub(crate) fn tamper(place: &Scratch, target: &Target, tampering: &str) -> Ended {
     let mut strace = strace(place, &target.call);
-    // Quicker, but strace 6.1 loses signals by it.
+    // `--seccomp-bpf` is quicker, but strace 6.1 loses signals with it.
     if !tampering.starts_with("signal") {
         strace.arg("--seccomp-bpf");
     }
@@ -104,7 +104,7 @@ pub(crate) fn tamper(place: &Scratch, target: &Target, tampering: &str) -> Ended
     Ended { status, hits, said, pass: Pass { code: status.code(), events: place.events() } }
 }
 
-/// A pass with one worker, during which calls fail; only those on `path`, if one is given.
+/// A pass with one worker, during which calls fail; only calls on `path`, if one is given.
 pub(crate) fn with_faults(place: &Scratch, faults: &[&str], path: Option<&str>) -> Pass {
     if !has("strace") {
         leave_out("strace is not installed");
@@ -128,7 +128,7 @@ fn strace(place: &Scratch, calls: &str) -> Command {
     strace
 }
 
-/// Runs a pass under a prepared strace; the program and everything that it started is killed when it hangs.
+/// Runs a pass under a prepared strace. If it hangs, its whole process group is killed.
 fn ends(place: &Scratch, strace: Command) -> (ExitStatus, String) {
     let said = place.at("said");
     let mut command = place.file_sync_under(strace, &ARGUMENTS);
@@ -141,7 +141,7 @@ fn ends(place: &Scratch, strace: Command) -> (ExitStatus, String) {
             break status;
         }
         if begin.elapsed() > PATIENCE {
-            // Gone in the meantime is as good.
+            // It may have ended in the meantime.
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             let _ = running.wait();
             panic!("it hangs: no end after {} s", PATIENCE.as_secs());
@@ -151,9 +151,9 @@ fn ends(place: &Scratch, strace: Command) -> (ExitStatus, String) {
     (status, String::from_utf8_lossy(&fs::read(&said).unwrap_or_default()).into_owned())
 }
 
-/// Every occurrence of every call that a pass makes on this place, aimed so that it can be hit.
+/// Every occurrence of every call in a pass on this place, aimed so that it can be hit.
 pub(crate) fn targets(place: &Scratch) -> Vec<Target> {
-    // Not all that are known exist on every machine.
+    // Some of these calls do not exist on every machine.
     let known = CALLS.map(|call| format!("?{call}")).join(",");
     let (status, said) = ends(place, strace(place, &known));
     assert!(status.success(), "a pass without any trouble: {status}, {said}");
@@ -161,7 +161,7 @@ pub(crate) fn targets(place: &Scratch) -> Vec<Target> {
     aim::targets(&String::from_utf8_lossy(&trace), place.path(), &CALLS)
 }
 
-/// The signal that ended it, if one did: strace ends as what it watches did.
+/// The signal that ended it, if any: strace ends by the same signal as its child.
 pub(crate) fn signal_of(status: ExitStatus) -> Option<i32> {
     status.signal()
 }

@@ -1,4 +1,4 @@
-//! What has to hold after anything that went wrong: the promises as code, for the suites that make things go wrong.
+//! The promises that hold after any fault, as code, for the suites that inject faults.
 
 use crate::harness::rights::{ACCESS_LIST, beyond};
 use crate::harness::stage::{self, Scene};
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-/// How a temporary of the program is called: its prefix.
+/// The prefix of the names of the program's temporaries.
 pub(crate) const TEMPORARY: &[u8] = b".file-sync-";
 
-/// Both trees, and whatever lies outside of them, as they are before a pass.
+/// Both trees, and everything outside of them, before a pass.
 pub(crate) struct Before {
     source: Tree,
     replica: Tree,
@@ -29,13 +29,13 @@ impl Before {
         }
     }
 
-    /// After a pass that something may have happened to, but nobody else worked in the trees meanwhile. `done` says
+    /// Checks the trees after a pass that may have been disturbed, while nobody else worked in them. `done` says
     /// whether the program claimed that the replica matches.
     ///
-    /// The source and what lies outside are as they were. Every file that both versions have is there, whole, old or
-    /// new. What only the new version has is whole or not there at all. What only the old version has is as it was or
-    /// gone. Nothing else is there but temporaries. No entry, not even a temporary, allows anybody more than a version
-    /// with its content does, and none is setuid or setgid that should not be.
+    /// The source and everything outside are unchanged. Every file that both versions have exists, whole, old or new. A
+    /// file of the new version only is whole or absent. A file of the old version only is unchanged or gone. All other
+    /// entries are temporaries. No entry, not even a temporary, grants anybody more than a version with its content
+    /// does, and none is setuid or setgid without a reason.
     pub(crate) fn check(&self, place: &Scratch, done: bool) {
         self.check_others(place);
         let replica = tree_if_any(&place.replica);
@@ -47,7 +47,7 @@ impl Before {
         }
     }
 
-    /// The source and what lies outside are as they were.
+    /// The source and everything outside are unchanged.
     pub(crate) fn check_others(&self, place: &Scratch) {
         let changed = differences(&self.source, &Tree::of(&place.source));
         assert!(changed.is_empty(), "the source changed: {}", changed.join("\n"));
@@ -57,8 +57,8 @@ impl Before {
         }
     }
 
-    /// What only the replica had in a folder, and below, and has no more. Nothing, after a pass that could not read that
-    /// folder in the source, and so has not seen that anything is missing from it.
+    /// Deleted extras of the replica in a folder, and below. After a pass that could not list that folder in the source
+    /// this has to be empty: no absence in it was proven.
     pub(crate) fn extras_gone(&self, place: &Scratch, folder: &[u8]) -> Vec<String> {
         let replica = tree_if_any(&place.replica);
         let is_below = |path: &[u8]| {
@@ -74,7 +74,7 @@ impl Before {
             .collect()
     }
 
-    /// What contradicts the promises in a replica.
+    /// The broken promises in a replica.
     pub(crate) fn wrong(&self, replica: &Tree) -> Vec<String> {
         let mut wrong = Vec::new();
         for (path, (node, _)) in &self.source.nodes {
@@ -82,7 +82,7 @@ impl Before {
             let old = self.replica.nodes.get(path).map(|(node, _)| node);
             let now = replica.nodes.get(path).map(|(node, _)| node);
             match (old, now) {
-                // A socket is never mirrored; what the replica has under its name may go.
+                // A socket is never mirrored; an entry of its name in the replica may be deleted.
                 (_, None) if *new == What::Socket => {}
                 (Some(old), None) => {
                     wrong.push(format!("lost {name}: it was {:?}, to become {new:?}", old.what));
@@ -114,7 +114,7 @@ impl Before {
                     wrong.extend(beyond(node, &[old]).map(|beyond| format!("{name} {beyond}")));
                 }
                 None if !base.starts_with(TEMPORARY) => {
-                    // Below a folder that lies aside under a temporary name are old entries.
+                    // A folder set aside under a temporary name contains old entries.
                     let below = path.split(|byte| *byte == b'/').any(|part| part.starts_with(TEMPORARY));
                     if !below {
                         wrong.push(format!("invented {name}: {:?}", node.what));
@@ -131,8 +131,8 @@ impl Before {
         wrong
     }
 
-    /// What a temporary allows too much. It is its owner's alone until it is whole; then it may have what an entry with
-    /// this content has. An old entry of another kind lies aside under such a name as it was.
+    /// The excess rights of a temporary. It is private until it is complete; then it may have the rights of an entry
+    /// with this content. An old entry of another kind is set aside under such a name unchanged.
     fn temporary_beyond(&self, temporary: &Node) -> Option<String> {
         let owner = self.source.nodes.get(b"".as_slice()).map_or((0, 0), |(root, _)| root.owner);
         let private = Node { mode: 0o600, owner, attributes: BTreeMap::new(), ..temporary.clone() };
@@ -141,7 +141,7 @@ impl Before {
         beyond(temporary, &whole.chain([&private]).collect::<Vec<_>>())
     }
 
-    /// One pass without any trouble makes everything right, and a second one finds nothing to do.
+    /// One pass without faults makes everything right, and a second one finds nothing to do.
     pub(crate) fn heals(&self, place: &Scratch) {
         let healed = place.once(&[]);
         assert_eq!(healed.code, Some(0), "the pass that should heal: {:?}", healed.told());
@@ -153,12 +153,12 @@ impl Before {
     }
 }
 
-/// A replica that does not exist (any more) is an empty one.
+/// The tree of a root; empty if the root does not exist.
 pub(crate) fn tree_if_any(root: &Path) -> Tree {
     if fs::symlink_metadata(root).is_ok() { Tree::of(root) } else { Tree::default() }
 }
 
-/// The verdict itself, on damage done by hand.
+/// Tests the verdict itself, on damage done by hand.
 pub(crate) fn sees(scratch: &Path) {
     let place = stage::place(scratch, Scene::Old);
     let before = Before::of(&place);
@@ -211,7 +211,7 @@ pub(crate) fn sees(scratch: &Path) {
         node.what = What::File(b"half".to_vec());
     });
     assert!(half.len() == 1 && half[0].contains("temporary"), "half of a file, shown: {half:?}");
-    // Nothing has gone yet; then something goes that nobody may have missed.
+    // Nothing is deleted yet; then an entry is deleted whose absence was not proven.
     assert_eq!(before.extras_gone(&place, b""), [""; 0]);
     fs::remove_file(place.replica.join("closed/goes")).expect("removed");
     assert_eq!(before.extras_gone(&place, b"same"), [""; 0]);

@@ -1,7 +1,7 @@
-//! Killed everywhere: by SIGKILL at each occurrence of each system call, and at random moments of longer passes, of a
-//! single one here, of one among many in `kills_periodic`.
+//! Kills: SIGKILL at each occurrence of each system call, and at random moments of longer passes. This file kills
+//! single passes; `periodic.rs` kills one pass among many of a process.
 //!
-//! After each: no torn file under any real name and no version lost (`verdict`), and the next pass makes everything
+//! After each kill: no torn file under a final name and no version lost (`verdict`), and the next pass makes everything
 //! right and leaves no temporary behind.
 
 mod periodic;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) const KILL: i32 = 9;
 
-/// Passes that are killed at a random moment.
+/// The number of passes killed at a random moment.
 const MOMENTS: usize = 60;
 const MOMENTS_IN_THE_LONG_FORM: usize = 1500;
 
@@ -70,7 +70,7 @@ fn at_a_call(death: &Death, scratch: &Path, cases: &Cases, reach: &Reach) {
     kill_in(&place, (&format!("{:?}", death.scene), &death.target), cases, reach);
 }
 
-/// One death in a place whose scene is set.
+/// One kill in a place whose scene is set.
 pub(crate) fn kill_in(place: &Scratch, (scene, target): (&str, &Target), cases: &Cases, reach: &Reach) {
     let before = Before::of(place);
     let ended = tamper(place, target, "signal=KILL");
@@ -85,7 +85,7 @@ pub(crate) fn kill_in(place: &Scratch, (scene, target): (&str, &Target), cases: 
     cases.cover("killed at", &target.call);
 }
 
-/// A pair of trees that takes longer: several hundred files, of which a part is new, changed or gone.
+/// A pair of trees for longer passes: several hundred files, some of them new, changed or gone.
 pub(crate) fn long_stage(place: &Scratch) {
     fs::create_dir(&place.replica).expect("created");
     let mut dice = Dice(7);
@@ -109,7 +109,7 @@ pub(crate) fn long_stage(place: &Scratch) {
     }
 }
 
-/// More small files, all of them changed, than wait for the disk together.
+/// More small changed files than one group commit takes.
 fn crowd(place: &Scratch) {
     for (version, root) in [("new", &place.source), ("old", &place.replica)] {
         fs::create_dir(root.join("crowd")).expect("created");
@@ -135,7 +135,7 @@ fn at_a_moment(moment: usize, length: Duration, scratch: &Path, cases: &Cases) {
     }
     let before = Before::of(&place);
     let mut dice = Dice(seed().wrapping_mul(1_000_003) + moment as u64);
-    // Several deaths, one after the other, before a pass may end: what one leaves, the next must cope with.
+    // Several kills before a pass may end: each pass has to cope with the leftovers of the one before it.
     let deaths = 1 + dice.below(3);
     let mut found = Vec::new();
     for _ in 0..deaths {

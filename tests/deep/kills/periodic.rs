@@ -1,12 +1,12 @@
-//! Killed while it makes pass after pass (`--interval`): the source was edited while the program was at rest, and it
-//! dies at a random moment of the pass that follows, or when it has just said that this pass is done. Part of `kills`.
+//! Kills between and during passes of one process (`--interval`): the source is edited while the program is idle, and
+//! the program is killed at a random moment of the next pass, or right after it reports "done". Part of `kills`.
 //!
-//! Such a process is not like a new one: it has learned what the filesystems can hold, keeps the replica locked, and
-//! believes to know what has reached the disk. What it says is held against it: once the log has a pass that is done,
-//! everything is there, also when it is killed at once.
+//! Such a process differs from a new one: it has learned the limits of the filesystems, keeps the replica locked, and
+//! remembers the durable data. Its word counts: once the log has a pass that is done, everything is durable, also after
+//! an immediate kill.
 //!
-//! A pass that reads the source while it is edited may do many things, all of them right, and nothing could be checked
-//! after it. So each edit is made while no pass runs, and it is known which pass is the first that can see it.
+//! A pass that reads the source during an edit has many right results, so nothing could be checked after it. Each edit
+//! is made while no pass runs, and the first pass that can see it is known.
 
 use crate::harness::cases::{Cases, is_thorough, seed};
 use crate::harness::kit::Running;
@@ -26,25 +26,25 @@ use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Deaths at a random moment, and right after "done".
+/// The numbers of kills at a random moment, and right after "done".
 const DEATHS: (usize, usize) = (20, 6);
 const DEATHS_IN_THE_LONG_FORM: (usize, usize) = (400, 100);
 
-/// A pass takes a fraction of a second, and the next is due after one.
+/// A pass takes a fraction of a second, and the next is due after one second.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often the log is looked at.
+/// The polling interval of the log.
 const GLANCE: Duration = Duration::from_micros(500);
 
-/// Passes that write less than this had next to nothing to do: their length says nothing about the others.
+/// Passes that write less had next to nothing to do: their length says nothing about the others.
 const MUCH: u64 = 1 << 20;
 
-/// What starts the pass in which it dies.
+/// The trigger of the pass that is killed.
 #[derive(Clone, Copy, Debug)]
 enum Start {
     /// SIGUSR1, in the middle of a long interval.
     Asked,
-    /// The shortest interval that there is.
+    /// The shortest possible interval.
     Due,
 }
 
@@ -89,8 +89,8 @@ fn die(death: &Death, scratch: &Path, cases: &Cases) {
     let lives = 1 + dice.below(3);
     for life in 0..lives {
         let mut program = Program::start(&place, death.start);
-        // How often it lives to see the end of a pass. One that follows another may die in its first pass, which is to
-        // mend what is left.
+        // The number of passes that it completes. A process after a killed one may be killed in its first pass, which
+        // heals.
         let rounds = if life == 0 { 1 + dice.below(2) } else { dice.below(3) };
         let mut pass = 1;
         for _ in 0..rounds {
@@ -104,7 +104,7 @@ fn die(death: &Death, scratch: &Path, cases: &Cases) {
                 if let Start::Asked = death.start
                     && dice.below(3) == 0
                 {
-                    // Then another pass follows at once, which has nothing to do, and may be the one it dies in.
+                    // Another pass follows at once, without work, and may be the one that is killed.
                     program.signal(Signal::USR1);
                 }
                 sleep(length.mul_f64(dice.below(1200) as f64 / 1000.0));
@@ -123,7 +123,7 @@ fn die(death: &Death, scratch: &Path, cases: &Cases) {
     before.heals(&place);
 }
 
-/// file-sync, pass after pass, and what its log has told so far.
+/// A running file-sync with its log so far.
 struct Program<'a> {
     place: &'a Scratch,
     start: Start,
@@ -165,17 +165,17 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// Waits until the log has the start of a pass. Returns when it was, to the millisecond.
+    /// Waits until the log has the start of a pass. Returns its time, to the millisecond.
     fn wait_for_start(&mut self, pass: u64) -> Timestamp {
         self.wait(&format!("the start of pass {pass}"), |log| log.started.get(&pass).copied())
     }
 
-    /// Waits until the log has the end of a pass, whatever it is.
+    /// Waits until the log has the end of a pass, with any outcome.
     fn wait_for_any_end(&mut self, pass: u64) -> Value {
         self.wait(&format!("the end of pass {pass}"), |log| log.ended.get(&pass).cloned())
     }
 
-    /// Waits for the end of a pass, which has to be a good one. Returns how long it took, if it had much to do.
+    /// Waits for the end of a pass, which has to be "done". Returns its duration, if it had much to do.
     fn wait_for_end(&mut self, pass: u64) -> Option<Duration> {
         let end = self.wait_for_any_end(pass);
         assert!(is_done(&end), "nothing was in its way: {end}");
@@ -183,14 +183,14 @@ impl<'a> Program<'a> {
         (end["bytes_written"].as_u64() > Some(MUCH)).then(|| Duration::from_secs_f64(seconds))
     }
 
-    /// Edits the source while no pass runs, `pass` being the last that ended. Returns both trees as they are then, and
-    /// which pass is the first after it; that one has started.
+    /// Edits the source while no pass runs; `pass` is the last that ended. Returns both trees after the edit, and the
+    /// number of the first pass after it, which has started.
     fn edit(&mut self, pass: u64, dice: &mut Dice) -> (Before, u64) {
         match self.start {
             Start::Asked => {
                 edit(&self.place.source, dice);
                 let before = Before::of(self.place);
-                // Not earlier: a pass that is asked for during another would be one too many.
+                // Not earlier: a request during a pass would cause one more pass.
                 self.signal(Signal::USR1);
                 self.wait_for_start(pass + 1);
                 (before, pass + 1)
@@ -199,11 +199,11 @@ impl<'a> Program<'a> {
         }
     }
 
-    /// The interval does not wait for an edit: the program is stopped meanwhile.
+    /// The interval does not wait for an edit, so the program is stopped meanwhile.
     fn edit_while_stopped(&mut self, mut pass: u64, dice: &mut Dice) -> (Before, u64) {
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
-            // One that the source was edited under, see below, may have had problems.
+            // A pass during an edit, see below, may have had problems.
             self.wait_for_any_end(pass);
             self.signal(Signal::STOP);
             self.wait_until_still();
@@ -217,7 +217,7 @@ impl<'a> Program<'a> {
             edit(&self.place.source, dice);
             let before = Before::of(self.place);
             self.signal(Signal::CONT);
-            // It may have started just before it was stopped: what is written to the log waits a millisecond, and was
+            // The pass may have started just before the stop: log lines are written a millisecond later, and that was
             // stopped, too. But the line has the time, to the millisecond, and an edit takes many.
             if self.wait_for_start(pass) > stopped {
                 return (before, pass);
@@ -232,7 +232,7 @@ impl<'a> Program<'a> {
         self.wait("its threads stand still", |_| stands_still(process).then_some(()));
     }
 
-    /// Kills it. Returns whether it had said by then that a pass was done.
+    /// Kills the program. Returns whether it had reported a pass as done by then.
     fn kill(mut self, pass: u64) -> bool {
         self.process.0.kill().expect("a child");
         let status = self.process.0.wait().expect("a child");
@@ -254,17 +254,17 @@ fn is_done(end: &Value) -> bool {
 #[derive(Debug, Default)]
 struct Log {
     file: Option<File>,
-    /// The start of a line that is not whole yet.
+    /// The start of an incomplete line.
     rest: Vec<u8>,
     started: BTreeMap<u64, Timestamp>,
     ended: BTreeMap<u64, Value>,
 }
 
 impl Log {
-    /// Takes in what was added. Not all of it each time: a log is looked at thousands of times.
+    /// Reads only the added lines: the log is polled thousands of times.
     fn read(&mut self, path: &Path) {
         if self.file.is_none() {
-            // It may not have been made yet.
+            // The log may not exist yet.
             self.file = File::open(path).ok();
         }
         let Some(file) = &mut self.file else { return };
@@ -285,8 +285,8 @@ impl Log {
     }
 }
 
-/// What somebody does to the source of [`long_stage`] between two passes: about half of the files are new, changed,
-/// gone, renamed, linked or something else by now, and so are one large one and one folder.
+/// Edits the source of [`long_stage`] between two passes: about half of the files become new, changed, gone, renamed,
+/// linked or another kind, and so do one large file and one folder.
 fn edit(source: &Path, dice: &mut Dice) {
     let stamp = dice.roll();
     let (folders, large): (Vec<PathBuf>, Vec<PathBuf>) =
@@ -304,7 +304,7 @@ fn edit(source: &Path, dice: &mut Dice) {
         match dice.below(20) {
             0 | 1 => fs::remove_file(&path),
             2 | 3 => fs::rename(&path, &other),
-            // The size stays as it is, and the inode as well.
+            // Same size, same inode.
             4 | 5 => fs::read(&path).and_then(|old| fs::write(&path, dice.bytes(old.len()))),
             6 | 7 => fs::write(&other, dice.bytes(size)).and_then(|()| fs::rename(&other, &path)),
             8 | 9 => fs::write(&other, dice.bytes(size)),
@@ -320,7 +320,7 @@ fn edit(source: &Path, dice: &mut Dice) {
     fs::rename(folder, source.join(format!("folder {stamp:x}"))).expect("renamed");
 }
 
-/// What is in a folder, in an order that is the same each time.
+/// The entries of a folder, in a stable order.
 fn names(folder: &Path) -> Vec<PathBuf> {
     let mut names: Vec<PathBuf> =
         fs::read_dir(folder).expect("readable").map(|entry| entry.expect("readable").path()).collect();

@@ -1,22 +1,22 @@
-//! Disks whose power can be cut: a filesystem in an image file, and copies of the image as a disk would be found after
-//! a loss of power at that moment.
+//! Disks whose power can be cut: a filesystem in an image file, and copies of the image as the disk would be found
+//! after a power loss at that moment.
 //!
-//! Why a copy is what the disk holds: the mounted filesystem reaches its image only through a loop device, which hands
-//! every write that a disk would get to the image file by write(2). What the filesystem still keeps in its own page
-//! cache (dirty data, a journal that is not written yet) is not in the image file, however the image file itself is
-//! cached. So whether the loop device works with or without direct I/O makes no difference.
+//! A copy equals the content of the disk: the mounted filesystem reaches its image only through a loop device, which
+//! passes every write that a disk would get to the image file by write(2). Data that the filesystem still keeps in its
+//! own page cache (dirty data, an unwritten journal) is not in the image file, however the image file itself is cached.
+//! So direct I/O of the loop device makes no difference.
 //!
-//! Why a copy is of one moment: the image file lies on an xfs that shares blocks, and is cloned by FICLONE. That takes
-//! the inode's lock exclusively, which the writes of the loop device need as well: each write that the disk was given
-//! is in the copy or it is not, and none that came later than one that is missing. Stopping the program would not be
-//! enough, since the kernel writes back on its own; freezing (FIFREEZE) would write everything out first. Device
-//! mapper, which has snapshots and dm-log-writes, is missing from many kernels.
+//! A copy is of one moment: the image file lies on an xfs that shares blocks, and is cloned by FICLONE. That takes the
+//! inode's lock exclusively, which the writes of the loop device need as well. So each write is in the copy or it is
+//! not, and none is later than a missing one. Stopping the program would not be enough, since the kernel writes back on
+//! its own; freezing (FIFREEZE) would write everything out first. Device mapper, which has snapshots and dm-log-writes,
+//! is missing from many kernels.
 //!
-//! What this is not: a disk with a volatile cache, which may lose or reorder what it has taken since the last flush.
-//! That the filesystem flushes at the right moments is taken from it on trust.
+//! The limit of the model: a disk with a volatile cache may lose or reorder writes since the last flush. That the
+//! filesystem flushes at the right moments is taken on trust.
 //!
-//! Both are checked by the suite itself: what was synced is on the copy, what was not is not, and two counters that
-//! are written by turns are never further apart than one.
+//! The suite checks both claims itself: synced data is on the copy, other data is not, and two counters written in
+//! turns never differ by more than one.
 
 use crate::harness::kit::{Mount, has, sh, try_sh};
 use crate::support::dice::Dice;
@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
-/// A filesystem that a disk can have.
+/// A filesystem for a disk.
 #[derive(Clone, Copy)]
 pub(crate) struct Format {
     pub(crate) name: &'static str,
@@ -43,14 +43,14 @@ pub(crate) const FORMATS: [Format; 3] = [
     Format { name: "btrfs", mkfs: &["mkfs.btrfs", "-q", "-f"] },
 ];
 
-/// A subvolume (btrfs) or a file (others) that has nothing to do with what is tested.
+/// An unrelated subvolume (btrfs) or file (others).
 const BYSTANDER: &str = "bystander";
 
-/// Where disks are kept, in memory, with a place whose replica is on whichever disk is mounted.
+/// The storage of the disks, in memory, with a place whose replica is on the mounted disk.
 pub(crate) struct Shelf {
     pub(crate) place: Scratch,
     images: PathBuf,
-    /// Before what they lie on.
+    /// Dropped before the storage below it.
     _shared: Mount,
     _memory: Mount,
     _folder: tempfile::TempDir,
@@ -58,7 +58,7 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     /// # Errors
-    /// What this machine lacks.
+    /// The missing feature of this machine.
     pub(crate) fn new() -> Result<Shelf, String> {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let memory = Mount::tmpfs(&folder.path().join("memory"), "size=4g");
@@ -80,7 +80,7 @@ impl Shelf {
     /// An empty disk.
     ///
     /// # Errors
-    /// What this machine lacks.
+    /// The missing feature of this machine.
     pub(crate) fn format(&self, format: Format, name: &str) -> Result<Disk<'_>, String> {
         let [mkfs, options @ ..] = format.mkfs else { return Err("no mkfs".into()) };
         if !has(mkfs) {
@@ -94,7 +94,7 @@ impl Shelf {
     }
 }
 
-/// An image, which is removed in the end.
+/// An image file, removed on drop.
 pub(crate) struct Disk<'a> {
     shelf: &'a Shelf,
     format: Format,
@@ -102,18 +102,18 @@ pub(crate) struct Disk<'a> {
 }
 
 impl Disk<'_> {
-    /// Mounts it where the place has its replica. One disk of a shelf at a time: copies have the same identity, which
-    /// xfs and btrfs do not take twice.
+    /// Mounts the disk at the replica of the place. One disk of a shelf at a time: copies have the same identity, which
+    /// xfs and btrfs refuse twice.
     pub(crate) fn mount(&self) -> Result<Mount, String> {
         if self.format.name == "btrfs" {
-            // Older kernels remember the device and generation of its twin. Where nothing is remembered it fails.
+            // Older kernels remember the device and generation of its twin. Fails if nothing is remembered.
             let _ = try_sh("btrfs", &["device", "scan", "--forget"].map(OsStr::new));
         }
         let arguments = [OsStr::new("-o"), OsStr::new("loop"), self.file.as_os_str()];
         Mount::new(&self.shelf.place.at("mnt"), "mount", &arguments)
     }
 
-    /// The disk as it is found after the power has failed now.
+    /// The disk as it is found after a power loss now.
     pub(crate) fn cut(&self, name: &str) -> Disk<'_> {
         let file = self.shelf.images.join(name);
         let (from, to) = (File::open(&self.file).expect("opened"), File::create(&file).expect("created"));
@@ -121,7 +121,7 @@ impl Disk<'_> {
         Disk { shelf: self.shelf, format: self.format, file }
     }
 
-    /// Makes what [`Disk::commit`] needs.
+    /// Creates the bystander that [`Disk::commit`] needs.
     pub(crate) fn prepare(&self) {
         let bystander = self.shelf.place.at("mnt").join(BYSTANDER);
         if self.format.name == "btrfs" {
@@ -129,8 +129,8 @@ impl Disk<'_> {
         }
     }
 
-    /// Makes the mounted filesystem write its journal, but no data that does not have to go with it. That happens every
-    /// few seconds on its own, or when some other program syncs a file.
+    /// Makes the mounted filesystem commit its journal, without unrelated data. A kernel does that every few seconds on
+    /// its own, and when another program fsyncs a file.
     pub(crate) fn commit(&self) {
         let bystander = self.shelf.place.at("mnt").join(BYSTANDER);
         if self.format.name == "btrfs" {
@@ -154,12 +154,12 @@ impl Disk<'_> {
 
 impl Drop for Disk<'_> {
     fn drop(&mut self) {
-        // It goes with its shelf in any case.
+        // It is removed with its shelf in any case.
         let _ = fs::remove_file(&self.file);
     }
 }
 
-/// The model is no kinder than a disk, and no less kind.
+/// The model is neither kinder than a disk nor harsher.
 pub(crate) fn is_faithful(shelf: &Shelf, format: Format) {
     let disk = shelf.format(format, "model").expect("a disk");
     let at = |name: &str| shelf.place.at("mnt").join(name);
@@ -182,7 +182,7 @@ pub(crate) fn is_faithful(shelf: &Shelf, format: Format) {
     assert!(fs::read(at("loose")).map_or(true, |found| found != content), "what was not synced is not there");
 }
 
-/// Two counters, synced by turns: on every copy they are at most one apart, and none is behind what was synced before.
+/// Two counters, synced in turns: on every copy they differ by at most one, and none is behind its last sync.
 pub(crate) fn is_of_one_moment(shelf: &Shelf, format: Format) {
     const CUTS: usize = 6;
     const SLOTS: u64 = 8;
@@ -190,7 +190,7 @@ pub(crate) fn is_of_one_moment(shelf: &Shelf, format: Format) {
     let at = |name: &str| shelf.place.at("mnt").join(name);
     let mount = disk.mount().expect("mounted");
     let (synced, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
-    // Large, so that each of them takes many writes, far from those of the other.
+    // Large counters, so that each takes many writes, far from those of the other.
     let count = |name: &str, number: u64| {
         let mut file = File::create(at(name)).expect("created");
         std::io::Write::write_all(&mut file, &number.to_le_bytes().repeat(8000)).expect("written");
@@ -228,7 +228,7 @@ pub(crate) fn is_of_one_moment(shelf: &Shelf, format: Format) {
         let (ones, twos) = (numbers("one"), numbers("two"));
         let (one, two) = (ones.last().copied().unwrap_or(0), twos.last().copied().unwrap_or(0));
         assert!(two >= synced && (one == two || one == two + 1), "{synced} were synced: {one} and {two}");
-        // All of them, but for the slot that is just being written anew.
+        // All of them, except the slot that is being rewritten.
         let recent = (two + 2).saturating_sub(SLOTS).max(1)..=two;
         let missing: Vec<u64> =
             recent.filter(|number| !(ones.contains(number) && twos.contains(number))).collect();

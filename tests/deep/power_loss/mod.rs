@@ -1,8 +1,8 @@
-//! Losses of power: during a pass and right after it the disk of the replica is copied as it would be found then. On
-//! the copy no good old version is lost; after "done" everything is there; and one pass heals whatever is torn.
+//! Power loss: during a pass and right after it the disk of the replica is copied as it would be found then. On the
+//! copy no good old version is lost; after "done" everything is there; and one pass heals any torn file.
 //!
-//! The cuts come at random moments, in weathers that a disk may have: nothing of what was written has reached it, the
-//! journal has but the data has not, single files have, a part of everything has. disk.rs says why a copy is faithful.
+//! The cuts come at random moments, in several weathers: no unwritten data has reached the disk, the journal has but
+//! the data has not, single files have, a part of everything has. disk.rs explains why a copy is faithful.
 
 mod disk;
 mod torn;
@@ -62,7 +62,7 @@ fn on(cases: &Cases, format: Format) -> Result<(), String> {
         fs::create_dir(&shelf.place.replica).expect("created");
         build(&shelf.place.replica, Version::Old);
     }
-    // Nothing that was written within the last two seconds is cloned.
+    // Files written within the last two seconds are not cloned.
     sleep(Duration::from_millis(2300));
     let mut found = Found::default();
     let rounds = if is_thorough() { 60 } else { 6 };
@@ -76,7 +76,7 @@ fn on(cases: &Cases, format: Format) -> Result<(), String> {
     Ok(())
 }
 
-/// What all cuts on one filesystem found.
+/// The findings of all cuts on one filesystem.
 #[derive(Default)]
 struct Found {
     cuts: usize,
@@ -98,14 +98,14 @@ impl Found {
     }
 }
 
-/// What reaches the disk right before the power fails.
+/// The writes that reach the disk right before the power loss.
 #[derive(Clone, Copy, Debug)]
 enum Weather {
-    /// Nothing but what the kernel chose to write.
+    /// Only the kernel's own writes.
     Calm,
-    /// The journal, without data that does not have to go with it.
+    /// The journal, without unrelated data.
     Journal,
-    /// Three files that somebody else syncs.
+    /// Three files that another program fsyncs.
     Files,
     /// Those, then the journal.
     FilesThenJournal,
@@ -116,16 +116,16 @@ enum Weather {
 const WEATHERS: [Weather; 5] =
     [Weather::Calm, Weather::Journal, Weather::Files, Weather::FilesThenJournal, Weather::Part];
 
-/// One loss of power during a pass.
+/// One power loss during a pass.
 struct Moment {
-    /// After so many thousandths of the operations.
+    /// The moment, in thousandths of the operations.
     at: usize,
     weather: Weather,
-    /// Whether the program stands still meanwhile.
+    /// Whether the program is stopped meanwhile.
     stopped: bool,
 }
 
-/// One pass with several losses of power, of which it knows nothing: each happens to a copy.
+/// One pass with several power losses, each on a copy of the disk, without the program's knowledge.
 struct Round {
     format: Format,
     name: String,
@@ -143,7 +143,7 @@ impl Round {
         let mut moments: Vec<Moment> = (0..4)
             .map(|_| Moment {
                 at: dice.below(1001),
-                // The journal alone is what tears files: every second time.
+                // The journal alone tears files, so it is used every second time.
                 weather: if dice.below(2) == 0 { Weather::Journal } else { WEATHERS[dice.below(5)] },
                 stopped: dice.below(2) == 0,
             })
@@ -179,7 +179,7 @@ impl Round {
         let before = Before::of(&shelf.place);
         let versions = Versions { old: Tree::of(&shelf.place.replica), new: Tree::of(&shelf.place.source) };
         let mut cuts = self.pass(&shelf.place, &disk);
-        // A disk on which everything was synced has nothing left to tell.
+        // The disk itself is no longer of use: it is fully synced.
         drop(mount);
         for (number, name) in names.iter().enumerate().rev() {
             let cut = cuts.pop().expect("a cut for each name");
@@ -208,12 +208,12 @@ impl Round {
         }
     }
 
-    /// One pass; returns the disk at every moment, and after the end.
+    /// Runs one pass. Returns the disk at every moment, and after the end.
     fn pass<'d>(&mut self, place: &Scratch, disk: &'d Disk<'_>) -> Vec<Disk<'d>> {
         let mut cuts = Vec::new();
         let all = OPERATIONS.load(Ordering::Relaxed) as usize;
         let start = || {
-            // There is none before the first.
+            // The first pass has no log yet.
             let _ = fs::remove_file(place.at("log"));
             Running(place.file_sync(&["--once", "--threads", self.threads]).spawn().expect("it starts"))
         };
@@ -244,22 +244,22 @@ impl Round {
     }
 }
 
-/// How many operations a pass has; a guess until one is over.
+/// The number of operations of a pass; a guess until one has ended.
 static OPERATIONS: AtomicU64 = AtomicU64::new(250);
 
 fn signal(running: &Running, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(running.0.id()).expect("small")).expect("a process id");
-    // It is waited for later, so its number is its own, also when it has ended.
+    // The process is reaped later, so its id stays valid after its end.
     kill_process(pid, signal).expect("sent");
 }
 
-/// Operations that the log tells so far, and whether the pass is done.
+/// The number of operations in the log so far, and whether the pass is done.
 fn operations(place: &Scratch) -> (usize, bool) {
     let log = fs::read_to_string(place.at("log")).unwrap_or_default();
     (log.matches("\"event\":\"operation\"").count(), log.contains("\"outcome\":\"done\""))
 }
 
-/// Waits for so many operations, or for the end of the pass.
+/// Waits for this many operations, or for the end of the pass.
 fn wait(place: &Scratch, count: usize) {
     let begin = Instant::now();
     loop {
@@ -272,7 +272,7 @@ fn wait(place: &Scratch, count: usize) {
     }
 }
 
-/// Lets the weather come, then copies the disk.
+/// Produces the weather, then copies the disk.
 fn cut_in<'d>(
     dice: &mut Dice,
     weather: Weather,
@@ -299,7 +299,7 @@ fn cut_in<'d>(
     disk.cut(name)
 }
 
-/// Syncs three files somewhere in the replica.
+/// fsyncs three random files of the replica.
 fn sync_some(replica: &Path, dice: &mut Dice) {
     for _ in 0..3 {
         let mut at = replica.to_owned();
@@ -312,7 +312,7 @@ fn sync_some(replica: &Path, dice: &mut Dice) {
             }
             at = entries.swap_remove(dice.below(entries.len()));
         }
-        // It may be gone by now, or be a link to nowhere.
+        // The file may be gone by now, or a dangling link.
         if at.is_file()
             && let Ok(file) = File::open(&at)
         {
@@ -321,7 +321,8 @@ fn sync_some(replica: &Path, dice: &mut Dice) {
     }
 }
 
-/// What a killed pass left may not be on the disk. The next pass, which finds it all right, vouches for it all the same.
+/// Data left by a killed pass may not be durable. The next pass finds it right, and has to make it durable before
+/// "done".
 fn killed_before_its_sync(shelf: &Shelf, format: Format) {
     if !has("strace") {
         leave_out("strace is not installed");
@@ -329,7 +330,7 @@ fn killed_before_its_sync(shelf: &Shelf, format: Format) {
     let place = &shelf.place;
     let disk = shelf.format(format, "killed").expect("a disk");
     let mount = disk.mount().expect("mounted");
-    // An error as well, so that the call is not made: the signal alone would come after it.
+    // An injected error keeps the call from being made: the signal alone would arrive after it.
     let killed = syncing(place, "error=EINTR:signal=KILL");
     assert_eq!(killed.of("done").count(), 0, "it was not killed: {:?}", killed.told());
     let started = place.once(&[]);
@@ -346,8 +347,8 @@ fn killed_before_its_sync(shelf: &Shelf, format: Format) {
     assert!(missing.is_empty(), "after done: {}", missing.join("\n"));
 }
 
-/// When what was copied cannot be written to the disk nothing is deleted, whatever the reason: even where deletions would
-/// make room, what was lost may be the new name of what goes.
+/// If copied data cannot be made durable, nothing is deleted, after any error: even where deletions would free
+/// space, a lost file may be the new name of a deleted one.
 fn deletions_wait_for_the_disk(error: &str) {
     if !has("strace") {
         leave_out("strace is not installed");
@@ -363,7 +364,7 @@ fn deletions_wait_for_the_disk(error: &str) {
     place.assert_in_step("after the disk works again");
 }
 
-/// One pass in which something happens to `syncfs(2)`.
+/// One pass with an injected fault of `syncfs(2)`.
 fn syncing(place: &Scratch, what: &str) -> Pass {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=syncfs", "-e"]);

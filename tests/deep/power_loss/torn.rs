@@ -1,4 +1,4 @@
-//! What a loss of power may leave of a replica, and what not.
+//! The permitted states of a replica after a power loss.
 
 use crate::harness::verdict::TEMPORARY;
 use crate::power_loss::versions::{Version, build};
@@ -13,18 +13,18 @@ pub(crate) struct Versions {
     pub(crate) new: Tree,
 }
 
-/// What a loss of power left.
+/// The effects of a power loss.
 #[derive(Default)]
 pub(crate) struct Left {
-    /// Paths whose good old version is gone without the new one being there.
+    /// Paths whose good old version is gone while the new one is missing.
     pub(crate) lost: Vec<String>,
-    /// Files that the source had moved, and that are whole under neither name now.
+    /// Files that the source had moved, now whole under neither name.
     pub(crate) moves_lost: Vec<String>,
-    /// Names without an old version that have half of the new one, or less.
+    /// Names without an old version that have a part of the new one, or nothing.
     pub(crate) torn: usize,
-    /// What contradicts what the program promises in any case.
+    /// Contradictions to promises that hold in any case.
     pub(crate) wrong: Vec<String>,
-    /// Paths that have changed already, and those that have not.
+    /// The numbers of paths with the new version, and with the old one.
     pub(crate) new: usize,
     pub(crate) old: usize,
 }
@@ -67,14 +67,14 @@ impl Versions {
         left
     }
 
-    /// What is wrong with an entry that the source does not have.
+    /// The fault of an entry that the source does not have.
     fn wrong_extra(&self, path: &[u8], node: &Node) -> Option<String> {
         if let Some((old, _)) = self.old.nodes.get(path) {
             return (old.what != node.what).then(|| format!("{:?}, which should only go", node.what));
         }
         let mut names = path.rsplit(|byte| *byte == b'/');
         if !names.next().is_some_and(|base| base.starts_with(TEMPORARY)) {
-            // Below a folder that is not finished yet, or that lies aside.
+            // Below a folder that is unfinished, or that is set aside.
             let below = names.any(|name| name.starts_with(TEMPORARY));
             return (!below).then(|| format!("{:?}, which nobody made", node.what));
         }
@@ -85,7 +85,7 @@ impl Versions {
         (is_shown && !has_model).then(|| format!("mode {:o} of a temporary, {:?}", node.mode, node.what))
     }
 
-    /// Contents that have one name in the old version and one other in the new, and none now.
+    /// Contents with one name in the old version and another one in the new, and none now.
     fn moves_lost(&self, found: &Tree) -> Vec<String> {
         let gone = |(path, _): &(&Vec<u8>, &Vec<u8>)| !self.new.nodes.contains_key(*path);
         let mut moved: HashMap<&Vec<u8>, Vec<&Vec<u8>>> =
@@ -117,19 +117,19 @@ fn contents(tree: &Tree) -> impl Iterator<Item = (&Vec<u8>, &Vec<u8>)> {
     })
 }
 
-/// Whether this is what may be left of a file that was being written: some of its bytes, and nothing instead of the
-/// others. Bytes that are not its own would be those of somebody else.
+/// Whether this may be left of a file that was being written: some of its bytes, and zeros instead of the others. Any
+/// other byte would be data of another file.
 fn is_part(now: &What, whole: &What) -> bool {
     let (What::File(now), What::File(whole)) = (now, whole) else { return now == whole };
     now.len() <= whole.len() && now.iter().zip(whole).all(|(now, whole)| now == whole || *now == 0)
 }
 
-/// What is set before a file gets its name.
+/// The metadata that is set before a file gets its name.
 fn metadata(node: &Node) -> impl PartialEq + std::fmt::Debug {
     (node.mode, node.owner, node.mtime, node.attributes.clone())
 }
 
-/// The judge itself, on damage done by hand.
+/// Tests the judge itself, on damage done by hand.
 pub(crate) fn the_verdict_sees() {
     let shelf = tempfile::tempdir().expect("a scratch folder");
     let place = Scratch::below(shelf.path());

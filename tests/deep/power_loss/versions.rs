@@ -1,5 +1,4 @@
-//! Two versions of a tree of several hundred files, between which a pass has enough to do that something may happen
-//! meanwhile.
+//! Two versions of a tree of several hundred files: enough work for a pass to be disturbed in its middle.
 
 use crate::support::dice::Dice;
 use crate::support::fsops::set_mtime;
@@ -7,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// Files of the old version; the new one has about as many.
+/// The number of files of the old version; the new one has about as many.
 const FILES: u64 = 260;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +40,7 @@ pub(crate) fn build(root: &Path, version: Version) {
             10 => {
                 file(&name, number + salt);
                 if is_new {
-                    // Before it in the order of names: so it is the one that is copied, and the other one is linked.
+                    // It sorts first, so it is the one that is copied, and the other one is linked.
                     let first = format!("folder {}/another {number}", number % 20);
                     fs::hard_link(root.join(&name), root.join(first)).expect("linked");
                 }
@@ -53,7 +52,7 @@ pub(crate) fn build(root: &Path, version: Version) {
             _ => file(&name, number),
         }
     }
-    // Large ones of which little changes: where the filesystem can, they begin as clones of the old version.
+    // Large files with small changes: on filesystems that can share blocks, they begin as clones of the old version.
     for number in 0..4 {
         let mut content = Dice(3000 + number).bytes(1_300_000 + 1000 * number as usize);
         if is_new {
