@@ -1,5 +1,5 @@
-//! What a filesystem refuses, and what the rights of the program allow: everything else is mirrored all the same, nobody sees
-//! more of a copy than of its original, nothing is set through a link, and a second pass finds nothing to do.
+//! Filesystem refusals and limited rights of the program: everything else is mirrored all the same, a copy grants
+//! nobody more than its original, nothing is set through a symbolic link, and a second pass finds nothing to do.
 
 use crate::fuse::refusing::{Mounted, Oddities};
 use crate::harness::cases::Cases;
@@ -60,7 +60,7 @@ pub(crate) fn run() {
     cases.finish();
 }
 
-/// How an attribute that cannot be read is told.
+/// The report of an unreadable xattr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Telling {
     NoticeOnce,
@@ -111,7 +111,7 @@ fn owner(path: &Path) -> (u32, u32) {
     (facts.uid(), facts.gid())
 }
 
-/// Nothing is left to do, also for a new process.
+/// Asserts that no work is left, also for a new process.
 fn quiet(place: &Scratch, code: i32) {
     for _ in 0..2 {
         let pass = place.once(&[]);
@@ -130,7 +130,7 @@ fn check_telling(pass: &Pass, telling: Telling, files: usize) {
     assert_eq!((pass.code, (notices, problems)), (Some(code), expected), "{:?}", pass.told());
 }
 
-/// The others are mirrored, and the one in the replica stays: of a file that is the same, and of one that is replaced.
+/// The other xattrs are mirrored. The unreadable one stays in the replica, on an unchanged and on a replaced file.
 fn unread_in_source(memory: &Path, errno: Errno, telling: Telling) {
     let mut place = Scratch::below(memory);
     let odd = mounted(&place.at("mnt"), Oddities::default());
@@ -157,7 +157,7 @@ fn unread_in_source(memory: &Path, errno: Errno, telling: Telling) {
         assert_eq!(attribute(&path, "user.bad").as_deref(), kept, "{name}");
     }
     quiet(&place, if telling == Telling::NoticeOnce { 0 } else { 23 });
-    // Once the source says that it has none, it goes.
+    // Once the source reports that the xattr is absent, it is removed.
     odd.set(Oddities::default());
     let healed = place.once(&[]);
     assert_eq!((healed.code, healed.count("metadata")), (Some(0), 2), "{:?}", healed.told());
@@ -165,7 +165,7 @@ fn unread_in_source(memory: &Path, errno: Errno, telling: Telling) {
     quiet(&place, 0);
 }
 
-/// It is neither removed nor overwritten.
+/// The unreadable xattr is neither removed nor overwritten.
 fn unread_in_replica(memory: &Path, errno: Errno, telling: Telling) {
     let mut place = Scratch::below(memory);
     let odd = mounted(&place.at("mnt"), Oddities::default());
@@ -193,8 +193,8 @@ fn unread_in_replica(memory: &Path, errno: Errno, telling: Telling) {
     quiet(&place, 0);
 }
 
-/// The mode is the mask of a list that nobody knows: the group of a copy may do nothing that it might not before, and an old
-/// list lets nobody read the new content.
+/// The mode of a file with an ACL contains the ACL's mask, and this ACL is unreadable. The group of a copy gets no
+/// right that it did not have before, and an old ACL lets nobody read the new content.
 fn unread_list(memory: &Path, errno: Errno) {
     const LIST: &str = "system.posix_acl_access";
     let mut place = Scratch::below(memory);
@@ -218,7 +218,7 @@ fn unread_list(memory: &Path, errno: Errno) {
     let check = |name: &str| {
         let tree = Tree::of(&place.replica);
         let node = tree.get(name).expect("there");
-        // The named ones, the group, and others, of whom the mode of the source says that they may nothing.
+        // Two named users, the group, and others. The source's mode gives others no right.
         let people: [(u32, &[u32]); 4] = [(1234, &[1234]), (5678, &[5678]), (4000, &[0]), (4001, &[4001])];
         let all = people.map(|who| may(node, who));
         (node.attributes.contains_key(ACCESS_LIST), all)
@@ -236,7 +236,7 @@ fn unread_list(memory: &Path, errno: Errno) {
     quiet(&place, 0);
 }
 
-/// Modes of a file, and of its copy where it cannot have the group.
+/// Modes of a file, and of its copy if the copy cannot have the group.
 const NARROWED: [(u32, u32); 10] = [
     (0o600, 0o600),
     (0o640, 0o600),
@@ -250,7 +250,7 @@ const NARROWED: [(u32, u32); 10] = [
     (0o2755, 0o755),
 ];
 
-/// A tree of files with every mode of [`NARROWED`], that belong to this user and group, and one folder.
+/// A tree of one folder and of files with every mode of [`NARROWED`], all of this user and group.
 fn modes(root: &Path, owner: (u32, u32)) {
     for (mode, _) in NARROWED {
         let path = root.join(format!("{mode:o}"));
@@ -266,12 +266,12 @@ fn modes(root: &Path, owner: (u32, u32)) {
     set_mtime(&root.join("folder"), 1_000_000_000, 0).expect("a time");
 }
 
-/// The copies have another group.
+/// Asserts the narrowed modes of copies that have another group.
 fn are_narrowed(root: &Path) {
     for (source, expected) in NARROWED {
         let now = mode(&root.join(format!("{source:o}")));
         assert_eq!(now & 0o777, expected & 0o777, "{source:o} became {now:o}");
-        // setuid stays where the copy has the owner that it was meant for.
+        // setuid is not checked: it stays if the copy has its intended owner.
         assert_eq!(now & 0o2000, 0, "{source:o} became {now:o}");
     }
     assert_eq!(mode(&root.join("folder")) & 0o777, 0o700);
@@ -288,7 +288,7 @@ fn squashed(memory: &Path) {
     are_narrowed(&place.replica);
     assert_eq!(mode(&place.replica.join("4755")), 0o755, "set-user-ID for somebody else");
     quiet(&place, 0);
-    // It stays private when it is replaced, and when it is opened and closed again in the source.
+    // The copies stay private after a replacement, and after the source gives its group access.
     fs::write(place.source.join("640"), "other content").expect("written");
     chmod(&place.source.join("600"), 0o660).expect("a mode");
     assert_eq!(place.once(&[]).code, Some(0));
@@ -342,7 +342,7 @@ fn refused_group(memory: &Path) {
     assert_eq!(found, [(777, 0o640), (NOBODY, 0o600), (777, 0o640)]);
 }
 
-/// It is tried again, and teaches nothing.
+/// A passing refusal is retried, and is not taken for a limit of the filesystem.
 fn passing_refusal(memory: &Path) {
     let mut place = Scratch::below(memory);
     let odd = mounted(&place.at("mnt"), Oddities::default());
@@ -351,7 +351,7 @@ fn passing_refusal(memory: &Path) {
         file(&place.source.join(name), "content", 0o640);
         chown(place.source.join(name), Some(1000), Some(50)).expect("an owner");
     }
-    // It asks twice, and a new file is not refused an owner.
+    // The first chown and its retry are refused; the probe with a new file is not.
     odd.set(Oddities { refused_owners: 2, ..Oddities::default() });
     let pass = place.once(&["--threads", "1"]);
     assert_eq!((pass.code, pass.not_held()), (Some(0), vec![]), "{:?}", pass.told());
@@ -362,7 +362,8 @@ fn passing_refusal(memory: &Path) {
     quiet(&place, 0);
 }
 
-/// It is a problem of its files at each pass, which stay private; all others have their owners.
+/// The refusal of one user id is a problem of its files at each pass, and they stay private. All other files have their
+/// owners.
 fn refused_user(memory: &Path) {
     let mut place = Scratch::below(memory);
     let odd = mounted(&place.at("mnt"), Oddities { refused_user: Some(1001), ..Oddities::default() });
@@ -390,7 +391,7 @@ fn refused_user(memory: &Path) {
     quiet(&place, 0);
 }
 
-/// The bit is refused and nothing else.
+/// Only the set-user-ID bit is refused.
 fn no_setuid(memory: &Path) {
     let mut place = Scratch::below(memory);
     let odd = mounted(&place.at("mnt"), Oddities { refuses_setuid: true, ..Oddities::default() });
@@ -483,7 +484,7 @@ fn hidden_targets(memory: &Path) {
             pass.told()
         );
     }
-    // As long as before: it is younger than its copy.
+    // The new link has the same length, but is younger than its copy.
     fs::remove_file(place.source.join("link")).expect("removed");
     symlink("/etc/two", place.source.join("link")).expect("a link");
     let pass = place.once(&[]);
@@ -512,7 +513,7 @@ fn single_times(memory: &Path) {
     quiet(&place, 0);
 }
 
-/// Device nodes beside each other, and a file.
+/// Three device nodes in one folder, and a file.
 fn devices(place: &Scratch) {
     for (name, kind, device) in [
         ("a", FileType::CharacterDevice, makedev(1, 5)),
@@ -547,9 +548,9 @@ fn is_device(path: &Path) -> bool {
         .is_ok_and(|facts| facts.file_type().is_char_device() || facts.file_type().is_block_device())
 }
 
-/// As by a policy that allows some devices only.
+/// As under a policy that allows only some devices.
 fn one_device(memory: &Path) {
-    // What may say that there are no such things is asked for twice.
+    // An error that may mean a missing feature is retried once.
     for (error, last) in [("EPERM", 2), ("EOPNOTSUPP", 2), ("EINVAL", 2), ("ENXIO", 1)] {
         let place = Scratch::below(memory);
         devices(&place);
@@ -596,7 +597,7 @@ fn whiteout(memory: &Path) {
         assert_eq!(pass.not_held(), ["whiteouts"], "{:?}", pass.told());
     }
     assert!(["a", "b", "c"].iter().all(|name| is_device(&place.replica.join(name))));
-    // Anywhere else they are device nodes like others, which everybody may make.
+    // On any other filesystem a whiteout is an ordinary device node, which every user may create.
     place.replica = place.at("elsewhere");
     assert_eq!(place.once(&[]).code, Some(0));
     assert!(is_device(&place.replica.join("a whiteout")));
@@ -612,7 +613,7 @@ fn unreadable_folders(memory: &Path) {
         chmod(&path, 0o700).expect("a mode");
         path
     };
-    // Root's, empty: at the top, in a folder that goes as a whole, and in the way of a file.
+    // Empty folders of root: at the top, in a folder that is deleted as a whole, and in the way of a file.
     closed("lost+found");
     closed("goes/below/closed");
     closed("kind");
@@ -653,7 +654,7 @@ fn unreadable_folders(memory: &Path) {
     assert_eq!(as_user(&place, &NOBODY.to_string(), "").code, Some(0));
 }
 
-/// A tree with everything that takes a capability.
+/// A tree with everything that needs a capability.
 fn demanding(place: &Scratch) -> PathBuf {
     modes(&place.source, (1000, 50));
     let root = place.source.clone();
@@ -672,7 +673,7 @@ fn root_without(memory: &Path, lacking: &str) {
     let place = Scratch::below(memory);
     let source = demanding(&place);
     if lacking == "all" {
-        // It may not read what belongs to others then.
+        // Without capabilities root may not read files of others.
         sh(
             "chmod",
             &["-R", "a+rX"].map(OsStr::new).into_iter().chain([source.as_os_str()]).collect::<Vec<_>>(),
@@ -695,7 +696,7 @@ fn root_without(memory: &Path, lacking: &str) {
             are_narrowed(&place.replica);
         }
     } else {
-        // The group can be given by whoever has CAP_CHOWN, and the copy is this user's own.
+        // CAP_CHOWN is enough to set the group of a copy that belongs to this user.
         assert_eq!(owner(&at("640")), (if has_owners { 1000 } else { 0 }, 50));
         assert_eq!(mode(&at("640")), 0o640);
     }
@@ -715,7 +716,7 @@ fn root_without(memory: &Path, lacking: &str) {
     }
 }
 
-/// An ordinary user: what makes him different, his groups, his capabilities, and whether copies keep owners and groups.
+/// An ordinary user: a description, his groups, his capabilities, and whether copies keep owners and groups.
 struct User {
     name: &'static str,
     groups: &'static str,
@@ -761,7 +762,7 @@ fn user_with(memory: &Path, user: &User) {
     assert_eq!(owner(&place.replica.join("644")).0, if keeps_owners { 1000 } else { NOBODY });
     let again = as_user(&place, groups, capabilities);
     assert_eq!((again.code, again.operations()), (Some(0), 0), "{:?}", again.told());
-    // With another group they are right again, or narrowed, at once.
+    // With another group of the user the copies are corrected or narrowed at once.
     let now = as_user(&place, "65534,50", capabilities);
     assert_eq!(now.code, Some(0), "{:?}", now.told());
     assert_eq!(mode(&place.replica.join("640")), 0o640);
@@ -781,7 +782,7 @@ fn user_namespace(memory: &Path) {
         leave_out("an ordinary user may not make a user namespace");
     }
     assert_eq!(first.code, Some(0), "{:?}", first.told());
-    // The group is not mapped, and so it is none there.
+    // The group is not mapped in the user namespace, so it does not exist there.
     are_narrowed(&place.replica);
     assert!(first.not_held().contains(&"owner".to_owned()), "{:?}", first.told());
     let again = run();
@@ -795,7 +796,8 @@ fn mounts_apart(memory: &Path) {
     let other = place.at("other");
     fs::create_dir(&other).expect("created");
     let mount = |path: &Path| {
-        // STATX_MNT_ID_UNIQUE (linux/stat.h), by which what was learned of a mount is forgotten with it.
+        // STATX_MNT_ID_UNIQUE (linux/stat.h) identifies a mount for good: facts learned about a mount are dropped with
+        // it.
         let unique = StatxFlags::from_bits_retain(0x4000);
         let folder = fs::File::open(path).expect("there");
         statx(folder.as_fd(), c"", AtFlags::EMPTY_PATH, unique).expect("a mount").stx_mnt_id

@@ -1,5 +1,5 @@
-//! Large files that begin as a clone of the old replica, on the filesystems that share blocks. Whatever changed, and
-//! whatever fails, kills or interferes, the copy is right; and little is written where little changed.
+//! Delta copies: large files that begin as a reflink of the old replica, on filesystems that share blocks. The copy is
+//! right after every kind of change, failure, kill and race, and a small change writes little.
 
 use crate::faults::{ERRORS, Reach, check_in};
 use crate::harness::aim::Target;
@@ -23,14 +23,14 @@ use std::time::Duration;
 
 const MIB: usize = 1 << 20;
 
-/// A replica is only a base when it has rested for longer than the program asks for, two seconds.
+/// A replica is used as a base only when it is older than two seconds, the program's limit.
 const REST: Duration = Duration::from_millis(2300);
 
-/// The calls by which a clone is made, compared, written and published.
+/// The system calls that clone, compare, write and publish.
 const CALLS: [&str; 8] =
     ["ioctl", "pread64", "pwrite64", "ftruncate", "fdatasync", "syncfs", "renameat", "fchmod"];
 
-/// In the short form so many checks of each call.
+/// The number of checks of each call in the short form.
 const SAMPLE: usize = 12;
 
 pub(crate) fn run() {
@@ -91,7 +91,7 @@ fn on(cases: &Cases, name: &str, at: &Path) {
             .flat_map(|target| ERRORS.into_iter().chain(["KILL"]).map(|way| (target.clone(), way)))
             .collect();
         let most = if is_thorough() || cases.is_narrowed() { usize::MAX } else { SAMPLE };
-        // A stride that shares no factor with the number of ways meets each of them in turn.
+        // A stride without a common factor with the number of ways meets each of them in turn.
         let mut stride = (ways.len() / most).max(1);
         while stride > 1 && stride.is_multiple_of(ERRORS.len() + 1) {
             stride += 1;
@@ -101,7 +101,7 @@ fn on(cases: &Cases, name: &str, at: &Path) {
     let name_of = |target: &Target, way: &str| format!("{name}: {target} {way}");
     tried.retain(|(target, way)| cases.wants(&name_of(target, way)));
     let reach = Reach::default();
-    // All of them rest at once, as many as there is room for.
+    // The replicas of a batch age together; a batch is as large as the space allows.
     for some in tried.chunks(200) {
         let staged: Vec<(Scratch, &(Target, &'static str))> =
             some.iter().map(|tried| (Scratch::below(at), tried)).collect();
@@ -119,8 +119,8 @@ fn on(cases: &Cases, name: &str, at: &Path) {
     reach.assert_enough(cases);
 }
 
-/// A file of which two blocks far from each other changed, and one that became shorter.
-/// The shorter one comes before the edited one, so that this is still to be copied while that is cut.
+/// A file in which two distant blocks changed, and one that became shorter. The shorter one comes before the edited
+/// one, so the edited one is still to be copied while the shorter one is truncated.
 fn stage(place: &Scratch) {
     fs::create_dir(&place.replica).expect("created");
     let content = Dice(1).bytes(MIB + MIB / 2);
@@ -144,7 +144,7 @@ fn write(path: &Path, content: &[u8]) {
     fs::write(path, content).expect("written");
 }
 
-/// What became of a file, and how much of it may be written then.
+/// The change of a file, and the most bytes that its copy may write.
 #[derive(Clone, Copy)]
 struct Edit {
     name: &'static str,
@@ -187,7 +187,7 @@ fn zeros() -> Vec<u8> {
 }
 
 impl Edit {
-    /// Both sides, the replica as it will have rested.
+    /// Creates both sides; the caller lets the replica age.
     fn prepare(&self, place: &Scratch) {
         let old = (self.old)();
         fs::create_dir(&place.replica).expect("created");
@@ -217,7 +217,7 @@ fn too_young(at: &Path) {
     assert_same("copied whole", &Tree::of(&place.source), &Tree::of(&place.replica));
 }
 
-/// The call returns as if it had cloned, and the temporary is empty: everything is copied.
+/// The ioctl returns success without cloning, and the temporary is empty: everything is copied.
 fn claimed(at: &Path) {
     let place = Scratch::below(at);
     stage(&place);
@@ -232,13 +232,14 @@ fn claimed(at: &Path) {
     assert_same("copied whole", &Tree::of(&place.source), &Tree::of(&place.replica));
 }
 
-/// Somebody writes to the old replica while it is the base: before, between and after what has been compared so far.
+/// Race: another process writes to the old replica while it is the base, before, between and after the parts compared
+/// so far.
 fn races(cases: &Cases, name: &str, at: &Path) {
     type Change = (&'static str, fn(&File));
     const CHANGES: [Change; 5] = [
         ("written before it", |old| old.write_all_at(&[1; 5000], 100_000).expect("written")),
         ("written behind it", |old| old.write_all_at(&[1; 5000], 900_000).expect("written")),
-        // What has to be written does not differ from it any more, and is still missing in its clone.
+        // The base is no longer different from the source there, but its clone still is.
         ("mended behind it", |old| {
             old.write_all_at(&new_content()[1_400_000..][..1], 1_400_000).expect("written")
         }),
@@ -258,7 +259,7 @@ fn races(cases: &Cases, name: &str, at: &Path) {
         cases.run(&format!("{name}: the old replica is {change} after {call} {when}"), || {
             let aim = if *call == "ioctl" { "FICLONE" } else { call };
             let mut running = Stopped::start(place, call, &format!("{call}:signal=STOP:when={when}+"));
-            // The console, too, is asked by ioctl.
+            // The program also queries its console by ioctl.
             let mut reached = running.wait();
             while reached && *call == "ioctl" && !running.trace().contains(aim) {
                 running.go_on();

@@ -1,8 +1,7 @@
-//! Every system call fails once: at each occurrence, with each error that can occur.
+//! Fault injection: every system call fails once, at each occurrence, with each error that can occur.
 //!
-//! After each: the program has not panicked and does not hang; it claims that the replica matches only if it does;
-//! what went wrong has been told; no good version is lost, nothing is torn (`verdict`); and one pass without trouble
-//! makes everything right.
+//! After each fault: the program neither panics nor hangs; it claims that the replica matches only if it does; the
+//! fault is reported; no good version is lost or torn (`verdict`); and one pass without faults heals everything.
 
 use crate::harness::aim::{self, Target};
 use crate::harness::cases::{Cases, is_thorough, seed};
@@ -17,8 +16,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-/// The errors. Not each of them can come from each call on a healthy kernel; but filesystems in user space, network
-/// filesystems and security modules return whatever they like, and none of it may do harm.
+/// The errors. A healthy kernel does not return each of them from each call. Filesystems in user space, network
+/// filesystems and security modules return arbitrary errors, and none may do harm.
 pub(crate) const ERRORS: [&str; 13] = [
     "EIO",
     "ENOSPC",
@@ -35,8 +34,8 @@ pub(crate) const ERRORS: [&str; 13] = [
     "EOPNOTSUPP",
 ];
 
-/// Calls that set who may do what, those that write to the disk, and the one that lists folders. Where one of them fails once, trying again may mend
-/// it before anyone looks; so they also fail from one occurrence on until the end, and what they would have done must not
+/// Calls that set permissions, calls that write to the disk, and the call that lists folders. After one failure of such
+/// a call a retry may hide the damage. So each also fails from one occurrence on until the end, and its effect must not
 /// be half there.
 const LASTING: [&str; 11] = [
     "fchown",
@@ -52,27 +51,28 @@ const LASTING: [&str; 11] = [
     "getdents64",
 ];
 
-/// An answer that says that the filesystem has no such thing. When it is given always, it is true.
+/// Errors that mean a missing feature of the filesystem. Returned every time, that is the truth.
 const NOT_HELD: [&str; 2] = ["EPERM", "EOPNOTSUPP"];
 
-/// Whether an end with noise, a panic or a signal, is one of the language's own runtime or of the loader, which give up
-/// where they get no memory or no random numbers. That is not ours to choose: it has to be without harm, but not without
-/// noise. Everything else is ours.
+/// Whether a noisy end, a panic or a signal, comes from Rust's runtime or from the loader, which abort without memory
+/// or random numbers. The program cannot change that: such an end has to be harmless, but not silent. Any other noisy
+/// end is a fault of the program.
 fn is_of_the_runtime(hit: &str, said: &str) -> bool {
     const WORDS: [&str; 2] = ["failed to allocate an alternative stack", "memory allocation of"];
     if hit.contains(" mmap(") {
         return said.trim().is_empty() || WORDS.iter().any(|words| said.contains(words));
     }
-    // Those of our temporaries' names have no flags.
+    // The getrandom calls for names of temporaries have no flags.
     hit.contains(" getrandom(")
         && hit.contains("GRND_INSECURE")
         && said.contains("failed to generate random data")
 }
 
-/// In the short form about so many checks of each call and scene are made, spread over its occurrences and the errors.
+/// The approximate number of checks of each call and scene in the short form, spread over its occurrences and the
+/// errors.
 const SAMPLE: usize = 30;
 
-/// For checks whose call was not made that often in their run.
+/// For checks whose call occurred less often in their run.
 pub(crate) const NOT_REACHED: &str = "not reached in this run";
 
 struct Fault {
@@ -103,7 +103,7 @@ pub(crate) fn run() {
                 return Vec::new();
             }
             let target = Target { lasts: true, ..target.clone() };
-            // A call that is interrupted for ever is made for ever.
+            // A call that always returns EINTR is retried for ever.
             let is_made_again = ["fdatasync", "syncfs"].contains(&target.call.as_str());
             let errors = ERRORS
                 .into_iter()
@@ -121,14 +121,14 @@ pub(crate) fn run() {
     cases.finish();
 }
 
-/// A place that is quick, if this machine lets us make one.
+/// A scratch folder on a tmpfs, if this machine allows mounts.
 pub(crate) fn scratch() -> (tempfile::TempDir, Option<Mount>) {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let mount = may_mount().then(|| Mount::tmpfs(folder.path(), "size=4g"));
     (folder, mount)
 }
 
-/// The scenes that this machine can set.
+/// The scenes that are possible on this machine.
 pub(crate) fn scenes(wanted: &[Scene]) -> Vec<Scene> {
     let may_be_user = may_be_user();
     if !may_be_user {
@@ -137,8 +137,8 @@ pub(crate) fn scenes(wanted: &[Scene]) -> Vec<Scene> {
     wanted.iter().copied().filter(|scene| *scene != Scene::Ordinary || may_be_user).collect()
 }
 
-/// What is to be tried at the calls of a scene: everything, or in the short form about [`SAMPLE`] of each call, and as many
-/// of its calls on names that are settled late.
+/// The checks at the calls of a scene: all of them, or in the short form about [`SAMPLE`] of each call, and as many of
+/// its calls on names that are settled late.
 pub(crate) fn sampled<T>(
     cases: &Cases,
     scene: Scene,
@@ -160,12 +160,12 @@ pub(crate) fn sampled<T>(
         let late = if is_late { " (of names settled late)" } else { "" };
         made.push(format!("{call}{late} {}", targets.len()));
         let all: Vec<T> = targets.iter().flat_map(&tried).collect();
-        // What is asked for by name may be anything.
+        // A check requested by name may be any of them.
         if is_thorough() || cases.is_narrowed() || all.len() <= SAMPLE {
             sample.extend(all);
             continue;
         }
-        // A stride that shares no factor with the number of errors meets each of them in turn.
+        // A stride without a common factor with the number of errors meets each of them in turn.
         let mut stride = all.len() / SAMPLE;
         while each > 1 && stride.is_multiple_of(each) {
             stride += 1;
@@ -179,8 +179,7 @@ pub(crate) fn sampled<T>(
     sample
 }
 
-/// How many of the calls that were aimed at were made in their runs: for each scene and call those that were hit, and
-/// those that were missed.
+/// The numbers of targeted calls that were hit and missed, for each scene and call.
 #[derive(Default)]
 pub(crate) struct Reach(Mutex<BTreeMap<String, (usize, usize)>>);
 
@@ -191,8 +190,9 @@ impl Reach {
         *(if is_hit { hit } else { missed }) += 1;
     }
 
-    /// A run may make fewer calls than the one that was recorded; but what hits nothing proves nothing. Of every call in
-    /// every scene at least half are hit; of `write`, which the log makes once for many lines or once for each, some.
+    /// A run may make fewer calls than the recorded one, but a fault that hits nothing proves nothing. At least half of
+    /// the targets of every call in every scene are hit. Of `write`, which the log calls once for many lines or once
+    /// for each, at least one is hit.
     pub(crate) fn assert_enough(&self, cases: &Cases) {
         let reach = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let missed: Vec<String> = reach
@@ -228,7 +228,7 @@ fn check(fault: &Fault, scratch: &Path, cases: &Cases, reach: &Reach) {
     check_in(&place, (&format!("{:?}", fault.scene), &fault.target, fault.error), cases, reach);
 }
 
-/// One fault in a place whose scene is set: the call fails, and everything that is promised holds.
+/// Injects one fault in a place whose scene is set, and checks all promises.
 pub(crate) fn check_in(
     place: &Scratch,
     (scene, target, error): (&str, &Target, &'static str),
@@ -257,15 +257,15 @@ pub(crate) fn check_in(
         });
     match code {
         Some(0) => {}
-        // The loader of the program was hit.
+        // The fault hit the loader of the program.
         Some(127) => cases.cover("not even started", &target.call),
-        // What cannot be seen is not known to be the same source: the pass is held.
+        // A source that cannot be examined is not known to be the same: the pass is held.
         Some(1 | 23 | 25) => {
             assert!(told || !ended.said.is_empty(), "exit {code:?} and not a word {}", context())
         }
         code => panic!("exit {code:?} {}", context()),
     }
-    // Whatever else was written by then may be lost. Only an interrupted call is just made again.
+    // A failed syncfs may have lost any other write. Only EINTR is retried.
     if target.call == "syncfs" && error != "EINTR" {
         assert_ne!(code, Some(0), "not all is on the disk, and it is called done {}", context());
     }
@@ -291,14 +291,14 @@ pub(crate) fn check_in(
     cases.cover("exit codes", &format!("{}", code.unwrap_or(-1)));
 }
 
-/// The folder of the source, relative to it, that this hit has kept from being listed; none for all other hits. Of the
-/// errors those are left out after which the program asks a second time, and then gets an answer.
+/// The folder, relative to the source, whose listing failed by this hit; `None` for all other hits. Errors that the
+/// program retries successfully are left out.
 fn unlisted(place: &Scratch, target: &Target, hit: &str, error: &str) -> Option<Vec<u8>> {
     if !target.lasts && ["ENOENT", "ESTALE", "EINTR"].contains(&error) {
         return None;
     }
-    // "123 getdents64(7</a/source/folder>, ...": the folder is that of the descriptor; in
-    // "123 openat(7</a/source>, "folder", O_RDONLY|O_DIRECTORY..." it is the one below.
+    // "123 getdents64(7</a/source/folder>, ...": the folder of the descriptor. "123 openat(7</a/source>, "folder",
+    // O_RDONLY|O_DIRECTORY...": the folder below it.
     let (call, rest) = hit.trim_start_matches(|digit: char| digit.is_ascii_digit()).trim().split_once('(')?;
     let path = rest.split_once('<')?.1.split('>').next()?;
     let folder = path.strip_prefix(place.source.to_str()?)?.trim_start_matches('/');

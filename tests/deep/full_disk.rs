@@ -1,5 +1,5 @@
-//! A full disk: deletions make room, what still finds none is a problem, no good old version is lost, and the next
-//! pass after room was made heals everything.
+//! A full disk: deletions free space, a file that still does not fit is a problem, no good old version is lost, and the
+//! next pass with enough space heals everything.
 
 use crate::harness::cases::Cases;
 use crate::harness::kit::{Mount, may_mount, skip};
@@ -34,7 +34,7 @@ fn deletions_make_room() {
     let kept = write("kept", 2 * MIB);
     assert_eq!(place.once(&[]).code, Some(0));
 
-    // Room for what is new only after the deletion: the second try succeeds, in the same pass.
+    // The new file fits only after the deletion: the second try succeeds, in the same pass.
     fs::remove_file(place.source.join("goes")).expect("removed");
     write("a comes", 4 * MIB);
     let pass = place.once(&[]);
@@ -42,7 +42,7 @@ fn deletions_make_room() {
     assert_eq!((pass.count("created"), pass.count("deleted")), (1, 1));
     place.assert_in_step("after a deletion made room");
 
-    // No room whatever is done: the new version of a file and a new file do not fit; a small one does.
+    // Too little space in any order: the new version of a file and a new file do not fit, a small file does.
     write("kept", 3 * MIB);
     write("too much", 7 * MIB);
     let little = write("little", 1000);
@@ -58,7 +58,7 @@ fn deletions_make_room() {
         fs::read_dir(&place.replica).expect("there").map(|entry| entry.expect("there").file_name()).collect();
     assert_eq!(left.len(), 3, "no temporary is left behind: {left:?}");
 
-    // The disk grows: the next pass heals.
+    // The disk grows, and the next pass heals.
     let remount = ["-o", "remount,size=32m"].map(std::ffi::OsStr::new);
     crate::harness::kit::sh("mount", &[remount[0], remount[1], place.at("mnt").as_os_str()]);
     let pass = place.once(&[]);
@@ -66,7 +66,7 @@ fn deletions_make_room() {
     place.assert_in_step("after the disk has grown");
 }
 
-/// What is too large for the disk keeps nothing else out.
+/// A file that is too large for the disk keeps no other file out.
 fn some_that_never_fit() {
     let mut place = Scratch::with_source();
     let _small = Mount::tmpfs(&place.at("mnt"), "size=8m");
@@ -88,7 +88,7 @@ fn some_that_never_fit() {
     );
 }
 
-/// No inodes instead of no bytes.
+/// The disk runs out of inodes instead of bytes.
 fn no_inodes() {
     let mut place = Scratch::with_source();
     let _few = Mount::tmpfs(&place.at("mnt"), "size=32m,nr_inodes=20");

@@ -1,5 +1,5 @@
-//! Files with several names, where the filesystem does not play along: numbers and links that are not what they seem, and
-//! link(2) that fails. And what it costs where it does.
+//! Hard links on filesystems with wrong inode numbers or link counts, and failures of link(2). Also the cost of files
+//! with many names there.
 
 use crate::fuse::numbers::{Oddity, mounted};
 use crate::harness::cases::Cases;
@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Errors of filesystems without links, and of disks.
+/// Errors of filesystems without hard links, and of disks.
 const ERRORS: [(&str, Errno); 14] = [
     ("EPERM", Errno::PERM),
     ("ENOENT", Errno::NOENT),
@@ -43,7 +43,7 @@ pub(crate) fn run() {
         ("a number for each name", Oddity::NumberOfName),
     ] {
         cases.run(&format!("a source with {what}"), || source_with(oddity));
-        // A replica whose files seem to have names outside of it has them copied again at each pass: nothing is quiet there.
+        // A replica whose files seem to have names outside of it is copied again at each pass, so it is never quiet.
         if !matches!(oddity, Oddity::NewNumbers | Oddity::OneNumber | Oddity::Links(9999)) {
             cases.run(&format!("a replica with {what}"), || replica_with(oddity));
         }
@@ -64,7 +64,8 @@ fn odd(at: &Path, oddity: Oddity) -> BackgroundSession {
     mounted(at, oddity).unwrap_or_else(|error| leave_out(&format!("FUSE cannot be mounted here: {error}")))
 }
 
-/// Files of several names and of one, in part with the same length and time. On a filesystem without links, those of one.
+/// Files with several names and with one, some of the same length and time. Without hard links, only files with one
+/// name.
 fn fill(root: &Path) {
     let same = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
     for folder in ["folder/below", "other"] {
@@ -81,15 +82,15 @@ fn fill(root: &Path) {
             File::open(&path).and_then(|file| file.set_modified(same)).expect("a time");
         }
     }
-    // Like another one in everything but its rights.
+    // Equal to another file except for its mode.
     fs::set_permissions(root.join("other/2"), Permissions::from_mode(0o640)).expect("a mode");
-    // They fail where there are no links.
+    // These fail on a filesystem without hard links.
     let _ = fs::hard_link(root.join("alike"), root.join("other/another name of alike"));
     let _ = fs::hard_link(root.join("folder/longer"), root.join("folder/below/another name of longer"));
     symlink("folder", root.join("link")).expect("linked");
 }
 
-/// Every file, with what is in it.
+/// Every file with its content, and every symbolic link with its target.
 fn contents(root: &Path, below: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
     for entry in fs::read_dir(root.join(below)).expect("readable") {
         let entry = entry.expect("readable");
@@ -128,7 +129,8 @@ fn is_quiet(place: &Scratch, what: &str) {
     }
 }
 
-/// Other content of the same length under a name that may share its number with all others, and one name less.
+/// Changes the content, at the same length, of a name that may share its inode number with all others; removes one
+/// name.
 fn edit(place: &Scratch) {
     fs::write(place.source.join("folder/alike"), "changed x").expect("written");
     fs::write(place.source.join("other/longer"), "short").expect("written");
@@ -185,7 +187,7 @@ fn replica_with(oddity: Oddity) {
     assert_eq!((later.code, later.operations()), (Some(0), 0), "{:?}", later.told());
 }
 
-/// A replica in which names were linked that are not one file, whatever the source says of their number.
+/// A replica in which names of different files were hard links of one file, because the source shows one inode number.
 fn made_one() {
     let mut place = Scratch::with_source();
     place.source = place.at("odd").join("source");
@@ -208,9 +210,9 @@ fn made_one() {
     is_quiet(&place, "after the first pass");
 }
 
-/// A real filesystem, on which one call fails: that name becomes a copy, and the next pass links it.
+/// One link(2) call fails on a real filesystem: that name becomes a copy, and the next pass links it.
 fn fails_once(error: &str) {
-    // It is asked once more.
+    // The program retries once after these errors.
     let calls =
         if ["EPERM", "EINVAL", "ENOTTY", "ENOSYS", "EOPNOTSUPP"].contains(&error) { "1..2" } else { "1" };
     let place = in_memory();
@@ -220,10 +222,10 @@ fn fails_once(error: &str) {
     for name in ["folder/b", "folder/c"] {
         fs::hard_link(place.source.join("folder/a"), place.source.join(name)).expect("linked");
     }
-    // New files of one name would be linked as well.
+    // New files with one name would use link(2) as well.
     let pass = with_faults(&place, &[&format!("linkat:error={error}:when={calls}")], None);
     assert_same(&place, "first pass");
-    // A limit is in the documents. Anything else is told: links work here, and the next pass may do better.
+    // A limit of link(2) is documented. Any other error is a problem: links work here, and the next pass may succeed.
     let told = if ["EMLINK", "EXDEV"].contains(&error) { (Some(0), 0) } else { (Some(23), 1) };
     assert_eq!((pass.code, pass.count("problems")), told, "{:?}", pass.told());
     assert_eq!((pass.count("created"), pass.count("linked")), (2, 1), "{:?}", pass.told());
@@ -235,7 +237,7 @@ fn in_memory() -> Scratch {
     let mut place = Scratch::with_source();
     if may_mount() {
         let memory = place.at("memory");
-        // It goes with the namespace of the suite.
+        // It is unmounted with the namespace of the suite.
         std::mem::forget(Mount::tmpfs(&memory, "size=1g"));
         (place.source, place.replica) = (memory.join("source"), memory.join("replica"));
         fs::create_dir(&place.source).expect("created");
@@ -247,7 +249,7 @@ fn count(trace: &str, call: &str) -> usize {
     trace.lines().filter(|line| line.contains(&format!(" {call}("))).count()
 }
 
-/// The replica has copies of what are 3 files of 200 names each: each file is synced at most once, in all cases together.
+/// The replica has 600 copies of 3 files with 200 names each: each file is fsynced at most once, over all cases.
 fn written_once() {
     const NAMES: usize = 200;
     let place = in_memory();
@@ -258,7 +260,7 @@ fn written_once() {
         let path = |root: &Path, name: usize| root.join(format!("{file}/{name}"));
         let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_500_000_000);
         for name in 0..NAMES {
-            // Of the second and third file some content changed.
+            // In the second and third file some content changed.
             let content = if file > 0 && name % 2 == 0 { "changed" } else { "content" };
             fs::write(path(&place.replica, name), content).expect("written");
             let file = File::open(path(&place.replica, name)).expect("opened");
@@ -307,7 +309,7 @@ fn linked_at_once() {
         .map(|entry| entry.expect("readable").metadata().expect("facts").ino())
         .collect();
     assert_eq!(inodes.len(), 1);
-    // And with many at work, from nothing.
+    // A first copy, with different numbers of workers.
     for threads in ["1", "2", "16"] {
         fs::remove_dir_all(&place.replica).expect("removed");
         let pass = place.once(&["--threads", threads]);
@@ -317,7 +319,7 @@ fn linked_at_once() {
     place.assert_in_step("in the end");
 }
 
-/// A file that does not fit is tried for one of its names, and once more after the deletions, not for each of them.
+/// A file without space is tried for one of its names, and once more after the deletions, but not for each name.
 fn no_room() {
     if !may_mount() || !has("strace") {
         leave_out("a small filesystem has to be mounted, and strace has to be there");

@@ -1,9 +1,9 @@
-//! The deep suites: what takes too long, or needs more of the machine, than `cargo test` should. docs/testing.md
-//! says what each one proves and how to run it.
+//! The deep suites: tests that take longer, or need more of the machine, than `cargo test` should. docs/testing.md
+//! documents the purpose of each, and how to run it.
 //!
-//! Off unless `FILE_SYNC_DEEP` is set, so that `cargo test` stays quick; then they run one after the other, because
-//! they measure. Each suite is a process of its own, as root in mount and process namespaces of its own: however it
-//! ends, no mount and no process is left behind.
+//! Off unless `FILE_SYNC_DEEP` is set, so that `cargo test` stays quick. They run one after the other, because they
+//! measure. Each suite is a process of its own, as root in mount and process namespaces of its own: no mount and no
+//! process is left behind, however it ends.
 
 #![allow(
     clippy::expect_used,
@@ -44,7 +44,7 @@ use std::process::{Command, ExitCode};
 use std::time::Instant;
 use support::namespaces::in_namespaces;
 
-/// Set for the process of one suite: whether it may mount.
+/// Set for the process of one suite that may mount.
 const MAY_MOUNT: &str = "FILE_SYNC_DEEP_MAY_MOUNT";
 
 struct Suite {
@@ -150,7 +150,7 @@ fn counts(line: &str) -> Option<[usize; 3]> {
     counts.ok()?.try_into().ok()
 }
 
-/// What the command line asks for.
+/// The parsed command line.
 #[derive(Default)]
 struct Words {
     /// Parts of the names of suites; all of them when empty.
@@ -167,7 +167,7 @@ fn words(arguments: &[String]) -> Result<Words, String> {
         match word.as_str() {
             "--only" => words.only = Some(value()?),
             "--seed" => words.seed = Some(value()?),
-            // What cargo test passes to every test binary.
+            // Options that cargo test passes to every test binary.
             option if option.starts_with('-') => {}
             suite if SUITES.iter().any(|known| known.name.contains(suite)) => {
                 words.suites.push(suite.to_owned());
@@ -181,7 +181,7 @@ fn words(arguments: &[String]) -> Result<Words, String> {
     Ok(words)
 }
 
-/// The process of one suite; in namespaces of its own where the machine allows that.
+/// The process of one suite, in namespaces of its own if the machine allows that.
 fn process_of(suite: &str) -> Command {
     let mut command = in_namespaces(&current_exe().expect("this program"), MAY_MOUNT);
     command.args(["--suite", suite]);

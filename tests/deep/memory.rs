@@ -1,4 +1,4 @@
-//! Memory: the most that a pass ever has resident, for a million files in many folders and in one, and for files of two
+//! Memory: the peak resident memory of a pass over a million files, in many folders and in one, and over files with two
 //! names.
 
 use crate::harness::cases::Cases;
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const FILES: usize = 1_000_000;
 const PER_FOLDER: usize = 100;
 const UPPER_FOLDERS: usize = 100;
-/// So many millions of entries are there in the end: nothing is removed between the cases.
+/// The final number of entries, in millions: nothing is removed between the cases.
 const ROOMS: usize = 6;
 const KIB_PER_MIB: u64 = 1 << 10;
 
@@ -32,7 +32,7 @@ pub(crate) fn run() {
     cases.run(&format!("{FILES} files in {folders} folders"), || many_folders(&place));
     new_roots(&mut place, "flat");
     cases.run(&format!("{FILES} files in one folder"), || one_folder(&place));
-    // The second names come late: behind all first ones where one thread works, and in another order.
+    // The second names come late: after all first ones with one worker, and in another order.
     for (order, threads) in [("the same", "1"), ("another", "2"), ("another", "16")] {
         new_roots(&mut place, &format!("two names in {order} order, {threads}"));
         let what = format!("{TWO_NAMES} files of two names in {order} order, --threads {threads}");
@@ -41,7 +41,7 @@ pub(crate) fn run() {
     cases.finish();
 }
 
-/// A filesystem with room for so many files twice over, which is gone at once in the end; else the scratch folder.
+/// A filesystem with inodes for [`ROOMS`] million entries, which is quick to discard; `None` if it cannot be mounted.
 fn room(place: &Scratch) -> Option<Mount> {
     if !may_mount() {
         return None;
@@ -57,7 +57,7 @@ fn room(place: &Scratch) -> Option<Mount> {
     Mount::new(&place.at("mnt"), "mount", &options).ok()
 }
 
-/// Empty roots, without waiting for the removal of the old ones.
+/// New empty roots, which saves the removal of the old ones.
 fn new_roots(place: &mut Scratch, name: &str) {
     let mnt = place.at("mnt");
     let base = if mnt.exists() { mnt } else { place.path().to_owned() };
@@ -69,7 +69,7 @@ fn new_roots(place: &mut Scratch, name: &str) {
 fn many_folders(place: &Scratch) {
     let folders = FILES / PER_FOLDER;
     make(folders, |folder| {
-        // Two levels, as real trees have them.
+        // Two levels, as in real trees.
         let path = place.source.join(format!("{:03}/{folder:06}", folder % UPPER_FOLDERS));
         fs::create_dir_all(&path).expect("created");
         for file in 0..PER_FOLDER {
@@ -91,11 +91,11 @@ fn one_folder(place: &Scratch) {
     measure(place, &format!("{FILES} files in one folder"), (FILES, 0), [256, 256], &[]);
 }
 
-/// So many files have two names.
+/// The number of files with two names.
 const TWO_NAMES: usize = 300_000;
 
 fn two_names(place: &Scratch, order: &str, threads: &str) {
-    // Prime to their number: it visits all of them.
+    // Coprime to the number of files, so that the stride visits all of them.
     const STRIDE: usize = 7_654_321;
     let path = |tree: &str, number: usize| {
         let folder =
@@ -121,7 +121,7 @@ fn two_names(place: &Scratch, order: &str, threads: &str) {
     let entries = 2 * (TWO_NAMES + folders + 30 + 1);
     let what = format!("{TWO_NAMES} files of two names in {order} order, --threads {threads}");
     measure(place, &what, (entries, TWO_NAMES), [24, 24], &["--threads", threads]);
-    // Not only are the contents right.
+    // Checks the links as well as the contents.
     for number in (0..TWO_NAMES).step_by(1000) {
         let (file, _) = path("first", number);
         let file = place.replica.join(file.strip_prefix(&place.source).expect("below"));
@@ -143,8 +143,8 @@ fn small_file(path: &Path, number: usize) {
     File::create(path).and_then(|mut file| file.write_all(content.as_bytes())).expect("written");
 }
 
-/// The first copy, which makes so many entries, some of them links, and a pass without changes, which does nothing: both in so
-/// many MiB.
+/// Checks the memory of the first copy, which creates the given numbers of entries and links, and of a pass without
+/// changes. Each has its limit in MiB.
 fn measure(
     place: &Scratch,
     what: &str,
@@ -156,14 +156,14 @@ fn measure(
     for (pass, (expected, linked), limit_mib) in
         [("first copy", (entries, links), limits_mib[0]), ("no change", (0, 0), limits_mib[1])]
     {
-        // A log of its own, as it is read from its end.
+        // A new log, which is read from its end.
         let _ = fs::remove_file(&place.log);
         let begin = Instant::now();
         let (peak, code) = peak_resident(place.file_sync(&[&["--once"], arguments].concat()));
         let seconds = begin.elapsed().as_secs_f64();
         let done = Pass { code, events: end_of_log(&place.log) };
         assert_eq!(code, Some(0), "{what}, {pass}: {:?}", done.told());
-        // The metadata of the root, which is not created as an entry.
+        // One more operation for the metadata of the root, which is not created as an entry.
         let of_root = usize::from(expected > 0);
         let did = [done.count("created"), done.count("linked"), done.operations(), done.count("problems")];
         let expected_counts = [expected - linked, linked, expected + of_root, 0].map(|count| count as u64);
@@ -187,7 +187,7 @@ fn measure(
     assert!(too_much.is_empty(), "too much: {}", too_much.join("; "));
 }
 
-/// The last events, operations apart, of a log that is too large to be read as a whole.
+/// The last events, operations apart, of a log too large to be read as a whole.
 fn end_of_log(log: &Path) -> Vec<Value> {
     const LENGTH: u64 = 64 << 10;
     let mut file = File::open(log).expect("a log");
@@ -195,13 +195,13 @@ fn end_of_log(log: &Path) -> Vec<Value> {
     file.seek(SeekFrom::Start(size.saturating_sub(LENGTH))).expect("sought");
     let mut end = Vec::new();
     file.read_to_end(&mut end).expect("read");
-    // The first line is cut somewhere, unless it is the whole log's first.
+    // The first line is cut off, unless it is the first of the whole log.
     let end = String::from_utf8_lossy(&end);
     let events = end.lines().filter_map(|line| serde_json::from_str(line).ok());
     events.filter(|event: &Value| event["event"] != "operation").collect()
 }
 
-/// Of so many files the content of one is compared.
+/// Of this many files the content of one is compared.
 const SAMPLE: usize = 100;
 
 struct Compared {
@@ -209,11 +209,11 @@ struct Compared {
     contents: usize,
 }
 
-/// Both folders, and all below, have the same names, and a sample of the files the same contents.
+/// Both trees have the same names, and a sample of the files the same contents.
 fn assert_same(source: &Path, replica: &Path, dice: &mut Dice) -> Compared {
     let mut sum = Compared { names: 0, contents: 0 };
     let (ours, theirs) = (names(source), names(replica));
-    // Not with assert_eq, which would print a million names.
+    // assert_eq would print a million names.
     assert!(ours == theirs, "the names in {} and {} differ", source.display(), replica.display());
     for (name, is_folder) in ours {
         sum.names += 1;
@@ -240,8 +240,8 @@ fn names(folder: &Path) -> Vec<(OsString, bool)> {
     names
 }
 
-/// The peak resident memory of a process in KiB, and its exit code. The kernel keeps the peak (`VmHWM`, proc(5));
-/// it is read until the process is gone, so that nothing has to be installed.
+/// The peak resident memory of a process in KiB, and its exit code. The kernel keeps the peak (`VmHWM`, proc(5)). It is
+/// polled until the process is gone, so that no tool has to be installed.
 fn peak_resident(mut command: Command) -> (u64, Option<i32>) {
     let mut child = command.spawn().expect("it starts");
     let status = format!("/proc/{}/status", child.id());

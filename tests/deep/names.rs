@@ -1,5 +1,6 @@
-//! Names that a filesystem takes for one, or shows as others: nothing is deleted and copied again for a name, a change of
-//! case is a rename, what cannot be shown is told, and the log in a root is known under any name.
+//! Names that a filesystem takes for one, or lists under other spellings: no name causes a deletion and a second copy,
+//! a change of case is a rename, a name that cannot be listed is reported, and a log file in a root is recognized under
+//! any spelling.
 
 use crate::fuse::names::{Mounted, Rule, mount};
 use crate::harness::cases::Cases;
@@ -15,7 +16,7 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// Upper and lower case are one in the folder `any` of it.
+/// A folder `any` in which case is folded.
 const EXT4_CASEFOLD: Image = Image {
     name: "ext4 with casefold",
     size: 64 << 20,
@@ -37,7 +38,7 @@ const EXFAT: Image = Image {
     mount: &["mount", "-t", "exfat", "-o", "loop"],
 };
 
-/// Each name is shown in lower case, whatever it was.
+/// Each name is listed in lower case.
 const LOWNTFS: Image = Image {
     name: "lowntfs-3g",
     size: 64 << 20,
@@ -88,14 +89,14 @@ pub(crate) fn run() {
     cases.finish();
 }
 
-/// A folder, a file in a folder, a file, a link, as each rule alters them.
+/// The spelling by each rule of: a folder, a file in a folder, a file, a link.
 const ALTERED: [(Rule, [&str; 4]); 3] = [
     (Rule::Trailer, ["Dinosaur Jr.", "plain/1.", "etc. ", "link."]),
     (Rule::Decomposed, ["Ber\u{e9}", "plain/\u{e9}t\u{e9}", "caf\u{e9}", "li\u{e9}"]),
     (Rule::Lower, ["Folder", "plain/Inner", "README", "Link"]),
 ];
 
-/// A name, and another one that is the same to the filesystem.
+/// A name, and another spelling of it on the filesystem.
 fn spelled(rule: Rule) -> (&'static str, &'static str) {
     match rule {
         Rule::Trailer => ("log", "log.."),
@@ -104,20 +105,20 @@ fn spelled(rule: Rule) -> (&'static str, &'static str) {
     }
 }
 
-/// What a check is made on.
+/// The filesystem under test.
 enum Ground<'a> {
     Fuse(Rule),
     Image(&'a Image),
 }
 
-/// What is mounted, until it is dropped.
+/// A mounted filesystem, until it is dropped.
 enum On {
     Fuse(Mounted),
     Image(#[allow(dead_code, reason = "it is unmounted when it is dropped")] Mount),
 }
 
 impl Ground<'_> {
-    /// Mounts it, and returns the folder in it for the check.
+    /// Mounts the filesystem, and returns the folder in it for the check.
     fn mounted(&self, place: &Scratch) -> (On, PathBuf) {
         let at = place.at("mnt");
         match self {
@@ -140,7 +141,7 @@ impl Ground<'_> {
     }
 }
 
-/// Files and folders that were made, written to, removed and renamed since the last time, where that is counted.
+/// The numbers of entries created, written, removed and renamed since the last call, where they are counted.
 fn calls(on: &On) -> Option<[usize; 4]> {
     match on {
         On::Fuse(mounted) => Some(mounted.calls.take()),
@@ -156,7 +157,7 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-/// A pass that has nothing to do, and tells exactly these names.
+/// Asserts that a pass does nothing and reports exactly these names.
 fn assert_quiet(place: &Scratch, altered: &[&str], what: &str) {
     let pass = place.once(&[]);
     let code = if altered.is_empty() { 0 } else { 23 };
@@ -164,9 +165,9 @@ fn assert_quiet(place: &Scratch, altered: &[&str], what: &str) {
     assert_eq!(told(&pass, "problem"), names(altered), "{what}: {:?}", pass.told());
 }
 
-/// What the source has, the replica has, by the names of the source.
+/// Asserts that the replica has the entries of the source, under the names of the source.
 fn assert_answers(place: &Scratch, paths: &[&str]) {
-    // What the kernel remembers of a filesystem in user space is gone then.
+    // The kernel's cache of the FUSE filesystem has expired by then.
     sleep(Duration::from_millis(1100));
     for path in paths {
         let (ours, theirs) = (place.source.join(path), place.replica.join(path));
@@ -197,7 +198,7 @@ fn altered(rule: Rule, altered: [&str; 4]) {
     altered_tree(&place.source, altered);
     let [folder, inner, file, _] = altered;
     let first = place.once(&[]);
-    // Also the pass that has made them tells that they are not there.
+    // The creating pass also reports the names that are not listed.
     assert_eq!(first.code, Some(23), "{:?}", first.told());
     assert_eq!(told(&first, "problem"), names(&altered), "{:?}", first.told());
     assert_answers(&place, &[folder, &format!("{folder}/file"), inner, file, "plain/linked"]);
@@ -208,18 +209,18 @@ fn altered(rule: Rule, altered: [&str; 4]) {
     assert_eq!(calls(&on), Some([0; 4]), "a dry run");
     assert_quiet(&place, &altered, "the second pass");
 
-    // One process tries it once, and tells it at each pass.
+    // A process tries the names once, and reports them at each pass.
     calls(&on);
     let passes = place.passes(3);
     assert_eq!(passes.operations(), 0, "{:?}", passes.told());
     let (ended, problems) = (passes.of("done").count(), passes.of("problem").count());
     assert!(problems >= 4 * ended && ended >= 3, "{problems} problems in {ended} passes");
     let [made, written, removed, renamed] = calls(&on).expect("counted");
-    // A folder and a file for each of the four, and they go again.
+    // A probe creates a folder and a file for each of the four, and removes them.
     assert!(made <= 8 && removed == made, "{made} made, {removed} removed");
     assert_eq!((written, renamed), (0, 0));
 
-    // What changes in such a folder, and such a file itself, is mirrored as usual.
+    // Changes of such a file, and inside such a folder, are mirrored as usual.
     fs::write(place.source.join(folder).join("file"), "changed").expect("written");
     fs::write(place.source.join(folder).join("another"), "new").expect("written");
     fs::write(place.source.join(file), "more content").expect("written");
@@ -229,7 +230,7 @@ fn altered(rule: Rule, altered: [&str; 4]) {
     assert_answers(&place, &[&format!("{folder}/file"), &format!("{folder}/another"), file, "plain/linked"]);
     assert_quiet(&place, &altered, "after edits");
 
-    // Another kind; and gone.
+    // A change of kind, and a deletion.
     fs::remove_dir_all(place.source.join(folder)).expect("removed");
     fs::write(place.source.join(folder), "a file now").expect("written");
     fs::remove_file(place.source.join(inner)).expect("removed");
@@ -261,7 +262,7 @@ fn altered_for_user(rule: Rule, altered: [&str; 4]) {
     assert_quiet(&place, &altered, "the second pass");
 }
 
-/// Names of such a filesystem are one, and what was given is shown.
+/// The filesystem ignores case and keeps the spelling given at creation.
 fn case_changes(ground: &Ground<'_>) {
     let mut place = Scratch::with_source();
     let (on, at) = ground.mounted(&place);
@@ -297,7 +298,8 @@ fn case_changes(ground: &Ground<'_>) {
         pass.of("operation").filter_map(|done| Some(done["renamed_from"].as_str()?.to_owned())).collect();
     assert_eq!(from, names(&["docs", "Docs/file", "note", "\u{e9}tude"]), "{:?}", pass.told());
     if let Some([made, written, removed, renamed]) = calls(&on) {
-        // What was tried first. Two renames for each, and two refusals of each of them where flags are not known.
+        // The created entries are probes. Each change takes two renames, and two refusals of each where rename flags
+        // are unknown.
         assert_eq!((made, removed, written), (8, 8, 0));
         assert!(renamed == 8 || renamed == 24, "{renamed}");
     }
@@ -321,7 +323,7 @@ fn is_exfat_fuse(ground: &Ground<'_>) -> bool {
     matches!(ground, Ground::Image(image) if image.name == EXFAT_FUSE.name)
 }
 
-/// Case and something else at once.
+/// Changes of case combined with changes of kind or content.
 fn kinds_change(ground: &Ground<'_>) {
     let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
@@ -356,7 +358,7 @@ fn kinds_change(ground: &Ground<'_>) {
     assert_quiet(&place, &[], "one pass later");
 }
 
-/// Of two names that are one there, one is a problem; nothing is overwritten, and nothing goes for it.
+/// Two names of the source that are one on the replica: one is a problem. Nothing is overwritten or deleted for it.
 fn two_names(ground: &Ground<'_>) {
     let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
@@ -365,7 +367,7 @@ fn two_names(ground: &Ground<'_>) {
     fs::create_dir(source.join("sub")).expect("a folder");
     fs::write(source.join("sub/One"), "the first").expect("written");
     assert_eq!(place.once(&[]).code, Some(0));
-    // A second one, and something that goes.
+    // A second spelling, and an extra.
     fs::write(source.join("sub/ONE"), "the other one").expect("written");
     fs::write(place.replica.join("sub/extra"), "extra").expect("written");
     for what in ["one more name", "again"] {
@@ -375,13 +377,13 @@ fn two_names(ground: &Ground<'_>) {
         assert_eq!(fs::read(place.replica.join("sub/One")).expect("there"), b"the first", "{what}");
         assert!(!place.replica.join("sub/extra").exists(), "{what}");
     }
-    // Both are others than the one that is listed: the one that looks like it has it.
+    // Neither spelling is the listed one. The source file that resembles the entry gets it.
     fs::rename(source.join("sub/One"), source.join("sub/oNE")).expect("renamed");
     let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("renamed")), (Some(23), 1), "{:?}", pass.told());
     assert_eq!(pass.count("deleted") + pass.count("updated"), 0, "{:?}", pass.told());
     assert_eq!(fs::read(place.replica.join("sub/oNE")).expect("there"), b"the first");
-    // And what is left of them.
+    // One of the two is removed.
     fs::remove_file(source.join("sub/oNE")).expect("removed");
     let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("renamed")), (Some(0), 1), "{:?}", pass.told());
@@ -389,7 +391,7 @@ fn two_names(ground: &Ground<'_>) {
     assert_quiet(&place, &[], "one name is left");
 }
 
-/// A pass of which one system call is tampered with.
+/// A pass with one injected system call.
 fn tampered(place: &Scratch, inject: &str) -> Pass {
     if !has("strace") {
         leave_out("strace is not installed");
@@ -400,7 +402,7 @@ fn tampered(place: &Scratch, inject: &str) -> Pass {
     place.run_command(place.file_sync_under(strace, &["--once", "--threads", "1"]))
 }
 
-/// Between the two renames, and after them.
+/// Kills between the two renames, and after them.
 fn killed(rule: Rule) {
     for when in 1..=4 {
         let mut place = Scratch::with_source();
@@ -411,7 +413,7 @@ fn killed(rule: Rule) {
         assert_eq!(place.once(&[]).code, Some(0));
         fs::rename(place.source.join("docs"), place.source.join("Docs")).expect("renamed");
         let pass = tampered(&place, &format!("renameat2:signal=KILL:when={when}"));
-        // The content is there at any moment, under one of three names.
+        // The content exists at any moment, under one of three names.
         let entries = fs::read_dir(&place.replica).expect("listed").map(|entry| entry.expect("read").path());
         let found = entries.filter(|entry| fs::read(entry.join("file")).is_ok_and(|read| read == b"content"));
         assert_eq!(found.count(), 1, "{when}: {:?}", pass.told());
@@ -427,7 +429,7 @@ fn killed(rule: Rule) {
     }
 }
 
-/// Where a cache denied a name to the survey, what is listed for it does not go while the name cannot be made.
+/// A cache denied a name to the survey. The entry listed for it stays while the name cannot be created.
 fn not_shown(rule: Rule) {
     let mut place = Scratch::with_source();
     let (on, at) = Ground::Fuse(rule).mounted(&place);
@@ -436,7 +438,7 @@ fn not_shown(rule: Rule) {
     assert_eq!(place.once(&[]).code, Some(0));
     fs::rename(place.source.join("note"), place.source.join("NOTE")).expect("renamed");
     let On::Fuse(mounted) = &on else { unreachable!("FUSE") };
-    // Asked twice, since one answer is no proof.
+    // The program asks twice, since one answer is no proof.
     mounted.calls.deny("NOTE", 2);
     let pass = place.once(&[]);
     assert_eq!((pass.code, pass.count("deleted")), (Some(23), 0), "{:?}", pass.told());
@@ -447,7 +449,7 @@ fn not_shown(rule: Rule) {
     assert_quiet(&place, &[], "healed");
 }
 
-/// What lies in a read-only part of the replica keeps its names, and that is one problem.
+/// Entries in a read-only part of the replica keep their names, which is one problem.
 fn read_only(ground: &Ground<'_>) {
     let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
@@ -470,19 +472,19 @@ fn read_only(ground: &Ground<'_>) {
     assert_eq!(told(&pass, "problem"), names(&["part"]), "{:?}", pass.told());
 }
 
-/// The lines that tell of a start: so many processes have written to this log.
+/// The number of processes that have written to this log.
 fn starts(log: &Path) -> usize {
     let text = fs::read_to_string(log).unwrap_or_else(|why| panic!("{}: {why}", log.display()));
     text.matches("\"event\":\"started\"").count()
 }
 
-/// As [`Scratch::pass`], which would forget the log.
+/// As [`Scratch::pass`], but keeps the log.
 fn pass_with_log(place: &Scratch, arguments: &[&str]) -> Option<i32> {
     let arguments: Vec<&str> = ["--once"].into_iter().chain(arguments.iter().copied()).collect();
     place.file_sync(&arguments).status().expect("it starts").code()
 }
 
-/// The log lies below folders that the replica lists under other names than the path has, and so is its own name.
+/// The path of the log spells its folders, and itself, otherwise than the replica lists them.
 fn log_in_replica(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
     let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
@@ -501,13 +503,13 @@ fn log_in_replica(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
     let ends = place.events().into_iter().filter(|event| event["outcome"] == "done");
     let deleted: Vec<u64> = ends.map(|end| end["deleted"].as_u64().expect("a number")).collect();
     assert_eq!(deleted, [1, 0, 0], "what lies beside it goes, once");
-    // A dry run would not delete it either.
+    // A dry run does not plan to delete it either.
     assert_eq!(pass_with_log(&place, &["--dry-run"]), Some(0));
     let planned = place.events().into_iter().find(|event| event["outcome"] == "planned").expect("planned");
     assert_eq!(planned["deleted"], 0);
 }
 
-/// The same in the source, in a folder that is there and in one that is new.
+/// The same in the source, in an existing folder and in a new one.
 fn log_in_source(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
     let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
@@ -527,7 +529,7 @@ fn log_in_source(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
     }
 }
 
-/// A source that answers to the old spelling of a name that it lists otherwise by now has it no longer.
+/// A source still answers to the old spelling of a renamed entry: the old spelling counts as absent.
 fn old_spelling(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
     let mut place = Scratch::with_source();
     let (_on, at) = ground.mounted(&place);
@@ -538,7 +540,7 @@ fn old_spelling(ground: &Ground<'_>, (listed, spelled): (&str, &str)) {
     }
     assert_eq!(place.once(&[]).code, Some(0));
     let at = |name: &str| place.replica.join(name);
-    // As if the source had listed it so before.
+    // As if the source had listed the old spelling before.
     for name in ["file", "folder/file"] {
         fs::rename(at(&format!("{name}{listed}")), at(&format!("{name}{spelled}"))).expect("renamed");
     }
@@ -579,7 +581,7 @@ fn quiet_on(image: &Image, altered: &[&str]) {
     }
 }
 
-/// A name that a filesystem does not take, though it says that something is missing.
+/// A name that a filesystem refuses with ENOENT.
 fn refused(image: &Image, name: &str) {
     let mut place = Scratch::with_source();
     let mounted = mounted(&place, image);
@@ -600,7 +602,7 @@ fn refused(image: &Image, name: &str) {
     }
 }
 
-/// The log lies in a root, and its path does not say so.
+/// The log lies in a root that its path does not show.
 fn log_elsewhere() {
     let mut place = Scratch::with_source();
     let beside = place.at("beside");
@@ -615,7 +617,7 @@ fn log_elsewhere() {
         assert_eq!(pass_with_log(&place, &[]), Some(0), "{number}");
         assert_eq!(starts(&place.log), number, "the log is the same");
     }
-    // And as the source: it is not copied.
+    // The same folder as the source: the log is not copied.
     place.source = place.replica.clone();
     place.replica = place.at("another");
     assert_eq!(pass_with_log(&place, &[]), Some(0));

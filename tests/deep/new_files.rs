@@ -1,5 +1,4 @@
-//! New files that have no name until they are whole: what happens where the kernel does not give them one, and that nothing
-//! is left of them when the program dies.
+//! New files created with O_TMPFILE: the behaviour when linkat(2) fails, and no leftovers after a crash.
 
 use crate::harness::cases::Cases;
 use crate::harness::images::{Image, mounted};
@@ -17,8 +16,8 @@ use std::time::{Duration, Instant};
 const FILES: usize = 3;
 const LENGTH: usize = 5000;
 
-/// A filesystem, how it is made, and how many files are made without names there. A journal with fast commits does not bear
-/// them (Linux 6.18).
+/// A filesystem, its mkfs command, and the expected number of files created with O_TMPFILE. A journal with fast commits
+/// does not support it (Linux 6.18).
 const EXT4: [(&str, &[&str], usize); 3] = [
     ("ext4", &["mkfs.ext4", "-q", "-F", "-O", "^fast_commit"], FILES),
     ("ext4 with fast commits", &["mkfs.ext4", "-q", "-F", "-O", "fast_commit"], 0),
@@ -40,7 +39,7 @@ pub(crate) fn run() {
     cases.finish();
 }
 
-/// A place in memory, where new files are made without names, with some in a folder that is there on both sides.
+/// A place on tmpfs, where O_TMPFILE works, with files in a folder that exists on both sides.
 fn place(mount: &Path) -> (Mount, Scratch) {
     if !may_mount() {
         leave_out("it may not mount");
@@ -60,7 +59,7 @@ fn path(place: &Scratch, number: usize) -> PathBuf {
     place.source.join(format!("folder/{number}"))
 }
 
-/// They are made with temporary names then; only the first one is copied twice.
+/// The files are created under temporary names instead; only the first one is copied twice.
 fn no_name(error: &str) {
     let around = Scratch::with_source();
     let (_memory, place) = place(&around.at("memory"));
@@ -71,7 +70,7 @@ fn no_name(error: &str) {
     place.assert_in_step("files that get no name");
 }
 
-/// As for an ordinary user before Linux 6.10.
+/// As for an ordinary user before Linux 6.10: linkat with AT_EMPTY_PATH fails.
 fn through_proc() {
     let around = Scratch::with_source();
     let (_memory, place) = place(&around.at("memory"));
@@ -123,7 +122,7 @@ fn on_ext4(name: &'static str, mkfs: &'static [&'static str], expected: usize) {
     place.assert_in_step(name);
 }
 
-/// Not even the room that the copy took.
+/// A kill leaves nothing, not even the space of the copy.
 fn dies() {
     let around = Scratch::with_source();
     let (_memory, place) = place(&around.at("memory"));
@@ -152,7 +151,7 @@ fn dies() {
     place.assert_in_step("after a death");
 }
 
-/// Whether a process has a file open that has no name, and has written a part of it.
+/// Whether a process has an O_TMPFILE file open, and has written a part of it.
 fn has_unnamed(child: &Child) -> bool {
     let open = fs::read_dir(format!("/proc/{}/fd", child.id())).into_iter().flatten().flatten();
     open.map(|descriptor| descriptor.path()).any(|path| {

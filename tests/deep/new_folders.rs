@@ -1,5 +1,5 @@
-//! New folders get their first files before they can be seen. What is seen then is whole, whatever failed, and nothing goes
-//! that was not made for it.
+//! New folders are filled with their first files under a temporary name. A visible folder is whole after every failure,
+//! and only entries created for it are removed.
 
 use crate::harness::cases::Cases;
 use crate::harness::images::{EXFAT_FUSE, mounted};
@@ -25,7 +25,7 @@ pub(crate) fn run() {
 
 fn tree(place: &Scratch) {
     fs::create_dir_all(place.source.join("new/below")).expect("folders");
-    // More than is read at once.
+    // More than one read.
     fs::write(place.source.join("new/b"), vec![7; 500_000]).expect("written");
     for name in ["new/a", "new/c", "new/below/d"] {
         fs::write(place.source.join(name), name).expect("written");
@@ -38,7 +38,7 @@ fn heals(place: &Scratch) {
     place.assert_in_step("one quiet pass later");
 }
 
-/// It is made as it would be without files that come first, and so are those that come after it.
+/// The folder is created under its final name instead, with its first files and those after them.
 fn not_renamed(error: &str) {
     let place = Scratch::with_source();
     tree(&place);
@@ -48,7 +48,7 @@ fn not_renamed(error: &str) {
     place.assert_in_step("a folder that was not renamed");
 }
 
-/// The second piece of `new/b` cannot be written, and what was written of it cannot be removed.
+/// The second write of `new/b` fails, and so does the removal of the torn file.
 fn torn(also: Option<&str>) {
     let place = Scratch::with_source();
     tree(&place);
@@ -62,7 +62,7 @@ fn torn(also: Option<&str>) {
     heals(&place);
 }
 
-/// What takes `A` and `a` for one name has `A` already when the source's `a` fails.
+/// A filesystem that takes `A` and `a` for one name has `A` already when the source's `a` fails.
 fn one_name(fault: &str) {
     let mut place = Scratch::with_source();
     let mount = mounted(&place, &EXFAT_FUSE);
@@ -80,7 +80,7 @@ fn one_name(fault: &str) {
     assert_eq!(fs::read(place.replica.join("new/A")).expect("the only copy"), b"content");
 }
 
-/// Two folders that are one there: one of them is a problem, and nothing is copied for it again and again.
+/// Two folders of the source that are one on the replica: one is a problem, and nothing is copied repeatedly for it.
 fn name_taken() {
     let mut place = Scratch::with_source();
     let mount = mounted(&place, &EXFAT_FUSE);

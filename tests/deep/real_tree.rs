@@ -1,5 +1,5 @@
-//! The main job on real input: a tree of at least 50,000 files of this machine, mirrored again and again while it is
-//! being changed in every way; then the changes end, and rsync finds nothing left to do.
+//! The main job on real input: a tree of at least 50,000 files of this machine, mirrored repeatedly during edits of
+//! every kind. Once the edits end, rsync finds no difference.
 
 use crate::harness::cases::Cases;
 use crate::harness::kit::{Running, has, is_of, sh, tell};
@@ -47,7 +47,7 @@ fn mirrored_while_edited() {
         edits_are_over.store(true, Ordering::Relaxed);
         editor.join().expect("no edit panicked")
     });
-    // A pass that began before the last edit may have missed it: one that began after it is needed.
+    // A pass that began before the last edit may have missed it: wait for one that begins later.
     let passes = place.events().iter().filter(|event| event["event"] == "pass_started").count();
     place.wait_for("done", passes + 1);
     assert_eq!(mirror.stop(), Some(0));
@@ -68,7 +68,7 @@ fn mirrored_while_edited() {
     ));
 }
 
-/// Copies folders of this machine until there are enough files; returns their paths.
+/// Copies folders of this machine until there are enough files; returns the paths of the files.
 fn gather(source: &Path) -> Vec<PathBuf> {
     let home = var_os("HOME").map(PathBuf::from).unwrap_or_default();
     let cargo = var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
@@ -92,7 +92,7 @@ fn gather(source: &Path) -> Vec<PathBuf> {
         let mut from = folder.clone().into_os_string();
         from.push("/");
         let to = source.join(number.to_string());
-        // Many files are wanted, not many bytes; and nothing that a copy as an ordinary user stumbles over.
+        // Many files rather than many bytes; no ACLs or xattrs, which an ordinary user may be unable to copy.
         let options = ["-rlptgoDH", "--max-size=1m", "--ignore-errors"].map(OsStr::new);
         sh("rsync", &[options[0], options[1], options[2], &from, to.as_os_str()]);
         collect(&to, &mut files);
@@ -111,13 +111,13 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// Edits at random, some hundred times a second, until it is told to end. Returns the number of edits.
+/// Random edits, some hundred a second, until it is told to end. Returns the number of edits.
 fn edit_until(source: &Path, files: &mut Vec<PathBuf>, is_over: &AtomicBool) -> u64 {
     let mut dice = Dice(6);
     let mut edits = 0;
     while !is_over.load(Ordering::Relaxed) {
         let at = dice.below(files.len());
-        // What an edit before this one has moved away is no error.
+        // An entry moved away by an earlier edit is no error.
         if edit(source, files, at, edits, &mut dice).is_ok() {
             edits += 1;
         }
@@ -172,7 +172,7 @@ fn edit(
             set_mtime(&path, 1_000_000_000 + number as i64, 123_456_789).expect("a time");
         }
         14 => {
-            // A whole folder moves, or comes with content.
+            // A whole folder moves, or a new one arrives with content.
             let folder = source.join(format!("folder {number}"));
             fs::create_dir_all(folder.join("below"))?;
             for name in ["a", "b", "below/c"] {
@@ -183,7 +183,7 @@ fn edit(
             }
         }
         _ => {
-            // Another kind, and whole folders that go.
+            // A change of kind, and deletions of whole folders.
             fs::remove_file(&path)?;
             fs::create_dir(&path)?;
             fs::write(path.join("inside"), "a folder now")?;

@@ -1,4 +1,4 @@
-//! System calls: an unchanged pass writes nothing to the replica, and looks at each file with few calls.
+//! System calls: an unchanged pass writes nothing to the replica, and needs few calls for each file.
 
 use crate::harness::cases::Cases;
 use crate::harness::every_kind::{Abilities, every_kind};
@@ -13,16 +13,16 @@ use std::process::Command;
 
 const FILES: usize = 5000;
 
-/// The most calls per file that are accepted: of a file that is copied, of one that is compared and right, and what one
-/// that is replaced costs beyond that. docs/performance.md has the measured figures.
+/// The accepted numbers of calls per file: of a first copy, of a comparison, and the additional calls of a replacement.
+/// docs/performance.md has the measured figures.
 const FIRST_COPY: f64 = 18.0;
 const NO_CHANGE: f64 = 12.0;
 const CHANGED: f64 = 20.0;
 
-/// Waiting for each other: how often threads do is a matter of timing.
+/// Calls that threads make to wait for each other: their number depends on timing.
 const OF_TIMING: [&str; 3] = ["futex", "sched_yield", "restart_syscall"];
 
-/// Calls that change something wherever they are aimed.
+/// Calls that change something, on any object.
 const WRITES: [&str; 42] = [
     "write",
     "pwrite64",
@@ -93,7 +93,7 @@ fn nothing_is_written() {
     every_kind(&place.source, Abilities { attributes: true, any_name: true });
     let first = place.once(&[]);
     assert_eq!(first.code, Some(0), "{:?}", first.told());
-    // The first pass of a process writes out what an earlier process may have left: that is the one exception.
+    // The one exception: the first pass of a process syncs data that an earlier process may have left.
     let (calls, _) = traced(&place, &[], 0);
     let writes: Vec<&String> = calls.iter().filter(|call| is_write(call, &place.replica)).collect();
     let (syncs, writes): (Vec<&String>, Vec<&String>) =
@@ -103,14 +103,14 @@ fn nothing_is_written() {
     tell(&format!("every kind of entry: {} calls, none of them a write to the replica", calls.len()));
 }
 
-/// One worker: under strace every worker seems to wait, and what is read next would be announced to the disk.
+/// One worker: under strace every worker seems to wait, and readahead would be requested.
 const ALONE: &[&str] = &["--threads", "1"];
 
-/// What a pass may cost, in calls for each file that it is about. Not the time, which a busy machine decides.
+/// The budget of a pass in calls per file. Calls are counted, because time varies on a busy machine.
 fn calls_per_file() {
     need(&["strace"]);
     let folder = Scratch::with_source();
-    // In memory the filesystem is known: some take one call for the disk, and others one for each file.
+    // tmpfs makes the filesystem known: some filesystems need one sync for all files, others one for each file.
     let memory = may_mount().then(|| Mount::tmpfs(&folder.at("memory"), "size=1g"));
     let place = if memory.is_some() { Scratch::below(&folder.at("memory")) } else { Scratch::with_source() };
     let content = |number: usize, version: u64| Dice(number as u64 + version).bytes(1 + number * 7 % 20_000);
@@ -148,12 +148,12 @@ fn calls_per_file() {
         more.entry(kind).and_modify(|all| *all = all.saturating_sub(count));
     }
     let syncs = more.get("fdatasync").copied().unwrap_or(0);
-    // Where only a few are left over at the end, each is written for itself.
+    // A small rest at the end is fsynced file by file.
     assert!(memory.is_none() || syncs < 10, "{syncs} fdatasync for {changed} files");
     check("changed", &more, changed, CHANGED);
 }
 
-/// What is copied goes to the disk while more is copied, where there is much of it; and only then.
+/// Writeback of large copies starts while more is copied; small ones wait for the end.
 fn the_disk_is_not_idle() {
     const MIB: usize = 1 << 20;
     need(&["strace"]);
@@ -173,7 +173,7 @@ fn the_disk_is_not_idle() {
     }
 }
 
-/// The kernel tells of a write that failed once, and here it is told in the middle of a pass that does not get to its end.
+/// The kernel reports a failed write once. Here the report arrives in the middle of a pass that is interrupted.
 fn interrupted_after_failure() {
     need(&["strace"]);
     let place = Scratch::with_source();
@@ -181,7 +181,7 @@ fn interrupted_after_failure() {
         fs::write(place.source.join(format!("{number}")), vec![7; 10 << 20]).expect("written");
     }
     let mut strace = Command::new("strace");
-    // The signal comes with the failure.
+    // The signal arrives with the failure.
     strace.args(["-f", "-qq", "-e", "signal=none", "-e", "inject=syncfs:error=EIO:signal=TERM:when=1"]);
     strace.args(["-e", "inject=pwrite64:delay_exit=5000", "-o"]).arg(place.at("trace"));
     let pass = place.run_command(place.file_sync_under(strace, &["--once", "--threads", "8"]));
@@ -190,7 +190,7 @@ fn interrupted_after_failure() {
     assert!(problems.len() == 1 && problems[0].contains("to its disk"), "{problems:?}: {:?}", pass.told());
 }
 
-/// Reading that takes its time is announced, and what comes from the cache is not.
+/// Slow reads are announced with fadvise, and reads from the page cache are not.
 fn announced() {
     const FILES: usize = 2000;
     need(&["strace"]);
@@ -209,12 +209,12 @@ fn announced() {
         fs::read_to_string(trace).expect("a trace").matches("fadvise64(").count()
     };
     let slow = announced(&["-e", "inject=pread64:delay_exit=1000"]);
-    // Both sides of most of them; the first are read before it is known how long that takes.
+    // Most reads of both sides. The first are made before their speed is known.
     assert!((FILES..=2 * FILES).contains(&slow), "{slow} of {}", 2 * FILES);
     tell(&format!("{slow} of {} contents are announced where reading takes a millisecond", 2 * FILES));
 }
 
-/// A disk that says "end of file" too early: the old version is worth more than what was read.
+/// A disk that returns end of file too early: the old version is kept.
 fn short_reads() {
     need(&["strace"]);
     let place = Scratch::with_source();
@@ -233,7 +233,7 @@ fn short_reads() {
         "inject=pread64:retval=0",
         "-o",
     ]);
-    // Only of this file: the loader of the program reads in the same way.
+    // Only for this file: the loader of the program uses pread64 as well.
     strace.arg(place.at("trace")).arg("-P").arg(place.source.join("file"));
     let pass = place.run_command(place.file_sync_under(strace, &["--once"]));
     assert_eq!(pass.code, Some(23), "{:?}", pass.told());
@@ -243,7 +243,7 @@ fn short_reads() {
     tell("content that ends before its size: a problem, and the old version is kept");
 }
 
-/// How many calls there are of each kind, apart from those of timing.
+/// The number of calls of each kind, without those of timing.
 fn counts(calls: &[String]) -> BTreeMap<String, usize> {
     let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
     for kind in calls.iter().filter_map(|call| call.split('(').next()) {
@@ -254,7 +254,7 @@ fn counts(calls: &[String]) -> BTreeMap<String, usize> {
     kinds
 }
 
-/// The calls of a pass that works on so many files, as strace writes them.
+/// The calls of a pass that operates on the given number of files, as strace writes them.
 fn traced(place: &Scratch, arguments: &[&str], files: usize) -> (Vec<String>, Pass) {
     let trace = place.at("trace");
     let mut strace = Command::new("strace");
@@ -268,7 +268,7 @@ fn traced(place: &Scratch, arguments: &[&str], files: usize) -> (Vec<String>, Pa
     let text = fs::read(&trace).expect("a trace");
     let mut calls = Vec::new();
     for line in String::from_utf8_lossy(&text).lines() {
-        // "123 statx(5</a/b>, ..." and, for the end of an interrupted line, "123 <... statx resumed>".
+        // "123 statx(5</a/b>, ...", or "123 <... statx resumed>" for the end of an interrupted line.
         let call = line.split_once(' ').map_or("", |(_, call)| call.trim_start());
         let Some((kind, _)) = call.split_once('(') else { continue };
         if kind.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {

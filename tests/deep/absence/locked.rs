@@ -1,5 +1,5 @@
-//! Folders that ext4 encrypts and whose key is taken away: on either side, from the start, and in the middle of a pass.
-//! Nothing is deleted on their word, nothing is made under names that are none, and with the key everything is right.
+//! Encrypted ext4 folders without their key: on either side, from the start, and in the middle of a pass. No deletion
+//! relies on their listing, nothing is created under encoded names, and with the key everything is right.
 
 use crate::harness::cases::Cases;
 use crate::harness::images::{Image, mounted};
@@ -61,7 +61,7 @@ pub(crate) fn run(cases: &Cases) {
         cases.run(&format!("a folder is locked after {call} {nth}"), goes);
     }
     cases.run("a folder is locked before something in it is deleted", before_a_deletion);
-    // Of a pass over folders that are locked at first there is less to see.
+    // A pass over folders that are locked at first makes fewer calls.
     for (call, nth) in
         [("getdents64", 1), ("getdents64", 2), ("getdents64", 5), ("statx", 20), ("unlinkat", 1)]
     {
@@ -76,9 +76,9 @@ enum Side {
     Replica,
 }
 
-/// A place of which one side is on a filesystem that encrypts, with folders in it that can be locked.
+/// A place with one side on an encrypting filesystem, with folders that can be locked.
 struct Vault {
-    // Unmounted before the folder around it is removed.
+    // Unmounted before the removal of the folder around it.
     _disk: Mount,
     place: Scratch,
     key: String,
@@ -107,7 +107,7 @@ impl Vault {
         self.place.at("mnt")
     }
 
-    /// Gives the filesystem the key, and returns its name.
+    /// Adds the key to the filesystem; returns its identifier.
     fn add_key(&self) -> String {
         let mut command = Command::new("xfs_io");
         command.args(["-c", "add_enckey"]).arg(self.disk());
@@ -126,7 +126,7 @@ impl Vault {
         io(&format!("rm_enckey {}", self.key), &self.disk());
     }
 
-    /// A folder that is encrypted from now on.
+    /// Creates a folder and encrypts its future content.
     fn encrypt(&self, folder: &Path) {
         fs::create_dir_all(folder).expect("created");
         io(&format!("set_encpolicy -v 2 {}", self.key), folder);
@@ -150,7 +150,7 @@ impl Vault {
         pass
     }
 
-    /// With the key everything is right after one pass.
+    /// With the key one pass makes everything right.
     fn unlock_and_heal(&self) {
         self.add_key();
         self.pass_with_problems(&[]);
@@ -168,7 +168,7 @@ fn write(path: PathBuf, content: &str) {
     fs::write(path, content).expect("written");
 }
 
-/// What a folder may have in it.
+/// Sample content of a folder.
 fn fill(folder: &Path) {
     write(folder.join("diary"), "a secret");
     write(folder.join("a name that is longer than most, of more than forty letters"), "another");
@@ -204,7 +204,7 @@ fn one_of_several(side: Side) {
     vault.lock();
     for _ in 0..2 {
         vault.pass_with_problems(&["home/alice"]);
-        // What is beside it goes its way.
+        // Its sibling is mirrored as usual.
         assert!(!replica.join("home/bob/gone").exists());
         assert_eq!(fs::read(replica.join("home/bob/below/changed")).expect("there"), b"it has changed");
         if side == Side::Source {
@@ -238,7 +238,7 @@ fn the_root(side: Side) {
     vault.unlock_and_heal();
 }
 
-/// Makes what is in a folder; what it says of the key differs.
+/// Fills a folder. Each filling shows the missing key in another way.
 type Make = fn(&Path);
 
 const KINDS: [(&str, Make); 5] = [
@@ -260,7 +260,7 @@ fn only(side: Side, make: Make) {
     fs::create_dir_all(source.join("private")).expect("created");
     make(&source.join("private"));
     vault.pass_with_problems(&[]);
-    // With the key none of this is odd.
+    // With the key no name is unusual.
     vault.place.assert_in_step("before");
     let before = Tree::of(replica);
     vault.lock();
@@ -272,7 +272,7 @@ fn only(side: Side, make: Make) {
     assert_same("what was locked", &before, &Tree::of(replica));
 }
 
-/// The old name of a folder that cannot be read must not go: what is under it is all that there is.
+/// The old name of an unreadable folder must not be deleted: its content is the only copy.
 fn renamed() {
     let vault = Vault::new(Side::Source);
     let Scratch { source, replica, .. } = &vault.place;
@@ -295,7 +295,7 @@ fn a_new_one() {
     let Scratch { source, replica, .. } = &vault.place;
     write(source.join("file"), "content");
     vault.pass_with_problems(&[]);
-    // One that the survey sees, and one inside a folder that is new.
+    // One that the survey sees, and two inside a new folder.
     for folder in ["private", "new/private", "new/further/private"] {
         vault.encrypt(&source.join(folder));
         fill(&source.join(folder));
@@ -310,7 +310,7 @@ fn a_new_one() {
     vault.unlock_and_heal();
 }
 
-/// The kernel would remove it file by file.
+/// The kernel would allow the removal file by file.
 fn to_be_deleted() {
     let vault = Vault::new(Side::Replica);
     let Scratch { source, replica, .. } = &vault.place;
@@ -357,7 +357,7 @@ fn another_kind() {
     vault.unlock_and_heal();
 }
 
-/// It lists nothing, so only making something in it tells; once for all of it.
+/// An empty folder lists nothing, so only a creation in it fails; one problem for all of it.
 fn an_empty_one() {
     let vault = Vault::new(Side::Replica);
     let Scratch { source, replica, .. } = &vault.place;
@@ -371,7 +371,7 @@ fn an_empty_one() {
     vault.unlock_and_heal();
 }
 
-/// Names like those that the kernel makes up are names all the same.
+/// Names that look like the kernel's encoded names are ordinary names.
 fn unlocked(which: &str) {
     for side in [Side::Source, Side::Replica] {
         let vault = Vault::new(side);
@@ -394,7 +394,7 @@ fn unlocked(which: &str) {
     }
 }
 
-/// What happens to the key in the middle of a pass.
+/// The change of the key in the middle of a pass.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Key {
     Goes,
@@ -439,8 +439,8 @@ fn in_the_middle(call: &'static str, nth: usize, key: Key) {
     vault.unlock_and_heal();
 }
 
-/// What a folder that is locked by now does not have may be there all the same. A folder that the program has open keeps its
-/// names; so it may have few open.
+/// A name missing from a folder that is locked by now may still exist. An open folder keeps its names, so the program
+/// gets few descriptors.
 fn before_a_deletion() {
     if !has("prlimit") {
         leave_out("prlimit, which limits open files, is not installed");

@@ -1,5 +1,5 @@
-//! What is absent from the source, and what only seems to be: names that are listed and cannot be looked at, folders that
-//! are locked, names that move while a pass looks, and names that the replica refuses.
+//! True and apparent absence in the source: names that are listed but cannot be examined, locked folders, names that
+//! move during a survey, and names that the replica refuses.
 
 mod locked;
 
@@ -45,10 +45,10 @@ fn odd(at: &Path) -> Mounted {
     Mounted::new(at).unwrap_or_else(|error| leave_out(&format!("FUSE cannot be mounted here: {error}")))
 }
 
-// Moved while the pass looks.
+// Moves during the survey.
 
-/// Stops a pass after calls of all kinds, moves files and folders through the whole tree, and lets it go on: each file that
-/// was in both trees is somewhere in the replica at its end.
+/// Stops a pass after calls of all kinds, moves files and folders through the whole tree, and continues it: each file
+/// that was in both trees is somewhere in the replica at its end.
 fn moved(cases: &Cases) {
     for (call, nth) in [
         ("getdents64", 1),
@@ -81,7 +81,7 @@ fn moves(call: &'static str, nth: usize, step: usize) {
         write(&room(number).join(format!("file {number}")), &format!("a file {number}"));
     }
     assert_eq!(place.once(&[]).code, Some(0));
-    // Some have been moved before the pass, so that it has something to make and something to delete.
+    // Some are moved before the pass, so that it has entries to create and to delete.
     for number in 0..3 {
         fs::rename(room(number).join(thing(number)), room(number + 7).join(thing(number))).expect("moved");
     }
@@ -120,7 +120,7 @@ fn contents(folder: &Path) -> Vec<String> {
     out
 }
 
-// Listed and denied.
+// Names listed and denied.
 
 fn ghosts(cases: &Cases) {
     for (errno, code) in [
@@ -129,7 +129,7 @@ fn ghosts(cases: &Cases) {
         (Errno::LOOP, "ELOOP"),
         (Errno::NOTDIR, "ENOTDIR"),
     ] {
-        // From the first look on, or from a later one: when it is opened, copied, or looked at by apply.
+        // Denied from the first look on, or from a later one: when it is opened, copied, or examined by apply.
         for after in 0..6 {
             let name = format!("a file of the source is listed and denied with {code} after {after} looks");
             cases.run(&name, || ghost_in_the_source(errno, after));
@@ -171,7 +171,7 @@ fn ghost_in_the_source(errno: Errno, after: usize) {
         let pass = place.once(&[]);
         let is_copied = fs::read(&ghost).expect("kept") == b"changed and longer";
         assert!(is_copied || fs::read(&ghost).expect("kept") == b"ghost");
-        // It may have been denied too late to matter.
+        // A denial may come too late to matter.
         if !(round == 0 && is_copied && pass.code == Some(0)) {
             assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["ghost"]), "{:?}", pass.told());
         }
@@ -244,7 +244,7 @@ fn ghost_in_the_replica() {
         assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["ghost"]), "{:?}", pass.told());
         assert_eq!(fs::read(place.replica.join("file")).expect("there"), b"changed and longer");
     }
-    // As an extra, too.
+    // Also as an extra.
     fs::remove_file(place.source.join("ghost")).expect("removed");
     let pass = place.once(&[]);
     assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["ghost"]), "{:?}", pass.told());
@@ -271,7 +271,7 @@ fn ghost_in_what_goes() {
     assert!(!place.replica.join("goes").exists());
 }
 
-/// Ten files, of which each is removed while the pass is stopped in the middle.
+/// Ten files, all removed while the pass is stopped in the middle.
 fn a_real_disappearance() {
     for (call, nth) in [("getdents64", 1), ("getdents64", 2), ("statx", 40), ("pread64", 2)] {
         let place = Scratch::with_source();
@@ -293,7 +293,8 @@ fn a_real_disappearance() {
     }
 }
 
-/// Between the listing of the replica and the look: it was there, so it is made again at once.
+/// Removed between the listing of the replica and the lookup: the file was in the replica, so it is copied again at
+/// once.
 fn a_disappearance_in_the_replica() {
     let place = Scratch::with_source();
     for name in ["file", "other"] {
@@ -308,7 +309,7 @@ fn a_disappearance_in_the_replica() {
     assert_eq!(fs::read(place.replica.join("file")).expect("made again"), b"file");
 }
 
-/// Each listing of a large folder takes its time.
+/// Each listing of a large folder takes long.
 fn many_ghosts() {
     const NAMES: usize = 3000;
     let (place, odd) = with_odd_source();
@@ -320,13 +321,13 @@ fn many_ghosts() {
     let pass = place.once(&[]);
     assert_eq!((pass.code, problems(&pass).len()), (Some(23), NAMES));
     let listings = odd.listings();
-    // One of the survey, and a few in the end.
+    // One of the survey, and a few at the end.
     assert!((2..=8).contains(&listings), "{listings} listings");
 }
 
-// Refused by the replica.
+// Names refused by the replica.
 
-/// Files, each of which has its own name in it.
+/// Files that contain their own names.
 const TEXTS: [&str; 9] = [
     "report",
     "folder/report",
@@ -367,7 +368,7 @@ fn refused(by: Refusing) {
     write(&at("an extra"), "of another size");
     std::os::unix::fs::symlink("report", at("link")).expect("linked");
     assert!(matches!(place.once(&[]).code, Some(0)));
-    // Within a folder, to another one, out of folders that go (which stay as a whole), a folder itself, a link.
+    // Within a folder, to another one, out of deleted folders (which stay as a whole), a folder itself, a link.
     fs::rename(at("report"), at("report: final")).expect("renamed");
     fs::rename(at("folder/report"), at("report: of folder")).expect("renamed");
     fs::rename(at("goes/report"), at("folder/report: of goes")).expect("renamed");
@@ -404,7 +405,7 @@ fn refused(by: Refusing) {
         assert!(fs::symlink_metadata(place.replica.join("link")).is_ok(), "the link is nowhere");
         assert!(!place.replica.join("an extra").exists());
     }
-    // With names that it takes everything is made, and then the old ones go.
+    // With acceptable names everything is created, and then the old names are deleted.
     for (old, new) in [
         ("report: final", "final"),
         ("report: of folder", "of folder"),

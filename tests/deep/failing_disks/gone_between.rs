@@ -1,6 +1,6 @@
-//! What is mounted goes away between two passes of one process, on filesystems of every kind: the pass is held, nothing is
-//! deleted for it and nothing is written into the mount point, and when the disk is back it goes on by itself. Part of the
-//! suite `failing_disks`.
+//! Lost mounts between two passes of one process, on filesystems of every kind: the pass is held, nothing is deleted
+//! for it, nothing is written into the mount point, and the passes go on when the disk is back. Part of the suite
+//! `failing_disks`.
 
 use crate::failing_disks::Bench;
 use crate::failing_disks::lost_mounts::served;
@@ -54,7 +54,7 @@ pub(crate) fn run(cases: &Cases, memory: &Path) {
     }
 }
 
-/// file-sync, pass after pass, one second apart.
+/// A file-sync process that makes passes one second apart.
 struct Passes<'a> {
     place: &'a Scratch,
     running: Running,
@@ -70,13 +70,13 @@ impl<'a> Passes<'a> {
         passes
     }
 
-    /// Waits until two more passes have ended like this: the first of them may have begun before what was done last.
+    /// Waits until two more passes have ended like this: the first of them may have begun before the last change.
     fn end_with(&self, event: &str) {
         let count = self.place.events().iter().filter(|it| is_of(it, event)).count();
         self.place.wait_for(event, count + 2);
     }
 
-    /// Stops it; what it has told of held passes.
+    /// Stops the process; returns its events of held passes.
     fn stop(self) -> Vec<serde_json::Value> {
         assert_eq!(self.running.stop(), Some(0));
         let events = self.place.events();
@@ -104,12 +104,12 @@ fn fill(folder: &Path) {
     }
 }
 
-/// How a disk goes.
+/// The end of a disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Taken out of sight, though it is in use.
+    /// Unmounted lazily, while it is in use.
     Unmounted,
-    /// Nothing can be read or written any more, and then out of sight.
+    /// Every read and write fails, then it is unmounted lazily.
     Pulled,
 }
 
@@ -136,7 +136,7 @@ fn replica_goes(memory: &Path, image: &'static Image, below: &str, end: End) {
     umount(&mount_point, Some("-l"));
     passes.end_with("held");
     assert_eq!(names(&mount_point), [""; 0], "something was made in the mount point");
-    // Nobody has anything of it open: the loop device has gone with it.
+    // Nothing keeps the disk open: the loop device has gone with it.
     let loops = Command::new("losetup").arg("-j").arg(bench.place.at("image")).output().expect("losetup");
     assert_eq!(String::from_utf8_lossy(&loops.stdout), "", "the disk is still in use");
     let _disk = mounted_again(&bench.place, image).expect("it mounts again");
@@ -171,7 +171,8 @@ fn source_goes(memory: &Path, image: &'static Image) {
     assert!(held.iter().all(|held| held["hold"] == "mount_gone" && held["side"] == "source"), "{held:?}");
 }
 
-/// The kernel gives a number to the next disk, and all of a kind have the same inode number at their top.
+/// The kernel reuses the device number for the next disk, and all filesystems of a kind have the same root inode
+/// number.
 fn swapped(memory: &Path, image: &'static Image) {
     let mut bench = Bench::new(memory, image);
     bench.place.replica = bench.mount_point();
@@ -200,7 +201,7 @@ fn inner_disk_goes(memory: &Path, image: &'static Image) {
     let bench = Bench::new(memory, image);
     let mut place = Scratch::below(memory);
     place.source = bench.place.path().to_owned();
-    // The mount point is below the source here, and the image beside it.
+    // Here the mount point is below the source, and the image is beside the source.
     fs::rename(bench.place.at("image"), place.at("image")).expect("renamed");
     fill(&bench.mount_point());
     let passes = Passes::start(&place);
@@ -210,7 +211,7 @@ fn inner_disk_goes(memory: &Path, image: &'static Image) {
     fs::remove_dir(bench.mount_point()).expect("removed");
     passes.end_with("held");
     assert_eq!(fs::read(&kept).expect("kept"), before);
-    // It is plugged in again, and out; and the mount point stays this time, until somebody removes it.
+    // The disk is attached and removed again. This time the mount point stays, until somebody removes it.
     let remount = || {
         fs::create_dir_all(bench.mount_point()).expect("created");
         let [mount, options @ ..] = image.mount else { panic!("no mount") };
@@ -227,7 +228,7 @@ fn inner_disk_goes(memory: &Path, image: &'static Image) {
     passes.end_with("done");
     assert!(!place.replica.join("mnt").exists(), "removed on purpose");
     passes.stop();
-    // Bench unmounts it in the end.
+    // Dropping the bench unmounts it.
     remount();
 }
 
@@ -255,21 +256,21 @@ fn subvolumes(memory: &Path) {
     let inner_mount = inner_mount.unwrap_or_else(|why| leave_out(&why));
     bench.place.replica = pool.join("replica");
     let passes = Passes::start(&bench.place);
-    // The replica is a subvolume with a device number of its own, and no mount: deleted, it is made again.
+    // The replica is a subvolume with a device number of its own, and no mount: after its deletion it is created again.
     subvolume("delete", &pool.join("replica"));
     passes.end_with("done");
     assert_eq!(fs::read(bench.place.replica.join("inner/one")).expect("made again"), b"one");
-    // What is mounted is missed.
+    // A lost mount holds the pass.
     drop(inner_mount);
     passes.end_with("held");
     assert_eq!(fs::read(bench.place.replica.join("inner/one")).expect("kept"), b"one");
-    // A held pass writes nothing: it does not make a replica folder that has gone, either.
+    // A held pass writes nothing: it does not create a missing replica folder, either.
     fs::remove_dir_all(pool.join("replica")).expect("removed");
     passes.end_with("held");
     assert!(!bench.place.replica.exists());
     passes.stop();
 
-    // A subvolume inside the source is a folder: deleted, it is deleted.
+    // A subvolume inside the source is a folder: its deletion is mirrored.
     let mut place = Scratch::below(memory);
     place.source = pool.clone();
     let passes = Passes::start(&place);
@@ -304,7 +305,7 @@ fn overlay_goes(memory: &Path) {
     let passes = Passes::start(&place);
     let before = Tree::of(&place.replica).stamped();
     drop(merged);
-    // The folder that it covered has most of the same, which changes nothing.
+    // Most of the same entries in the folder below the mount point change nothing.
     fill(&place.source);
     passes.end_with("held");
     assert_same("a held pass wrote", &before, &Tree::of(&place.replica).stamped());
@@ -333,7 +334,7 @@ fn server_dies(memory: &Path) {
     passes.stop();
 }
 
-/// Once while the program starts, then once a pass, it asks the kernel what is mounted.
+/// The program reads mountinfo once at its start, then once a pass.
 fn system_is_short(memory: &Path, nth: usize) {
     if !has("strace") {
         leave_out("strace is not installed");
@@ -348,7 +349,7 @@ fn system_is_short(memory: &Path, nth: usize) {
     assert_eq!(running.stop(), Some(0));
     let events = place.events();
     let failed: Vec<_> = events.iter().filter(|event| event["event"] == "failed").collect();
-    // Before the first pass it is asked again.
+    // Before the first pass the read is retried.
     assert_eq!(failed.len(), usize::from(nth > 1), "{failed:?}");
     let Some(failed) = failed.first() else { return };
     let message = failed["message"].as_str().expect("text");

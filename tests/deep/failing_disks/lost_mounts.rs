@@ -1,4 +1,4 @@
-//! What is mounted at the source or the replica goes away: nothing is deleted for that reason, and nothing is written
+//! Lost mounts at the source or the replica during a pass: nothing is deleted for that reason, and nothing is written
 //! into the mount point below.
 
 use crate::failing_disks::{Bench, moments};
@@ -61,7 +61,7 @@ fn replica_unmounted(memory: &Path, (call, nth): (&str, usize)) {
     before.heals(&bench.place);
 }
 
-/// What the source is for the length of one run, while the folder with the same content stays for the comparison.
+/// Replaces the source for the length of one run; the folder with the same content stays for the comparison.
 fn with_source<T>(place: &mut Scratch, source: PathBuf, work: impl FnOnce(&Scratch) -> T) -> T {
     let real = std::mem::replace(&mut place.source, source);
     let done = work(place);
@@ -69,8 +69,8 @@ fn with_source<T>(place: &mut Scratch, source: PathBuf, work: impl FnOnce(&Scrat
     done
 }
 
-/// What only the replica has and only a deletion takes away. Temporaries may go at any time; and what lies below a
-/// folder that becomes something else goes with it.
+/// Extras of the replica that only a deletion removes. Temporaries may go at any time, and entries below a folder that
+/// changes kind go with it.
 fn extras(place: &Scratch, source: &Tree) -> BTreeSet<String> {
     let is_extra = |path: &[u8]| {
         let parts = (0..path.len()).filter(|at| path[*at] == b'/').map(|at| &path[..at]);
@@ -89,7 +89,7 @@ fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
     set(&place, Scene::Old);
     let before = Before::of(&place);
     let at = place.at("mnt");
-    // With a folder on it the mount shows the whole place, of which `source` is one.
+    // With a subfolder, the mount shows the whole place, which contains `source`.
     let (shown, source) = if below.is_empty() {
         (place.source.clone(), at.clone())
     } else {
@@ -102,16 +102,16 @@ fn source_unmounted(memory: &Path, below: &str, (call, nth): (&str, usize)) {
         let stopped = Stopped::after(place, call, nth);
         unmount(&at);
         let at_the_moment = extras(place, &tree);
-        // Whatever was looked at before must be looked at again by now.
+        // Longer than any check of the source stays valid.
         sleep(Duration::from_millis(15));
         (stopped.resume(), at_the_moment)
     });
     assert!(matches!(pass.code, Some(1 | 23 | 25)), "{:?}: {:?}", pass.code, pass.told());
     before.check(&place, false);
     let left = extras(&place, &tree);
-    // Where deletions had begun, of what the pass did not find in the source when it looked, they end at this moment.
+    // Deletions that had begun, of entries that the pass did not find in the source, end at this moment.
     assert_eq!(left, at_the_moment, "deleted when the source was gone: {:?}", pass.told());
-    // They also open the folders that they empty; and folders get their mode and time after that.
+    // These calls also open the emptied folders, and set the mode and time of folders after that.
     if !["unlinkat", "openat", "fchmod", "utimensat"].contains(&call) {
         assert!(all.len() > 5, "{all:?}");
         assert_eq!(left, all, "nothing had been deleted when the source went: {:?}", pass.told());
@@ -129,7 +129,7 @@ pub(crate) fn served(place: &Scratch) -> Result<(Running, Mount), String> {
     let (image, at) = (place.at("image"), place.at("mnt"));
     File::create(&image).and_then(|file| file.set_len(32 << 20)).expect("an image");
     sh("mkfs.ext2", &[OsStr::new("-q"), OsStr::new("-d"), place.source.as_os_str(), image.as_os_str()]);
-    // Without what mkfs adds; where that fails, the comparison says so.
+    // Without the entries that mkfs adds; if that fails, the comparison reports it.
     sh(
         "debugfs",
         &["-w", "-R", "rmdir lost+found"]

@@ -1,5 +1,5 @@
-//! Disks that fail: that die, fill up, are taken away or made read-only in the middle of a pass. No good old version is
-//! lost, what could not be done is told by a problem and the exit code, and a pass after the trouble heals everything.
+//! Failing disks: disks that die, fill up, disappear or become read-only during a pass. No good old version is lost,
+//! failures are reported by a problem and the exit code, and a pass after the trouble heals everything.
 
 mod gone_between;
 mod lost_mounts;
@@ -35,7 +35,7 @@ const EXT4_QUOTA: Image = Image {
     ..EXT4
 };
 
-/// Where a pass is stopped: after so many calls of a kind.
+/// The moments at which a pass is stopped: after the nth call of a kind.
 const MOMENTS: [(&str, usize); 7] = [
     ("flistxattr", 3),
     ("mkdirat", 2),
@@ -46,11 +46,11 @@ const MOMENTS: [(&str, usize); 7] = [
     ("unlinkat", 2),
 ];
 
-/// A worker writes the replaced files to the disk; the main thread everything before the first deletion, and once more in
-/// the end. After that there is nothing left to do.
+/// A worker syncs the replaced files. The main thread syncs everything before the first deletion, and once more at the
+/// end. After that there is nothing left to do.
 const LAST_SYNC: (&str, usize) = ("syncfs", 2);
 
-/// In the long form these are all, as far as a pass over a small tree makes so many.
+/// In the long form these are all moments, as far as a pass over a small tree makes that many calls.
 pub(crate) fn moments() -> Vec<(&'static str, usize)> {
     const CALLS: [&str; 12] = [
         "flistxattr",
@@ -69,9 +69,9 @@ pub(crate) fn moments() -> Vec<(&'static str, usize)> {
     if !is_thorough() {
         return MOMENTS.to_vec();
     }
-    // A pass makes some 45 `openat` calls in one thread; of most others not even twenty.
+    // A pass makes some 45 `openat` calls in one thread, and fewer than twenty of most others.
     let nths = |call: &str| match call {
-        // The second one of the main thread is the end of the pass.
+        // The second syncfs of the main thread is the end of the pass.
         "syncfs" => vec![1],
         "openat" => (openat_before_a_pass() + 1..).step_by(2).take(25).collect::<Vec<_>>(),
         _ => (1..=20).collect(),
@@ -79,9 +79,9 @@ pub(crate) fn moments() -> Vec<(&'static str, usize)> {
     CALLS.iter().flat_map(|call| nths(call).into_iter().map(|nth| (*call, nth))).collect()
 }
 
-/// How many files the program opens until it has opened both roots: by then it is started, and nothing has been done.
-/// On one machine these are thirty, on another eighty, for libraries and time zones. The survey, in another thread, has
-/// made its own calls by the time that it gets so far; `flistxattr` finds its moments.
+/// The number of `openat` calls until both roots are open: the start of the program, before any work. Libraries and
+/// time zones need thirty of these on one machine, and eighty on another. By then the survey, in another thread, has
+/// made calls of its own; `flistxattr` finds its moments.
 fn openat_before_a_pass() -> usize {
     static COUNT: OnceLock<usize> = OnceLock::new();
     *COUNT.get_or_init(|| {
@@ -149,14 +149,14 @@ pub(crate) fn run() {
 
 /// A replica on a disk of its own; the source is elsewhere.
 pub(crate) struct Bench {
-    // Unmounted before the folder around it is removed.
+    // Unmounted before the removal of the folder around it.
     disk: Option<Mount>,
     image: &'static Image,
     pub(crate) place: Scratch,
 }
 
 impl Bench {
-    /// Where the machine cannot mount it, the check is left out.
+    /// Leaves the check out if the machine cannot mount the disk.
     pub(crate) fn new(memory: &Path, image: &'static Image) -> Bench {
         let mut place = Scratch::below(memory);
         place.replica = place.at("mnt").join("replica");
@@ -168,7 +168,7 @@ impl Bench {
         self.place.at("mnt")
     }
 
-    /// Takes the disk away and brings it back: what was not on the disk is lost.
+    /// Removes the disk and attaches it again: data that was not durable is lost.
     pub(crate) fn replug(&mut self) {
         self.disk = None;
         self.disk = Some(mounted_again(&self.place, self.image).expect("it mounts again"));
@@ -179,8 +179,8 @@ pub(crate) fn mount_option(options: &str, at: &Path) {
     sh("mount", &[OsStr::new("-o"), OsStr::new(options), at.as_os_str()]);
 }
 
-/// Every call fails from one moment on. What was not on the disk by then is lost; or the journal still gets there, with
-/// every rename in it, and only contents are lost.
+/// Every call fails from one moment on. Data that was not durable is lost. Or the journal is still written, with every
+/// rename in it, and only contents are lost.
 fn dies(cases: &Cases, memory: &Path, image: &'static Image, (call, nth): (&'static str, usize)) {
     let name = image.name;
     for (shutdown, journal) in [("shutdown", "is lost"), ("shutdown -f", "is written")] {
@@ -194,7 +194,7 @@ fn dies(cases: &Cases, memory: &Path, image: &'static Image, (call, nth): (&'sta
                 leave_out(&format!("{name} cannot be shut down: {why}"));
             }
             let pass = stopped.resume();
-            // What was done before the last sync is all on the disk.
+            // Work before the last sync is durable.
             let is_done = (call, nth) == LAST_SYNC;
             let is_told = if is_done { pass.code == Some(0) } else { matches!(pass.code, Some(1 | 23)) };
             assert!(is_told, "{:?}: {:?}", pass.code, pass.told());
@@ -203,8 +203,8 @@ fn dies(cases: &Cases, memory: &Path, image: &'static Image, (call, nth): (&'sta
                 before.check(&bench.place, true);
             }
             before.check_others(&bench.place);
-            // What is new had no version to lose: it may be there with nothing in it. So may a temporary, which has
-            // its mode by then, and its length if it is sparse.
+            // A new file had no version to lose: it may be there without content. So may a temporary, which has its
+            // mode by then, and its length if it is sparse.
             let replica = tree_if_any(&bench.place.replica);
             let wrong = before.wrong(&replica);
             let is_empty = |what: &&What| matches!(what, What::File(it) if it.iter().all(|byte| *byte == 0));
@@ -227,7 +227,7 @@ fn dies(cases: &Cases, memory: &Path, image: &'static Image, (call, nth): (&'sta
     }
 }
 
-/// The program goes on, says at every pass that nothing is done, and stops when it is asked to.
+/// The program goes on, reports no pass as done without problems, and stops on request.
 fn stays_dead(memory: &Path) {
     let bench = Bench::new(memory, &EXT4);
     let place = &bench.place;
@@ -247,19 +247,19 @@ fn stays_dead(memory: &Path) {
     assert_eq!(running.stop(), Some(0));
 }
 
-/// Makes every further call to the disk fail.
+/// Makes every further disk access fail.
 fn shut_down(bench: &Bench, how: &str) -> Result<(), String> {
     let at = bench.mount_point();
     let words = ["-x", "-c", how].map(OsStr::new).into_iter().chain([at.as_os_str()]);
     try_sh("xfs_io", &words.collect::<Vec<_>>())
 }
 
-/// What becomes read-only.
+/// The part that becomes read-only.
 #[derive(Clone, Copy)]
 enum Frozen {
-    /// The mount point only, as an administrator does it.
+    /// Only the mount point, as an administrator does it.
     Mount,
-    /// The filesystem below it, as a kernel does it that has found an error.
+    /// The filesystem below it, as the kernel does it after an error.
     Filesystem,
 }
 
@@ -279,7 +279,7 @@ impl Frozen {
     }
 }
 
-/// Most moments of copying are refused, since a temporary is open for writing: there have to be others.
+/// Most moments of copying are refused, since a temporary is open for writing: other moments are needed.
 const MORE_MOMENTS: [(&str, usize); 4] =
     [("flistxattr", 1), ("unlinkat", 1), ("unlinkat", 4), ("unlinkat", 6)];
 
@@ -294,7 +294,7 @@ fn read_only_at_all_moments(cases: &Cases, memory: &Path, what: Frozen) {
             took_effect.set(took_effect.get() + usize::from(demanded.contains(&moment)));
         });
     }
-    // Of single checks that are asked for by name, each tells itself whether it could be made.
+    // Checks requested by name report individually whether they were possible.
     if !cases.is_narrowed() {
         cases.run(&format!("a {name} that becomes read-only at half of the moments or more"), || {
             let (took_effect, all) = (took_effect.get(), demanded.len());
@@ -313,7 +313,7 @@ fn becomes_read_only(memory: &Path, what: Frozen, (call, nth): (&str, usize)) {
     let options = what.options("ro");
     let arguments = [OsStr::new("-o"), OsStr::new(&options), at.as_os_str()];
     if let Err(why) = try_sh("mount", &arguments) {
-        // Nothing has happened to it, then.
+        // Nothing has happened to the mount then.
         assert_eq!(stopped.resume().code, Some(0));
         before.check(place, true);
         // A temporary is open for writing.
@@ -345,15 +345,15 @@ fn read_only_from_the_start(memory: &Path) {
     assert_eq!((same.code, same.operations()), (Some(0), 0), "nothing to write: {:?}", same.told());
 }
 
-/// Files are replaced, which wait for the disk together, and a large new one finds no room there.
+/// Replaced files of one group commit, and a large new file without space.
 ///
-/// The filesystem believes that it has room; only when it writes to its disk does it learn that it has none.
+/// The filesystem reports free space; only writeback to its disk fails.
 fn image_on_a_full_disk(memory: &Path, folder: &str, replaced: usize) {
     let small = Scratch::below(memory);
     let _small = Mount::tmpfs(&small.at("small"), "size=16m");
     let mut bench = Bench::new(&small.at("small"), &EXT4);
     bench.place.source = small.source.clone();
-    // Not on the disk that is full: what is told would be lost as well.
+    // The log is not on the full disk, where its lines would be lost as well.
     bench.place.log = small.log.clone();
     let mut dice = Dice(7);
     let at = bench.place.source.join(folder);
@@ -368,7 +368,7 @@ fn image_on_a_full_disk(memory: &Path, folder: &str, replaced: usize) {
     fs::write(at.join("gone"), "goes").expect("written");
     assert_eq!(bench.place.once(&[]).code, Some(0));
     if replaced > 0 {
-        // It had no older version that could be kept.
+        // A new file has no older version to be kept.
         fs::remove_file(bench.place.replica.join(folder).join("new")).expect("removed");
     }
     write(30 * MIB);
@@ -384,13 +384,13 @@ fn image_on_a_full_disk(memory: &Path, folder: &str, replaced: usize) {
     before.heals(&bench.place);
 }
 
-/// What could not be written is still in the kernel's cache, right as ever: the next pass asks the disk.
+/// Data whose writeback failed is still correct in the kernel's cache: the next pass has to check the disk.
 fn lost_and_found(memory: &Path) {
     let small = Scratch::below(memory);
     let _small = Mount::tmpfs(&small.at("small"), "size=16m");
     let mut bench = Bench::new(&small.at("small"), &EXT4);
     bench.place.source = small.source.clone();
-    // Not on the disk that is full: what is told would be lost as well.
+    // The log is not on the full disk, where its lines would be lost as well.
     bench.place.log = small.log.clone();
     let place = &bench.place;
     let running = Running(place.file_sync(&["--interval", "1h"]).spawn().expect("it starts"));
@@ -408,7 +408,7 @@ fn lost_and_found(memory: &Path) {
     let events = place.events();
     let done: Vec<_> = events.iter().filter(|event| event["outcome"] == "done").collect();
     assert!(done[1]["problems"] != 0, "{done:#?}");
-    // The filesystem may take no more writes until it is mounted again; then that is told.
+    // The filesystem may refuse writes until it is mounted again; then that is reported.
     let is_told = done[2]["problems"] != 0;
     let source = Tree::of(&place.source);
     bench.replug();
@@ -416,7 +416,7 @@ fn lost_and_found(memory: &Path) {
     assert!(is_told || differences(&source, &on_the_disk).is_empty(), "lost without a word: {done:#?}");
 }
 
-/// A quota is a full disk that not everybody sees.
+/// A quota is a full disk for some users only.
 fn quota(memory: &Path, image: &'static Image) {
     const NOBODY: [&str; 4] = ["--reuid=65534", "--regid=65534", "--clear-groups", "--"];
     let bench = Bench::new(memory, image);
@@ -445,7 +445,7 @@ fn quota(memory: &Path, image: &'static Image) {
     for folder in [place.path(), &at, &place.source] {
         std::os::unix::fs::chown(folder, Some(65534), Some(65534)).expect("an owner");
     }
-    // The quota counts for others than root only.
+    // The quota does not limit root.
     let pass = || {
         let mut user = Command::new("setpriv");
         user.args(NOBODY);

@@ -1,4 +1,4 @@
-//! The log and the console fail: the backup goes on, the exit code is right, and what is lost is told.
+//! Failures of the log and the console: the backup goes on, the exit code is right, and lost lines are reported.
 
 use crate::harness::cases::Cases;
 use crate::harness::kit::{Mount, Running};
@@ -61,13 +61,13 @@ fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Everything is shown, and nobody takes it. Without trouble the code is 0, with a problem 23.
+/// Everything is logged to a console that takes nothing. The code is 0 without trouble, and 23 with a problem.
 fn console_gone(memory: &Path, console: &str) {
     for (code, spoil) in [(0, false), (23, true)] {
         let place = Scratch::below(memory);
         set(&place, Scene::Old);
         if spoil {
-            // A mount on an extra of the replica: it cannot be deleted.
+            // A mount on an extra of the replica: the extra cannot be deleted.
             fs::create_dir(place.replica.join("busy")).expect("created");
         }
         let _busy = spoil.then(|| Mount::tmpfs(&place.replica.join("busy"), "size=4k"));

@@ -1,5 +1,5 @@
-//! What a filesystem or the kernel refuses for one entry: that is a problem of this entry, told at every pass until it is
-//! over, and everything else is done.
+//! Refusals of a filesystem or the kernel for one entry: a problem of this entry, reported at every pass until it is
+//! over. Everything else is done.
 
 use crate::failing_disks::Bench;
 use crate::harness::cases::Cases;
@@ -49,7 +49,7 @@ fn write(root: &Path, files: &[(&str, &str)]) {
     }
 }
 
-/// Flags of some entries, which are taken off in the end, also when the check fails: nobody could remove them else.
+/// Inode flags of some entries, removed on drop, also when the check fails: otherwise nobody could remove the entries.
 struct Flags<'a> {
     root: &'a Path,
     flag: &'a str,
@@ -141,7 +141,7 @@ fn folders_with(memory: &Path, flag: &str) {
         assert_eq!(fs::read(replica.join("folder/below/content")).expect("there"), b"new");
         assert_eq!(fs::read(replica.join("other")).expect("there"), b"new");
         assert!(replica.join("folder/extra").exists() && replica.join("gone/extra").exists());
-        // What cannot be renamed or removed must not become more at every pass.
+        // Entries that cannot be renamed or removed must not multiply from pass to pass.
         let now = fs::read_dir(replica.join("folder")).expect("there").count();
         assert_eq!(*names.get_or_insert(now), now, "names in a folder with +{flag}: {:?}", pass.told());
     }
@@ -185,7 +185,7 @@ fn large_attribute(memory: &Path) {
     bench.place.assert_in_step("after the attribute is gone");
 }
 
-/// The group bits of a file with an access list are the list's mask: without the list they must not become the group's.
+/// The group bits of a file with an ACL are the ACL's mask: without the ACL they must not become the group's.
 fn no_access_lists(memory: &Path) {
     let mut place = Scratch::below(memory);
     let ramfs = ["-t", "ramfs", "ramfs"].map(OsStr::new);
@@ -230,7 +230,7 @@ fn no_setgid(memory: &Path) {
     place.assert_in_step("with the right again");
 }
 
-/// A pass of which some calls of a kind fail.
+/// A pass in which some calls of a kind fail.
 fn pass_with_fault(place: &Scratch, call: &str, fault: &str) -> Pass {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}")]);
@@ -247,7 +247,7 @@ fn one_owner(memory: &Path, error: &str) {
         write(&place.source, &[(name, "content")]);
         chown(place.source.join(name), Some(1000), Some(1001)).expect("an owner");
     }
-    // It asks twice, and once more the same before it gives up.
+    // The chown is retried once, and both tries are repeated before the program gives up.
     let pass = pass_with_fault(&place, "fchown", &format!("{error}:when=1..4"));
     assert_eq!(fs::read(place.replica.join("a")).expect("there"), b"content");
     assert_eq!((pass.code, problems(&pass)), (Some(23), vec!["a".to_owned()]), "{:?}", pass.told());
@@ -294,7 +294,7 @@ fn case_only(memory: &Path) {
     names.sort();
     assert_eq!(names, ["Folder", "README"]);
     assert_eq!(fs::read(place.replica.join("Folder/file")).expect("there"), b"content");
-    // Two names that are one here: one of them is a problem, and neither content is lost for the other's sake.
+    // Two names that are one on this filesystem: one of them is a problem, and neither content is lost for the other.
     write(&place.source, &[("ReadMe", "another")]);
     let clash = place.once(&[]);
     assert_eq!((clash.code, problems(&clash).len()), (Some(23), 1), "{:?}", clash.told());

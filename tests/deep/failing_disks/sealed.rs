@@ -1,5 +1,5 @@
-//! Read-only parts of a replica: snapshots, mounts, a disk, what a server exports read-only. Each is one problem, whatever is
-//! in it, nothing in it is changed, and everything else is done.
+//! Read-only parts of a replica: snapshots, mounts, a disk, read-only exports of a server. Each is one problem,
+//! whatever its content; nothing in it is changed, and everything else is done.
 
 use crate::fuse::sealed;
 use crate::harness::cases::Cases;
@@ -24,7 +24,7 @@ pub(crate) fn run(cases: &Cases, memory: &Path) {
     cases.run("EROFS for one file of a folder", || one_file(memory));
 }
 
-/// The path and the words of each problem, sorted.
+/// The path and the message of each problem, sorted.
 fn problems(pass: &Pass) -> Vec<String> {
     let word =
         |problem: &serde_json::Value, field: &str| problem[field].as_str().unwrap_or_default().to_owned();
@@ -49,7 +49,7 @@ fn count(folder: &Path) -> usize {
     fs::read_dir(folder).expect("readable").count()
 }
 
-/// As snapper has them: a writable folder for each, with the snapshot and a file that tells of it.
+/// The layout of snapper: a writable folder for each snapshot, with the snapshot and an info file.
 fn snapshots(memory: &Path) {
     if !has("btrfs") {
         leave_out("btrfs is not installed");
@@ -87,7 +87,7 @@ fn snapshots(memory: &Path) {
     }
 }
 
-/// Files to update, to make, to delete and to give another mode, in a mount and beside it.
+/// Files to update, to create, to delete and to change in mode, in a mount and beside it.
 fn differ(source: &Path, replica: &Path) {
     for folder in ["", "deep/er"] {
         fill(&source.join(folder), 0..40, "new content");
@@ -146,7 +146,8 @@ fn served(memory: &Path) {
     assert_eq!(count(&place.replica.join("other")), 10);
 }
 
-/// As a union of several disks answers, one of which is read-only: it says nothing of the folder.
+/// EROFS for a single file, as from a union of several disks of which one is read-only: it says nothing about the
+/// folder.
 fn one_file(memory: &Path) {
     if !has("strace") {
         leave_out("strace is not installed");

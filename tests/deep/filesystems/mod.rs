@@ -1,6 +1,6 @@
-//! Filesystems: a tree of every kind of entry, edits, and a second pass that finds nothing, on each filesystem that
-//! this machine can mount from an image. On those that cannot hold everything: one notice per feature, exit code 0,
-//! and again a second pass that finds nothing.
+//! Filesystems: a tree of every kind of entry, edits, and a second pass without work, on each filesystem that this
+//! machine can mount from an image. On those that cannot hold everything: one notice per feature, exit code 0, and
+//! again a second pass without work.
 
 pub(crate) mod stories;
 mod unions;
@@ -21,7 +21,7 @@ use std::path::Path;
 
 pub(crate) const EVERYTHING: Abilities = Abilities { attributes: true, any_name: true };
 
-/// Those that hold everything but what is said in `lacks`.
+/// Filesystems that hold everything except the features in `lacks`.
 const ABLE: [(Image, &[&str]); 5] = [
     (
         Image {
@@ -70,7 +70,8 @@ const ABLE: [(Image, &[&str]); 5] = [
     ),
 ];
 
-/// Those that lack a lot. The kernel's own vfat and exfat come first; where the kernel has none, programs stand in.
+/// Filesystems that lack many features. The kernel's own vfat and exfat come first; where the kernel has none, FUSE
+/// programs stand in.
 const UNABLE: [Image; 5] = [
     Image {
         name: "vfat",
@@ -115,7 +116,7 @@ pub(crate) fn run() {
     cases.finish();
 }
 
-/// Random stories on each of them, in every direction.
+/// Random stories on each filesystem, in every direction.
 fn stories(cases: &Cases) {
     let memory = Scratch::with_source();
     let _memory = Mount::tmpfs(&memory.at("memory"), "size=2g,mode=1777");
@@ -180,7 +181,7 @@ fn in_step(name: &str, place: &Scratch, lacks: &[&str]) {
     if lacks.is_empty() {
         return place.assert_in_step(name);
     }
-    // rsync would set the time that cannot be held again and again.
+    // rsync would set the time again and again, since it cannot be held.
     let second = place.once(&[]);
     assert_eq!((second.code, second.operations()), (Some(0), 0), "{name}: {:?}", second.told());
 }
@@ -202,7 +203,7 @@ fn on_unable(image: &Image) {
     assert!(told.len() <= passes * features.len(), "{name}: told more than once a pass: {told:?}");
     untouched(name, &place);
     edit(&place.source, &place.replica, abilities);
-    // The first pass after the edits may learn that a kind cannot be held; the second removes what that leaves.
+    // The first pass after the edits may learn that a kind cannot be held; the second removes the consequences.
     let edited = place.passes(3);
     assert_eq!(
         (edited.code, edited.operations()),
@@ -215,7 +216,7 @@ fn on_unable(image: &Image) {
     tell(&format!("{name}: {created} created; cannot hold {}", features.join(", ")));
 }
 
-/// Such a filesystem as source, of a replica that can hold everything: what it shows of itself is mirrored exactly.
+/// A limited filesystem as source, with a replica that can hold everything: its visible metadata is mirrored exactly.
 fn from_unable(image: &Image) {
     let mut place = Scratch::with_source();
     let _mount = mounted(&place, image).unwrap_or_else(|why| leave_out(&format!("{}: {why}", image.name)));
@@ -242,7 +243,7 @@ fn from_unable(image: &Image) {
     ));
 }
 
-/// What the source shows, the replica has, in our eyes and in rsync's.
+/// The replica has everything that the source shows, by our own and by rsync's comparison.
 fn shown_is_held(name: &str, place: &Scratch) {
     for arguments in [&["--dry-run"][..], &[]] {
         let pass = place.once(arguments);
@@ -250,14 +251,14 @@ fn shown_is_held(name: &str, place: &Scratch) {
     }
     assert_same_contents(&place.source, &place.replica);
     if has("rsync") {
-        // ntfs-3g has default access lists that it does not list, which rsync asks for by name.
+        // ntfs-3g has default ACLs that it does not list, but which rsync requests by name.
         let left: Vec<String> =
             place.rsync().into_iter().filter(|line| !line.starts_with(".d.......a. ")).collect();
         assert!(left.is_empty(), "{name}: rsync would do {left:#?}");
     }
 }
 
-/// What each of them can hold; and links, where the filesystem knows them.
+/// Entries that each of them can hold; and hard links, where the filesystem has them.
 fn plain_tree(root: &Path) {
     let mut dice = Dice(11);
     for folder in ["empty", "many", "deep/er/and/deeper", "goes/below", "moves"] {
@@ -274,7 +275,7 @@ fn plain_tree(root: &Path) {
             .expect("written");
     }
     fs::write(root.join(format!("{} is long", "x".repeat(200))), "a long name").expect("written");
-    // A refusal is the answer of most of them.
+    // Most of them refuse.
     let _ = fs::hard_link(root.join("page"), root.join("many/linked"));
     let _ = std::os::unix::fs::symlink("page", root.join("symbolic"));
     set_mtime(&root.join("one"), 1_000_000_001, 123_456_789).expect("a time");
@@ -285,7 +286,7 @@ fn plain_edits(place: &Scratch) {
     let mut dice = Dice(12);
     let at = |name: &str| place.source.join(name);
     fs::write(at("grows"), dice.bytes(200_000)).expect("written");
-    // Other content, of the same size and time.
+    // Other content of the same size and time.
     let time = fs::metadata(at("large")).and_then(|facts| facts.modified()).expect("a time");
     fs::write(at("large"), dice.bytes(3 << 20)).expect("written");
     File::options().write(true).open(at("large")).and_then(|file| file.set_modified(time)).expect("a time");
@@ -300,14 +301,14 @@ fn plain_edits(place: &Scratch) {
     fs::remove_dir(at("empty")).expect("removed");
     fs::write(at("empty"), "a file now").expect("written");
     set_mtime(&at("page"), 1_500_000_000, 0).expect("a time");
-    // The replica alone: damage, loss, additions.
+    // Only the replica: damage, loss, additions.
     let there = |name: &str| place.replica.join(name);
     fs::write(there("deep/er/and/deeper/file"), "damage").expect("written");
     fs::remove_file(there("many/a file with a long name, 7")).expect("removed");
     fs::write(there("many/extra"), "extra").expect("written");
 }
 
-/// A new process, which has to learn anew what cannot be held, finds nothing to do either.
+/// A new process, which has to learn the limits anew, finds nothing to do either.
 fn untouched(name: &str, place: &Scratch) {
     let pass = place.once(&[]);
     assert_eq!((pass.code, pass.operations()), (Some(0), 0), "{name}, new process: {:?}", pass.told());

@@ -1,5 +1,5 @@
-//! The stories of `tests/engine/model.rs` on a filesystem of one's choice: as replica, as source, as both, and as a user
-//! without any rights.
+//! The stories of `tests/engine/model.rs` on any filesystem: as replica, as source, as both, and as a user without any
+//! rights.
 
 use crate::harness::cases::{Cases, SEED, is_thorough, seed};
 use crate::harness::kit::has;
@@ -15,7 +15,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Set for a process that only plays stories: how many.
+/// Set for a process that only plays stories: their number.
 const COUNT: &str = "FILE_SYNC_DEEP_STORIES";
 
 const NOBODY: [&str; 3] = ["--reuid=65534", "--regid=65534", "--clear-groups"];
@@ -32,7 +32,7 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    /// Every direction that makes sense, each as one check.
+    /// Every meaningful direction, each as one check.
     pub(crate) fn play_all(self, cases: &Cases) {
         let Stage { name, at, elsewhere, limits } = self;
         let holds_everything = limits != Limits::PlainNames;
@@ -74,7 +74,7 @@ impl Stage<'_> {
     }
 }
 
-/// What the process for an ordinary user does: all three folders lie below one.
+/// Runs in the process of an ordinary user: all three folders lie below one.
 pub(crate) fn play_here(folder: &Path) {
     let count = var(COUNT).ok().and_then(|count| count.parse().ok()).expect("a number");
     play_some([folder; 3], Limits::Until2400, count);
@@ -89,13 +89,13 @@ fn count(limits: Limits) -> u32 {
     }
 }
 
-/// Half of them of everything, half of hard links, with source, replica and what is outside of both in these folders.
+/// Half general stories and half hard link stories, with source, replica and the outside in these folders.
 fn play_some(folders: [&Path; 3], limits: Limits, count: u32) {
     play_each(&story(), folders, limits, count.div_ceil(2));
     play_each(&link_story(), folders, limits, count / 2);
 }
 
-/// A story that goes wrong is told in its shortest form.
+/// A failed story is reported in its shortest form.
 fn play_each(
     stories: &impl Strategy<Value = (Vec<Edit>, Vec<Round>)>,
     [source, replica, outside]: [&Path; 3],

@@ -1,5 +1,5 @@
-//! Filesystems that are made of others: overlayfs, and mergerfs, where a folder is another one under another name. Part of
-//! the suite `filesystems`.
+//! Union filesystems: overlayfs, and mergerfs, where a renamed folder gets another inode number. Part of the suite
+//! `filesystems`.
 
 use crate::filesystems::stories::Stage;
 use crate::filesystems::{EVERYTHING, both_ways};
@@ -45,7 +45,7 @@ pub(crate) fn stories(cases: &Cases, elsewhere: &Path) {
     }
 }
 
-/// An overlayfs: below is the folder `lower`, above a folder that begins empty; both lie where the place lies.
+/// An overlayfs of the lower folder `lower` and an empty upper folder; both lie where the place lies.
 fn overlay(place: &Scratch, options: &str) -> Result<Mount, String> {
     let [lower, upper, work] = ["lower", "upper", "work"].map(|name| place.at(name));
     for folder in [&lower, &upper, &work] {
@@ -67,8 +67,8 @@ fn on_union(name: &str, mount: impl FnOnce(&Scratch) -> Result<Mount, String>) {
     }
 }
 
-/// The replica is below the overlay when the first pass over it begins, so that every change copies up, every deletion
-/// is a whiteout, and changing one name of a file that has several breaks the link. What lies below stays as it is.
+/// The replica is in the lower folder when the first pass over it begins. So every change copies up, every deletion is
+/// a whiteout, and a change of one name of a hard link group breaks the link. The lower folder stays unchanged.
 fn below_an_overlay(options: &str) {
     let memory = Scratch::with_source();
     let _memory = Mount::tmpfs(&memory.at("memory"), "size=1g");
@@ -84,7 +84,7 @@ fn below_an_overlay(options: &str) {
     edit(&place.source, &place.replica, EVERYTHING);
     place.passes(3);
     if !options.contains("redirect_dir=on") {
-        // Such an overlay refuses to move a folder from below, so nothing can be exchanged with it.
+        // Such an overlay refuses to rename a folder of the lower layer, so nothing can be exchanged with it.
         let stuck = place.once(&[]);
         let problems: Vec<_> =
             stuck.of("problem").map(|it| (it["path"].as_str(), it["errno"].as_u64())).collect();
@@ -96,7 +96,7 @@ fn below_an_overlay(options: &str) {
     assert_same("what lies below changed", &below, &Tree::of(&lower).stamped());
 }
 
-/// A mergerfs of two folders. A new folder goes where its parent is.
+/// A mergerfs of two folders. A new folder is created on the branch of its parent.
 fn merged(place: &Scratch) -> Result<Mount, String> {
     if !has("mergerfs") {
         return Err("mergerfs is not installed".to_owned());
@@ -113,8 +113,8 @@ fn merged(place: &Scratch) -> Result<Mount, String> {
     )
 }
 
-/// Its first files are made under another name; the folder is still found under its own when it has been closed meanwhile,
-/// since more folders below it are worked in than may be open.
+/// A new folder is filled under a temporary name. It is found under its final name even if its descriptor was closed
+/// meanwhile, because more folders below it are in use than may be open.
 fn renamed_is_another() {
     let memory = Scratch::with_source();
     let _memory = Mount::tmpfs(&memory.at("memory"), "size=1g");

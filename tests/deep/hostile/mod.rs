@@ -1,7 +1,7 @@
-//! Hostile trees: names, shapes and kinds of entries that are made to break programs.
+//! Hostile trees: names, shapes and kinds of entries that can break programs.
 //!
-//! tests/logging.rs has the names that forge log lines and colour terminals; tests/shapes.rs has 3,000 levels, 50,000
-//! entries and few descriptors; the suite `memory` has a million entries in one folder.
+//! tests/logging.rs has the names that forge log lines and colour terminals; tests/engine/shapes.rs has 3,000 levels,
+//! 50,000 entries and few descriptors; the suite `memory` has a million entries in one folder.
 
 mod private;
 mod waits;
@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn run() {
     let cases = Cases::new("hostile");
     let place = Scratch::with_source();
-    // A disk would do as well, and takes longer.
+    // A disk works as well, but takes longer.
     let mount = may_mount().then(|| Mount::tmpfs(&place.at("mnt"), "size=2g,nr_inodes=2m"));
     let below = if mount.is_some() { place.at("mnt") } else { place.path().to_owned() };
     cases.run("names like temporaries and options", || like_ours(&below));
@@ -75,7 +75,7 @@ fn needs(holds: bool, otherwise: &str) {
     }
 }
 
-/// Names that the program itself could have made, or could take for its options, are names like all others.
+/// Names that the program itself could have created, or could take for its options, are ordinary names.
 fn like_ours(below: &Path) {
     let place = Scratch::below(below);
     let temporary = |digit: char| format!(".file-sync-{}.tmp", digit.to_string().repeat(32));
@@ -105,7 +105,7 @@ fn like_ours(below: &Path) {
     place.assert_in_step("names like temporaries, edited");
 }
 
-/// For every byte that a name may have, a name of 255 of them, as file and as folder: each is one line of the log.
+/// For every byte that a name may contain, a name of 255 of them, as file and as folder: each is one line of the log.
 fn every_byte(below: &Path, form: &str) {
     let place = Scratch::below(below);
     fs::create_dir(place.source.join("folders")).expect("created");
@@ -138,7 +138,7 @@ fn every_byte(below: &Path, form: &str) {
             assert!(is_line, "{line}");
         }
     };
-    // The replica is told to be new.
+    // The log reports a new replica.
     run("create", 1);
     place.assert_in_step("names of every byte");
     fs::remove_dir_all(&place.source).expect("removed");
@@ -147,7 +147,7 @@ fn every_byte(below: &Path, form: &str) {
     assert_eq!(fs::read_dir(&place.replica).expect("there").count(), 0);
 }
 
-/// The bottom of a chain of folders of one name, and how many there are.
+/// The lowest folder of a chain of folders of one name, and their number.
 fn bottom(root: &Path, top: &str) -> (OwnedFd, usize) {
     let mut at = rustix::fs::open(root, FOLDER, Mode::empty()).expect("a root");
     let mut levels = 0;
@@ -158,7 +158,7 @@ fn bottom(root: &Path, top: &str) -> (OwnedFd, usize) {
     (at, levels)
 }
 
-/// Far more levels than a path can name, or a stack hold.
+/// Far more levels than a path can name, or a stack can hold.
 fn deep(below: &Path) {
     const LEVELS: usize = 5000;
     let place = Scratch::below(below);
@@ -190,7 +190,7 @@ fn deep(below: &Path) {
     run(" 5,001 created");
     is_mirrored("top");
     run(" 0 created");
-    // All of it under another name: made anew, and the old one deleted.
+    // The whole chain under another name: copied again, and the old one deleted.
     fs::rename(place.source.join("top"), place.source.join("other")).expect("renamed");
     run(" 5,001 deleted");
     is_mirrored("other");
@@ -200,7 +200,7 @@ fn deep(below: &Path) {
     assert_eq!(fs::read_dir(&place.replica).expect("there").count(), 0);
 }
 
-/// One file under very many names. Returns how many files the replica made of it.
+/// One file with very many names. Returns the number of inodes in the replica.
 fn many_links(place: Scratch, count: usize) {
     let name = |root: &Path, number: usize| root.join(format!("{}/{number}", number % 10));
     for number in 0..10 {
@@ -230,7 +230,7 @@ fn many_links(place: Scratch, count: usize) {
         }
     }
     tell(&format!("{count} names are {} files in the replica", inodes.len()));
-    // Two threads that reach the limit at once copy the file twice: no harm.
+    // Two threads that reach the link limit at once copy the file twice, without harm.
     assert!(inodes.len() <= 2 * (count / 65_000) + 1, "{} files", inodes.len());
 }
 
@@ -250,7 +250,7 @@ fn too_many_links() {
     }
 }
 
-/// A file that is nearly all hole: its holes are neither read nor written, not the first time and not later.
+/// A file that is nearly all hole: its holes are neither read nor written, in the first pass and later.
 fn hole(below: &Path) {
     const SIZE: u64 = 1 << 40;
     let place = Scratch::below(below);
@@ -283,7 +283,7 @@ fn hole(below: &Path) {
     run("the last comparison", 0);
 }
 
-/// A folder of files that show no size, or one that is not theirs: all that can be read arrives, and it ends.
+/// A folder of files with a size of 0 or a wrong size: everything readable arrives, and the pass ends.
 fn lies(below: &Path, made_up: &str) {
     let mut place = Scratch::below(below);
     place.source = place.at("lies");
@@ -327,7 +327,7 @@ fn same_contents(source: &Path, replica: &Path, see: &mut impl FnMut(&Path, &Pat
     }
 }
 
-/// What would block, stream without end or do something when it is opened is not opened, not even to set its mode.
+/// Entries that block, stream without end or act when they are opened are never opened, not even to set their mode.
 fn never_opened(below: &Path) {
     const NAMES: [&str; 5] = ["fifo", "zero", "console", "loop", "socket"];
     let place = Scratch::below(below);
@@ -342,7 +342,7 @@ fn never_opened(below: &Path) {
         drop(UnixListener::bind(root.join("socket")).expect("a socket"));
     };
     make(&place.source, 0o640);
-    // A writer that waits for a reader: it would wake up.
+    // A writer that waits for a reader: an open of the FIFO would wake it.
     let fifo = place.source.join("fifo");
     let writer = spawn(move || File::options().write(true).open(fifo).map(drop));
     let run = |what: &str, operations: Option<u64>| {
@@ -368,7 +368,7 @@ fn never_opened(below: &Path) {
         sh("chmod", &[OsStr::new("600"), place.source.join(name).as_os_str()]);
     }
     run("other modes", Some(4));
-    // Other kinds come and go in their place.
+    // Changes of kind in their place.
     for name in &NAMES[..4] {
         fs::remove_file(place.replica.join(name)).expect("removed");
         fs::write(place.replica.join(name), "a file was here").expect("written");
@@ -380,7 +380,7 @@ fn never_opened(below: &Path) {
         mknodat(CWD, place.replica.join(name), FileType::Fifo, Mode::RUSR, 0).expect("made");
     }
     run("FIFOs become devices", None);
-    // Let the writer go.
+    // Releases the writer.
     let begin = Instant::now();
     let reader = File::options().read(true).open(place.source.join("fifo"));
     while !writer.is_finished() && begin.elapsed() < Duration::from_secs(10) {

@@ -1,5 +1,5 @@
-//! Who may read what, at every moment: the program is stopped after every call that changes something, and every file
-//! of the replica, temporaries included, is looked at. Part of the suite `hostile`.
+//! Read access at every moment: the program is stopped after every call that changes something, and the rights of every
+//! file of the replica, temporaries included, are checked. Part of the suite `hostile`.
 
 use crate::harness::cases::Cases;
 use crate::harness::kit::{sh, tell};
@@ -24,16 +24,16 @@ const OWNERS: [(u32, u32); 3] = [(0, 0), (33, 44), (1234, 33)];
 
 const CAPABILITY: &str = "security.capability";
 
-/// More than is read and written at once, so that a half-written file is seen.
+/// More than one read and write, so that a half-written file is seen.
 const LARGE: usize = 300_000;
 
-/// Who may open a file beside its classes.
+/// The persons with rights beside the mode classes.
 #[derive(Clone, Copy, Debug)]
 enum List {
     None,
     OneMore,
     OnlyOneMore,
-    /// One group may less than others, and another one more.
+    /// One group has fewer rights than others, and another one more.
     Groups,
 }
 
@@ -50,7 +50,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// Every combination, those of one mode and owner next to each other.
+    /// Every combination; those of one mode and owner are next to each other.
     fn all() -> Vec<Facts> {
         let mut all = Vec::new();
         for mode in MODES {
@@ -67,10 +67,10 @@ impl Facts {
     }
 }
 
-/// What the replica has of a file before the pass.
+/// The file in the replica before the pass.
 const OLD: [&str; 3] = ["new", "replaced", "changed only"];
 
-/// One check for each mode and owner, with all that goes with them: in few enough files to look at all of them at each
+/// One check for each mode and owner, with all their combinations: few enough files to examine all of them at each
 /// moment.
 pub(crate) fn check_all(cases: &Cases, below: &Path) {
     let all = Facts::all();
@@ -91,7 +91,7 @@ pub(crate) fn check_all(cases: &Cases, below: &Path) {
             let mut files = Vec::new();
             for number in *from..from + group {
                 for (kind, old) in OLD.into_iter().enumerate() {
-                    // 7 and the count have no common factor: every combination is once what is replaced.
+                    // 7 and the count have no common factor: every combination is replaced once.
                     let before = all[(number * 7 + kind * 131) % all.len()];
                     files.push((number, old, all[number], before));
                 }
@@ -111,15 +111,15 @@ pub(crate) fn check_all(cases: &Cases, below: &Path) {
     ));
 }
 
-/// The groups of an ordinary user who runs the program; the files have another one, too, that he is not in.
+/// The groups of the ordinary user who runs the program. The files also have a group that he is not in.
 const USERS_GROUPS: &[u32] = &[100, 777];
 
 const GROUPS: [u32; 3] = [100, 777, 4242];
 
 const USERS_MODES: [u32; 9] = [0o600, 0o640, 0o660, 0o664, 0o604, 0o644, 0o4755, 0o2755, 0o750];
 
-/// The same for an ordinary user: the group of a copy is that of its original where he is in it, and else may do no more
-/// than others. What the replica has belongs to him, or, in one of three cases, to somebody else.
+/// The same for an ordinary user. The group of a copy is that of its original if he is a member; otherwise it gets no
+/// more rights than others. The old files belong to him or, in one of three cases, to another user.
 pub(crate) fn check_user(cases: &Cases, below: &Path) {
     let mut all = Vec::new();
     for mode in USERS_MODES {
@@ -159,7 +159,7 @@ pub(crate) fn check_user(cases: &Cases, below: &Path) {
     ));
 }
 
-/// Stops one pass after every call. Returns how often.
+/// Stops one pass after every call. Returns the number of stops.
 fn at_every_moment(place: &Scratch, files: &[(usize, &str, Facts, Facts)]) -> usize {
     fs::create_dir(&place.replica).expect("created");
     for folder in ["open", "heirs"] {
@@ -167,7 +167,7 @@ fn at_every_moment(place: &Scratch, files: &[(usize, &str, Facts, Facts)]) -> us
             fs::create_dir(root.join(folder)).expect("created");
             chmod(&root.join(folder), 0o755).expect("a mode");
         }
-        // What is made in it inherits that everyone may read it, unless its maker says otherwise.
+        // A default ACL opens every new entry to all, unless its creator restricts it.
         let generous = ["-d", "-m", "u:5678:rwx,g:44:rwx,o::rwx"].map(OsStr::new);
         sh("setfacl", &[generous.as_slice(), &[place.replica.join(folder).as_os_str()]].concat());
     }
@@ -197,14 +197,14 @@ fn at_every_moment(place: &Scratch, files: &[(usize, &str, Facts, Facts)]) -> us
     if place.as_user {
         for root in [&place.source, &place.replica] {
             for folder in ["", "open", "heirs", "open/new"] {
-                // One of them the replica lacks.
+                // The replica lacks one of the folders.
                 let _ = chown(root.join(folder), Some(NOBODY), Some(100));
             }
         }
         chown(place.path(), Some(NOBODY), Some(100)).expect("an owner");
     }
     let (source, before) = (Tree::of(&place.source), Tree::of(&place.replica));
-    // Whoever makes a copy may do with it what he likes.
+    // The owner of a copy may do anything with it.
     let people: Vec<Person> =
         OTHERS.into_iter().filter(|(user, _)| !place.as_user || *user != NOBODY).collect();
     let mut stopped = Stopped::start(place, CHANGES, &format!("{CHANGES}:signal=STOP:when=1+"));
@@ -231,8 +231,8 @@ fn at_every_moment(place: &Scratch, files: &[(usize, &str, Facts, Facts)]) -> us
     moments
 }
 
-/// What an ordinary user's copies are in the end: of the group where he is in it, with all that it may do, and nothing is left
-/// to do.
+/// Checks the final copies of an ordinary user: they have the group if he is a member, with all its rights, and no work
+/// is left.
 fn is_as_due(place: &Scratch, files: &[(usize, &str, Facts, Facts)]) {
     let (source, now) = (Tree::of(&place.source), Tree::of(&place.replica));
     let kept = |group: u32| USERS_GROUPS.contains(&group);
@@ -256,8 +256,8 @@ fn content_of(name: &str, version: &str, size: usize) -> Vec<u8> {
     content
 }
 
-/// A capability set as `setcap` makes it (capabilities(7), revision 2): `cap_net_bind_service`, effective at once, and
-/// one more that tells the sets apart.
+/// A capability set in the format of `setcap` (capabilities(7), revision 2): `cap_net_bind_service`, effective at once,
+/// and another one that distinguishes the sets.
 fn capability(number: usize) -> [u8; 20] {
     let mut set = [0; 20];
     set[..4].copy_from_slice(&0x0200_0001_u32.to_le_bytes());
@@ -272,7 +272,7 @@ fn make(path: &Path, content: &[u8], facts: &Facts) {
     if facts.has_note {
         set_attribute(path, "user.note", &content[..8.min(content.len())]).expect("an attribute");
     }
-    // The mode first: a list opens a file to one more, and its mask shows in the mode.
+    // The mode first: an ACL opens a file to one more, and its mask shows in the mode.
     chmod(path, facts.mode).expect("a mode");
     match facts.list {
         List::OneMore => {
@@ -286,16 +286,16 @@ fn make(path: &Path, content: &[u8], facts: &Facts) {
         }
         List::None => sh("setfacl", &[OsStr::new("-b"), path.as_os_str()]),
     }
-    // Last: a new owner would cost it.
+    // Last: chown would clear it.
     if facts.has_capability {
         set_attribute(path, CAPABILITY, &capability(facts.mode as usize >> 3)).expect("a capability");
     }
 }
 
-/// The entries of both versions that this one may be like.
+/// The entries of both versions that may serve as models of this one.
 fn models_of<'a>(path: &[u8], now: &Node, source: &'a Tree, before: &'a Tree) -> Vec<&'a Node> {
     match &now.what {
-        // Whoever could read that content, under this name or under a temporary one.
+        // Every entry with that content, under this name or under a temporary one.
         What::File(content) => {
             let name: Vec<u8> = content.iter().copied().take_while(|byte| *byte != b' ').collect();
             let versions = [source, before].into_iter().filter_map(|tree| tree.nodes.get(&name));
@@ -315,12 +315,12 @@ fn models_of<'a>(path: &[u8], now: &Node, source: &'a Tree, before: &'a Tree) ->
     }
 }
 
-/// Whether an entry of the replica shows no more to anyone than it may at this moment.
+/// Checks that an entry of the replica shows no more to anyone than it may at this moment.
 fn check(path: &[u8], now: &Node, (source, before): (&Tree, &Tree), people: &[Person]) -> Result<(), String> {
     beyond_for(now, &models_of(path, now, source, before), people).map_or(Ok(()), Err)
 }
 
-/// The check itself, on files that are not as they should be.
+/// Tests the check itself, on files with wrong rights.
 pub(crate) fn the_check_sees(below: &Path) {
     let place = Scratch::below(below);
     fs::create_dir(&place.replica).expect("created");

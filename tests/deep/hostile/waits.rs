@@ -1,5 +1,4 @@
-//! Files that make whoever reads them wait, for ever if he lets them: one that has no end, and one that somebody keeps to
-//! himself.
+//! Files that block a reader, for ever if he allows it: one without an end, offline ones, and one with a lease.
 
 use crate::fuse::no_sizes::{DOCUMENT, NoSizes, mounted};
 use crate::harness::cases::Cases;
@@ -26,7 +25,7 @@ fn served(place: &Scratch, offline: u64) -> fuser::BackgroundSession {
     mounted(&place.source, NoSizes { offline }).unwrap_or_else(|error| leave_out(&format!("FUSE: {error}")))
 }
 
-/// What has an end is copied and then right; of what has none nothing stays, and it is told with the bound.
+/// A file with an end is copied and then equal. Nothing remains of an endless file, and its problem names the bound.
 fn no_sizes(below: &Path) {
     let place = Scratch::below(below);
     let _mount = served(&place, 0);
@@ -44,7 +43,7 @@ fn no_sizes(below: &Path) {
         assert_eq!(names.len(), 1, "{names:?}");
         assert_eq!(fs::read(place.replica.join("document")).expect("there"), DOCUMENT);
     }
-    // An old version of the one and a longer one of the other.
+    // An old version of the endless file, and a longer one of the document.
     fs::write(place.replica.join("endless"), "an old version").expect("written");
     fs::write(place.replica.join("document"), [&DOCUMENT[..], b"more"].concat()).expect("written");
     let ended = place.once(&[]);
@@ -53,7 +52,7 @@ fn no_sizes(below: &Path) {
     assert_eq!(fs::read(place.replica.join("document")).expect("there"), DOCUMENT);
 }
 
-/// It leaves room for others all the time, those of other programs included.
+/// The copy leaves space for others at all times, other programs included.
 fn small_disk(below: &Path) {
     if !may_mount() {
         leave_out("a small filesystem has to be mounted, which needs root");
@@ -82,7 +81,7 @@ fn small_disk(below: &Path) {
     assert!((70..=100).contains(&least), "{least} MiB");
 }
 
-/// The first few wait as long as somebody might keep a lease, and nobody does so after them.
+/// The first few opens wait as long as a lease may be kept, and later ones do not wait.
 fn never_opened(below: &Path) {
     let place = Scratch::below(below);
     let _mount = served(&place, 40);
@@ -101,7 +100,7 @@ fn never_opened(below: &Path) {
     assert_eq!(fs::read(place.replica.join("offline 7")).expect("kept"), b"an old version");
 }
 
-/// The kernel takes it away after its time (`lease-break-time`, 45 s), and until then the program waits.
+/// The kernel breaks the lease after its time (`lease-break-time`, 45 s), and until then the program waits.
 fn lease_kept(below: &Path) {
     if !has("perl") {
         leave_out("perl is not installed");

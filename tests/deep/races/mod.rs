@@ -1,8 +1,8 @@
-//! Races: others work in both trees while passes run. Nothing outside of the two roots is read into the replica or
-//! changed, no torn file takes the place of a good one, nothing hangs, and one quiet pass makes everything right.
+//! Races: other processes change both trees during passes. Nothing outside of the two roots is read into the replica or
+//! changed, no torn file replaces a good one, nothing hangs, and one quiet pass makes everything right.
 //!
-//! tests/interference.rs has what can be timed by the events of the library: deletions that are called off, roots that
-//! are swapped in the middle. Here it is the program itself, at moments between its events, and under a storm.
+//! tests/interference.rs has the races that can be timed by events of the library: called-off deletions, roots swapped
+//! in the middle. Here the program itself runs, with races between its events, and under a storm.
 
 mod moments;
 mod moving;
@@ -21,10 +21,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Set for the process of one storm: where it may work.
+/// Set for the process of one storm: its folder.
 const STORM: &str = "FILE_SYNC_DEEP_STORM";
 
-/// Somebody who is not root.
+/// An ordinary user.
 const NOBODY: u32 = 65534;
 
 pub(crate) fn run() {
@@ -35,7 +35,7 @@ pub(crate) fn run() {
     let cases = Cases::new("races");
     let place = Scratch::with_source();
     chmod(place.path(), 0o755).expect("a mode");
-    // A disk would do as well, and takes longer.
+    // A disk works as well, but takes longer.
     let mount = may_mount().then(|| Mount::tmpfs(&place.at("mnt"), "size=1g"));
     let below = if mount.is_some() { place.at("mnt") } else { place.path().to_owned() };
     if has("strace") {

@@ -1,9 +1,9 @@
-//! Races at chosen moments: the program is stopped after one system call, one hostile thing is done to its trees, and
-//! it goes on. Part of the suite `races`.
+//! Races at chosen moments: the program is stopped after one system call, one hostile change is made to its trees, and
+//! it continues. Part of the suite `races`.
 //!
-//! Accepted, and not looked for here: what somebody else puts under a name of the replica between the last look at it
-//! and the rename or removal (`RACE` in src/apply), and what comes back in the source in that same moment. The second
-//! is recognized here by the trace, and counted as covered.
+//! Two accepted races are not checked here. Another process creates an entry in the replica between the last look at a
+//! name and its rename or removal (`RACE` in src/apply). A name comes back in the source in that same moment. The
+//! second is recognized here by the trace, and counted as covered.
 
 use crate::harness::cases::{Cases, is_thorough, seed};
 use crate::harness::kit::may_be_user;
@@ -46,7 +46,7 @@ const CALLS: [&str; 18] = [
     "unlinkat",
 ];
 
-/// What has to be there for whoever is led outside.
+/// Names that a program led outside would look for.
 const BAIT: [&str; 16] = [
     "treasure",
     "one",
@@ -66,21 +66,21 @@ const BAIT: [&str; 16] = [
     "replica/gone/file",
 ];
 
-/// So many places of each call in the short form.
+/// The number of moments of each call in the short form.
 const SAMPLE: usize = 12;
 
-/// As an ordinary user the calls are the same, and few fail.
+/// For an ordinary user the calls are the same, and few fail.
 const SAMPLE_OF_USER: usize = 3;
 
-/// One hostile thing. It returns the paths at and below which it worked; none when it could not be done at this moment.
+/// One hostile change. Returns the paths at and below which it worked; `None` if it was impossible at this moment.
 type Act = fn(&Scratch) -> Option<Vec<&'static str>>;
 
 struct Mutation {
     name: &'static str,
     act: Act,
-    /// What takes it back, where the paths of the roots themselves lead elsewhere now.
+    /// The reversal, where the paths of the roots themselves lead elsewhere now.
     undo: Option<fn(&Scratch)>,
-    /// Names that are in the source again: none of their files may go any more.
+    /// Names that are in the source again: none of their files may be deleted any more.
     returns: &'static [&'static str],
 }
 
@@ -212,7 +212,7 @@ fn remove(path: &Path) {
     }
 }
 
-/// The temporaries of the program that lie in a tree now.
+/// The program's temporaries that are in a tree now.
 fn temporaries(root: &Path) -> Vec<PathBuf> {
     let found = tree_if_any(root);
     let is_temporary = |path: &&Vec<u8>| {
@@ -239,7 +239,7 @@ impl Case {
 pub(crate) fn check_all(cases: &Cases, below: &Path) {
     let mut dice = Dice(seed());
     let mut all = Vec::new();
-    // Whoever is not root is that ordinary user already.
+    // Without root, the user is ordinary already.
     let by_user = is_root() && may_be_user();
     for scene in [Scene::Old, Scene::None].into_iter().chain(by_user.then_some(Scene::Ordinary)) {
         let sample = if scene == Scene::Ordinary { SAMPLE_OF_USER } else { SAMPLE };
@@ -247,7 +247,7 @@ pub(crate) fn check_all(cases: &Cases, below: &Path) {
             let places: Vec<usize> = if is_thorough() || count <= sample {
                 (1..=count).collect()
             } else {
-                // One of each stretch, another one for each seed.
+                // One random moment of each stretch, by the seed.
                 (0..sample)
                     .map(|part| {
                         let (from, to) = (part * count / sample, (part + 1) * count / sample);
@@ -256,7 +256,7 @@ pub(crate) fn check_all(cases: &Cases, below: &Path) {
                     .collect()
             };
             for number in places {
-                // What deletes matters most after the calls that come before a deletion.
+                // Deletions matter most after the calls that precede a removal.
                 let first =
                     if call == "unlinkat" && dice.below(2) == 0 { 19 } else { dice.below(MUTATIONS.len()) };
                 let tried = if is_thorough() { 4 } else { 1 };
@@ -276,7 +276,7 @@ pub(crate) fn check_all(cases: &Cases, below: &Path) {
     }
 }
 
-/// How often one thread of a pass makes each call.
+/// The greatest number of calls of each kind in one thread of a pass.
 fn counted(below: &Path, scene: Scene) -> BTreeMap<&'static str, usize> {
     let (place, _outside) = set(below, scene);
     let mut stopped = Stopped::start(&place, &CALLS.join(","), "fallocate:signal=STOP");
@@ -294,7 +294,7 @@ fn counted(below: &Path, scene: Scene) -> BTreeMap<&'static str, usize> {
     CALLS.into_iter().filter_map(|call| Some((call, most(call)?))).collect()
 }
 
-/// A place with its replica one folder further down, so that the folder above it can be swapped.
+/// A place with its replica one level further down, so that the folder above it can be swapped.
 fn set(below: &Path, scene: Scene) -> (Scratch, Outside) {
     let mut place = Scratch::below(below);
     place.replica = place.at("above/replica");
@@ -303,14 +303,14 @@ fn set(below: &Path, scene: Scene) -> (Scratch, Outside) {
     place.as_user = scene == Scene::Ordinary;
     let mut outside = Outside::new(&place, &BAIT);
     if place.as_user {
-        // What the program may not change anyway proves nothing.
+        // A file that the program may not change anyway proves nothing.
         hand_over(&place.at("outside"));
         outside = Outside::new(&place, &BAIT);
     }
     (place, outside)
 }
 
-/// Gives the ordinary user whatever is not his yet.
+/// Gives the ordinary user all entries that are not his yet.
 fn hand_over(path: &Path) {
     let facts = fs::symlink_metadata(path).expect("there");
     if facts.uid() != NOBODY {
@@ -332,7 +332,7 @@ fn check(cases: &Cases, below: &Path, case: &Case) {
         assert_eq!(stopped.finish(), Some(0), "it was never stopped");
         leave_out("the moment is never reached");
     }
-    // The roots are given as paths: until they are open, they lead where the paths lead.
+    // The roots are given as paths: until they are open, a swapped path leads to another folder.
     let trace = stopped.trace();
     let is_open = |root: &Path| trace.contains(&format!("openat(AT_FDCWD, \"{}\"", root.display()));
     let (is_early, undo) = (!is_open(&place.source) || !is_open(&place.replica), case.mutation.undo);
@@ -347,7 +347,7 @@ fn check(cases: &Cases, below: &Path, case: &Case) {
         hand_over(place.path());
     }
     let changed = Tree::of(&place.source).stamped();
-    // Whatever was looked at before must be looked at again by now.
+    // Longer than a check of the source stays valid.
     sleep(Duration::from_millis(15));
     let trace_file = place.at("trace");
     let code = stopped.finish();
@@ -385,7 +385,7 @@ fn check(cases: &Cases, below: &Path, case: &Case) {
     outside.assert_untouched(&place);
 }
 
-/// The name that the program removed right after it was let go, when that was its very next call.
+/// The name removed by the program's very next call after the stop, if that was a removal.
 fn excused(trace: &str) -> Option<String> {
     let (_, after) = trace.split_once("--- SIGCONT")?;
     let next = after.lines().skip(1).find(|line| line.contains('('))?;
@@ -393,7 +393,7 @@ fn excused(trace: &str) -> Option<String> {
     Some(name.split_once('"')?.0.to_owned())
 }
 
-/// What is neither an old nor a new version of a file, and what is lost although nobody but the program was there.
+/// Files that are neither an old nor a new version, and files lost where only the program worked.
 fn wrong(versions: &[&Tree; 3], now: &Tree, touched: &[&str]) -> Vec<String> {
     let mut wrong = Vec::new();
     let [source, replica, _] = versions;

@@ -1,19 +1,18 @@
-//! Files of the source that change in place while passes read them: two that grow, one that is rewritten part by part,
-//! one that is emptied and written anew. Part of the storm: who writes them, and who judges them in the replica.
+//! Source files that change in place while passes read them: two that grow, one that is rewritten part by part, one
+//! that is emptied and written anew. The writer and the judge of these files for the storm.
 //!
-//! Whatever a reader of the replica finds has to be what the file was at some moment, and never an earlier moment than
-//! the one found before. Only one thread writes, so the moments are known: a growing file is the beginning of its
-//! content, wherever it ends; a file that is rewritten part by part has new parts as far as the order of writing goes,
-//! and old ones from there on.
+//! A reader of the replica has to find the file as it was at some moment, and never at an earlier moment than before.
+//! Only one thread writes, so the moments are known. A growing file is a prefix of its content. A file that is
+//! rewritten part by part has new parts up to one point of the writing order, and old ones from there on.
 //!
-//! One change while a file is read does not tear the copy: it has the file before the change or after it. Two do, if
-//! the first is behind the reader and the second ahead. So the file that is rewritten is large, each second part lies
-//! far behind the one written before it, and the time between is short; but longer than a step of the kernel's clock:
-//! a copy is trusted because the change time of its source is the same before and after, and before Linux 6.13 two
-//! changes within one step have the same.
+//! One change during a read does not tear the copy: it has the file before the change or after it. Two changes do, if
+//! the first is behind the reader and the second ahead. So the rewritten file is large, each second part lies far
+//! behind the one written before it, and the time between is short, but longer than a step of the kernel's clock: a
+//! copy is trusted because the ctime of its source is the same before and after, and before Linux 6.13 two changes
+//! within one step have the same.
 //!
-//! A part that is just being written is the one exception, and may be any mix of its two versions: a write is not one
-//! moment for a reader, and the kernel sets the times before the bytes (docs/proof.md).
+//! A part that is being written is the one exception, and may be any mix of its two versions: a write is not atomic for
+//! a reader, and the kernel sets the times before the bytes (docs/proof.md).
 
 use crate::support::dice::Dice;
 use crate::support::scratch::Scratch;
@@ -26,7 +25,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 const GROWING: &str = "moving/grows";
-/// Its hole makes the program ask where the data is, instead of reading from the first byte to the last.
+/// Its hole makes the program seek data, instead of reading from the first byte to the last.
 const GROWING_AFTER_A_HOLE: &str = "moving/grows after a hole";
 const REWRITTEN: &str = "moving/rewritten";
 const EMPTIED: &str = "moving/emptied";
@@ -34,7 +33,7 @@ const NAMES: [&str; 4] = [GROWING, GROWING_AFTER_A_HOLE, REWRITTEN, EMPTIED];
 
 const HOLE: usize = 1 << 20;
 
-/// A growing file that is longer is replaced by a new one, as logs are.
+/// A longer growing file is replaced by a new one, as logs are.
 const LONGEST: usize = 2 << 20;
 
 const PART: usize = 3 << 19;
@@ -42,17 +41,17 @@ const PARTS: usize = 8;
 /// The order in which the parts are written.
 const ORDER: [usize; PARTS] = [0, 4, 1, 5, 2, 6, 3, 7];
 
-/// All files consist of cells that tell their version and their place.
+/// All files consist of cells that contain their version and their place.
 const CELL: usize = 16;
 
-/// Some bytes of a version.
+/// The bytes of a version in a range.
 fn bytes(version: u64, range: Range<usize>) -> Vec<u8> {
     let first = range.start / CELL;
     let cells = (first..range.end.div_ceil(CELL)).flat_map(|place| cell(version, place));
     cells.skip(range.start - first * CELL).take(range.len()).collect()
 }
 
-/// Inverted, since nearly all bytes of small numbers are zeros, as those of a hole.
+/// Inverted, since nearly all bytes of small numbers are zeros, like those of a hole.
 fn cell(version: u64, place: usize) -> [u8; CELL] {
     let mut cell = [0; CELL];
     cell[..8].copy_from_slice(&(!version).to_le_bytes());
@@ -60,7 +59,7 @@ fn cell(version: u64, place: usize) -> [u8; CELL] {
     cell
 }
 
-/// A file that only grows, each time by one write; then a new one takes its place.
+/// A file that only grows, by one write each time; then a new one replaces it.
 struct Growing {
     name: &'static str,
     hole: usize,
@@ -95,7 +94,7 @@ impl Growing {
     }
 }
 
-/// A file of a fixed size that is written over, part by part.
+/// A file of a fixed size that is overwritten part by part.
 struct Rewritten {
     version: u64,
     next: usize,
@@ -118,7 +117,7 @@ impl Rewritten {
     }
 }
 
-/// A file that is emptied and written anew, at once or bit by bit.
+/// A file that is emptied and written anew, at once or in steps.
 struct Emptied {
     version: u64,
     length: usize,
@@ -149,21 +148,21 @@ impl Emptied {
     }
 }
 
-/// More than a step of the clock that gives files their times.
+/// Longer than a step of the clock that sets file times.
 fn pause() -> Duration {
     let step = clock_getres(ClockId::RealtimeCoarse);
     Duration::from_nanos(step.tv_nsec.unsigned_abs()) + Duration::from_millis(1)
 }
 
-/// Writes all of them.
+/// Writes all these files.
 pub(crate) struct Writer<'a> {
     place: &'a Scratch,
     growing: [Growing; 2],
     rewritten: Rewritten,
     emptied: Emptied,
-    /// Between two steps: more than one of the kernel's clock.
+    /// The time between two steps: longer than one of the kernel's clock.
     pause: Duration,
-    /// How often it waited for the replica to have what the source has.
+    /// The number of waits until the replica equalled the source.
     pub(crate) rests: usize,
 }
 
@@ -200,7 +199,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What rests for long enough arrives, whatever goes on around it.
+    /// A file that rests for long enough is mirrored, despite the storm around it.
     fn rest(&mut self, over: &AtomicBool) {
         let begin = Instant::now();
         let has_arrived = |name: &&str| {
@@ -208,7 +207,7 @@ impl Writer<'_> {
                 == fs::read(self.place.replica.join(name)).expect("there")
         };
         while !NAMES.iter().all(has_arrived) {
-            // No more passes come then.
+            // No more passes follow then.
             if over.load(Ordering::Relaxed) {
                 return;
             }
@@ -220,14 +219,14 @@ impl Writer<'_> {
     }
 }
 
-/// A moment of a file: its version, and how much of it there was.
+/// A moment of a file: its version, and its length at that time.
 type Moment = (u64, usize);
 
-/// What a reader of the replica has seen of these files.
+/// The observations of a reader of the replica.
 #[derive(Default)]
 pub(crate) struct Reader {
     last: [Moment; NAMES.len()],
-    /// Different moments of each.
+    /// The number of different moments of each.
     moments: [usize; NAMES.len()],
 }
 
@@ -246,7 +245,7 @@ impl Reader {
         *last = moment;
     }
 
-    /// Says what was seen; nothing would prove nothing.
+    /// Reports the observations; a reader that saw nothing proves nothing.
     pub(crate) fn tell(&self, rests: usize) -> String {
         let counts = NAMES.iter().zip(self.moments).map(|(name, moments)| format!("{moments} of {name}"));
         let counts = counts.collect::<Vec<_>>().join(", ");
@@ -255,7 +254,7 @@ impl Reader {
     }
 }
 
-/// The moment that a content is of, or why it is of none. An empty file is of many: it tells no version.
+/// The moment of a content, or the reason why it has none. An empty file has many: it contains no version.
 fn moment(name: &str, content: &[u8]) -> Result<Option<Moment>, String> {
     match name {
         REWRITTEN => moment_of_rewritten(content).map(Some),
@@ -273,7 +272,7 @@ fn moment(name: &str, content: &[u8]) -> Result<Option<Moment>, String> {
     }
 }
 
-/// All of it is the beginning of one version.
+/// All of it is a prefix of one version.
 fn moment_of_growing(content: &[u8]) -> Result<Option<Moment>, String> {
     let (cells, rest) = content.as_chunks::<CELL>();
     let Some(first) = cells.first() else {
@@ -291,7 +290,7 @@ fn moment_of_growing(content: &[u8]) -> Result<Option<Moment>, String> {
     }
 }
 
-/// In the order of writing: new parts, then at most one that is just being written, then old ones.
+/// In the order of writing: new parts, then at most one that is being written, then old ones.
 fn moment_of_rewritten(content: &[u8]) -> Result<Moment, String> {
     if content.len() != PARTS * PART {
         return Err(format!("{} bytes", content.len()));
@@ -323,7 +322,7 @@ fn read(cell: &[u8; CELL]) -> (u64, u64) {
     (number(version), number(place))
 }
 
-/// The judge itself, on damage done by hand.
+/// Tests the judge itself, on damage done by hand.
 pub(crate) fn the_judge_sees() {
     let grown = bytes(3, 0..1000);
     assert_eq!(grown, [bytes(3, 0..77), bytes(3, 77..1000)].concat());

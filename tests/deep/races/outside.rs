@@ -1,4 +1,4 @@
-//! A folder beside the two roots that nothing may read or change, and files that tell whether they are whole.
+//! A folder beside the two roots that nothing may read or change, and files that can prove to be whole.
 
 use crate::support::dice::Dice;
 use crate::support::scratch::Scratch;
@@ -11,20 +11,20 @@ use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// What every file outside consists of, again and again: 32 bytes of it show, wherever a copy of them begins.
+/// The repeated content of every file outside: any 32 bytes of a copy show it.
 const MARKER: &[u8; 16] = b"\xf5SECRET-OUTSIDE\xf7";
 
 pub(crate) const FOLDER: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The folder `outside` of a place as it was.
+/// The folder `outside` of a place and its original state.
 pub(crate) struct Outside {
     before: Tree,
 }
 
 impl Outside {
-    /// Makes files and folders of these names there (a folder ends in `/`): the names that the trees have too, so that
-    /// whoever is led outside finds what it looks for.
+    /// Creates files and folders of these names there (a folder ends in `/`). The trees have the same names, so a
+    /// program led outside finds them.
     pub(crate) fn new(place: &Scratch, names: &[&str]) -> Outside {
         let outside = place.at("outside");
         fs::create_dir_all(&outside).expect("created");
@@ -40,7 +40,7 @@ impl Outside {
         Outside { before: Tree::of(&outside).stamped() }
     }
 
-    /// Nothing outside was changed: not a byte, and no change time.
+    /// Asserts that nothing outside was changed: neither a byte nor a ctime.
     pub(crate) fn assert_untouched(&self, place: &Scratch) {
         assert_same("something outside was touched", &self.before, &Tree::of(&place.at("outside")).stamped());
     }
@@ -53,7 +53,7 @@ pub(crate) fn is_secret(content: &[u8]) -> bool {
 }
 
 /// Calls `see` with the path and the content of every regular file below a folder, temporaries included. The tree may
-/// change meanwhile, so what vanishes is left out; and no link is followed.
+/// change meanwhile: vanished entries are left out, and no link is followed.
 pub(crate) fn each_file(root: &Path, see: &mut impl FnMut(&[u8], &[u8])) {
     if let Ok(root) = rustix::fs::open(root, FOLDER, Mode::empty()) {
         each_file_in(root.as_fd(), &[], see);
@@ -95,7 +95,7 @@ fn read_in(folder: BorrowedFd<'_>, name: &CString) -> Option<Vec<u8>> {
     Some(content)
 }
 
-/// No regular file below a folder has anything of what lies outside.
+/// Asserts that no regular file below a folder has content of the outside.
 pub(crate) fn assert_no_secret(root: &Path) {
     each_file(root, &mut |path, content| {
         let name = path.escape_ascii();
@@ -103,7 +103,7 @@ pub(crate) fn assert_no_secret(root: &Path) {
     });
 }
 
-/// The content of a file that tells its own length and checksum.
+/// Content that includes its own length and checksum.
 pub(crate) fn whole(dice: &mut Dice, size: usize) -> Vec<u8> {
     let bytes = dice.bytes(size);
     let mut content = format!("{size} {}\n", checksum(&bytes)).into_bytes();
@@ -111,7 +111,7 @@ pub(crate) fn whole(dice: &mut Dice, size: usize) -> Vec<u8> {
     content
 }
 
-/// Whether a content is whole, as [`whole`] made it.
+/// Whether a content from [`whole`] is whole.
 pub(crate) fn is_whole(content: &[u8]) -> bool {
     let Some(end) = content.iter().position(|byte| *byte == b'\n') else { return false };
     let (head, body) = content.split_at(end);

@@ -1,7 +1,7 @@
 //! A storm: threads turn both trees over while the program makes pass after pass. Part of the suite `races`.
 //!
-//! It runs as a process of its own, so that it can be an ordinary user's from the first file on. Every thread reaches
-//! its files through open folders and follows no link: what it does is never led outside by another thread.
+//! It is a process of its own, so that all its files can belong to an ordinary user. Every thread reaches its files
+//! through open folders and follows no link, so no thread is led outside by another.
 
 use crate::harness::kit::{Running, tell};
 use crate::races::moving::{Reader, Writer};
@@ -23,22 +23,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-/// Files that the source has at every moment, whole: they are only ever replaced by a rename.
+/// Files that the source has at every moment, whole: they are only replaced by a rename.
 const STEADY: usize = 8;
 
-/// A storm lasts until it had so many passes, but not longer than this.
+/// A storm lasts for at least this many passes, but not longer than this.
 const LEAST_PASSES: usize = 200;
 const MOST: Duration = Duration::from_secs(180);
 
-/// Folders that everything happens to.
+/// Folders with all kinds of edits.
 const FOLDERS: [&str; 6] = ["churn/a", "churn/b", "churn/c", "churn/a/in", "churn/b/in", "churn/b/in/in"];
 
 const NAMES: usize = 12;
 
-/// What has to be there for whoever is led outside from one of the folders, or from the one above them.
+/// Names that a program led outside from one of the folders, or from the one above them, would look for.
 const BAIT: [&str; 8] = ["f0", "f1", "f2", "in/f0", "in/in/f0", "a/f0", "b/in/f1", "c/f2"];
 
-/// What the threads of a storm share.
+/// The state shared by the threads of a storm.
 struct Storm<'a> {
     place: &'a Scratch,
     over: AtomicBool,
@@ -57,7 +57,7 @@ impl Storm<'_> {
     }
 }
 
-/// The storm, in an empty folder that this user may write to.
+/// Runs the storm in an empty folder that this user may write to.
 pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
     let mut place = Scratch::below(below);
     place.chooses_workers = true;
@@ -84,11 +84,11 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
     let running = command.stderr(File::create(&errors).expect("created")).spawn();
     let running = Running(running.expect("it starts"));
     let pid = Pid::from_raw(i32::try_from(running.0.id()).expect("a process id")).expect("a process id");
-    // One is that of the pass before. Without its handlers, SIGUSR1 would end it.
+    // The first event is of the earlier pass. SIGUSR1 would kill the program before it has installed its handlers.
     place.wait_for("pass_started", 2);
     let (writer, reader) = scope(|scope| {
         let storm = &storm;
-        // Whatever panics in here ends the others as well.
+        // A panic of one thread ends the others as well.
         let ends = || EndsIt(&storm.over);
         for (number, root) in [(1, &place.source), (2, &place.source), (3, &place.replica)] {
             scope.spawn(move || {
@@ -125,7 +125,7 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
         });
         let writer = scope.spawn(move || {
             let _ends = ends();
-            // It counts for itself.
+            // It has its own count.
             storm.each(seed + 8, usize::MAX, |dice| writer.step(&storm.over, dice));
             writer
         });
@@ -134,7 +134,7 @@ pub(crate) fn rage(below: &Path, seed: u64, length: Duration) {
         while begin.elapsed() < enough && !storm.over.load(Ordering::Relaxed) {
             kill_process(pid, Signal::USR1).expect("it runs");
             sleep(Duration::from_millis(10));
-            // Passes take longer on a machine that has other work. The log is large: it is not read all the time.
+            // Passes take longer on a busy machine. The log is large, so it is not read all the time.
             if begin.elapsed() >= enough && enough < MOST && passes_of(&place) < LEAST_PASSES {
                 enough += Duration::from_secs(2);
             }
@@ -200,7 +200,7 @@ fn replace_steady(place: &Scratch, number: usize, dice: &mut Dice) {
     fs::rename(new, place.source.join(steady(number))).expect("replaced");
 }
 
-/// What a reader of the replica sees of a file that the source always has.
+/// Reads a file of the replica that the source always has.
 fn watch(place: &Scratch, dice: &mut Dice) {
     let name = steady(dice.below(STEADY));
     let content = fs::read(place.replica.join(&name));
@@ -218,11 +218,11 @@ fn enter(root: &Path, path: &str) -> Option<OwnedFd> {
     Some(at)
 }
 
-/// One edit somewhere in a tree; what is not there (any more) is left alone.
+/// One edit somewhere in a tree; a missing entry is skipped.
 fn churn(root: &Path, dice: &mut Dice) {
     let folder = FOLDERS[dice.below(FOLDERS.len())];
     let Some(at) = enter(root, folder) else {
-        // It may have been removed: made again, one level after the other.
+        // The folder may have been removed: create it again, level by level.
         if let Some((above, name)) = folder.rsplit_once('/')
             && let Some(above) = enter(root, above)
         {
@@ -239,7 +239,7 @@ fn churn(root: &Path, dice: &mut Dice) {
     };
     let most = if dice.below(30) == 0 { 2_000_000 } else { 20_000 };
     let size = dice.below(most);
-    // What fails here fails because of another thread.
+    // A failure here is caused by another thread.
     let name = name.as_str();
     let _ = match dice.below(12) {
         0 => open(OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)
@@ -254,7 +254,7 @@ fn churn(root: &Path, dice: &mut Dice) {
         7 => rustix::fs::symlinkat("../../../outside", &at, name).is_ok(),
         8 => rustix::fs::mknodat(&at, name, FileType::Fifo, Mode::RUSR, 0).is_ok(),
         9 => open(OFlags::RDONLY).is_some_and(|file| {
-            // Not of a folder: an ordinary user would lock himself out.
+            // Not the mode of a folder: an ordinary user would lock himself out.
             let mode = Mode::from_raw_mode(0o600 | size as u32 & 0o77);
             file.metadata().is_ok_and(|facts| facts.is_file()) && rustix::fs::fchmod(&file, mode).is_ok()
         }),
@@ -268,7 +268,7 @@ fn churn(root: &Path, dice: &mut Dice) {
     sleep(Duration::from_micros(200));
 }
 
-/// Now and then, a whole subtree goes: moved out of the tree in one step, then removed.
+/// From time to time a whole subtree is moved out of the tree in one step, then removed.
 fn remove_some(root: &Path, folder: &str, dice: &mut Dice) -> bool {
     let (above, name) = folder.rsplit_once('/').expect("two names");
     let Some(at) = enter(root, above).filter(|_| dice.below(4) == 0) else { return false };
@@ -282,7 +282,7 @@ fn remove_some(root: &Path, folder: &str, dice: &mut Dice) -> bool {
 
 fn remove(path: &Path) {
     if fs::symlink_metadata(path).is_ok_and(|facts| facts.is_dir()) {
-        // The program may still put something into a folder that it has open.
+        // The program may still create entries in a folder that it has open.
         let tried = (0..100).find(|_| fs::remove_dir_all(path).is_ok() || !path.exists());
         assert!(tried.is_some(), "{} cannot be removed", path.display());
     } else {
@@ -309,7 +309,7 @@ fn swap(place: &Scratch, root: &Path, number: u64, dice: &mut Dice) {
     sleep(Duration::from_micros(dice.below(2000) as u64));
 }
 
-/// The source itself is renamed away and back while single passes begin and end: not one file of the replica goes.
+/// The source itself is renamed away and back while single passes begin and end: no file of the replica is deleted.
 pub(crate) fn root_goes(below: &Path, seed: u64, passes: usize) {
     let place = Scratch::below(below);
     let mut dice = Dice(seed);
