@@ -137,7 +137,7 @@ fn measure(arguments: &Arguments) -> ExitCode {
 
 /// The seconds that a pass takes.
 fn pass(scratch: &Scratch, threads: u32, entries: u64) -> f64 {
-    // What is not there need not be removed.
+    // The log may not exist.
     let _ = fs::remove_file(&scratch.log);
     let mut command = scratch.command("--once --log-format json");
     if threads > 0 {

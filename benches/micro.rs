@@ -42,7 +42,7 @@ fn compare(bencher: Bencher<'_, '_>, size: usize) {
     compare_with(bencher, size, Digests::OfAll);
 }
 
-/// The same without a digest of what they have in common.
+/// The same without a digest of the equal bytes.
 #[divan::bench(args = SIZES)]
 fn compare_bytes(bencher: Bencher<'_, '_>, size: usize) {
     compare_with(bencher, size, Digests::OfCopies);

@@ -1,5 +1,5 @@
-//! Whether a replica is right, as far as the program that made it claims to make it so. The tests have a stricter picture of a
-//! tree in `tests/support/tree.rs`, with all contents in memory; here are a million files and 4 GiB.
+//! Compares a replica with its source, within the claims of the program that made it. The tests have a stricter picture
+//! of a tree in `tests/support/tree.rs`, with all contents in memory; here are a million files and 4 GiB.
 
 use rayon::prelude::*;
 use rustix::fs::OFlags;

@@ -148,7 +148,7 @@ impl Workload {
     }
 }
 
-/// A time in the past for all created entries: later changes are newer, whatever the clock shows.
+/// A time in the past for all created entries: later changes are newer under any clock.
 pub(crate) fn moment(days: u64) -> SystemTime {
     const JANUARY_2025: u64 = 1_735_689_600;
     SystemTime::UNIX_EPOCH + Duration::new(JANUARY_2025 + days * 86_400, 123_456_789)
