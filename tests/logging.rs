@@ -341,6 +341,7 @@ fn check_json(text: &str, seen: &mut BTreeSet<String>) {
                 BTreeSet::new()
             }
             "problem" => BTreeSet::from(["errno", "sha256", "path"]),
+            "failed" => BTreeSet::from(["pass"]),
             "pass_ended" => BTreeSet::from(["signal", "message", "hold", "replica_age_seconds"]),
             "phase" => {
                 let is_plan = word("phase") == "surveyed";

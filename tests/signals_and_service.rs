@@ -90,7 +90,7 @@ impl Monitor for Printer {
             Event::Stopping { signal } => say(&format!("stopping {signal}")),
             Event::Stopped => say("stopped"),
             Event::Overran { .. } => say("overran"),
-            Event::Failed(error) => say(&error.to_string()),
+            Event::Failed { error, .. } => say(&error.to_string()),
             Event::Started { .. }
             | Event::Phase { .. }
             | Event::Verified { .. }

@@ -53,7 +53,7 @@ fn message(record: &Record<'_>) -> Option<String> {
     match record {
         Record::Event { event: Event::Problem(problem), .. } => Some(problem.to_string()),
         Record::Event { event: Event::Notice(notice), .. } => Some(humanize::notice(notice)),
-        Record::Event { event: Event::Failed(error), .. } => Some(error.to_string()),
+        Record::Event { event: Event::Failed { error, .. }, .. } => Some(error.to_string()),
         Record::Event { event: Event::PassEnded(report), .. } => match &report.outcome {
             Outcome::Held(hold) => Some(hold.to_string()),
             Outcome::Done | Outcome::Planned | Outcome::Interrupted(_) | Outcome::ReplicaLost => None,

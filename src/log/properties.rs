@@ -222,7 +222,7 @@ proptest! {
             duration: Duration::ZERO,
             replica_age: None,
         });
-        events.extend(errors.iter().map(Event::Failed));
+        events.extend(errors.iter().map(|error| Event::Failed { error, number: Some(7), ends_program: false }));
         events.extend(held.iter().map(Event::PassEnded));
         for event in &events {
             text(event)?;

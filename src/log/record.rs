@@ -115,6 +115,6 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             Outcome::Held(_) | Outcome::ReplicaLost => Level::Warn,
         },
         Event::Problem(_) | Event::Overran { .. } => Level::Warn,
-        Event::Failed(_) => Level::Error,
+        Event::Failed { .. } => Level::Error,
     }
 }

@@ -350,11 +350,15 @@ fn the_life_of_the_program_as_text() {
         ),
         (Event::Stopped, "INFO  file-sync stopped"),
         (
-            Event::Failed(&failed),
+            Event::Failed { error: &failed, number: None, ends_program: true },
             r#"ERROR file-sync failed: The source "/ho\nme" does not exist; nothing was changed. Check --source, or mount what holds it"#,
         ),
         (
-            Event::Failed(&Error::NoThreads { reason: "a\nb".to_owned() }),
+            Event::Failed {
+                error: &Error::NoThreads { reason: "a\nb".to_owned() },
+                number: None,
+                ends_program: true,
+            },
             r"ERROR file-sync failed: The worker threads could not be started: a\nb",
         ),
     ];
@@ -551,8 +555,8 @@ fn the_life_of_the_program_as_json() {
         ),
         (Event::Stopped, r#""level":"INFO","event":"stopped"}"#),
         (
-            Event::Failed(&failed),
-            r#""level":"ERROR","event":"failed","error":"replica_locked","message":"The replica /r is locked by another file-sync; wait for it to end or stop it"}"#,
+            Event::Failed { error: &failed, number: None, ends_program: true },
+            r#""level":"ERROR","event":"failed","error":"replica_locked","ends_program":true,"message":"The replica /r is locked by another file-sync; wait for it to end or stop it"}"#,
         ),
     ];
     for (event, expected) in cases {
@@ -619,6 +623,7 @@ fn examples(format: Format) -> Vec<String> {
     let stopped = report(Outcome::Interrupted(Signal::Terminate));
     let lost = report(Outcome::ReplicaLost);
     let (unreadable, failed) = (unreadable(), Error::SourceMissing { path: "/home".into() });
+    let locked = Error::ReplicaLocked { path: "/mnt/home".into() };
     let log = Path::new("/var/log/file-sync.log");
     let full = "No space left on device (os error 28)";
     let events = [
@@ -647,7 +652,8 @@ fn examples(format: Format) -> Vec<String> {
         Event::Stopping { signal: Signal::Terminate },
         Event::Stopping { signal: Signal::Hangup },
         Event::Stopped,
-        Event::Failed(&failed),
+        Event::Failed { error: &failed, number: None, ends_program: true },
+        Event::Failed { error: &locked, number: Some(7), ends_program: false },
     ];
     let records = [
         Trouble::Unwritable { log, cause: full },

@@ -141,7 +141,11 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
             out.head(format_args!("file-sync"));
             out.words(format_args!(" stopped"));
         }
-        Event::Failed(error) => out.message("file-sync", &format!("failed: {error}")),
+        Event::Failed { error, number: Some(number), ends_program: false } => {
+            let words = format!("failed: {error} (the next pass tries again)");
+            out.message(&format!("pass {number}"), &words);
+        }
+        Event::Failed { error, .. } => out.message("file-sync", &format!("failed: {error}")),
     }
 }
 

@@ -286,9 +286,17 @@ pub enum Event<'a> {
     },
     /// The program ends without an error.
     Stopped,
-    /// An error ended the start of the program or a pass. The program ends, or, in periodic mode, continues with the
-    /// next pass.
-    Failed(&'a Error),
+    /// An error ended a pass, or the program, which may not have begun a pass.
+    Failed {
+        /// The error.
+        #[serde(flatten)]
+        error: &'a Error,
+        /// The pass that it ended; none outside of a pass.
+        #[serde(rename = "pass", skip_serializing_if = "Option::is_none")]
+        number: Option<u64>,
+        /// True: the program ends. False: the next pass tries again.
+        ends_program: bool,
+    },
 }
 
 #[cfg(test)]

@@ -84,14 +84,14 @@ pub struct Deps<'a> {
 
 /// Runs passes: one without an interval, else one after the other until a signal or an error ends them.
 pub fn run(interval: Option<Interval>, deps: Deps<'_>) -> Exit {
-    let mut runner = Runner { deps, number: 0, last_done: None, is_stopping: false };
+    let mut runner = Runner { deps, number: 0, in_pass: None, last_done: None, is_stopping: false };
     let result = match interval {
         Some(interval) => runner.repeat(interval),
         None => runner.once(),
     };
     let event = match &result {
         Ok(_) => Event::Stopped,
-        Err(error) => Event::Failed(error),
+        Err(error) => Event::Failed { error, number: runner.in_pass, ends_program: true },
     };
     runner.deps.monitor.event(&event);
     result.unwrap_or(Exit::Error)
@@ -109,6 +109,8 @@ enum Pass {
 struct Runner<'a> {
     deps: Deps<'a>,
     number: u64,
+    /// The number of the pass that has started and not ended.
+    in_pass: Option<u64>,
     /// The start of the last pass that was done: the moment that the replica shows.
     last_done: Option<BootTime>,
     is_stopping: bool,
@@ -153,7 +155,8 @@ impl Runner<'_> {
                 Ok(report) => report.outcome == Outcome::ReplicaLost,
                 Err(error) if reach(error).ends_program(self.number) => return result.map(|_| Exit::Error),
                 Err(error) => {
-                    self.deps.monitor.event(&Event::Failed(error));
+                    let number = self.in_pass.take();
+                    self.deps.monitor.event(&Event::Failed { error, number, ends_program: false });
                     false
                 }
             };
@@ -183,6 +186,7 @@ impl Runner<'_> {
         let Deps { engine, clock, monitor, .. } = &mut self.deps;
         let started = clock.now();
         monitor.event(&Event::PassStarted { number: self.number });
+        self.in_pass = Some(self.number);
         // A panic in a worker thread arrives here as well: rayon propagates it to the waiting thread. The engine is not
         // used afterwards, so its state after the panic does not matter.
         let work = || match which {
@@ -199,6 +203,7 @@ impl Runner<'_> {
         }
         report.replica_age = self.last_done.map(|moment| now.since(moment));
         self.deps.monitor.event(&Event::PassEnded(&report));
+        self.in_pass = None;
         Ok(report)
     }
 
@@ -367,7 +372,10 @@ mod tests {
                 Event::Overran { number, by } => format!("overran {number} by {}", by.as_secs_f64()),
                 Event::Stopping { signal } => format!("stopping {signal}"),
                 Event::Stopped => "stopped".into(),
-                Event::Failed(error) => format!("failed {error}"),
+                Event::Failed { error, number, ends_program } => {
+                    let pass = number.map_or_else(String::new, |number| format!(" pass {number}"));
+                    format!("failed{pass}, {}: {error}", if *ends_program { "ends" } else { "goes on" })
+                }
                 Event::Started { .. }
                 | Event::Phase { .. }
                 | Event::Verified { .. }
@@ -525,7 +533,7 @@ mod tests {
             let mut passes: Vec<Pass> = (0..before).map(|_| (1.0, Ok(Outcome::Done))).collect();
             passes.push((1.0, Err(missing())));
             let (exit, heard) = play(Some(10), &[(100.0, Poke::Stop)], passes);
-            let last = format!("{}: failed {}", before * 10 + 1, missing());
+            let last = format!("{}: failed pass {}, ends: {}", before * 10 + 1, before + 1, missing());
             assert_eq!((exit, heard.lines().last()), (Exit::Error, Some(last.as_str())));
             assert_eq!(heard.matches("failed").count(), 1);
         }
@@ -534,7 +542,7 @@ mod tests {
     #[test]
     fn an_error_that_may_pass_ends_the_program_only_in_its_first_pass() {
         let (exit, heard) = play(Some(10), &[(100.0, Poke::Stop)], vec![(1.0, Err(locked()))]);
-        assert_eq!((exit, heard), (Exit::Error, format!("0: start 1\n1: failed {}", locked())));
+        assert_eq!((exit, heard), (Exit::Error, format!("0: start 1\n1: failed pass 1, ends: {}", locked())));
 
         let passes = vec![(1.0, Ok(Outcome::Done)), (12.0, Err(locked())), (1.0, Err(locked()))];
         let (exit, heard) = play(Some(10), &[(35.0, Poke::Stop)], passes);
@@ -542,10 +550,10 @@ mod tests {
             "0: start 1
             1: end 1 age 1
             10: start 2
-            22: failed {locked}
+            22: failed pass 2, goes on: {locked}
             22: overran 2 by 2
             22: start 3
-            23: failed {locked}
+            23: failed pass 3, goes on: {locked}
             32: start 4
             33: end 4 age 1
             35: stopping SIGTERM
@@ -612,11 +620,11 @@ mod tests {
         let (exit, heard) = play(Some(10), &[(35.0, Poke::Stop)], passes);
         let expected = format!(
             "0: start 1
-            1: failed {full}
+            1: failed pass 1, goes on: {full}
             10: start 2
             11: end 2 age 1
             20: start 3
-            21: failed {full}
+            21: failed pass 3, goes on: {full}
             30: start 4
             31: end 4 age 1
             35: stopping SIGTERM
@@ -798,7 +806,7 @@ mod tests {
         };
         assert_eq!(run(Some(interval(10)), deps), Exit::Error);
         let heard = world.heard.lock().expect("no panic").join("\n");
-        assert!(heard.contains("failed A mistake in file-sync"), "{heard}");
+        assert!(heard.contains("failed pass 1, ends: A mistake in file-sync"), "{heard}");
         assert!(heard.contains("index 1 is out of bounds"), "{heard}");
     }
 

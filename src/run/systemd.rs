@@ -113,7 +113,7 @@ impl Monitor for Service {
                 self.is_in_pass.store(false, Ordering::SeqCst);
                 self.status(summary(report));
             }
-            Event::Failed(error) => {
+            Event::Failed { error, .. } => {
                 self.is_in_pass.store(false, Ordering::SeqCst);
                 self.status(error.to_string());
             }

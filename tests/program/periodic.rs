@@ -86,7 +86,9 @@ fn the_replica_follows_a_life_of_edits() {
 
     let last = running.last_pass();
     let ended = running.stop();
-    assert_eq!(ended.stderr, "");
+    // On a busy machine a pass may take longer than a second.
+    let complaints: Vec<_> = ended.stderr.lines().filter(|line| !line.contains(" overran its ")).collect();
+    assert_eq!(complaints, [""; 0]);
     let passes: Vec<_> = ended.stdout.lines().filter(|line| line.contains("INFO  pass ")).collect();
     for (number, lines) in (1..=last).zip(passes.chunks(2)) {
         assert!(lines[0].ends_with(&format!("pass {number} started")), "passes overlap: {passes:?}");

@@ -310,7 +310,7 @@ fn a_replica_that_becomes_a_file_is_an_error_of_each_pass_until_it_is_a_folder_a
     place.remove("replica");
     place.write("replica", "a file");
     running.signal(Signal::USR1);
-    running.hears("ERROR file-sync failed: The replica replica is not a folder");
+    running.hears("ERROR pass 2 failed: The replica replica is not a folder");
     place.remove("replica");
     running.pass_now();
     assert_mirrored(&place);

@@ -81,7 +81,7 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
             exit
         }
         Err(error) => {
-            log.event(&Event::Failed(&error));
+            log.event(&Event::Failed { error: &error, number: None, ends_program: true });
             Exit::Error
         }
     };
