@@ -216,7 +216,7 @@ impl Plan {
     }
 
     /// The counters of a pass that carries it out, with everything below the folders that it creates or deletes.
-    /// Further hard links in new folders count as created.
+    /// A new name that becomes a hard link counts as created, with the bytes of its file.
     pub(crate) fn totals(&self) -> Counts {
         let mut totals = Counts::default();
         for change in &self.changes {

@@ -27,7 +27,7 @@ pub enum Counter {
     Deleted,
     /// Entries without a difference.
     Unchanged,
-    /// Entries left out by design: sockets, kinds that the replica cannot hold, the log file.
+    /// Entries left out by design: sockets, kinds that the replica cannot hold.
     Skipped,
     /// Replica entries that the source lacks and that are not deleted before the next pass: they may have moved during
     /// this one ([`Reason::Changed`](crate::Reason::Changed)).
