@@ -187,7 +187,7 @@ fn interrupted_after_failure() {
     let pass = place.run_command(place.file_sync_under(strace, &["--once", "--threads", "8"]));
     assert_eq!(pass.of("done").count(), 0, "it was to be interrupted: {:?}", pass.told());
     let problems: Vec<String> = pass.of("problem").map(ToString::to_string).collect();
-    assert!(problems.len() == 1 && problems[0].contains("to its disk"), "{problems:?}: {:?}", pass.told());
+    assert!(problems.len() == 1 && problems[0].contains("sync_replica"), "{problems:?}: {:?}", pass.told());
 }
 
 /// Slow reads are announced with fadvise, and reads from the page cache are not.
