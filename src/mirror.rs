@@ -223,6 +223,7 @@ impl Mirror {
         let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
         // Checked at every pass: a symbolic link may lead elsewhere by now, and mounts may have changed.
         check_apart(&source_path, &self.options)?;
+        self.lock(replica.as_ref(), monitor)?;
         // Before the first write, and before anything is read: a held pass costs little.
         let inner = Inner::look(&source, replica.as_ref(), self.carried.memory.as_ref());
         let facts = Facts { source_is_same: true, gone: inner.gone(), swapped: &[] };
@@ -242,12 +243,17 @@ impl Mirror {
                 Ok(swapped) => swapped,
                 Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
             };
-        }
-        // A dry run takes no lock: it may run beside the process that holds it.
-        if let (Some(replica), false) = (&replica, self.options.dry_run) {
-            self.lock.take(replica, &self.options.replica, monitor)?;
+            self.lock(replica.as_ref(), monitor)?;
         }
         self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped }, moment)
+    }
+
+    /// Locks the replica, if it is there. A dry run takes no lock: it may run beside the process that holds it.
+    fn lock(&mut self, replica: Option<&Arc<Dir>>, monitor: &dyn Monitor) -> Result<(), Error> {
+        match replica {
+            Some(replica) if !self.options.dry_run => self.lock.take(replica, &self.options.replica, monitor),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Runs a pass over the open roots, and keeps its results for the next one.

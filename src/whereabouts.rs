@@ -6,7 +6,7 @@ use crate::fs::dir::Dir;
 use crate::fs::way::{folder_at, look, look_inside};
 use crate::guard::{Inside, compare_inside};
 use crate::model::error::Side;
-use crate::model::mounts::{Backing, Difference, InnerMount, Memory, Place, Step, Tree, Way, step_at};
+use crate::model::mounts::{Backing, Difference, InnerMount, Memory, Place, Sight, Step, Tree, Way, step_at};
 use crate::model::path::RelPath;
 use crate::model::report::Turnover;
 use crate::plan::Plan;
@@ -69,12 +69,17 @@ pub(crate) struct Inner(Vec<(Side, RelPath, InnerMount, Inside)>);
 impl Inner {
     /// Looks at each of them below the two roots.
     pub(crate) fn look(source: &Arc<Dir>, replica: Option<&Arc<Dir>>, memory: Option<&Memory>) -> Inner {
+        let Some(memory) = memory else { return Inner::default() };
         let mut found = Vec::new();
         for (side, root) in [(Side::Source, Some(source)), (Side::Replica, replica)] {
-            let (Some(root), Some(memory)) = (root, memory) else { continue };
             for (path, then) in &memory.of(side).mounts {
-                let inside = compare_inside(side, path, then, look_inside(root, path));
-                found.push((side, path.clone(), *then, inside));
+                let sight = match root {
+                    Some(root) => look_inside(root, path),
+                    // As it will be when the missing root is created again.
+                    None if path.names().nth(1).is_none() => Sight::Gone,
+                    None => Sight::Cleared,
+                };
+                found.push((side, path.clone(), *then, compare_inside(side, path, then, sight)));
             }
         }
         Inner(found)

@@ -155,8 +155,10 @@ impl Runner<'_> {
                 Ok(report) => report.outcome == Outcome::ReplicaLost,
                 Err(error) if reach(error).ends_program(self.number) => return result.map(|_| Exit::Error),
                 Err(error) => {
+                    // After a signal there is no next pass.
+                    let ends_program = self.should_stop();
                     let number = self.in_pass.take();
-                    self.deps.monitor.event(&Event::Failed { error, number, ends_program: false });
+                    self.deps.monitor.event(&Event::Failed { error, number, ends_program });
                     false
                 }
             };
@@ -561,6 +563,12 @@ mod tests {
             locked = locked()
         );
         assert_eq!((exit, heard), (Exit::Done, lines(&expected)));
+
+        // No next pass tries again after a signal.
+        let passes = vec![(1.0, Ok(Outcome::Done)), (1.0, Err(locked()))];
+        let (exit, heard) = play(Some(10), &[(10.5, Poke::Stop)], passes);
+        let last = format!("11: stopping SIGTERM\n11: failed pass 2, ends: {}\n11: stopped", locked());
+        assert!(exit == Exit::Done && heard.ends_with(&last), "{heard}");
     }
 
     #[test]

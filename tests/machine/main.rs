@@ -1,6 +1,7 @@
 //! Tests with requirements that not every machine or user meets: root, the right to mount, `perl`, `script(1)`, leases.
 //! A test that cannot run reports *ignored* and the reason. Under libtest it could only pass without doing anything.
 
+#![deny(dead_code)]
 #![allow(
     clippy::expect_used,
     clippy::panic,

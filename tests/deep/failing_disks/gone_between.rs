@@ -40,6 +40,9 @@ pub(crate) fn run(cases: &Cases, memory: &Path) {
         cases.run(&format!("a disk with {name} inside the source goes with its mount point"), || {
             inner_disk_goes(memory, image);
         });
+        cases.run(&format!("a disk with {name} inside the replica goes with the replica folder"), || {
+            inner_disk_goes_with_the_replica(memory, image);
+        });
     }
     cases.run("subvolumes of a btrfs are folders, and mounts where they are mounted", || subvolumes(memory));
     cases.run("a source on an overlayfs is unmounted between two passes", || overlay_goes(memory));
@@ -230,6 +233,27 @@ fn inner_disk_goes(memory: &Path, image: &'static Image) {
     passes.stop();
     // Dropping the bench unmounts it.
     remount();
+}
+
+fn inner_disk_goes_with_the_replica(memory: &Path, image: &'static Image) {
+    let bench = Bench::new(memory, image);
+    let mut place = Scratch::below(memory);
+    place.replica = bench.place.path().to_owned();
+    fs::rename(bench.place.at("image"), place.at("image")).expect("renamed");
+    fill(&place.source.join("mnt"));
+    let passes = Passes::start(&place);
+    assert_eq!(fs::read(bench.mount_point().join("one")).expect("copied"), b"one");
+    umount(&bench.mount_point(), None);
+    fs::remove_dir_all(&place.replica).expect("removed");
+    passes.end_with("held");
+    assert!(!place.replica.exists(), "a held pass writes nothing");
+    passes.stop();
+    // Dropping the bench unmounts it.
+    fs::create_dir_all(bench.mount_point()).expect("created");
+    let [mount, options @ ..] = image.mount else { panic!("no mount") };
+    let (file, point) = (place.at("image"), bench.mount_point());
+    let words = options.iter().map(OsStr::new).chain([file.as_os_str(), point.as_os_str()]);
+    sh(mount, &words.collect::<Vec<_>>());
 }
 
 fn subvolumes(memory: &Path) {
