@@ -405,7 +405,7 @@ mod tests {
             let end = self.world.now().plus(Duration::from_secs_f64(seconds));
             while self.world.advance(end) {
                 if let Some(signal) = self.world.interrupt.stopped_by() {
-                    return Ok(report(number, Outcome::Interrupted(signal)));
+                    return result.map(|_| report(number, Outcome::Interrupted(signal)));
                 }
             }
             result.map(|outcome| report(number, outcome))
@@ -566,7 +566,7 @@ mod tests {
 
         // No next pass tries again after a signal.
         let passes = vec![(1.0, Ok(Outcome::Done)), (1.0, Err(locked()))];
-        let (exit, heard) = play(Some(10), &[(10.5, Poke::Stop)], passes);
+        let (exit, heard) = play(Some(10), &[(11.0, Poke::Stop)], passes);
         let last = format!("11: stopping SIGTERM\n11: failed pass 2, ends: {}\n11: stopped", locked());
         assert!(exit == Exit::Done && heard.ends_with(&last), "{heard}");
     }
