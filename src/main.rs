@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         })
     });
     let exit = exit.unwrap_or_else(|_| {
+        // A console that is closed changes nothing.
         let _ = writeln!(
             stderr(),
             "A mistake in file-sync ended the program; the lines above say where. Please report it"

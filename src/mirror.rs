@@ -3,6 +3,9 @@
 //! It keeps the state that outlives a pass: the worker threads, the lock on the replica, the learned properties of its
 //! filesystems, and whether writes may not be durable yet.
 
+mod checks;
+
+use self::checks::{check_apart, check_source, patiently, protected};
 use crate::capabilities::registry::Filesystems;
 use crate::context::Context;
 use crate::context::absence::{Absence, Remembered};
@@ -13,7 +16,7 @@ use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::stamp::Start;
-use crate::fs::{Errno, is_gone, is_passing, roots, stat};
+use crate::fs::{Errno, roots, stat};
 use crate::guard::{Facts, Ruling, examine, examine_ways};
 use crate::lock::ReplicaLock;
 use crate::model::counters::Counts;
@@ -27,10 +30,8 @@ use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
 use crate::whereabouts::{Inner, Ways, end, find};
 use crate::workers::{MOST, Workers};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::sleep;
-use std::time::Duration;
 
 /// The options of a [`Mirror`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +121,7 @@ impl Mirror {
             let cause = Cause::Refused("/proc is not mounted; mount it (mount -t proc proc /proc)");
             return Err(Error::System { action: "set the metadata of links and devices", cause });
         }
-        check_source(&options)?;
+        check_source(&options.source)?;
         let path = || options.replica.clone();
         match stat::entry_at_path(&options.replica) {
             Ok(entry) if entry.kind != Kind::Folder => return Err(Error::ReplicaNotAFolder { path: path() }),
@@ -131,9 +132,9 @@ impl Mirror {
                 return Err(Error::ReplicaUnusable { path: path(), action: "examined", cause: errno.into() });
             }
         }
-        patiently(|| check_apart(&options.source, &options))?;
+        patiently(|| check_apart(&options.source, &options.source, &options.replica))?;
         let mut first_notices = Vec::new();
-        let protected = patiently(|| protected(&options))?;
+        let protected = patiently(|| protected(options.log.as_deref(), &options.source, &options.replica))?;
         if let Some((side, path)) = &protected {
             first_notices
                 .push(FirstNotice::LogInside(*side, RelPath::from_bytes(roots::bytes_of(path).to_vec())));
@@ -203,7 +204,7 @@ impl Mirror {
 
     /// Resolves and opens the two roots, and mirrors them unless the guard holds the pass.
     fn visit(&mut self, monitor: &dyn Monitor, moment: Moment) -> Result<(Outcome, Counts), Error> {
-        check_source(&self.options)?;
+        check_source(&self.options.source)?;
         let capacity = self.handle_capacity();
         let (source_way, source) =
             find(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
@@ -222,7 +223,7 @@ impl Mirror {
         };
         let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
         // Checked at every pass: a symbolic link may lead elsewhere by now, and mounts may have changed.
-        check_apart(&source_path, &self.options)?;
+        check_apart(&source_path, &self.options.source, &self.options.replica)?;
         self.lock(replica.as_ref(), monitor)?;
         // Before the first write, and before anything is read: a held pass costs little.
         let inner = Inner::look(&source, replica.as_ref(), self.carried.memory.as_ref());
@@ -352,57 +353,4 @@ impl Mirror {
             errno => Error::ReplicaUnusable { path, action, cause: errno.into() },
         }
     }
-}
-
-/// Retries for two seconds on a passing error: in a pass it costs the pass, before the first one it would cost the
-/// program.
-fn patiently<T>(mut ask: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
-    const TRIES: usize = 20;
-    const PAUSE: Duration = Duration::from_millis(100);
-    for _ in 1..TRIES {
-        match ask() {
-            Err(Error::System { cause: Cause::System(errno), .. }) if is_passing(errno) => sleep(PAUSE),
-            asked => return asked,
-        }
-    }
-    ask()
-}
-
-fn check_source(options: &MirrorOptions) -> Result<(), Error> {
-    let path = || options.source.clone();
-    match stat::entry_at_path(&options.source) {
-        Ok(entry) if entry.kind == Kind::Folder => Ok(()),
-        Ok(_) => Err(Error::SourceNotAFolder { path: path() }),
-        Err(errno) if is_gone(errno) => Err(Error::SourceMissing { path: path() }),
-        Err(errno) => Err(Error::SourceUnreadable { path: path(), cause: Cause::System(errno) }),
-    }
-}
-
-fn check_apart(source: &Path, options: &MirrorOptions) -> Result<(), Error> {
-    let relation = roots::relation(source, &options.replica).map_err(|errno| Error::System {
-        action: "find out where the two folders are",
-        cause: errno.into(),
-    })?;
-    relation.map_or(Ok(()), |relation| {
-        Err(Error::RootsOverlap {
-            relation,
-            source_path: options.source.clone(),
-            replica_path: options.replica.clone(),
-        })
-    })
-}
-
-/// The path of the log file below a root, if it lies inside one.
-fn protected(options: &MirrorOptions) -> Result<Option<(Side, PathBuf)>, Error> {
-    let Some(log) = &options.log else { return Ok(None) };
-    for (side, root) in [(Side::Source, &options.source), (Side::Replica, &options.replica)] {
-        let below = roots::position_below(root, log).map_err(|errno| Error::System {
-            action: "find out where the log file is",
-            cause: errno.into(),
-        })?;
-        if let Some(below) = below.filter(|below| !below.as_os_str().is_empty()) {
-            return Ok(Some((side, below)));
-        }
-    }
-    Ok(None)
 }

@@ -58,7 +58,7 @@ Exit codes:
     disable_help_subcommand = true
 )]
 pub struct Cli {
-    /// What to do other than mirror.
+    /// The command; without one, the options mirror.
     #[command(subcommand)]
     pub command: Option<Command>,
 

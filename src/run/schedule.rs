@@ -282,19 +282,10 @@ mod tests {
     use crate::model::counters::Counts;
     use crate::model::report::Hold;
     use crate::model::signal::Signal;
+    use crate::run::start_times::tests::{BOOT, at, interval};
     use std::collections::VecDeque;
     use std::sync::Mutex;
     use std::time::Duration;
-
-    const BOOT: BootTime = BootTime::from_start(Duration::from_secs(1_000));
-
-    fn at(seconds: f64) -> BootTime {
-        BOOT.plus(Duration::from_secs_f64(seconds))
-    }
-
-    fn interval(seconds: u64) -> Interval {
-        Interval::new(Duration::from_secs(seconds)).expect("valid")
-    }
 
     /// An event from outside.
     #[derive(Clone, Copy, Debug)]

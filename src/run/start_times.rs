@@ -52,16 +52,16 @@ impl StartTimes {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const BOOT: BootTime = BootTime::from_start(Duration::from_secs(1_000));
+    pub(crate) const BOOT: BootTime = BootTime::from_start(Duration::from_secs(1_000));
 
-    fn at(seconds: f64) -> BootTime {
+    pub(crate) fn at(seconds: f64) -> BootTime {
         BOOT.plus(Duration::from_secs_f64(seconds))
     }
 
-    fn interval(seconds: u64) -> Interval {
+    pub(crate) fn interval(seconds: u64) -> Interval {
         Interval::new(Duration::from_secs(seconds)).expect("valid")
     }
 

@@ -1,6 +1,6 @@
 //! Repeated passes with the real program on the real clock: a series of edits, the schedule, and every signal.
 
-use crate::support::program::{PROMPT, Running, count, lines_with, start, until};
+use crate::support::program::{Running, count, lines_with, start, until};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{Tree, What};
 use insta::assert_snapshot;
@@ -44,7 +44,8 @@ fn the_replica_follows_a_life_of_edits() {
     place.write("source/file to link", "file");
     place.link("source/link to file", "kept");
     place.link("source/link to folder", "kept");
-    let running = place.started(&mut place.command("--interval 1"));
+    // Long enough that no pass overruns it beside the other tests.
+    let running = place.started(&mut place.command("--interval 2"));
     assert_mirrored(&place);
 
     place.write("source/created/deep/er/file", "created");
@@ -86,9 +87,7 @@ fn the_replica_follows_a_life_of_edits() {
 
     let last = running.last_pass();
     let ended = running.stop();
-    // On a busy machine a pass may take longer than a second.
-    let complaints: Vec<_> = ended.stderr.lines().filter(|line| !line.contains(" overran its ")).collect();
-    assert_eq!(complaints, [""; 0]);
+    assert_eq!(ended.stderr, "");
     let passes: Vec<_> = ended.stdout.lines().filter(|line| line.contains("INFO  pass ")).collect();
     for (number, lines) in (1..=last).zip(passes.chunks(2)) {
         assert!(lines[0].ends_with(&format!("pass {number} started")), "passes overlap: {passes:?}");
@@ -179,7 +178,7 @@ fn a_signal_while_a_huge_file_is_copied_ends_the_program_within_two_seconds_and_
                 running.copies_into(&place.at("replica"));
                 let (ended, time) = running.stop_with(signal);
                 assert_eq!(ended.code, Some(code), "{ended:?}");
-                assert!(time < PROMPT, "it took {time:?}");
+                assert!(time < Duration::from_secs(2), "it took {time:?}");
                 assert_eq!(place.names("replica"), before, "nothing is left under any name");
                 if let Some(old) = old {
                     assert_eq!(place.read("replica/large"), old);
@@ -211,7 +210,7 @@ fn a_signal_while_a_huge_file_is_compared_ends_the_program_within_two_seconds() 
         running.hears("pass 1 started");
         let (ended, time) = running.stop_with(Signal::TERM);
         assert_eq!(ended.code, Some(code), "{options}: {ended:?}");
-        assert!(time < PROMPT, "it took {time:?}");
+        assert!(time < Duration::from_secs(2), "it took {time:?}");
         let told = "pass 1 stopped by SIGTERM: 0 created, 0 updated, 0 deleted";
         assert!(ended.stdout.contains(told), "{ended:?}");
         assert_eq!(Tree::of(&place.at("replica")).stamped(), before);
@@ -228,7 +227,7 @@ fn a_signal_while_many_files_are_copied_leaves_only_whole_files_and_the_next_run
     until("some of the files are there", || count(&running.stdout(), " create ") > 200);
     let (ended, time) = running.stop_with(Signal::TERM);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(time < PROMPT, "it took {time:?}");
+    assert!(time < Duration::from_secs(2), "it took {time:?}");
     assert!(ended.stdout.contains("pass 1 stopped by SIGTERM: "), "{}", place.log());
     let created = count(&ended.stdout, " INFO  create ");
     let told = ended.stdout.replace(',', "");
@@ -248,7 +247,7 @@ fn a_signal_between_passes_ends_the_program_at_once() {
         let place = Scratch::with_source();
         let (ended, time) = place.start("").stop_with(signal);
         assert_eq!(ended.code, Some(0), "{ended:?}");
-        assert!(time < PROMPT, "it took {time:?}");
+        assert!(time < Duration::from_secs(2), "it took {time:?}");
         let end = lines_with(&place.log(), "INFO  file-sync s");
         assert_eq!(
             end,
@@ -275,7 +274,7 @@ fn a_single_pass_whose_output_nobody_reads_ends_when_it_is_asked_to() {
     assert!(!running.has_ended(), "it waits for the reader");
     let (ended, time) = running.stop_with(Signal::TERM);
     assert_eq!(ended.code, Some(0), "the pass was done");
-    assert!(time < PROMPT, "it took {time:?}");
+    assert!(time < Duration::from_secs(2), "it took {time:?}");
 }
 
 #[test]

@@ -22,10 +22,6 @@ use std::time::{Duration, Instant};
 /// The longest wait of any test; only a failing one waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The limit for the end of the program after a signal. It takes less than two seconds, but shares the processors and the
-/// disk with the other tests here.
-pub(crate) const PROMPT: Duration = Duration::from_secs(5);
-
 /// Waits until a condition holds.
 pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
