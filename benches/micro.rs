@@ -87,6 +87,7 @@ impl EqualPair {
             processors: threads,
             digests,
             dry_run: false,
+            index: None,
         };
         let mut mirror = Mirror::new(options, Arc::new(Interrupt::new())).expect("two folders");
         mirror.pass(1, &Deaf).expect("a first copy");

@@ -30,6 +30,7 @@
 //!     processors: 2,
 //!     digests: Digests::OfAll,
 //!     dry_run: false,
+//!     index: None,
 //! };
 //! fs::create_dir(&options.source)?;
 //! fs::write(options.source.join("cat.jpg"), "meow")?;
@@ -61,6 +62,7 @@ mod fs;
 mod guard;
 mod hasher;
 mod identity;
+mod index;
 mod lock;
 pub mod log;
 mod metadata_rules;
@@ -79,6 +81,7 @@ mod workers;
 pub use control::{Interrupt, Requests};
 pub use fs::clock::{BootTime, Timer, Waker};
 pub use fs::raise_open_file_limit;
+pub use index::IndexOptions;
 pub use mirror::{Mirror, MirrorOptions};
 pub use model::change::{Operation, Subtree, Verb};
 pub use model::counters::{Counter, Counters, Counts};
@@ -94,5 +97,6 @@ pub use model::path::RelPath;
 pub use model::problem_kind::ProblemKind;
 pub use model::report::{Hold, Outcome, PassReport, Turnover};
 pub use model::signal::Signal;
+pub use model::trust::Trust;
 pub use run::exit::Exit;
 pub use run::{schedule, signals, systemd};

@@ -9,8 +9,11 @@ use file_sync::cli::args::parse;
 use file_sync::cli::commands;
 use file_sync::cli::config::Environment;
 use std::env::{args_os, current_dir, var_os};
+use std::ffi::OsStr;
 use std::io::{IsTerminal, Write, stderr, stdout};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::catch_unwind;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread::available_parallelism;
 
@@ -35,12 +38,27 @@ fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
+/// The default state folder: systemd's (`StateDirectory=`), else the user's (XDG Base Directory Specification). Relative
+/// paths are invalid in both.
+fn state_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    // Of several folders, the first.
+    let of_service = var_os("STATE_DIRECTORY")
+        .and_then(|folders| {
+            folders.as_bytes().split(|byte| *byte == b':').next().map(OsStr::from_bytes).map(PathBuf::from)
+        })
+        .filter(|path| path.is_absolute());
+    let of_user = || absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")));
+    of_service.or_else(|| Some(of_user()?.join("file-sync")))
+}
+
 fn environment() -> Environment {
     let is_set = |name: &str| var_os(name).is_some_and(|value| !value.is_empty());
     Environment {
         current_folder: current_dir().ok(),
         no_color: is_set("NO_COLOR") || var_os("TERM").is_some_and(|terminal| terminal == "dumb"),
         is_terminal: stdout().is_terminal(),
+        state_dir: state_dir(),
         processors: available_parallelism().map_or(1, usize::from),
         ..Environment::default()
     }

@@ -5,7 +5,7 @@
 
 mod checks;
 
-use self::checks::{check_apart, check_source, patiently, protected};
+use self::checks::{check_apart, check_source, patiently, place_inside, protected};
 use crate::capabilities::registry::Filesystems;
 use crate::context::Context;
 use crate::context::absence::{Absence, Remembered};
@@ -16,10 +16,11 @@ use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::stamp::Start;
-use crate::fs::{Errno, roots, stat};
+use crate::fs::{Errno, is_lazy, roots, stat};
 use crate::guard::{Facts, Ruling, examine, examine_ways};
+use crate::index::{Index, IndexOptions, Ledger, Warning};
 use crate::lock::ReplicaLock;
-use crate::model::counters::Counts;
+use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::{Cause, Error, Side};
@@ -30,8 +31,9 @@ use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
 use crate::whereabouts::{Inner, Ways, end, find};
 use crate::workers::{MOST, Workers};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The options of a [`Mirror`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub struct MirrorOptions {
     pub digests: Digests,
     /// True: compute and report the plan, write nothing.
     pub dry_run: bool,
+    /// What is remembered from one pass to the next; none: nothing.
+    pub index: Option<IndexOptions>,
 }
 
 /// A checked pair of roots, mirrored pass after pass.
@@ -60,6 +64,7 @@ pub struct Mirror {
     filesystems: Filesystems,
     protected: Option<PathBuf>,
     lock: ReplicaLock,
+    index: Option<Index>,
     /// Unsynced at first: an earlier process may have left writes that are not durable.
     carried: Carried,
     /// True after a write that did not become durable, until a whole pass has synced the replica.
@@ -99,9 +104,25 @@ impl Begin {
     }
 }
 
+/// The result of a visit of the two trees.
+struct Visited {
+    outcome: Outcome,
+    counts: Counts,
+    /// See [`PassReport::oldest_confirmation`].
+    oldest_confirmation: Option<Duration>,
+}
+
+impl Visited {
+    /// Of a pass that ended before anything was read.
+    fn early(outcome: Outcome) -> Visited {
+        Visited { outcome, counts: Counts::default(), oldest_confirmation: None }
+    }
+}
+
 enum FirstNotice {
     LogInside(Side, RelPath),
     FewerThreads(usize, u64),
+    IndexUnusable(PathBuf, String),
 }
 
 /// Descriptors that are not for the trees: log, console, timer, signals, libraries.
@@ -139,6 +160,18 @@ impl Mirror {
             first_notices
                 .push(FirstNotice::LogInside(*side, RelPath::from_bytes(roots::bytes_of(path).to_vec())));
         }
+        let index = options.index.as_ref().and_then(|index_options| {
+            let index = Index::new(index_options.clone(), &options.source, &options.replica);
+            let reason = match place_inside(&index_options.state_dir, &options.source, &options.replica) {
+                Ok(None) => return Some(index),
+                Ok(Some((side, _))) => {
+                    format!("its folder lies inside the {side}; choose another one with --state-dir")
+                }
+                Err(cause) => format!("where its folder is cannot be found out: {cause}"),
+            };
+            first_notices.push(FirstNotice::IndexUnusable(index.path().to_owned(), reason));
+            None
+        });
         let limit = crate::fs::open_file_limit();
         let affordable =
             usize::try_from(limit.saturating_sub(RESERVED) / 2 / PER_THREAD).unwrap_or(usize::MAX).max(1);
@@ -155,6 +188,7 @@ impl Mirror {
             filesystems: Filesystems::default(),
             protected: protected.map(|(_, path)| path),
             lock: ReplicaLock::default(),
+            index,
             carried: Carried { unsynced: true, memory: None },
             disk_failed: false,
             remembered: Remembered::default(),
@@ -195,15 +229,17 @@ impl Mirror {
                 FirstNotice::FewerThreads(threads, open_files) => {
                     Notice::FewerThreads { threads: *threads, open_files: *open_files }
                 }
+                FirstNotice::IndexUnusable(index, reason) => Notice::IndexUnusable { index, reason },
             }));
         }
-        let (outcome, counts) = self.visit(monitor, Moment { number, start, before })?;
+        let Visited { outcome, counts, oldest_confirmation } =
+            self.visit(monitor, Moment { number, start, before })?;
         let duration = BootTime::now().since(started);
-        Ok(PassReport { number, outcome, counts, duration, replica_age: None })
+        Ok(PassReport { number, outcome, counts, duration, replica_age: None, oldest_confirmation })
     }
 
     /// Resolves and opens the two roots, and mirrors them unless the guard holds the pass.
-    fn visit(&mut self, monitor: &dyn Monitor, moment: Moment) -> Result<(Outcome, Counts), Error> {
+    fn visit(&mut self, monitor: &dyn Monitor, moment: Moment) -> Result<Visited, Error> {
         check_source(&self.options.source)?;
         let capacity = self.handle_capacity();
         let (source_way, source) =
@@ -212,14 +248,14 @@ impl Mirror {
         let identity = source_way.last().and_then(|step| step.identity);
         let begin = Begin { start: moment.start, source: source.id(), identity };
         if moment.before.is_some_and(|before| !before.is_with(&begin)) {
-            return Ok((Outcome::Held(Hold::SourceReplaced), Counts::default()));
+            return Ok(Visited::early(Outcome::Held(Hold::SourceReplaced)));
         }
         self.last = Some(begin);
         let (replica_way, mut replica) = self.find_replica(capacity)?;
         let mut ways = Ways { source: source_way, replica: replica_way };
         let mut swapped = match self.judge(&ways) {
             Ok(swapped) => swapped,
-            Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
+            Err(hold) => return Ok(Visited::early(Outcome::Held(hold))),
         };
         let source_path = end(&ways.source).unwrap_or(&self.options.source).to_path_buf();
         // Checked at every pass: a symbolic link may lead elsewhere by now, and mounts may have changed.
@@ -231,7 +267,7 @@ impl Mirror {
         if let Ruling::Hold(hold) = examine(facts) {
             inner.note_vacated(&mut self.carried.memory);
             self.let_go(&hold);
-            return Ok((Outcome::Held(hold), Counts::default()));
+            return Ok(Visited::early(Outcome::Held(hold)));
         }
         if replica.is_none() && !self.options.dry_run {
             // RACE: a filesystem unmounted between the judgement and now leaves a folder in its mount point, no more.
@@ -240,9 +276,9 @@ impl Mirror {
             monitor.event(&Event::Notice(Notice::ReplicaCreated { replica: &self.options.replica }));
             (ways.replica, replica) = self.find_replica(capacity)?;
             swapped = match self.judge(&ways) {
-                Ok(_) if replica.is_none() => return Ok((Outcome::ReplicaLost, Counts::default())),
+                Ok(_) if replica.is_none() => return Ok(Visited::early(Outcome::ReplicaLost)),
                 Ok(swapped) => swapped,
-                Err(hold) => return Ok((Outcome::Held(hold), Counts::default())),
+                Err(hold) => return Ok(Visited::early(Outcome::Held(hold))),
             };
             self.lock(replica.as_ref(), monitor)?;
         }
@@ -264,7 +300,9 @@ impl Mirror {
         (source_path, source, replica): (PathBuf, Arc<Dir>, Option<Arc<Dir>>),
         arrival: &Arrival,
         moment: Moment,
-    ) -> Result<(Outcome, Counts), Error> {
+    ) -> Result<Visited, Error> {
+        let (ledger, warning) = self.begin_index(moment.start, &source_path);
+        self.warn(monitor, warning);
         let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
             Reporter::new(monitor, moment.number),
@@ -281,6 +319,7 @@ impl Mirror {
         context.asks_the_disk = self.disk_failed;
         context.log = LogFile::new(self.options.log.as_deref(), self.protected.as_ref());
         moment.start.let_tick();
+        context.ledger = ledger.clone();
         let outcome = run(&context, purpose, arrival, &mut self.carried);
         if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {
             context.reporter.kept_back(&context.absence);
@@ -290,6 +329,9 @@ impl Mirror {
         // After a failed write the page cache is not trusted until a whole pass has synced the replica.
         self.disk_failed |= context.has_disk_failed();
         drop(context);
+        let is_durable = matches!(outcome, Ok(Outcome::Done)) && !self.carried.unsynced;
+        let warning = self.index.as_mut().and_then(|index| index.end(is_durable));
+        self.warn(monitor, warning);
         let outcome = outcome?;
         match &outcome {
             Outcome::ReplicaLost => {
@@ -306,7 +348,25 @@ impl Mirror {
             Outcome::Interrupted(_) => self.remembered.extend(to_remember),
             Outcome::Planned => {}
         }
-        Ok((outcome, counts))
+        let oldest_confirmation = ledger.oldest_confirmation().filter(|_| counts[Counter::Trusted] > 0);
+        Ok(Visited { outcome, counts, oldest_confirmation })
+    }
+
+    fn begin_index(&mut self, start: Start, source: &Path) -> (Ledger, Option<Warning>) {
+        match &mut self.index {
+            Some(index) => index.begin(start, self.options.dry_run, is_lazy(source)),
+            None => (Ledger::off(), None),
+        }
+    }
+
+    fn warn(&self, monitor: &dyn Monitor, warning: Option<Warning>) {
+        if let (Some(warning), Some(index)) = (warning, &self.index) {
+            let index = index.path();
+            monitor.event(&Event::Notice(match &warning {
+                Warning::Unusable(reason) => Notice::IndexUnusable { index, reason },
+                Warning::Rebuilt(reason) => Notice::IndexRebuilt { index, reason },
+            }));
+        }
     }
 
     /// Has the guard compare the places of the roots with the last pass.

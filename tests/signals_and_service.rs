@@ -76,7 +76,14 @@ impl Engine for TestEngine {
         }
         let outcome = interrupt.stopped_by().map_or(Outcome::Done, Outcome::Interrupted);
         let counts = Counts::default();
-        Ok(PassReport { number, outcome, counts, duration: Duration::ZERO, replica_age: None })
+        Ok(PassReport {
+            number,
+            outcome,
+            counts,
+            duration: Duration::ZERO,
+            replica_age: None,
+            oldest_confirmation: None,
+        })
     }
 }
 

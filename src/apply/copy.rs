@@ -29,6 +29,15 @@ const ATTEMPTS: usize = 3;
 
 const LOOK: ProblemKind = ProblemKind::StatSourceFile;
 
+/// How the source's file behaved while it was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Still,
+    /// The copy is its content of a moment ago.
+    Grew,
+    Never,
+}
+
 /// An open regular file of the source.
 pub(super) struct Original {
     file: OwnedFd,
@@ -71,7 +80,7 @@ impl Original {
         let base = Base::clone_into(context, at, copy, &before);
         let mut base = base.map_err(Failed::replica(ProblemKind::WriteFile))?;
         let mut attempt = 1;
-        let (digest, length, unstable, is_clone) = loop {
+        let (digest, length, held_still, is_clone) = loop {
             let (digest, length) = if before.size > 0 {
                 if let Some(why) = endless::shows_too_much(source, &before) {
                     return Err(endless::failed(why));
@@ -102,12 +111,12 @@ impl Original {
             // though.
             let is_whole = length >= before.size || has_false_sizes(source);
             if is_whole && after.is_unchanged_since(&before) {
-                break (digest, length, false, is_clone);
+                break (digest, length, Held::Still, is_clone);
             }
             let grew = is_whole && after.size > before.size;
             if grew && digest.is_some() && hash_prefix(context, source, length)? == digest {
                 // The file only grew: the copied prefix is its content of a moment ago.
-                break (digest, length, false, is_clone);
+                break (digest, length, Held::Grew, is_clone);
             }
             before = after;
             if attempt == ATTEMPTS && !is_whole {
@@ -115,11 +124,12 @@ impl Original {
                 return Err(Failed::Because(ProblemKind::ReadWholeFile, reason, true));
             }
             if attempt == ATTEMPTS {
-                break (digest, length, true, is_clone);
+                break (digest, length, Held::Never, is_clone);
             }
             attempt += 1;
             set_length(copy, 0).map_err(Failed::replica(ProblemKind::WriteFile))?;
         };
+        let unstable = held_still == Held::Never;
         if unstable && at.expected.is_some() {
             let reason = Cause::Refused("it changes all the time while it is read");
             return Err(Failed::Because(ProblemKind::CopyFile, reason, false));
@@ -142,7 +152,8 @@ impl Original {
         if is_due && !waits {
             sync_content(copy).map_err(Failed::replica(SYNC))?;
         }
-        let made = Published::of(set, Subject::Open(copy), digest, None, unstable)?;
+        let mut made = Published::of(set, Subject::Open(copy), digest, None, unstable)?;
+        made.source = Some(before).filter(|_| held_still == Held::Still);
         if made.entry.size != length {
             let reason = Cause::Refused("it has another length than what was written to it");
             return Err(Failed::Because(ProblemKind::WriteWholeFile, reason, false));

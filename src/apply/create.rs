@@ -237,6 +237,15 @@ impl Apply<'_> {
             reason,
             ..Operation::new(linked_verb, &path, made.entry.kind)
         });
+        match (made.digest, &made.source) {
+            (Some(digest), Some(source)) if source.size == made.entry.size => {
+                self.context.ledger.copied(&job.pair.path(), &job.name, digest, source);
+            }
+            (Some(_) | None, Some(_) | None) if job.expected.is_some() => {
+                self.context.ledger.removed(&path, Kind::File);
+            }
+            (Some(_) | None, Some(_) | None) => {}
+        }
         if made.unstable {
             self.problem(
                 &path,

@@ -251,6 +251,7 @@ fn report(
     context.interrupt.beat();
     match removed {
         Ok(()) => {
+            context.ledger.removed(path, entry.kind);
             if tell {
                 let size = (entry.kind == Kind::File).then_some(entry.size);
                 context.reporter.done(Operation { size, ..Operation::new(Verb::Delete, path, entry.kind) });

@@ -62,6 +62,8 @@ pub(crate) struct Published {
     pub entry: Entry,
     /// The digest of its content.
     pub digest: Option<Digest>,
+    /// The facts of the source's file while it was read; none when it changed meanwhile, or for other kinds.
+    pub source: Option<Entry>,
     /// The target of a symbolic link.
     pub target: Option<CString>,
     /// True when the source changed during every read.
@@ -111,6 +113,6 @@ impl Published {
                 (entry, Some(not_set), Vec::new())
             }
         };
-        Ok(Published { entry, digest, target, unstable, not_set, unread, leftover: None })
+        Ok(Published { entry, digest, source: None, target, unstable, not_set, unread, leftover: None })
     }
 }

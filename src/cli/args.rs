@@ -98,6 +98,27 @@ pub struct Cli {
     #[arg(long, value_enum, value_name = "HOW", default_value_t = Compare::Sha256, help_heading = "How")]
     pub compare: Compare,
 
+    /// How long a file whose facts did not change is trusted without being read: 0 (every pass reads
+    /// every file), a duration (24h, 30d), or never. Reading is spread evenly over that time
+    #[arg(long, value_name = "TIME", default_value = "0", allow_hyphen_values = true, help_heading = "How")]
+    pub rehash_after: OsString,
+
+    /// How long the recorded digest of an unchanged file that was read and is equal on both sides
+    /// stands without being computed again: 0, a duration, or never
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30d",
+        allow_hyphen_values = true,
+        help_heading = "How"
+    )]
+    pub digest_after: OsString,
+
+    /// Folder for what is remembered of each pair of folders, outside of both [default:
+    /// $STATE_DIRECTORY, or file-sync in $XDG_STATE_HOME or in ~/.local/state]
+    #[arg(long, value_name = "DIR", help_heading = "How")]
+    pub state_dir: Option<OsString>,
+
     /// Also log every file that was compared and found equal, and the phases of each pass
     #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
     pub verbose: bool,
@@ -171,13 +192,16 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 8] = [
+const EXAMPLES: [(&str, &str); 11] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
     ("--interval", "--interval 15m"),
     ("--threads", "--threads 4"),
     ("--compare", "--compare bytes"),
+    ("--rehash-after", "--rehash-after 30d"),
+    ("--digest-after", "--digest-after 30d"),
+    ("--state-dir", "--state-dir /var/lib/file-sync"),
     ("--color", "--color never"),
     ("--log-format", "--log-format json"),
 ];

@@ -5,11 +5,13 @@
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
+use crate::index::IndexOptions;
 use crate::log::{ConsoleOptions, Format, LogOptions};
 use crate::mirror::MirrorOptions;
 use crate::model::digest::Digests;
 use crate::model::interval::Interval;
 use crate::model::path::shown;
+use crate::model::trust::Trust;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
@@ -30,6 +32,8 @@ pub struct Environment {
     pub is_terminal: bool,
     /// Processors this process may use.
     pub processors: usize,
+    /// The default of `--state-dir`, an absolute path; none where the environment names none.
+    pub state_dir: Option<PathBuf>,
     /// Returns whether an entry exists under a path, dangling links included.
     pub exists: fn(&Path) -> bool,
     /// Returns whether a path leads to a folder.
@@ -46,6 +50,7 @@ impl Default for Environment {
             no_color: false,
             is_terminal: false,
             processors: 1,
+            state_dir: None,
             exists,
             is_folder,
             resolve,
@@ -89,23 +94,40 @@ impl Config {
         // Before the options that move out of `cli`; a missing one of those is still reported first.
         let mode = mode(&cli);
         let threads = cli.threads.as_deref().map(threads).transpose();
+        let rehash_after = trust("--rehash-after", &cli.rehash_after);
+        let digest_after = trust("--digest-after", &cli.digest_after);
+        let state_dir =
+            cli.state_dir.map(|path| folder("--state-dir", Some(path), "--state-dir /var/lib/file-sync"));
         let source = folder("--source", cli.source, "--source /data")?;
         let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
-        let (mode, threads) = (mode?, threads?);
+        let (mode, threads, state_dir) = (mode?, threads?, state_dir.transpose()?);
+        let (rehash_after, digest_after) = (rehash_after?, digest_after?);
         let log = match (mode, cli.log_file) {
             (RunMode::Once | RunMode::DryRun, None) => None,
             (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, log) => {
                 Some(folder("--log_file", log, "--log_file /var/log/file-sync/")?)
             }
         };
-        let paths =
-            [("--source", Some(&source)), ("--replica", Some(&replica)), ("--log_file", log.as_ref())];
+        let paths = [
+            ("--source", Some(&source)),
+            ("--replica", Some(&replica)),
+            ("--log_file", log.as_ref()),
+            ("--state-dir", state_dir.as_ref()),
+        ];
         for (option, path) in paths {
             path.map_or(Ok(()), |path| check_tilde(option, path, environment))?;
         }
         let log = log.map(|log| log_file(&log, environment)).transpose()?;
         // While the source is missing, nothing may be created in it: an empty source would empty the replica.
         let keep_out = log.as_ref().and_then(|log| keep_out(log, &source, environment));
+        let state_dir =
+            state_dir.map(|path| state_folder(&path, [&source, &replica], environment)).transpose()?;
+        let index = state_dir.or_else(|| environment.state_dir.clone()).map(|state_dir| IndexOptions {
+            state_dir,
+            rehash_after,
+            digest_after,
+            interval: mode.interval().map(Interval::length),
+        });
         let color = match cli.color {
             Color::Auto => environment.is_terminal && !environment.no_color,
             Color::Always => true,
@@ -123,6 +145,7 @@ impl Config {
                     Compare::Bytes => Digests::OfCopies,
                 },
                 dry_run: mode == RunMode::DryRun,
+                index,
             },
             log: LogOptions {
                 path: log,
@@ -174,6 +197,40 @@ fn interval(text: &OsStr) -> Result<Interval, UsageError> {
              --interval 15m or --interval 1h30m"
         ))
     })
+}
+
+fn trust(option: &str, text: &OsStr) -> Result<Trust, UsageError> {
+    Trust::parse(&text.to_string_lossy()).map_err(|reason| {
+        let text = shown(text.as_bytes());
+        UsageError(format!(
+            "Cannot use {option} {text}: {reason}; give 0, a duration or never, such as {option} 24h or {option} 30d"
+        ))
+    })
+}
+
+/// The absolute path of the state folder, which must not lie in a root: it changes with every pass.
+fn state_folder(
+    given: &Path,
+    roots: [&PathBuf; 2],
+    environment: &Environment,
+) -> Result<PathBuf, UsageError> {
+    let refused = |reason: &str| {
+        let given = shown(given.as_os_str().as_bytes());
+        UsageError(format!(
+            "Cannot use --state-dir {given}: {reason}; give a folder outside of both, such as --state-dir \
+             /var/lib/file-sync"
+        ))
+    };
+    let path = absolute(given, environment).ok_or_else(|| {
+        refused("the current folder is gone or unreadable, so that a relative path leads nowhere")
+    })?;
+    for (root, name) in roots.into_iter().zip(["source", "replica"]) {
+        let root = absolute(root, environment).unwrap_or_default();
+        if (environment.resolve)(&path).starts_with((environment.resolve)(&root)) {
+            return Err(refused(&format!("it lies inside the {name}")));
+        }
+    }
+    Ok(path)
 }
 
 fn threads(text: &OsStr) -> Result<usize, UsageError> {
@@ -270,6 +327,7 @@ mod tests {
             no_color: false,
             is_terminal: true,
             processors: 4,
+            state_dir: Some(PathBuf::from("/state")),
             exists: |path| path == Path::new("/here/~there"),
             is_folder: |path| path == Path::new("/here/folder") || path == Path::new("/folder"),
             resolve: |path| match path.strip_prefix("/link") {

@@ -30,6 +30,7 @@ use crate::fs::read_only::ReadOnlyFolders;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, stat};
 use crate::hasher::LargeFiles;
+use crate::index::Ledger;
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
 use crate::model::entry::Kind;
@@ -80,6 +81,8 @@ pub(crate) struct Context<'a> {
     pub vanished: Vanished,
     /// The files that need not be read again.
     pub compared: Compared,
+    /// The index.
+    pub ledger: Ledger,
     /// The devices where reads can be announced at no cost.
     pub on_disk: OnDisk,
     is_disturbed: AtomicBool,
@@ -113,6 +116,7 @@ impl<'a> Context<'a> {
             absence: Absence::new(Start::now(), Remembered::default()),
             vanished: Vanished::default(),
             compared: Compared::default(),
+            ledger: Ledger::off(),
             on_disk: OnDisk::default(),
             is_disturbed: AtomicBool::new(false),
             has_kept_back: AtomicBool::new(false),

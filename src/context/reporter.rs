@@ -34,6 +34,9 @@ pub(crate) struct Reporter<'a> {
 /// The bit of unread links. The bits below are of xattrs: one for each side and way of reporting.
 const SYMLINK: u32 = 1 << 4;
 
+/// The bit of a file whose times stood still.
+const TIMES: u32 = 1 << 5;
+
 impl<'a> Reporter<'a> {
     /// A reporter for the pass of this number, with all counters at zero.
     pub(crate) fn new(monitor: &'a dyn Monitor, number: u64) -> Reporter<'a> {
@@ -142,6 +145,18 @@ impl<'a> Reporter<'a> {
             let cause = Cause::System(errno);
             self.monitor.event(&Event::Notice(Notice::SymlinkUnread { path, cause }));
         }
+    }
+
+    /// Reports, once per pass, a source file whose content changed and whose times did not.
+    pub(crate) fn times_stood_still(&self, path: &RelPath) {
+        if is_first(&self.unread, TIMES) {
+            self.monitor.event(&Event::Notice(Notice::TimesStoodStill { path }));
+        }
+    }
+
+    /// Reports that the inode numbers of a filesystem are unstable; the index says it once.
+    pub(crate) fn unstable_inodes(&self, side: Side, path: &RelPath) {
+        self.monitor.event(&Event::Notice(Notice::UnstableInodes { side, path }));
     }
 
     /// Reports an xattr that exists and could not be read, unless it has been reported. A notice is sent here; a

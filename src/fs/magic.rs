@@ -70,16 +70,41 @@ pub(crate) fn filesystem_type(file: impl AsFd) -> Result<u64, Errno> {
     Ok(u64::from(fstatfs(file)?.f_type as u32))
 }
 
+/// The type of the filesystem that holds an open file, and its `f_fsid`, 0 where that says nothing.
+///
+/// # Errors
+/// As `fstatfs(2)` and `fstatvfs(3)`.
+pub(crate) fn filesystem_identity(file: impl AsFd) -> Result<(u64, u64), Errno> {
+    Ok((filesystem_type(&file)?, rustix::fs::fstatvfs(file)?.f_fsid))
+}
+
 /// Whether an open file lies on a filesystem with false sizes: the kernel generates its files when they are read
 /// (proc(5), sysfs(5) and their like).
 pub(crate) fn has_false_sizes(file: impl AsFd) -> bool {
-    filesystem_type(file).is_ok_and(|magic| MADE_UP.contains(&magic))
+    filesystem_type(file).is_ok_and(is_made_up_type)
 }
 
 /// Whether an open file lies on a local disk, so that opening another file beside it asks neither a server nor a
 /// process.
 pub(crate) fn is_on_disk(file: impl AsFd) -> bool {
     filesystem_type(file).is_ok_and(|magic| ON_DISK.contains(&magic))
+}
+
+/// Whether a filesystem of this type may be used by other machines at the same time, or lies behind a program of which
+/// that is not known: everything but local disks and memory.
+pub(crate) fn is_shared_type(magic: u64) -> bool {
+    !ON_DISK.contains(&magic) && ![TMPFS, RAMFS, OVERLAY, ECRYPTFS].contains(&magic)
+}
+
+/// Whether every change of a file on a filesystem of this type moves its ctime, which no program can set. vfat, exfat,
+/// ntfs, servers and FUSE give no such promise.
+pub(crate) fn has_true_ctime(magic: u64) -> bool {
+    [EXT, XFS, BTRFS, ZFS, F2FS, BCACHEFS, TMPFS].contains(&magic)
+}
+
+/// Whether the kernel generates the files of a filesystem of this type when they are read.
+pub(crate) fn is_made_up_type(magic: u64) -> bool {
+    MADE_UP.contains(&magic)
 }
 
 /// Whether the files of this filesystem type vanish, or exist elsewhere as well, when it is unmounted: memory, unions

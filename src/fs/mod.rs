@@ -28,7 +28,14 @@ pub(crate) mod terminal;
 pub(crate) mod way;
 pub(crate) mod xattr;
 
+pub(crate) use crate::fs::mounts::is_lazy;
 pub(crate) use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
+
+/// The boot of the computer, as a word that no other boot has; empty where the kernel does not tell.
+pub(crate) fn boot() -> String {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    id.trim_end().to_owned()
+}
 
 /// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven
 /// before a deletion.

@@ -19,6 +19,8 @@ pub(super) struct Mount<'a> {
     pub(super) root: PathBuf,
     /// The mount point.
     pub(super) point: PathBuf,
+    /// True with the option `lazytime`: times are written to the disk up to a day later.
+    is_lazy: bool,
 }
 
 /// A device, and a path inside its filesystem.
@@ -46,12 +48,16 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     // Options, optional fields up to a lone dash, then type and source. NFS shows `/` as the root of every mount: the
     // mounted part of the server is in the source, `host:/path`.
     let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
-    if let (Some(b"nfs" | b"nfs4"), Some(source)) = (fields.next(), fields.next())
+    let (kind, source) = (fields.next(), fields.next());
+    let is_lazy = fields
+        .next()
+        .is_some_and(|options| options.split(|byte| *byte == b',').any(|one| one == b"lazytime"));
+    if let (Some(b"nfs" | b"nfs4"), Some(source)) = (kind, source)
         && let Some(colon) = source.windows(2).position(|pair| pair == b":/")
     {
         root = unescape(source.get(colon + 1..)?);
     }
-    Some(Mount { id, parent, device, root: root.into(), point: unescape(point).into() })
+    Some(Mount { id, parent, device, root: root.into(), point: unescape(point).into(), is_lazy })
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
@@ -100,6 +106,11 @@ pub(super) fn mount_of<'m, 'a>(mounts: &'m [Mount<'a>], path: &Path) -> Option<&
         }
     }
     at
+}
+
+/// Whether a resolved path lies on a mount with `lazytime`; false where that cannot be found out.
+pub(crate) fn is_lazy(path: &Path) -> bool {
+    read().is_ok_and(|text| mount_of(&parse(&text), path).is_some_and(|mount| mount.is_lazy))
 }
 
 /// The place of a resolved path on its filesystem.

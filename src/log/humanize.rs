@@ -136,6 +136,21 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
              stays as it is. No more like it are told in this pass",
             shown(name.to_bytes()),
         ),
+        Notice::IndexUnusable { index, reason } => format!(
+            "Cannot use the index {}: {reason}; passes go on without it, and read and hash every file",
+            path(index)
+        ),
+        Notice::IndexRebuilt { index, reason } => {
+            format!("The index {} is damaged ({reason}) and is made anew; no file is at stake", path(index))
+        }
+        Notice::UnstableInodes { side, path } => format!(
+            "The inode numbers of the {side}'s filesystem change with each mount, as that of {path}; files are \
+             recognized without them there"
+        ),
+        Notice::TimesStoodStill { path } => format!(
+            "The content of {path} changed in the source and its times did not; it is copied, because its filesystem does \
+             not tell damage from change. No more like it are told in this pass"
+        ),
         Notice::KeptBack { reason, entries, path } => {
             let (is_one, entries) = (*entries == 1, counted(*entries, "entry", "entries"));
             let why = match (reason, is_one) {

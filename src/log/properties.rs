@@ -220,6 +220,7 @@ proptest! {
             }))),
             counts: Counts::default(),
             duration: Duration::ZERO,
+            oldest_confirmation: None,
             replica_age: None,
         });
         events.extend(errors.iter().map(|error| Event::Failed { error, number: Some(7), ends_program: false }));

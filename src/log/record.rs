@@ -1,5 +1,6 @@
 //! Log records and their levels.
 
+use crate::model::change::Verb;
 use crate::model::event::{Event, Notice, Reason};
 use crate::model::report::Outcome;
 use crate::model::serial;
@@ -91,6 +92,8 @@ impl Record<'_> {
 pub(super) fn level_of(event: &Event<'_>) -> Level {
     match event {
         Event::Verified { .. } | Event::Phase { .. } => Level::Debug,
+        // The replica was not what it should be.
+        Event::Done(operation) | Event::Planned(operation) if operation.verb == Verb::Repair => Level::Warn,
         Event::Started { .. }
         | Event::PassStarted { .. }
         | Event::Done(_)
@@ -107,6 +110,10 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             Notice::Unsupported { .. }
             | Notice::NoLock
             | Notice::FewerThreads { .. }
+            | Notice::IndexUnusable { .. }
+            | Notice::IndexRebuilt { .. }
+            | Notice::UnstableInodes { .. }
+            | Notice::TimesStoodStill { .. }
             | Notice::SymlinkUnread { .. }
             | Notice::XattrUnread { .. } => Level::Warn,
         },

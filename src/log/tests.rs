@@ -117,7 +117,14 @@ fn report(outcome: Outcome) -> PassReport {
         }
         Outcome::Done | Outcome::Interrupted(_) | Outcome::ReplicaLost => {}
     }
-    PassReport { number, outcome, counts, duration: Duration::from_millis(2_100), replica_age }
+    PassReport {
+        number,
+        outcome,
+        counts,
+        duration: Duration::from_millis(2_100),
+        replica_age,
+        oldest_confirmation: None,
+    }
 }
 
 #[test]
@@ -136,7 +143,7 @@ fn operations_as_text() {
     let repair = Operation { verb: Verb::Repair, replica_unreadable: true, reason: "", ..update };
     assert_eq!(
         text(Event::Done(repair)),
-        format!("INFO  repair docs/a.txt 12.3 KiB sha256={ABC} replica_sha256=\"\"")
+        format!("WARN  repair docs/a.txt 12.3 KiB sha256={ABC} replica_sha256=\"\"")
     );
     let made = Operation::new(Verb::Create, &folder, Kind::Folder);
     assert_eq!(text(Event::Done(made)), "INFO  create docs/");
@@ -475,7 +482,7 @@ fn problems_and_notices_as_json() {
 
 #[test]
 fn the_end_of_a_pass_as_json() {
-    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"bytes_read":1288490189,"bytes_to_write":34603008,"bytes_written":35651584"#;
+    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"rotted":0,"trusted":0,"bytes_read":1288490189,"bytes_trusted":0,"bytes_to_write":34603008,"bytes_written":35651584"#;
     let end = r#""duration_seconds":2.1,"replica_age_seconds":2.1"#;
     let place = r#","side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"now_device":"#;
     let fields = [

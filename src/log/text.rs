@@ -208,6 +208,9 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
     match &report.outcome {
         Outcome::Done => {
             out.words(format_args!(" done: {counts}, {duration}, {age}"));
+            if let Some(oldest) = report.oldest_confirmation {
+                out.words(format_args!(", the oldest confirmation {}", humanize::age(oldest)));
+            }
             if report.counts[Counter::Problems] > 0 {
                 let problems = humanize::counted(report.counts[Counter::Problems], "problem", "problems");
                 out.words(format_args!(" but for {problems}"));
@@ -256,14 +259,17 @@ fn numbers(counts: &Counts, tense: Tense) -> String {
             | Counter::Linked
             | Counter::Metadata
             | Counter::Skipped
-            | Counter::KeptBack => {
+            | Counter::KeptBack
+            | Counter::Rotted
+            | Counter::Trusted => {
                 if number > 0 {
                     list.count(number, words);
                 }
             }
+            Counter::BytesTrusted if number == 0 => {}
             Counter::BytesToWrite if tense == Tense::Done || number == 0 => {}
             Counter::BytesWritten if tense == Tense::Planned => {}
-            Counter::BytesRead | Counter::BytesToWrite | Counter::BytesWritten => {
+            Counter::BytesRead | Counter::BytesTrusted | Counter::BytesToWrite | Counter::BytesWritten => {
                 list.item(format!("{} {words}", humanize::size(number)));
             }
         }
@@ -285,7 +291,10 @@ fn words(counter: Counter, tense: Tense, number: u64) -> &'static str {
         Counter::Skipped => return "skipped",
         Counter::KeptBack => return "kept back",
         Counter::Problems => return if number == 1 { "problem" } else { "problems" },
+        Counter::Rotted => return "rotted",
+        Counter::Trusted => return "trusted",
         Counter::BytesRead => return "read",
+        Counter::BytesTrusted => return "trusted",
         Counter::BytesToWrite => return "to write",
         Counter::BytesWritten => return "written",
     };

@@ -54,12 +54,19 @@ pub(super) fn protected(
     replica: &Path,
 ) -> Result<Option<(Side, PathBuf)>, Error> {
     let Some(log) = log else { return Ok(None) };
+    let place = place_inside(log, source, replica)
+        .map_err(|cause| Error::System { action: "find out where the log file is", cause })?;
+    Ok(place.filter(|(_, below)| !below.as_os_str().is_empty()))
+}
+
+/// The root that a path is, or lies in, and the path below it.
+pub(super) fn place_inside(
+    path: &Path,
+    source: &Path,
+    replica: &Path,
+) -> Result<Option<(Side, PathBuf)>, Cause> {
     for (side, root) in [(Side::Source, source), (Side::Replica, replica)] {
-        let below = roots::position_below(root, log).map_err(|errno| Error::System {
-            action: "find out where the log file is",
-            cause: errno.into(),
-        })?;
-        if let Some(below) = below.filter(|below| !below.as_os_str().is_empty()) {
+        if let Some(below) = roots::position_below(root, path)? {
             return Ok(Some((side, below)));
         }
     }

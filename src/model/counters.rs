@@ -34,8 +34,14 @@ pub enum Counter {
     KeptBack,
     /// Problems.
     Problems,
+    /// Source files whose content changed although no fact of them did, among the problems.
+    Rotted,
+    /// Unchanged files that were not read, because the index has a recent confirmation of them.
+    Trusted,
     /// Bytes of content read, both sides together.
     BytesRead,
+    /// Bytes of content of the trusted files, both sides together.
+    BytesTrusted,
     /// Bytes of content that the plan will write. An estimate: a file may grow before it is copied.
     BytesToWrite,
     /// Bytes of content written.
@@ -44,7 +50,7 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, in the order of the summary.
-    pub const ALL: [Counter; 15] = [
+    pub const ALL: [Counter; 18] = [
         Counter::Created,
         Counter::Updated,
         Counter::Repaired,
@@ -57,7 +63,10 @@ impl Counter {
         Counter::Skipped,
         Counter::KeptBack,
         Counter::Problems,
+        Counter::Rotted,
+        Counter::Trusted,
         Counter::BytesRead,
+        Counter::BytesTrusted,
         Counter::BytesToWrite,
         Counter::BytesWritten,
     ];
@@ -91,7 +100,10 @@ impl Counter {
             Counter::Skipped => "skipped",
             Counter::KeptBack => "kept_back",
             Counter::Problems => "problems",
+            Counter::Rotted => "rotted",
+            Counter::Trusted => "trusted",
             Counter::BytesRead => "bytes_read",
+            Counter::BytesTrusted => "bytes_trusted",
             Counter::BytesToWrite => "bytes_to_write",
             Counter::BytesWritten => "bytes_written",
         }

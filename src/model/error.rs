@@ -1,6 +1,7 @@
 //! Failures, in two classes: a [`Problem`] concerns one path, is collected, and the pass continues; an [`Error`] ends
 //! the pass or the program.
 
+use crate::model::digest::Digest;
 use crate::model::errno::Errno;
 use crate::model::path::{RelPath, shown};
 use crate::model::problem_kind::ProblemKind;
@@ -37,6 +38,15 @@ pub enum Cause {
     System(Errno),
     /// file-sync refused, for this reason in words (no capital, no period).
     Refused(&'static str),
+    /// The content changed although no fact of the file did.
+    Rotted {
+        /// The digest of the content that was read.
+        found: Digest,
+        /// The digest that the index has.
+        recorded: Digest,
+        /// When the recorded one was last confirmed, in seconds since 1970.
+        confirmed: i64,
+    },
 }
 
 impl fmt::Display for Cause {
@@ -44,6 +54,14 @@ impl fmt::Display for Cause {
         match self {
             Cause::System(errno) => write!(f, "{}", std::io::Error::from(*errno)),
             Cause::Refused(reason) => f.write_str(reason),
+            Cause::Rotted { found, recorded, confirmed } => {
+                let since = jiff::Timestamp::from_second(*confirmed).unwrap_or_default();
+                write!(
+                    f,
+                    "it seems to have rotted: its SHA-256 is {found} and was {recorded} on {since}, and neither its size nor \
+                     its times nor its inode have changed since"
+                )
+            }
         }
     }
 }
@@ -55,6 +73,11 @@ impl Serialize for Cause {
         map.serialize_entry("cause", &self.to_string())?;
         if let Cause::System(errno) = self {
             map.serialize_entry("errno", &errno.raw_os_error())?;
+        }
+        if let Cause::Rotted { found, recorded, confirmed } = self {
+            map.serialize_entry("found_sha256", found)?;
+            map.serialize_entry("recorded_sha256", recorded)?;
+            map.serialize_entry("confirmed", confirmed)?;
         }
         map.end()
     }

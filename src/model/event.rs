@@ -162,6 +162,37 @@ pub enum Notice<'a> {
         #[serde(flatten)]
         cause: Cause,
     },
+    /// The index cannot be used, and the pass goes on without it; when the reason changes.
+    IndexUnusable {
+        /// The database file.
+        #[serde(flatten, serialize_with = "serial::index")]
+        index: &'a Path,
+        /// The reason in words.
+        reason: &'a str,
+    },
+    /// The index was damaged, and is made anew.
+    IndexRebuilt {
+        /// The database file.
+        #[serde(flatten, serialize_with = "serial::index")]
+        index: &'a Path,
+        /// The damage in words.
+        reason: &'a str,
+    },
+    /// The inode numbers of a filesystem change with each mount, and are left out of the comparison with the index.
+    UnstableInodes {
+        /// The tree.
+        side: Side,
+        /// The path of a file whose number changed.
+        #[serde(flatten, serialize_with = "serial::path")]
+        path: &'a RelPath,
+    },
+    /// The content of a source file changed and its times did not, on a filesystem where that is no proof of damage;
+    /// once per pass.
+    TimesStoodStill {
+        /// The path of the file.
+        #[serde(flatten, serialize_with = "serial::path")]
+        path: &'a RelPath,
+    },
     /// Replica entries that the source lacks are not deleted in this pass.
     KeptBack {
         /// The reason.

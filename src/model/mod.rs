@@ -18,3 +18,4 @@ pub(crate) mod rights;
 pub(crate) mod serial;
 pub(crate) mod signal;
 pub(crate) mod spelling;
+pub(crate) mod trust;

@@ -59,13 +59,14 @@ pub enum ProblemKind {
     KeepModeAndOwner,
     KeepXattr,
     ProbeSymlink,
+    TrustSourceFile,
     ContinuePass,
     ContinueHere,
     ConfirmPass,
 }
 
 /// Every kind, its name in the JSON log, and its words, to be read after "Cannot".
-const TABLE: [(ProblemKind, &str, &str); 54] = [
+const TABLE: [(ProblemKind, &str, &str); 55] = [
     (ProblemKind::ReadSourceFile, "read_source_file", "read the source file"),
     (ProblemKind::ReadReplicaFile, "read_replica_file", "read the replica file"),
     (ProblemKind::ReadSourceFolder, "read_source_folder", "read the source folder"),
@@ -125,6 +126,7 @@ const TABLE: [(ProblemKind, &str, &str); 54] = [
     (ProblemKind::KeepModeAndOwner, "keep_mode_and_owner", "keep the mode and owner that were set"),
     (ProblemKind::KeepXattr, "keep_xattr", "keep an extended attribute of the old version"),
     (ProblemKind::ProbeSymlink, "probe_symlink", "probe which metadata a symbolic link takes here"),
+    (ProblemKind::TrustSourceFile, "trust_source_file", "trust the source file"),
     (ProblemKind::ContinuePass, "continue_pass", "continue this pass"),
     (ProblemKind::ContinueHere, "continue_here", "continue here in the replica"),
     (ProblemKind::ConfirmPass, "confirm_pass", "confirm this pass"),

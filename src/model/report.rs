@@ -137,4 +137,11 @@ pub struct PassReport {
         serialize_with = "seconds_if_any"
     )]
     pub replica_age: Option<Duration>,
+    /// The age of the oldest confirmation of a file that was trusted and not read; none where all were read.
+    #[serde(
+        rename = "oldest_confirmation_seconds",
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "seconds_if_any"
+    )]
+    pub oldest_confirmation: Option<Duration>,
 }

@@ -265,7 +265,7 @@ fn reach(error: &Error) -> Reach {
 fn is_of_the_moment(cause: Cause) -> bool {
     match cause {
         Cause::System(errno) => is_passing(errno),
-        Cause::Refused(_) => false,
+        Cause::Refused(_) | Cause::Rotted { .. } => false,
     }
 }
 
@@ -404,7 +404,14 @@ mod tests {
     }
 
     fn report(number: u64, outcome: Outcome) -> PassReport {
-        PassReport { number, outcome, counts: Counts::default(), duration: Duration::ZERO, replica_age: None }
+        PassReport {
+            number,
+            outcome,
+            counts: Counts::default(),
+            duration: Duration::ZERO,
+            replica_age: None,
+            oldest_confirmation: None,
+        }
     }
 
     fn play(every: Option<u64>, pokes: &[(f64, Poke)], passes: Vec<Pass>) -> (Exit, String) {

@@ -275,8 +275,14 @@ mod tests {
             (Outcome::ReplicaLost, "Pass 7 lost the replica folder"),
         ];
         for (outcome, expected) in outcomes {
-            let report =
-                PassReport { number: 7, outcome, counts, duration: Duration::ZERO, replica_age: None };
+            let report = PassReport {
+                number: 7,
+                outcome,
+                counts,
+                duration: Duration::ZERO,
+                replica_age: None,
+                oldest_confirmation: None,
+            };
             assert!(summary(&report).starts_with(expected), "{}", summary(&report));
         }
     }

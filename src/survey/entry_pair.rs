@@ -4,6 +4,8 @@ use crate::capabilities::{Filesystem, may_be_shown_as};
 use crate::fs::file::{BUFFER, forget_cached};
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, dirent};
+use crate::index::{FolderRecords, Known};
+use crate::model::counters::Counter;
 use crate::model::digest::Digests;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
@@ -11,6 +13,7 @@ use crate::model::feature::Feature;
 use crate::plan::{Action, Change, Pair};
 use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
 use crate::survey::hardlinks::Verdict;
+use crate::survey::merge::Merge;
 use crate::survey::metadata::Subjects;
 use crate::survey::reconcile::{Decision, content_verb};
 use crate::survey::{PairBorrowed, Survey, change};
@@ -21,33 +24,34 @@ use std::sync::Arc;
 impl Survey<'_> {
     pub(super) fn compare_large(
         &self,
-        pair: &Arc<Pair>,
+        merge: &Merge,
         name: &CStr,
         decision: Decision,
         entries: (&Entry, &Entry),
     ) -> u64 {
-        let Some(open) = self.open_both(pair) else { return 0 };
-        if self.context.is_halted() { 0 } else { self.compare(pair, open.borrow(), name, decision, entries) }
+        let Some(open) = self.open_both(&merge.pair) else { return 0 };
+        if self.context.is_halted() { 0 } else { self.compare(merge, open.borrow(), name, decision, entries) }
     }
 
     /// Compares two entries of one kind that are not folders. Returns 1 when nothing differs.
     pub(super) fn compare(
         &self,
-        pair: &Arc<Pair>,
+        merge: &Merge,
         fds: PairBorrowed<'_>,
         name: &CStr,
         decision: Decision,
         (source, replica): (&Entry, &Entry),
     ) -> u64 {
+        let pair = &merge.pair;
         if source.links > 1 || replica.links > 1 {
             if let Some(ticket) = self.links.enter(pair, name, source, replica) {
-                let verdict = self.verdict(pair, fds, name, decision, (source, replica));
+                let verdict = self.verdict(merge, fds, name, decision, (source, replica));
                 self.links.judge(ticket, verdict);
             }
             return 0;
         }
         let change = change(pair, name, source, Action::Create);
-        match self.verdict(pair, fds, name, decision, (source, replica)) {
+        match self.verdict(merge, fds, name, decision, (source, replica)) {
             Verdict::Same(differences) if differences.any() => {
                 let is_foreign = !self.context.rights.owns(replica.uid);
                 // Only its owner may set the metadata of a file, but other users may replace it by a copy.
@@ -80,12 +84,13 @@ impl Survey<'_> {
 
     fn verdict(
         &self,
-        pair: &Arc<Pair>,
+        merge: &Merge,
         fds: PairBorrowed<'_>,
         name: &CStr,
         decision: Decision,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
+        let pair = &merge.pair;
         let (Some(source_folder), Some(replica_folder)) = (fds.source, fds.replica) else {
             return Verdict::Unknown;
         };
@@ -95,7 +100,7 @@ impl Survey<'_> {
                 return Verdict::Replace { verb, reason, replica_unreadable: false };
             }
             Decision::CompareContents => {
-                return self.compare_files(pair, (source_folder, replica_folder), name, (source, replica));
+                return self.compare_files(merge, (source_folder, replica_folder), name, (source, replica));
             }
             Decision::CompareTargets => {
                 match (dirent::read_symlink(source_folder, name), dirent::read_symlink(replica_folder, name))
@@ -136,13 +141,20 @@ impl Survey<'_> {
 
     fn compare_files(
         &self,
-        pair: &Arc<Pair>,
+        merge: &Merge,
         (source_folder, replica_folder): (BorrowedFd<'_>, BorrowedFd<'_>),
         name: &CStr,
         (source, replica): (&Entry, &Entry),
     ) -> Verdict {
+        let pair = &merge.pair;
+        let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
         if self.context.compared.has(pair.source.as_ref(), source, replica) {
-            let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
+            return self.same_but_metadata(pair, name, (source, replica), named);
+        }
+        let known = self.known(merge, name, (source, replica));
+        if known.is_some_and(|(records, known)| !self.context.asks_the_disk && records.trusts(&known)) {
+            self.context.reporter.count(Counter::Trusted, 1);
+            self.context.reporter.count(Counter::BytesTrusted, source.size + replica.size);
             return self.same_but_metadata(pair, name, (source, replica), named);
         }
         let source_file = match self.context.open_to_read(source_folder, name, source.uid) {
@@ -155,51 +167,72 @@ impl Survey<'_> {
             Err(_) if self.context.is_halted() => return Verdict::Unknown,
             Err(errno) => return self.unreadable_replica(pair, name, errno),
         };
-        let (source_file, replica_file) = (source_file.as_fd(), replica_file.as_fd());
+        let files = (source_file.as_fd(), replica_file.as_fd());
         if self.context.asks_the_disk {
-            forget_cached(replica_file);
+            forget_cached(files.1);
         }
-        let sparse = source.may_have_holes();
+        match self.compare_open_files(pair, files, (source, replica), known) {
+            Comparison::Equal(digest) => {
+                let recorded = known.and_then(|(_, known)| known.record).map(|record| record.digest);
+                if self.context.reporter.wants_verified() {
+                    let path = pair.path().join(name);
+                    let shown = digest.or(recorded.filter(|_| self.context.digests == Digests::OfAll));
+                    self.context.reporter.verified(&path, replica.size, shown);
+                }
+                if let Some((records, known)) = known
+                    && !self.has_rotted_on_both_sides(pair, name, (records, &known), digest)
+                {
+                    records.confirm(name, &known, digest, (source, replica));
+                }
+                let subjects = (Subject::Open(files.0), Subject::Open(files.1));
+                self.same_but_metadata(pair, name, (source, replica), subjects)
+            }
+            Comparison::Different => {
+                let reason = if source.size == replica.size { "content differs" } else { "size differs" };
+                let ordinary = Verdict::Replace {
+                    verb: content_verb(source, replica),
+                    reason,
+                    replica_unreadable: false,
+                };
+                known.map_or(ordinary, |known| self.who_is_right(pair, name, files, known, ordinary))
+            }
+            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
+            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, name, errno),
+            Comparison::Interrupted => Verdict::Unknown,
+        }
+    }
+
+    /// Reads both files. They are hashed on the way, unless the index has their digest.
+    fn compare_open_files(
+        &self,
+        pair: &Pair,
+        files: (BorrowedFd<'_>, BorrowedFd<'_>),
+        (source, replica): (&Entry, &Entry),
+        known: Option<(&FolderRecords, Known)>,
+    ) -> Comparison {
         let sizes = (source.size, source.blocks.saturating_mul(512));
+        let sparse = source.may_have_holes();
         let compare = |digests| {
-            let files = (source_file, replica_file);
             if source.size == 0 {
                 compare_to_end(self.context, files, replica.size, digests)
             } else {
                 compare_contents(self.context, files, sizes, sparse, digests)
             }
         };
-        let wanted = self.context.digests;
+        let is_known = known.is_some_and(|(records, known)| !records.must_hash(&known));
+        let wanted = if is_known { Digests::OfCopies } else { self.context.digests };
         // With different times the contents most likely differ, and a digest of their common start would be wasted. A
         // file that fits into one buffer is digested after the comparison anyway, and a second read from a disk costs
         // more than a wasted digest.
         let is_digested_at_once = shows_same_time(source, replica, &pair.filesystem)
             || source.size <= BUFFER as u64
             || self.context.workers.wait_for_disk();
-        let comparison = if is_digested_at_once {
+        if is_digested_at_once {
             compare(wanted)
         } else {
             let compared = compare(Digests::OfCopies);
             let is_equal = matches!(compared, Comparison::Equal(_));
             if is_equal && wanted == Digests::OfAll { compare(wanted) } else { compared }
-        };
-        match comparison {
-            Comparison::Equal(digest) => {
-                if self.context.reporter.wants_verified() {
-                    let path = pair.path().join(name);
-                    self.context.reporter.verified(&path, replica.size, digest);
-                }
-                let subjects = (Subject::Open(source_file), Subject::Open(replica_file));
-                self.same_but_metadata(pair, name, (source, replica), subjects)
-            }
-            Comparison::Different => Verdict::Replace {
-                verb: content_verb(source, replica),
-                reason: if source.size == replica.size { "content differs" } else { "size differs" },
-                replica_unreadable: false,
-            },
-            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
-            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, name, errno),
-            Comparison::Interrupted => Verdict::Unknown,
         }
     }
 

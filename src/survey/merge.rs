@@ -5,6 +5,7 @@
 //! stays in the order of its names.
 
 use crate::fs::listing::Listing;
+use crate::index::FolderRecords;
 use crate::model::error::Side;
 use crate::plan::Pair;
 use crate::survey::CHUNK;
@@ -23,6 +24,8 @@ pub(super) struct Merge {
     pub(super) has_changed: bool,
     /// The relation of the names to the log file.
     pub(super) protected_names: ProtectedNames,
+    /// What the index knows of the files.
+    pub(super) records: Option<FolderRecords>,
     /// The source names that the replica lists otherwise, once they have been looked up.
     pub(super) aliases: OnceLock<Aliases>,
     /// Each name of either side once: its positions in the two listings, or [`NOWHERE`].
@@ -59,7 +62,24 @@ impl Merge {
             });
         }
         let order = order.into_boxed_slice();
-        Merge { pair, source, replica, has_changed: false, protected_names, aliases: OnceLock::new(), order }
+        Merge {
+            pair,
+            source,
+            replica,
+            has_changed: false,
+            protected_names,
+            records: None,
+            aliases: OnceLock::new(),
+            order,
+        }
+    }
+
+    /// Adds what the index knows of the files, and has it forget those that both sides lack.
+    pub(super) fn with_records(self, records: Option<FolderRecords>) -> Merge {
+        if let Some(records) = &records {
+            records.keep(|name| self.source.position(name).or_else(|| self.replica.position(name)).is_some());
+        }
+        Merge { records, ..self }
     }
 
     /// Sets whether the source's folder has changed since the pass began.

@@ -21,11 +21,13 @@ mod problems;
 mod properties;
 mod recall;
 pub(crate) mod reconcile;
+mod rot;
 
 use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::{is_denial, is_gone, stat};
+use crate::index::FolderRecords;
 use crate::model::change::Verb;
 use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
@@ -151,6 +153,7 @@ impl Survey<'_> {
             self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
         }
         if let (Some((source, ours)), Some((replica, theirs))) = (source, replica) {
+            let records = self.records(&pair, ours.as_ref(), theirs.as_ref());
             let protected_names = ProtectedNames::in_folder(
                 self.context,
                 pair.protected,
@@ -160,9 +163,27 @@ impl Survey<'_> {
             );
             self.merge(
                 scope,
-                Merge::new(pair, source, replica, protected_names).of_folder_that_changed(has_changed),
+                Merge::new(pair, source, replica, protected_names)
+                    .of_folder_that_changed(has_changed)
+                    .with_records(records),
             );
         }
+    }
+
+    /// What the index knows of the files of a folder pair.
+    fn records(
+        &self,
+        pair: &Pair,
+        source_fd: Option<&Arc<OwnedFd>>,
+        replica_fd: Option<&Arc<OwnedFd>>,
+    ) -> Option<FolderRecords> {
+        if self.context.ledger.is_off() {
+            return None;
+        }
+        let (source, replica) = (pair.source.as_ref()?, pair.replica.as_ref()?);
+        let source = (source_fd?.as_fd(), source.id().device);
+        let replica = (replica_fd?.as_fd(), replica.id().device);
+        self.context.ledger.folder(&pair.path(), source, replica)
     }
 
     /// Works through the names of a folder pair.
@@ -291,6 +312,9 @@ impl Survey<'_> {
             }
             (Decision::Create, Some(ours), _) => self.create(scope, pair, name, ours),
             (Decision::Replace(Verb::Retype, reason), Some(ours), Some(theirs)) => {
+                if let Some(records) = &merge.records {
+                    records.forget(name);
+                }
                 self.retype(scope, merge, name, (ours, theirs), reason);
             }
             (Decision::CompareContents, Some(ours), Some(theirs)) if ours.size >= LARGE => {
@@ -298,7 +322,7 @@ impl Survey<'_> {
                 let (ours, theirs) = (*ours, *theirs);
                 self.context.workers.spawn(scope, move |_| {
                     let entries = (&ours, &theirs);
-                    let unchanged = self.compare_large(&merge.pair, &name, decision, entries);
+                    let unchanged = self.compare_large(&merge, &name, decision, entries);
                     self.context.reporter.count(Counter::Unchanged, unchanged);
                 });
             }
@@ -309,7 +333,7 @@ impl Survey<'_> {
                 | Decision::CompareMetadata),
                 Some(ours),
                 Some(theirs),
-            ) => return self.compare(pair, fds, name, decision, (ours, theirs)),
+            ) => return self.compare(merge, fds, name, decision, (ours, theirs)),
             // Nothing to do, or nothing that may be done; the others need entries, which their decisions prove.
             (
                 Decision::Nothing

@@ -3,12 +3,23 @@
 use super::scratch::Scratch;
 use super::tree::{Tree, assert_same};
 use file_sync::{
-    Counter, Error, Event, Interrupt, Mirror, MirrorOptions, Monitor, Operation, Outcome, PassReport, Phase,
-    RelPath, Verb,
+    Counter, Error, Event, IndexOptions, Interrupt, Mirror, MirrorOptions, Monitor, Operation, Outcome,
+    PassReport, Phase, RelPath, Trust, Verb,
 };
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 impl Scratch {
+    /// The index of the engine: every file is read in every pass.
+    pub(crate) fn index(&self) -> IndexOptions {
+        IndexOptions {
+            state_dir: self.at("state"),
+            rehash_after: Trust::Never,
+            digest_after: Trust::For(Duration::from_secs(30 * 24 * 60 * 60)),
+            interval: None,
+        }
+    }
+
     pub(crate) fn mirror(&self, threads: usize) -> Mirror {
         self.mirror_with(threads, false)
     }
@@ -22,6 +33,7 @@ impl Scratch {
             processors: 2,
             digests: self.digests,
             dry_run,
+            index: Some(self.index()),
         };
         Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
     }

@@ -121,9 +121,18 @@ impl Scratch {
     }
 
     fn prepare(&self, command: &mut Command) {
-        for variable in ["COLUMNS", "NO_COLOR", "TERM", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"] {
+        for variable in [
+            "COLUMNS",
+            "NO_COLOR",
+            "TERM",
+            "NOTIFY_SOCKET",
+            "WATCHDOG_USEC",
+            "WATCHDOG_PID",
+            "STATE_DIRECTORY",
+        ] {
             command.env_remove(variable);
         }
+        command.env("XDG_STATE_HOME", self.at("state"));
         command.env("TZ", "UTC").current_dir(self.path()).stdin(Stdio::null());
     }
 

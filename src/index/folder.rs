@@ -1,0 +1,343 @@
+//! The records of one folder while a pass is in it.
+
+use crate::index::record::{Facts, Record};
+use crate::index::rows::{Edit, Packed, row_for};
+use crate::index::trust::{MARGIN, Standing, is_settled, likeness};
+use crate::index::volumes::Volume;
+use crate::index::{Ledger, Shared, lock};
+use crate::model::digest::Digest;
+use crate::model::entry::Entry;
+use crate::model::path::RelPath;
+use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
+use std::ffi::{CStr, CString};
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// Folders with more packed bytes are not loaded: each name is looked up when its turn comes.
+const MOST_LOADED: usize = 2 << 20;
+
+/// The number of changes that are handed over at once.
+const HANDFUL: usize = 256;
+
+/// The records of one folder. When the last task of the folder is done, that is when this is dropped, its changes are
+/// handed over.
+#[derive(Debug)]
+pub(crate) struct FolderRecords {
+    ledger: Ledger,
+    shared: Arc<Shared>,
+    path: RelPath,
+    /// Of the source and of the replica, with their devices.
+    volumes: [Arc<Volume>; 2],
+    devices: [u64; 2],
+    loaded: Loaded,
+    /// When every file of the folder was confirmed.
+    confirmed: i64,
+    edits: Mutex<Vec<(Box<[u8]>, Edit)>>,
+}
+
+#[derive(Debug)]
+enum Loaded {
+    /// All records: their rows one after the other, where each begins, and which ones were confirmed, as bits.
+    Whole { rows: Vec<u8>, starts: Vec<u32>, confirmed: Vec<AtomicU64> },
+    /// So many records, the number of those that were confirmed, and the row that was used last.
+    Large { count: u64, confirmed: AtomicU64, row: Mutex<Vec<u8>> },
+}
+
+/// What is known of a file whose two sides have been looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// The record, if there is one.
+    pub record: Option<Record>,
+    /// What it says.
+    pub standing: Standing,
+    /// When the file was last confirmed, in seconds since 1970.
+    pub confirmed: i64,
+    /// Its place among the loaded records.
+    at: Option<usize>,
+    /// True where the source's facts are those of the record, settled or not; and the replica's.
+    alike: [bool; 2],
+    /// True when it has just been found out that a side's inode numbers are unstable.
+    pub unstable: [bool; 2],
+}
+
+impl FolderRecords {
+    pub(super) fn load(
+        ledger: &Ledger,
+        shared: &Arc<Shared>,
+        path: &RelPath,
+        volumes: [Arc<Volume>; 2],
+        devices: [u64; 2],
+    ) -> Option<FolderRecords> {
+        let (loaded, confirmed) = lock(&shared.0).attempt(|state| {
+            let Some(connection) = &state.connection else { return Ok(None) };
+            // Within a pass every folder is read before anything is written for it.
+            let confirmed = connection
+                .prepare_cached("SELECT confirmed FROM folder WHERE path = ?1")?
+                .query_row(params![path.as_bytes()], |row| row.get(0))
+                .optional()?;
+            Ok(Some((Loaded::read(connection, path.as_bytes())?, confirmed.unwrap_or_default())))
+        })??;
+        Some(FolderRecords {
+            ledger: ledger.clone(),
+            shared: Arc::clone(shared),
+            path: path.clone(),
+            volumes,
+            devices,
+            loaded,
+            confirmed,
+            edits: Mutex::default(),
+        })
+    }
+
+    /// What is known of the file of a name.
+    pub(crate) fn known(&self, name: &CStr, source: &Entry, replica: &Entry) -> Known {
+        let (at, record) = self.loaded.find(self, name.to_bytes());
+        let mut known = Known {
+            record,
+            standing: Standing::Unknown,
+            confirmed: 0,
+            at,
+            alike: [false; 2],
+            unstable: [false; 2],
+        };
+        let Some(record) = &known.record else { return known };
+        known.confirmed = record.confirmed.max(self.confirmed);
+        let facts = [Some(&record.source), record.replica.as_ref()];
+        let entries = [source, replica];
+        for (side, (facts, entry)) in facts.into_iter().zip(entries).enumerate() {
+            let volume = &self.volumes[side];
+            let is_of_folder = entry.id.device == self.devices[side] && volume.has_facts();
+            let Some(facts) = facts.filter(|_| is_of_folder) else { continue };
+            let likeness = likeness(facts, record.size, entry, volume.number);
+            let (is_accepted, found_out) = volume.accepts(likeness);
+            known.alike[side] = is_accepted;
+            known.unstable[side] = found_out;
+            if found_out && !self.ledger.is_dry_run {
+                lock(&self.shared.0).note(volume);
+            }
+        }
+        let is_settled = |facts: Option<&Facts>| facts.is_some_and(|facts| facts.settled);
+        known.standing = match known.alike {
+            [true, _] if !record.source.settled => Standing::Unknown,
+            [true, true] if is_settled(record.replica.as_ref()) => Standing::Both,
+            [true, _] => Standing::Source,
+            [false, _] => Standing::Unknown,
+        };
+        known
+    }
+
+    /// Whether a file may be taken for intact without being read.
+    pub(crate) fn trusts(&self, known: &Known) -> bool {
+        let Some(record) = &known.record else { return false };
+        let trusts = known.standing == Standing::Both
+            && !self.ledger.schedule().is_read_due(record, known.confirmed)
+            // Some filesystems show no sizes; reading nothing costs little.
+            && (record.size > 0 || self.has_true_ctime());
+        if trusts {
+            self.ledger.trusted(known.confirmed);
+        }
+        trusts
+    }
+
+    /// Whether a file that is equal on both sides has to be hashed.
+    pub(crate) fn must_hash(&self, known: &Known) -> bool {
+        match &known.record {
+            Some(record) if known.standing == Standing::Both => self.ledger.schedule().is_hash_due(record),
+            Some(_) | None => true,
+        }
+    }
+
+    /// Whether a source file that differs from its record in the content alone has rotted: any change moves the ctime
+    /// there, and no crash may have lost one.
+    pub(crate) fn proves_rot(&self) -> bool {
+        self.has_true_ctime() && !self.ledger.may_have_lost_times()
+    }
+
+    fn has_true_ctime(&self) -> bool {
+        self.volumes[0].has_true_ctime()
+    }
+
+    /// Notes that both files were read and are equal. `digest` is that of their content, if it was computed; without
+    /// it the record's stands.
+    pub(crate) fn confirm(
+        &self,
+        name: &CStr,
+        known: &Known,
+        digest: Option<Digest>,
+        (source, replica): (&Entry, &Entry),
+    ) {
+        let now = self.ledger.schedule().now;
+        let entries = [source, replica];
+        let old = known.record.as_ref();
+        let Some(final_digest) = digest.or(old.map(|record| record.digest)) else { return };
+        let is_odd = (0..2)
+            .any(|side| entries[side].id.device != self.devices[side] || !self.volumes[side].has_facts());
+        if is_odd || source.size != replica.size {
+            return;
+        }
+        let settled = |side: usize| {
+            let was_so = known.alike[side] && old.is_some_and(|record| record.confirmed <= now - MARGIN);
+            is_settled(entries[side], self.ledger.start) && (self.volumes[side].is_local() || was_so)
+        };
+        let facts = |side: usize| Facts::of(entries[side], self.volumes[side].number, settled(side));
+        let hashed = match (digest, old) {
+            (None, Some(record)) => record.hashed,
+            (Some(_), _) | (None, None) => now,
+        };
+        let new = Record {
+            digest: final_digest,
+            size: source.size,
+            source: facts(0),
+            replica: Some(facts(1)),
+            confirmed: now,
+            hashed,
+        };
+        let only_confirmed = old.is_some_and(|old| Record { confirmed: now, ..*old } == new);
+        match &self.loaded {
+            Loaded::Whole { .. } => self.note(known.at),
+            Loaded::Large { confirmed, .. } if old.is_some() => {
+                confirmed.fetch_add(1, Ordering::Relaxed);
+            }
+            Loaded::Large { .. } => {}
+        }
+        if !only_confirmed {
+            self.edit(name.to_bytes(), Edit::Put(new));
+        } else if let Loaded::Large { .. } = &self.loaded
+            && !self.ledger.reads_all()
+        {
+            // Where every file is read, the confirmation of the whole folder is kept, or none.
+            self.edit(name.to_bytes(), Edit::Confirm(now));
+        }
+    }
+
+    /// Notes that a loaded record was confirmed, or replaced by a newer one.
+    fn note(&self, at: Option<usize>) {
+        if let (Loaded::Whole { confirmed, .. }, Some(at)) = (&self.loaded, at)
+            && let Some(bits) = confirmed.get(at / 64)
+        {
+            bits.fetch_or(1 << (at % 64), Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets a name.
+    pub(crate) fn forget(&self, name: &CStr) {
+        self.edit(name.to_bytes(), Edit::Drop);
+    }
+
+    /// Forgets the names of loaded records that neither side has any more.
+    pub(crate) fn keep(&self, exists: impl Fn(&CStr) -> bool) {
+        let Loaded::Whole { rows, .. } = &self.loaded else { return };
+        for (at, (name, _)) in Packed::of(rows).enumerate() {
+            let exists = CString::new(name).is_ok_and(|name| exists(&name));
+            if !exists {
+                self.note(Some(at));
+                self.edit(name, Edit::Drop);
+            }
+        }
+    }
+
+    fn edit(&self, name: &[u8], edit: Edit) {
+        if self.ledger.is_dry_run {
+            return;
+        }
+        let mut edits = lock(&self.edits);
+        edits.push((name.into(), edit));
+        if edits.len() >= HANDFUL {
+            let handful = std::mem::take(&mut *edits);
+            lock(&self.shared.0).add(self.path.as_bytes(), handful);
+        }
+    }
+}
+
+impl Drop for FolderRecords {
+    fn drop(&mut self) {
+        if self.ledger.is_dry_run {
+            return;
+        }
+        let now = self.ledger.schedule().now;
+        let mut edits = std::mem::take(&mut *lock(&self.edits));
+        let is_all = match &self.loaded {
+            Loaded::Whole { rows, confirmed, starts } => {
+                let is_confirmed = |at: usize| {
+                    confirmed
+                        .get(at / 64)
+                        .is_some_and(|bits| bits.load(Ordering::Relaxed) >> (at % 64) & 1 == 1)
+                };
+                let is_all = (0..starts.len()).all(is_confirmed);
+                if !is_all {
+                    let names = Packed::of(rows).enumerate().filter(|(at, _)| is_confirmed(*at));
+                    edits.extend(names.map(|(_, (name, _))| (name.into(), Edit::Confirm(now))));
+                }
+                is_all && !starts.is_empty()
+            }
+            Loaded::Large { count, confirmed, .. } => confirmed.load(Ordering::Relaxed) == *count,
+        };
+        let mut state = lock(&self.shared.0);
+        state.add(self.path.as_bytes(), edits);
+        if is_all {
+            state.confirm_folder(self.path.as_bytes(), now);
+        }
+    }
+}
+
+impl Loaded {
+    fn read(connection: &Connection, folder: &[u8]) -> Result<Loaded, SqlError> {
+        let sql = "SELECT records FROM file WHERE folder = ?1 ORDER BY first";
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut found = statement.query(params![folder])?;
+        let mut rows = Vec::new();
+        let mut flow = ControlFlow::Continue(());
+        while let Some(row) = found.next()? {
+            let row = row.get_ref(0)?.as_blob().unwrap_or_default();
+            if rows.len() + row.len() > MOST_LOADED {
+                flow = ControlFlow::Break(());
+                break;
+            }
+            rows.extend_from_slice(row);
+        }
+        drop(found);
+        if flow.is_break() {
+            let sql = "SELECT sum(count) FROM file WHERE folder = ?1";
+            let count: i64 = connection.prepare_cached(sql)?.query_row(params![folder], |row| row.get(0))?;
+            let count = count.try_into().unwrap_or_default();
+            return Ok(Loaded::Large { count, confirmed: AtomicU64::new(0), row: Mutex::default() });
+        }
+        let starts = Packed::starts(&rows);
+        let mut confirmed = Vec::new();
+        confirmed.resize_with(starts.len().div_ceil(64), AtomicU64::default);
+        Ok(Loaded::Whole { rows, starts, confirmed })
+    }
+
+    /// The record of a name, and its place among the loaded ones.
+    fn find(&self, folder: &FolderRecords, name: &[u8]) -> (Option<usize>, Option<Record>) {
+        match self {
+            Loaded::Whole { rows, starts, .. } => {
+                let entry = |start: &u32| Packed::of(rows.get(*start as usize..).unwrap_or_default()).next();
+                let at = starts
+                    .binary_search_by(|start| entry(start).map_or(&[][..], |(at, _)| at).cmp(name))
+                    .ok();
+                let packed = at.and_then(|at| starts.get(at)).and_then(entry);
+                (at, packed.and_then(|(_, packed)| Record::unpack(packed)))
+            }
+            Loaded::Large { row, .. } => {
+                let find = |row: &[u8]| {
+                    Packed::of(row).find(|(at, _)| *at == name).and_then(|(_, packed)| Record::unpack(packed))
+                };
+                let mut row = lock(row);
+                let mut found = find(&row);
+                if found.is_none() {
+                    let read = lock(&folder.shared.0).attempt(|state| {
+                        let row_of = |connection| row_for(connection, folder.path.as_bytes(), name);
+                        state.connection.as_ref().map_or(Ok(None), row_of)
+                    });
+                    if let Some(Some((_, read))) = read {
+                        *row = read;
+                        found = find(&row);
+                    }
+                }
+                (None, found)
+            }
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Reading and changing the packed rows of a folder.
+
+use crate::index::record::{Record, Unpack, put};
+use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
+use std::collections::BTreeMap;
+
+/// A row is split above this size. Four rows fit into a page, and none needs a page of its own.
+const MOST_BYTES: usize = 3500;
+
+/// A change of one record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edit {
+    /// Write it.
+    Put(Record),
+    /// The file was read and found right then, in seconds since 1970.
+    Confirm(i64),
+    /// Remove it.
+    Drop,
+}
+
+impl Edit {
+    /// The change that does what this one and then another one would do.
+    pub(super) fn then(self, next: Edit) -> Edit {
+        match (self, next) {
+            (Edit::Put(record), Edit::Confirm(confirmed)) => Edit::Put(Record { confirmed, ..record }),
+            (Edit::Drop, Edit::Confirm(_)) => Edit::Drop,
+            (Edit::Put(_) | Edit::Confirm(_) | Edit::Drop, next) => next,
+        }
+    }
+}
+
+/// The changes in one folder, by name.
+pub(super) type Edits = BTreeMap<Box<[u8]>, Edit>;
+
+/// Appends one record to a row.
+fn append(row: &mut Vec<u8>, name: &[u8], packed: &[u8]) {
+    put(row, name.len() as u64);
+    row.extend_from_slice(name);
+    put(row, packed.len() as u64);
+    row.extend_from_slice(packed);
+}
+
+/// The names and packed records of a row, or of several in their order.
+pub(super) struct Packed<'a>(Unpack<'a>);
+
+impl<'a> Packed<'a> {
+    pub(super) fn of(row: &'a [u8]) -> Packed<'a> {
+        Packed(Unpack(row))
+    }
+
+    /// Where each record begins.
+    pub(super) fn starts(row: &[u8]) -> Vec<u32> {
+        let mut packed = Packed::of(row);
+        let mut starts = Vec::new();
+        loop {
+            let start = row.len() - packed.0.0.len();
+            match (packed.next(), u32::try_from(start)) {
+                (Some(_), Ok(start)) => starts.push(start),
+                (None, _) | (_, Err(_)) => return starts,
+            }
+        }
+    }
+}
+
+impl<'a> Iterator for Packed<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    /// Damage ends the row: what follows is as if it were not recorded.
+    fn next(&mut self) -> Option<Self::Item> {
+        let length = self.0.number()?;
+        let name = self.0.bytes(length)?;
+        let length = self.0.number()?;
+        Some((name, self.0.bytes(length)?))
+    }
+}
+
+/// The row of a folder in which a name is or would be: its key, and its content if it exists.
+pub(super) fn row_for(
+    connection: &Connection,
+    folder: &[u8],
+    name: &[u8],
+) -> Result<Option<(Vec<u8>, Vec<u8>)>, SqlError> {
+    let sql = "SELECT first, records FROM file WHERE folder = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
+    connection
+        .prepare_cached(sql)?
+        .query_row(params![folder, name], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+}
+
+/// Carries out the changes in one folder.
+pub(super) fn edit(connection: &Connection, folder: &[u8], edits: &Edits) -> Result<(), SqlError> {
+    let mut edits = edits.iter().peekable();
+    while let Some((name, _)) = edits.peek() {
+        let (first, old) = row_for(connection, folder, name)?.unwrap_or_default();
+        let sql = "SELECT first FROM file WHERE folder = ?1 AND first > ?2 ORDER BY first LIMIT 1";
+        let next: Option<Vec<u8>> =
+            connection.prepare_cached(sql)?.query_row(params![folder, first], |row| row.get(0)).optional()?;
+        let mut here = Edits::new();
+        while let Some((name, edit)) =
+            edits.next_if(|(name, _)| next.as_ref().is_none_or(|next| name.as_ref() < next.as_slice()))
+        {
+            here.insert(name.clone(), *edit);
+        }
+        write(connection, folder, &first, merge(&old, &here))?;
+    }
+    Ok(())
+}
+
+/// The records of a row after its changes, in their order.
+fn merge(old: &[u8], edits: &Edits) -> Vec<(Box<[u8]>, Vec<u8>)> {
+    let mut merged: BTreeMap<Box<[u8]>, Vec<u8>> =
+        Packed::of(old).map(|(name, packed)| (name.into(), packed.to_vec())).collect();
+    for (name, edit) in edits {
+        let record = match edit {
+            Edit::Put(record) => Some(*record),
+            Edit::Confirm(time) => merged
+                .get(name)
+                .and_then(|packed| Record::unpack(packed))
+                .map(|record| Record { confirmed: *time, ..record }),
+            Edit::Drop => None,
+        };
+        match record {
+            Some(record) => {
+                let mut packed = Vec::with_capacity(128);
+                record.pack(&mut packed);
+                merged.insert(name.clone(), packed);
+            }
+            None => {
+                merged.remove(name);
+            }
+        }
+    }
+    merged.into_iter().collect()
+}
+
+/// Writes the records of what was one row, in as many as they need.
+fn write(
+    connection: &Connection,
+    folder: &[u8],
+    first: &[u8],
+    records: Vec<(Box<[u8]>, Vec<u8>)>,
+) -> Result<(), SqlError> {
+    if records.is_empty() {
+        let sql = "DELETE FROM file WHERE folder = ?1 AND first = ?2";
+        connection.prepare_cached(sql)?.execute(params![folder, first])?;
+        return Ok(());
+    }
+    let total: usize = records.iter().map(|(name, packed)| name.len() + packed.len() + 3).sum();
+    // Evenly, so that a full row becomes two halves with room for more.
+    let most = total.div_ceil(total.div_ceil(MOST_BYTES)).max(1);
+    let sql = "INSERT OR REPLACE INTO file (folder, first, count, records) VALUES (?1, ?2, ?3, ?4)";
+    let mut statement = connection.prepare_cached(sql)?;
+    let (mut key, mut row, mut count) = (first.to_vec(), Vec::with_capacity(most), 0);
+    for (name, packed) in records {
+        if count > 0 && row.len() + name.len() + packed.len() + 3 > most.max(MOST_BYTES / 2) {
+            statement.execute(params![folder, key, count, row])?;
+            (key, count) = (name.to_vec(), 0);
+            row.clear();
+        }
+        append(&mut row, &name, &packed);
+        count += 1;
+    }
+    statement.execute(params![folder, key, count, row])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::record::tests::record;
+    use crate::test_strategies::pure;
+    use proptest::collection::{btree_map, vec};
+    use proptest::prelude::*;
+
+    fn connection() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        connection
+    }
+
+    fn edits() -> impl Strategy<Value = Edits> {
+        let edit = prop_oneof![
+            4 => record().prop_map(Edit::Put),
+            1 => any::<i64>().prop_map(Edit::Confirm),
+            1 => Just(Edit::Drop),
+        ];
+        // Few names, so that edits meet; long ones, so that rows are split.
+        let name = (0..60u8, 1..40usize).prop_map(|(letter, length)| vec![letter + 40; length].into());
+        btree_map(name, edit, 0..60)
+    }
+
+    fn rows(connection: &Connection) -> Vec<(Vec<u8>, i64, Vec<u8>)> {
+        let sql = "SELECT first, count, records FROM file WHERE folder = x'66' ORDER BY first";
+        let mut statement = connection.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+
+    proptest! {
+        #![proptest_config(pure())]
+
+        #[test]
+        fn rows_hold_what_a_map_would(rounds in vec(edits(), 1..6)) {
+            let connection = connection();
+            let mut expected: BTreeMap<Vec<u8>, Record> = BTreeMap::new();
+            for edits in rounds {
+                edit(&connection, b"f", &edits).unwrap();
+                for (name, edit) in edits {
+                    match edit {
+                        Edit::Put(record) => { expected.insert(name.into(), record); }
+                        Edit::Confirm(time) => {
+                            if let Some(record) = expected.get_mut(name.as_ref()) { record.confirmed = time; }
+                        }
+                        Edit::Drop => { expected.remove(name.as_ref()); }
+                    }
+                }
+                let mut found = BTreeMap::new();
+                for (first, count, row) in rows(&connection) {
+                    let names: Vec<&[u8]> = Packed::of(&row).map(|(name, _)| name).collect();
+                    prop_assert_eq!(names.len() as i64, count);
+                    prop_assert!(row.len() < 2 * MOST_BYTES, "{}", row.len());
+                    prop_assert!(names.iter().all(|name| *name >= first.as_slice()));
+                    found.extend(Packed::of(&row).map(|(name, packed)| (name.to_vec(), Record::unpack(packed).unwrap())));
+                }
+                prop_assert_eq!(&found, &expected);
+                for name in expected.keys() {
+                    let (_, row) = row_for(&connection, b"f", name).unwrap().unwrap();
+                    prop_assert!(Packed::of(&row).any(|(at, _)| at == name.as_slice()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_damaged_row_ends_where_the_damage_is() {
+        let mut row = Vec::new();
+        append(&mut row, b"a", b"packed");
+        append(&mut row, b"b", b"packed");
+        row.truncate(row.len() - 3);
+        assert_eq!(Packed::of(&row).collect::<Vec<_>>(), [(&b"a"[..], &b"packed"[..])]);
+        assert_eq!(Packed::of(&[0xff; 20]).count(), 0);
+    }
+}
