@@ -112,8 +112,9 @@ pub(crate) fn open(path: &Path, roots: &Roots) -> Result<Connection, Unusable> {
 /// See [`Unusable`].
 pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
     File::open(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let connection = Connection::open_with_flags(uri_to_read(path), flags)?;
     connection.busy_timeout(PATIENCE)?;
     match version(&connection)? {
         VERSION => Ok(connection),
@@ -122,15 +123,38 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
     }
 }
 
+/// The address of a database that is only read. Without a WAL no process has it open, and SQLite need not make files
+/// beside it, which a dry run must not, and which a read-only folder does not allow.
+fn uri_to_read(path: &Path) -> String {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/._-".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            uri.push_str(&format!("%{byte:02x}"));
+        }
+    }
+    // RACE: a process that opens and writes it from here on may make this one read a torn page, which is an error.
+    if !beside(path, "-wal").exists() {
+        uri.push_str("?immutable=1");
+    }
+    uri
+}
+
+/// The path of a file that SQLite keeps beside a database.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
 /// Removes a database, to be made again: it holds nothing that a pass cannot find out.
 ///
 /// # Errors
 /// As `unlink(2)`.
 pub(crate) fn remove(path: &Path) -> Result<(), std::io::Error> {
     for suffix in ["-wal", "-shm", "-journal", ""] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match std::fs::remove_file(&name) {
+        match std::fs::remove_file(beside(path, suffix)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }

@@ -93,7 +93,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
     match event {
         Event::Verified { .. } | Event::Phase { .. } => Level::Debug,
         // The replica was not what it should be.
-        Event::Done(operation) | Event::Planned(operation) if operation.verb == Verb::Repair => Level::Warn,
+        Event::Done(operation) if operation.verb == Verb::Repair => Level::Warn,
         Event::Started { .. }
         | Event::PassStarted { .. }
         | Event::Done(_)

@@ -699,7 +699,7 @@ fn the_lock_leaves_nothing_behind_not_even_after_kill_9() {
     running.signal(Signal::KILL);
     assert_eq!(running.end().code, None);
     assert_eq!(place.names("replica"), ["file"]);
-    assert_eq!(place.names(""), ["log", "replica", "source"]);
+    assert_eq!(place.names(""), ["log", "replica", "source", "state"]);
     let ended = second(&place, "replica");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.contains("pass 1 done: 0 created, 0 updated, 0 deleted"), "{ended:?}");

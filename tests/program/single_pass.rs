@@ -74,7 +74,7 @@ fn comparing_bytes_finds_the_same_damage_and_leaves_out_only_the_digests_of_what
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(Tree::of(&place.at("source")), Tree::of(&place.at("replica")));
     let digests = |words: &str| {
-        let lines = lines_with(&ended.stdout, words);
+        let lines = lines_with(&ended.console(), words);
         assert_eq!(lines.len(), 1, "{words}: {ended:?}");
         lines[0].contains("sha256=")
     };
@@ -168,6 +168,7 @@ fn a_dry_run_writes_nothing_and_prints_every_planned_change() {
     place.folder("source/dangling");
     place.write("replica/extra", "content");
     let before = (Tree::of(&place.at("source")).stamped(), Tree::of(&place.at("replica")).stamped());
+    let state = Tree::of(&place.at("state")).stamped();
     for options in ["--dry-run", "-n", "-n --once", "-n --interval 1"] {
         place.remove("log");
         let ended = place.run(options);
@@ -195,7 +196,8 @@ fn a_dry_run_writes_nothing_and_prints_every_planned_change() {
             (Tree::of(&place.at("source")).stamped(), Tree::of(&place.at("replica")).stamped()),
             "{options}"
         );
-        assert_eq!(place.names(""), ["log", "replica", "source"]);
+        assert_eq!(place.names(""), ["log", "replica", "source", "state"]);
+        assert_eq!(state, Tree::of(&place.at("state")).stamped(), "the index is only read");
     }
 }
 
