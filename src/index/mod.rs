@@ -256,8 +256,12 @@ impl State {
     fn flush(&mut self) -> Result<(), SqlError> {
         self.begin()?;
         let Some(connection) = &self.connection else { return Ok(()) };
+        let mut reduced = Vec::new();
         for (folder, edits) in std::mem::take(&mut self.edits) {
             edit(connection, &folder, &edits)?;
+            if edits.values().any(|edit| *edit == Edit::Drop) {
+                reduced.push(folder);
+            }
         }
         self.waiting = 0;
         let sql = "INSERT INTO folder (path, confirmed) VALUES (?1, ?2) \
@@ -268,6 +272,11 @@ impl State {
         }
         let mut statement = connection.prepare_cached("DELETE FROM folder WHERE path = ?1")?;
         for folder in std::mem::take(&mut self.removed) {
+            statement.execute(params![folder])?;
+        }
+        let sql = "DELETE FROM folder WHERE path = ?1 AND NOT EXISTS (SELECT 1 FROM file WHERE folder = ?1)";
+        let mut statement = connection.prepare_cached(sql)?;
+        for folder in reduced {
             statement.execute(params![folder])?;
         }
         Ok(())

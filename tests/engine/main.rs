@@ -9,6 +9,7 @@
 
 mod budget;
 mod convergence;
+mod index;
 mod model;
 mod shapes;
 mod unreadable;

@@ -25,7 +25,12 @@ impl Scratch {
     }
 
     pub(crate) fn mirror_with(&self, threads: usize, dry_run: bool) -> Mirror {
-        let options = MirrorOptions {
+        Mirror::new(self.options(threads, dry_run), Arc::new(Interrupt::new())).unwrap()
+    }
+
+    /// The options of a mirror of the roots.
+    pub(crate) fn options(&self, threads: usize, dry_run: bool) -> MirrorOptions {
+        MirrorOptions {
             source: self.source.clone(),
             replica: self.replica.clone(),
             log: None,
@@ -34,8 +39,7 @@ impl Scratch {
             digests: self.digests,
             dry_run,
             index: Some(self.index()),
-        };
-        Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
+        }
     }
 
     /// One pass of a new mirror.
