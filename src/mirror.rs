@@ -15,10 +15,11 @@ use crate::context::reporter::Reporter;
 use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
+use crate::fs::rights::rights;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_lazy, roots, stat};
 use crate::guard::{Facts, Ruling, examine, examine_ways};
-use crate::index::{Index, IndexOptions, Ledger, Warning};
+use crate::index::{Conditions, Index, IndexOptions, Ledger, Warning};
 use crate::lock::ReplicaLock;
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
@@ -354,7 +355,12 @@ impl Mirror {
 
     fn begin_index(&mut self, start: Start, source: &Path) -> (Ledger, Option<Warning>) {
         match &mut self.index {
-            Some(index) => index.begin(start, self.options.dry_run, is_lazy(source)),
+            Some(index) => index.begin(&Conditions {
+                start,
+                is_dry_run: self.options.dry_run,
+                is_lazy: is_lazy(source),
+                rights: rights().fingerprint(),
+            }),
             None => (Ledger::off(), None),
         }
     }

@@ -45,6 +45,11 @@ pub(crate) struct Attributes {
 }
 
 impl Attributes {
+    /// Whether there is none, readable or not.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.unread.is_empty()
+    }
+
     /// Reads those xattrs of `subject` that matter with these rights.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The records of one folder while a pass is in it.
 
 use crate::index::record::{Facts, Record};
-use crate::index::rows::{Edit, Packed, row_for};
+use crate::index::rows::{Change, Edit, Packed, row_for};
 use crate::index::trust::{MARGIN, Standing, is_settled, likeness};
 use crate::index::volumes::Volume;
 use crate::index::{Ledger, Shared, lock};
@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex};
 
 /// Folders with more packed bytes are not loaded: each name is looked up when its turn comes.
 const MOST_LOADED: usize = 2 << 20;
+
+const DAY: i64 = 24 * 60 * 60;
 
 /// The number of changes that are handed over at once.
 const HANDFUL: usize = 256;
@@ -33,7 +35,7 @@ pub(crate) struct FolderRecords {
     loaded: Loaded,
     /// When every file of the folder was confirmed.
     confirmed: i64,
-    edits: Mutex<Vec<(Box<[u8]>, Edit)>>,
+    edits: Mutex<Vec<Change>>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,8 @@ enum Loaded {
 
 /// What is known of a file whose two sides have been looked at.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Known {
+pub(crate) struct Known<'a> {
+    folder: &'a FolderRecords,
     /// The record, if there is one.
     pub record: Option<Record>,
     /// What it says.
@@ -91,9 +94,10 @@ impl FolderRecords {
     }
 
     /// What is known of the file of a name.
-    pub(crate) fn known(&self, name: &CStr, source: &Entry, replica: &Entry) -> Known {
+    pub(crate) fn known(&self, name: &CStr, source: &Entry, replica: &Entry) -> Known<'_> {
         let (at, record) = self.loaded.find(self, name.to_bytes());
         let mut known = Known {
+            folder: self,
             record,
             standing: Standing::Unknown,
             confirmed: 0,
@@ -127,90 +131,6 @@ impl FolderRecords {
         known
     }
 
-    /// Whether a file may be taken for intact without being read.
-    pub(crate) fn trusts(&self, known: &Known) -> bool {
-        let Some(record) = &known.record else { return false };
-        let trusts = known.standing == Standing::Both
-            && !self.ledger.schedule().is_read_due(record, known.confirmed)
-            // Some filesystems show no sizes; reading nothing costs little.
-            && (record.size > 0 || self.has_true_ctime());
-        if trusts {
-            self.ledger.trusted(known.confirmed);
-        }
-        trusts
-    }
-
-    /// Whether a file that is equal on both sides has to be hashed.
-    pub(crate) fn must_hash(&self, known: &Known) -> bool {
-        match &known.record {
-            Some(record) if known.standing == Standing::Both => self.ledger.schedule().is_hash_due(record),
-            Some(_) | None => true,
-        }
-    }
-
-    /// Whether a source file that differs from its record in the content alone has rotted: any change moves the ctime
-    /// there, and no crash may have lost one.
-    pub(crate) fn proves_rot(&self) -> bool {
-        self.has_true_ctime() && !self.ledger.may_have_lost_times()
-    }
-
-    fn has_true_ctime(&self) -> bool {
-        self.volumes[0].has_true_ctime()
-    }
-
-    /// Notes that both files were read and are equal. `digest` is that of their content, if it was computed; without
-    /// it the record's stands.
-    pub(crate) fn confirm(
-        &self,
-        name: &CStr,
-        known: &Known,
-        digest: Option<Digest>,
-        (source, replica): (&Entry, &Entry),
-    ) {
-        let now = self.ledger.schedule().now;
-        let entries = [source, replica];
-        let old = known.record.as_ref();
-        let Some(final_digest) = digest.or(old.map(|record| record.digest)) else { return };
-        let is_odd = (0..2)
-            .any(|side| entries[side].id.device != self.devices[side] || !self.volumes[side].has_facts());
-        if is_odd || source.size != replica.size {
-            return;
-        }
-        let settled = |side: usize| {
-            let was_so = known.alike[side] && old.is_some_and(|record| record.confirmed <= now - MARGIN);
-            is_settled(entries[side], self.ledger.start) && (self.volumes[side].is_local() || was_so)
-        };
-        let facts = |side: usize| Facts::of(entries[side], self.volumes[side].number, settled(side));
-        let hashed = match (digest, old) {
-            (None, Some(record)) => record.hashed,
-            (Some(_), _) | (None, None) => now,
-        };
-        let new = Record {
-            digest: final_digest,
-            size: source.size,
-            source: facts(0),
-            replica: Some(facts(1)),
-            confirmed: now,
-            hashed,
-        };
-        let only_confirmed = old.is_some_and(|old| Record { confirmed: now, ..*old } == new);
-        match &self.loaded {
-            Loaded::Whole { .. } => self.note(known.at),
-            Loaded::Large { confirmed, .. } if old.is_some() => {
-                confirmed.fetch_add(1, Ordering::Relaxed);
-            }
-            Loaded::Large { .. } => {}
-        }
-        if !only_confirmed {
-            self.edit(name.to_bytes(), Edit::Put(new));
-        } else if let Loaded::Large { .. } = &self.loaded
-            && !self.ledger.reads_all()
-        {
-            // Where every file is read, the confirmation of the whole folder is kept, or none.
-            self.edit(name.to_bytes(), Edit::Confirm(now));
-        }
-    }
-
     /// Notes that a loaded record was confirmed, or replaced by a newer one.
     fn note(&self, at: Option<usize>) {
         if let (Loaded::Whole { confirmed, .. }, Some(at)) = (&self.loaded, at)
@@ -237,15 +157,119 @@ impl FolderRecords {
         }
     }
 
+    fn change(&self, name: &[u8], edit: Edit) -> Change {
+        Change { folder: self.path.as_bytes().into(), name: name.into(), edit }
+    }
+
     fn edit(&self, name: &[u8], edit: Edit) {
         if self.ledger.is_dry_run {
             return;
         }
         let mut edits = lock(&self.edits);
-        edits.push((name.into(), edit));
+        edits.push(self.change(name, edit));
         if edits.len() >= HANDFUL {
-            let handful = std::mem::take(&mut *edits);
-            lock(&self.shared.0).add(self.path.as_bytes(), handful);
+            let mut state = lock(&self.shared.0);
+            edits.drain(..).for_each(|edit| state.add(edit));
+        }
+    }
+}
+
+impl Known<'_> {
+    /// Whether the file may be taken for intact without being read.
+    pub(crate) fn is_trusted(&self) -> bool {
+        let Some(record) = &self.record else { return false };
+        let ledger = &self.folder.ledger;
+        let is_trusted = self.standing == Standing::Both
+            && ledger.has_same_rights
+            && !ledger.schedule().is_read_due(record, self.confirmed)
+            // Some filesystems show no sizes; reading nothing costs little.
+            && (record.size > 0 || self.folder.volumes[0].has_true_ctime());
+        if is_trusted {
+            ledger.trusted(self.confirmed);
+        }
+        is_trusted
+    }
+
+    /// Whether neither side has an extended attribute: none had one, and setting one would have moved the ctime.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.standing == Standing::Both
+            && self.record.is_some_and(|record| record.is_bare)
+            && self.folder.volumes.iter().all(|volume| volume.has_true_ctime())
+            && self.folder.ledger.has_same_rights
+    }
+
+    /// Whether the file has to be hashed even if it is equal on both sides.
+    pub(crate) fn is_hash_due(&self) -> bool {
+        match &self.record {
+            Some(record) if self.standing == Standing::Both => {
+                self.folder.ledger.schedule().is_hash_due(record)
+            }
+            Some(_) | None => true,
+        }
+    }
+
+    /// Whether a source file that differs from its record in the content alone has rotted: any change moves the ctime
+    /// there, and no crash may have lost one.
+    pub(crate) fn proves_rot(&self) -> bool {
+        self.folder.volumes[0].has_true_ctime() && !self.folder.ledger.is_after_lazy_boot
+    }
+
+    /// Notes that both files were read and are equal. `digest` is that of their content, if it was computed; without
+    /// it the record's stands. `is_bare` says that neither has an extended attribute.
+    pub(crate) fn confirm(
+        &self,
+        name: &CStr,
+        (source, replica): (&Entry, &Entry),
+        digest: Option<Digest>,
+        is_bare: bool,
+    ) {
+        let Known { folder, record: old, at, alike, .. } = self;
+        let now = folder.ledger.schedule().now;
+        let entries = [source, replica];
+        let Some(confirmed_digest) = digest.or(old.map(|record| record.digest)) else { return };
+        let has_facts =
+            |side: usize| entries[side].id.device == folder.devices[side] && folder.volumes[side].has_facts();
+        if !has_facts(0) || !has_facts(1) || source.size != replica.size {
+            return;
+        }
+        let facts = |side: usize| {
+            // On a shared filesystem another clock counts: facts are settled once they have stood for a while.
+            let has_stood = || alike[side] && old.is_some_and(|record| record.confirmed <= now - MARGIN);
+            let volume = &folder.volumes[side];
+            let is_settled =
+                is_settled(entries[side], folder.ledger.start) && (volume.is_local() || has_stood());
+            Facts::of(entries[side], volume.number, is_settled)
+        };
+        // To the day: otherwise `--digest-after 0` would write every record in every pass.
+        let hashed = match (digest, old) {
+            (None, Some(old)) => old.hashed,
+            (Some(_), Some(old)) if (0..DAY).contains(&now.saturating_sub(old.hashed)) => old.hashed,
+            (Some(_), _) | (None, None) => now,
+        };
+        let new = Record {
+            digest: confirmed_digest,
+            size: source.size,
+            source: facts(0),
+            replica: Some(facts(1)),
+            is_bare,
+            confirmed: now,
+            hashed,
+        };
+        let is_as_before = old.is_some_and(|old| Record { confirmed: now, ..old } == new);
+        match &folder.loaded {
+            Loaded::Whole { .. } => folder.note(*at),
+            Loaded::Large { confirmed, .. } if old.is_some() => {
+                confirmed.fetch_add(1, Ordering::Relaxed);
+            }
+            Loaded::Large { .. } => {}
+        }
+        if !is_as_before {
+            folder.edit(name.to_bytes(), Edit::Put(new));
+        } else if let Loaded::Large { .. } = &folder.loaded
+            && !folder.ledger.reads_all()
+        {
+            // Where every file is read, the confirmation of the whole folder is kept, or none.
+            folder.edit(name.to_bytes(), Edit::Confirm(now));
         }
     }
 }
@@ -267,14 +291,14 @@ impl Drop for FolderRecords {
                 let is_all = (0..starts.len()).all(is_confirmed);
                 if !is_all {
                     let names = Packed::of(rows).enumerate().filter(|(at, _)| is_confirmed(*at));
-                    edits.extend(names.map(|(_, (name, _))| (name.into(), Edit::Confirm(now))));
+                    edits.extend(names.map(|(_, (name, _))| self.change(name, Edit::Confirm(now))));
                 }
                 is_all && !starts.is_empty()
             }
             Loaded::Large { count, confirmed, .. } => confirmed.load(Ordering::Relaxed) == *count,
         };
         let mut state = lock(&self.shared.0);
-        state.add(self.path.as_bytes(), edits);
+        edits.into_iter().for_each(|edit| state.add(edit));
         if is_all {
             state.confirm_folder(self.path.as_bytes(), now);
         }

@@ -19,7 +19,7 @@ pub(crate) use record::{Facts, Record};
 
 use crate::fs::stamp::Start;
 use crate::fs::stat::entry_of;
-use crate::index::rows::{Edit, Edits, edit};
+use crate::index::rows::{Change, Edit, edit, in_order};
 use crate::index::store::{Roots, Unusable};
 use crate::index::trust::{Schedule, is_settled};
 use crate::index::volumes::{Volume, Volumes};
@@ -28,7 +28,6 @@ use crate::model::entry::{Entry, Kind, Timestamp};
 use crate::model::path::RelPath;
 use crate::model::trust::Trust;
 use rusqlite::{Connection, Error as SqlError, params};
-use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
@@ -71,16 +70,37 @@ pub(crate) struct Shared(Mutex<State>);
 struct State {
     connection: Option<Connection>,
     volumes: Volumes,
-    /// Changes that are not written yet, by folder.
-    edits: BTreeMap<Vec<u8>, Edits>,
-    waiting: usize,
+    /// Changes that are not written yet, in the order in which they were made.
+    edits: Vec<Change>,
     /// Folders of which every file was confirmed, and when.
     confirmed: Vec<(Vec<u8>, i64)>,
     /// Folders that are gone; the records of their files were removed one by one.
     removed: Vec<Vec<u8>>,
     is_in_transaction: bool,
+    /// The circumstances of this pass.
+    now: Circumstances,
     /// Why it is not usable any more in this pass.
     unusable: Option<Unusable>,
+}
+
+/// The conditions of a pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Conditions {
+    /// Its start.
+    pub start: Start,
+    /// True: the index is only read.
+    pub is_dry_run: bool,
+    /// True when the source is mounted with `lazytime`.
+    pub is_lazy: bool,
+    /// A digest of the rights of this process.
+    pub rights: String,
+}
+
+/// Facts about the computer and the process that a record does not hold.
+#[derive(Clone, Debug, Default)]
+struct Circumstances {
+    boot: String,
+    rights: String,
 }
 
 /// Something to tell about the index.
@@ -107,36 +127,34 @@ impl Index {
         &self.path
     }
 
-    /// Begins a pass. Without a usable index the ledger knows nothing, and what it is told goes nowhere. A dry run
-    /// only reads. `is_lazy` says that the source is mounted with `lazytime`.
-    pub(crate) fn begin(
-        &mut self,
-        start: Start,
-        is_dry_run: bool,
-        is_lazy: bool,
-    ) -> (Ledger, Option<Warning>) {
+    /// Begins a pass. Without a usable index the ledger knows nothing, and what it is told goes nowhere.
+    pub(crate) fn begin(&mut self, conditions: &Conditions) -> (Ledger, Option<Warning>) {
+        let Conditions { start, is_dry_run, is_lazy, .. } = *conditions;
         let warning = self.open(is_dry_run);
         let stamp = start.stamp();
+        let seconds = |interval: Duration| interval.as_secs().try_into().unwrap_or(i64::MAX);
         let schedule = Schedule {
             now: stamp.seconds,
-            lead: self
-                .options
-                .interval
-                .map_or(0, |interval| interval.as_secs().try_into().unwrap_or(i64::MAX)),
+            lead: self.options.interval.map_or(0, seconds),
             rehash_after: self.options.rehash_after,
             digest_after: self.options.digest_after,
         };
         let mut state = lock(&self.shared.0);
-        // Times that were not written before a crash are lost.
-        let is_after_lazy_boot =
-            is_lazy && state.attempt(|state| state.was_booted_since()).unwrap_or_default();
-        let shared = state.connection.is_some().then(|| Arc::clone(&self.shared));
+        let then = state.attempt(|state| state.circumstances()).unwrap_or_default();
+        let now = Circumstances { boot: crate::fs::boot(), rights: conditions.rights.clone() };
+        let ledger = Ledger {
+            shared: state.connection.is_some().then(|| Arc::clone(&self.shared)),
+            schedule,
+            start: stamp,
+            is_dry_run,
+            // Times that were not written before a crash are lost.
+            is_after_lazy_boot: is_lazy && then.boot != now.boot,
+            has_same_rights: then.rights == now.rights,
+            oldest: Arc::new(AtomicI64::new(schedule.now)),
+        };
+        state.now = now;
         drop(state);
-        let oldest = Arc::new(AtomicI64::new(schedule.now));
-        (
-            Ledger { shared, schedule, start: stamp, is_dry_run, is_after_lazy_boot, oldest },
-            self.once(warning),
-        )
+        (ledger, self.once(warning))
     }
 
     fn open(&mut self, is_dry_run: bool) -> Option<Warning> {
@@ -234,7 +252,6 @@ impl State {
         self.edits.clear();
         self.confirmed.clear();
         self.removed.clear();
-        self.waiting = 0;
         if std::mem::take(&mut self.is_in_transaction)
             && let Some(connection) = &self.connection
             // SQLite may have rolled back on its own.
@@ -256,14 +273,11 @@ impl State {
     fn flush(&mut self) -> Result<(), SqlError> {
         self.begin()?;
         let Some(connection) = &self.connection else { return Ok(()) };
-        let mut reduced = Vec::new();
-        for (folder, edits) in std::mem::take(&mut self.edits) {
-            edit(connection, &folder, &edits)?;
-            if edits.values().any(|edit| *edit == Edit::Drop) {
-                reduced.push(folder);
-            }
+        let edits = in_order(std::mem::take(&mut self.edits));
+        let folders = || edits.chunk_by(|one, other| one.folder == other.folder);
+        for here in folders() {
+            edit(connection, here)?;
         }
-        self.waiting = 0;
         let sql = "INSERT INTO folder (path, confirmed) VALUES (?1, ?2) \
                    ON CONFLICT (path) DO UPDATE SET confirmed = max(confirmed, excluded.confirmed)";
         let mut statement = connection.prepare_cached(sql)?;
@@ -276,49 +290,41 @@ impl State {
         }
         let sql = "DELETE FROM folder WHERE path = ?1 AND NOT EXISTS (SELECT 1 FROM file WHERE folder = ?1)";
         let mut statement = connection.prepare_cached(sql)?;
-        for folder in reduced {
-            statement.execute(params![folder])?;
+        for here in folders() {
+            if let Some(drop) = here.iter().find(|change| change.edit == Edit::Drop) {
+                statement.execute(params![drop.folder])?;
+            }
         }
         Ok(())
     }
 
-    /// Whether the computer was booted since the last records were written.
-    fn was_booted_since(&self) -> Result<bool, SqlError> {
-        let Some(connection) = &self.connection else { return Ok(false) };
-        let then: String = connection.query_row("SELECT boot FROM pair", [], |row| row.get(0))?;
-        Ok(then != crate::fs::boot())
+    /// The circumstances in which the last records were written.
+    fn circumstances(&self) -> Result<Circumstances, SqlError> {
+        let Some(connection) = &self.connection else { return Ok(Circumstances::default()) };
+        connection.query_row("SELECT boot, rights FROM pair", [], |row| {
+            Ok(Circumstances { boot: row.get(0)?, rights: row.get(1)? })
+        })
     }
 
     fn commit(&mut self) -> Result<(), SqlError> {
-        if self.waiting + self.confirmed.len() + self.removed.len() > 0 {
+        if self.edits.len() + self.confirmed.len() + self.removed.len() > 0 {
             self.flush()?;
         }
         if let Some(connection) = self.connection.as_ref().filter(|_| self.is_in_transaction) {
-            let boot = crate::fs::boot();
-            connection.execute("UPDATE pair SET boot = ?1 WHERE boot <> ?1", params![boot])?;
+            let Circumstances { boot, rights } = &self.now;
+            connection.execute("UPDATE pair SET boot = ?1, rights = ?2", params![boot, rights])?;
             connection.execute_batch("COMMIT")?;
         }
         self.is_in_transaction = false;
         Ok(())
     }
 
-    /// Adds changes of one folder.
-    fn add(&mut self, folder: &[u8], edits: impl IntoIterator<Item = (Box<[u8]>, Edit)>) {
-        let mut edits = edits.into_iter().peekable();
-        if self.connection.is_none() || edits.peek().is_none() {
-            return;
+    /// Adds a change.
+    fn add(&mut self, change: Change) {
+        if self.connection.is_some() {
+            self.edits.push(change);
+            self.flush_if_due();
         }
-        if !self.edits.contains_key(folder) {
-            self.edits.insert(folder.to_vec(), Edits::new());
-        }
-        if let Some(here) = self.edits.get_mut(folder) {
-            for (name, edit) in edits {
-                let edit = here.get(&name).map_or(edit, |before| before.then(edit));
-                here.insert(name, edit);
-                self.waiting += 1;
-            }
-        }
-        self.flush_if_due();
     }
 
     fn confirm_folder(&mut self, folder: &[u8], time: i64) {
@@ -336,7 +342,7 @@ impl State {
     }
 
     fn flush_if_due(&mut self) {
-        if self.waiting + self.confirmed.len() + self.removed.len() >= BATCH {
+        if self.edits.len() + self.confirmed.len() + self.removed.len() >= BATCH {
             self.attempt(State::flush);
         }
     }
@@ -352,6 +358,8 @@ pub(crate) struct Ledger {
     is_dry_run: bool,
     /// True in the first pass after a boot where the source is mounted with `lazytime`.
     is_after_lazy_boot: bool,
+    /// True when the records were written with the same rights: others may see more extended attributes.
+    has_same_rights: bool,
     /// The oldest confirmation of a file that this pass did not read.
     oldest: Arc<AtomicI64>,
 }
@@ -370,6 +378,7 @@ impl Ledger {
             start,
             is_dry_run: true,
             is_after_lazy_boot: false,
+            has_same_rights: false,
             oldest: Arc::default(),
         }
     }
@@ -398,15 +407,22 @@ impl Ledger {
     /// Notes a copy: this content was read from the source's file with these facts and written to the replica.
     pub(crate) fn copied(&self, folder: &RelPath, name: &CStr, digest: Digest, source: &Entry) {
         let Some(shared) = &self.shared else { return };
-        let mut state = lock(&shared.0);
-        let Some(volume) = state.volumes.met(source.id.device) else { return };
+        let Some(volume) = lock(&shared.0).volumes.met(source.id.device) else { return };
         // On a shared filesystem the clock of the stamps is another one: a later pass settles the facts.
         let settled = volume.is_local() && is_settled(source, self.start);
         let now = self.schedule.now;
         let facts = Facts::of(source, volume.number, settled);
-        let record =
-            Record { digest, size: source.size, source: facts, replica: None, confirmed: now, hashed: now };
-        state.add(folder.as_bytes(), [(name.to_bytes().into(), Edit::Put(record))]);
+        let record = Record {
+            digest,
+            size: source.size,
+            source: facts,
+            replica: None,
+            is_bare: false,
+            confirmed: now,
+            hashed: now,
+        };
+        let (folder, name) = (folder.as_bytes().into(), name.to_bytes().into());
+        lock(&shared.0).add(Change { folder, name, edit: Edit::Put(record) });
     }
 
     /// Forgets an entry that is gone from the replica.
@@ -420,15 +436,10 @@ impl Ledger {
                 let slash = path.iter().rposition(|byte| *byte == b'/');
                 let folder = slash.and_then(|at| path.get(..at)).unwrap_or_default();
                 let name = slash.and_then(|at| path.get(at + 1..)).unwrap_or(path);
-                state.add(folder, [(name.into(), Edit::Drop)]);
+                state.add(Change { folder: folder.into(), name: name.into(), edit: Edit::Drop });
             }
             Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {}
         }
-    }
-
-    /// Whether a crash may have lost the times of changes since the last pass.
-    fn may_have_lost_times(&self) -> bool {
-        self.is_after_lazy_boot
     }
 
     /// Whether every file is read in every pass.

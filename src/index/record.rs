@@ -42,6 +42,8 @@ pub(crate) struct Record {
     pub source: Facts,
     /// The facts of the replica's file; none for a copy that has not been read back yet.
     pub replica: Option<Facts>,
+    /// True when neither file had an extended attribute.
+    pub is_bare: bool,
     /// When the content was last read and found right, in seconds since 1970.
     pub confirmed: i64,
     /// When the digest was last computed, in seconds since 1970.
@@ -53,6 +55,7 @@ const SOURCE_SETTLED: u8 = 1 << 1;
 const REPLICA_SETTLED: u8 = 1 << 2;
 const SOURCE_BORN: u8 = 1 << 3;
 const REPLICA_BORN: u8 = 1 << 4;
+const IS_BARE: u8 = 1 << 5;
 
 impl Record {
     /// Appends the packed form.
@@ -64,6 +67,7 @@ impl Record {
         set(SOURCE_SETTLED, self.source.settled);
         set(REPLICA_SETTLED, replica.is_some_and(|facts| facts.settled));
         set(SOURCE_BORN, self.source.btime.is_some());
+        set(IS_BARE, self.is_bare);
         set(REPLICA_BORN, replica.is_some_and(|facts| facts.btime.is_some()));
         out.push(flags);
         out.extend_from_slice(self.digest.as_bytes());
@@ -101,7 +105,8 @@ impl Record {
         let source = facts(SOURCE_BORN, SOURCE_SETTLED)?;
         let replica =
             if flags & HAS_REPLICA != 0 { Some(facts(REPLICA_BORN, REPLICA_SETTLED)?) } else { None };
-        Some(Record { digest, size, source, replica, confirmed, hashed })
+        let is_bare = flags & IS_BARE != 0;
+        Some(Record { digest, size, source, replica, is_bare, confirmed, hashed })
     }
 }
 
@@ -185,16 +190,16 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn record() -> impl Strategy<Value = Record> {
-        (any::<[u8; 32]>(), any::<u64>(), facts(), prop::option::of(facts()), any::<(i64, i64)>()).prop_map(
-            |(digest, size, source, replica, (confirmed, hashed))| Record {
+        (any::<[u8; 32]>(), any::<u64>(), facts(), prop::option::of(facts()), any::<(bool, i64, i64)>())
+            .prop_map(|(digest, size, source, replica, (is_bare, confirmed, hashed))| Record {
                 digest: Digest::from_bytes(digest),
                 size,
                 source,
                 replica,
+                is_bare,
                 confirmed,
                 hashed,
-            },
-        )
+            })
     }
 
     proptest! {
@@ -229,6 +234,7 @@ pub(crate) mod tests {
             size: 4_321_000,
             source: facts,
             replica: Some(facts),
+            is_bare: true,
             confirmed: 1_764_100_000,
             hashed: 1_763_100_000,
         };

@@ -2,7 +2,7 @@
 
 use crate::index::record::{Record, Unpack, put};
 use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 /// A row is split above this size. Four rows fit into a page, and none needs a page of its own.
 const MOST_BYTES: usize = 3500;
@@ -29,8 +29,29 @@ impl Edit {
     }
 }
 
-/// The changes in one folder, by name.
-pub(super) type Edits = BTreeMap<Box<[u8]>, Edit>;
+/// A change of the record of one file.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    /// The path of its folder below the roots.
+    pub(super) folder: Box<[u8]>,
+    /// Its name.
+    pub(super) name: Box<[u8]>,
+    /// What changes.
+    pub(super) edit: Edit,
+}
+
+/// Changes in the order of folders and names; several of one name become one.
+pub(super) fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
+    changes.sort_by(|one, other| (&one.folder, &one.name).cmp(&(&other.folder, &other.name)));
+    changes.dedup_by(|next, before| {
+        let is_same = (&next.folder, &next.name) == (&before.folder, &before.name);
+        if is_same {
+            before.edit = before.edit.then(next.edit);
+        }
+        is_same
+    });
+    changes
+}
 
 /// Appends one record to a row.
 fn append(row: &mut Vec<u8>, name: &[u8], packed: &[u8]) {
@@ -87,50 +108,58 @@ pub(super) fn row_for(
         .optional()
 }
 
-/// Carries out the changes in one folder.
-pub(super) fn edit(connection: &Connection, folder: &[u8], edits: &Edits) -> Result<(), SqlError> {
-    let mut edits = edits.iter().peekable();
-    while let Some((name, _)) = edits.peek() {
-        let (first, old) = row_for(connection, folder, name)?.unwrap_or_default();
-        let sql = "SELECT first FROM file WHERE folder = ?1 AND first > ?2 ORDER BY first LIMIT 1";
-        let next: Option<Vec<u8>> =
-            connection.prepare_cached(sql)?.query_row(params![folder, first], |row| row.get(0)).optional()?;
-        let mut here = Edits::new();
-        while let Some((name, edit)) =
-            edits.next_if(|(name, _)| next.as_ref().is_none_or(|next| name.as_ref() < next.as_slice()))
-        {
-            here.insert(name.clone(), *edit);
-        }
-        write(connection, folder, &first, merge(&old, &here))?;
+/// Carries out the changes in one folder, which are in the order of their names.
+pub(super) fn edit(connection: &Connection, changes: &[Change]) -> Result<(), SqlError> {
+    let mut ahead = changes;
+    while let Some(Change { folder, name, .. }) = ahead.first() {
+        let row = row_for(connection, folder, name)?;
+        let next: Option<Vec<u8>> = match &row {
+            Some((first, _)) => {
+                let sql = "SELECT first FROM file WHERE folder = ?1 AND first > ?2 ORDER BY first LIMIT 1";
+                let mut statement = connection.prepare_cached(sql)?;
+                statement.query_row(params![folder, first], |row| row.get(0)).optional()?
+            }
+            // The first row of a folder comes before every name: there is none.
+            None => None,
+        };
+        let is_here = |change: &Change| next.as_ref().is_none_or(|next| *change.name < **next);
+        let here = ahead.partition_point(is_here);
+        let (here, rest) = ahead.split_at(here);
+        let (first, old) = row.unwrap_or_default();
+        write(connection, folder, &first, &merge(&old, here))?;
+        ahead = rest;
     }
     Ok(())
 }
 
+/// A name and its packed record.
+type Entry<'a> = (&'a [u8], Cow<'a, [u8]>);
+
 /// The records of a row after its changes, in their order.
-fn merge(old: &[u8], edits: &Edits) -> Vec<(Box<[u8]>, Vec<u8>)> {
-    let mut merged: BTreeMap<Box<[u8]>, Vec<u8>> =
-        Packed::of(old).map(|(name, packed)| (name.into(), packed.to_vec())).collect();
-    for (name, edit) in edits {
+fn merge<'a>(old: &'a [u8], changes: &'a [Change]) -> Vec<Entry<'a>> {
+    let mut merged = Vec::new();
+    let mut old = Packed::of(old).peekable();
+    for Change { name, edit, .. } in changes {
+        let name: &[u8] = name;
+        while let Some((name, packed)) = old.next_if(|(at, _)| *at < name) {
+            merged.push((name, Cow::Borrowed(packed)));
+        }
+        let before = old.next_if(|(at, _)| *at == name).map(|(_, packed)| packed);
         let record = match edit {
             Edit::Put(record) => Some(*record),
-            Edit::Confirm(time) => merged
-                .get(name)
-                .and_then(|packed| Record::unpack(packed))
-                .map(|record| Record { confirmed: *time, ..record }),
+            Edit::Confirm(time) => {
+                before.and_then(Record::unpack).map(|record| Record { confirmed: *time, ..record })
+            }
             Edit::Drop => None,
         };
-        match record {
-            Some(record) => {
-                let mut packed = Vec::with_capacity(128);
-                record.pack(&mut packed);
-                merged.insert(name.clone(), packed);
-            }
-            None => {
-                merged.remove(name);
-            }
+        if let Some(record) = record {
+            let mut packed = Vec::with_capacity(112);
+            record.pack(&mut packed);
+            merged.push((name, Cow::Owned(packed)));
         }
     }
-    merged.into_iter().collect()
+    merged.extend(old.map(|(name, packed)| (name, Cow::Borrowed(packed))));
+    merged
 }
 
 /// Writes the records of what was one row, in as many as they need.
@@ -138,7 +167,7 @@ fn write(
     connection: &Connection,
     folder: &[u8],
     first: &[u8],
-    records: Vec<(Box<[u8]>, Vec<u8>)>,
+    records: &[Entry<'_>],
 ) -> Result<(), SqlError> {
     if records.is_empty() {
         let sql = "DELETE FROM file WHERE folder = ?1 AND first = ?2";
@@ -147,17 +176,17 @@ fn write(
     }
     let total: usize = records.iter().map(|(name, packed)| name.len() + packed.len() + 3).sum();
     // Evenly, so that a full row becomes two halves with room for more.
-    let most = total.div_ceil(total.div_ceil(MOST_BYTES)).max(1);
+    let most = total.div_ceil(total.div_ceil(MOST_BYTES)).max(MOST_BYTES / 2);
     let sql = "INSERT OR REPLACE INTO file (folder, first, count, records) VALUES (?1, ?2, ?3, ?4)";
     let mut statement = connection.prepare_cached(sql)?;
-    let (mut key, mut row, mut count) = (first.to_vec(), Vec::with_capacity(most), 0);
+    let (mut key, mut row, mut count) = (first, Vec::with_capacity(most), 0);
     for (name, packed) in records {
-        if count > 0 && row.len() + name.len() + packed.len() + 3 > most.max(MOST_BYTES / 2) {
+        if count > 0 && row.len() + name.len() + packed.len() + 3 > most {
             statement.execute(params![folder, key, count, row])?;
-            (key, count) = (name.to_vec(), 0);
+            (key, count) = (name, 0);
             row.clear();
         }
-        append(&mut row, &name, &packed);
+        append(&mut row, name, packed);
         count += 1;
     }
     statement.execute(params![folder, key, count, row])?;
@@ -171,6 +200,7 @@ mod tests {
     use crate::test_strategies::pure;
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
 
     fn connection() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
@@ -178,7 +208,7 @@ mod tests {
         connection
     }
 
-    fn edits() -> impl Strategy<Value = Edits> {
+    fn edits() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Edit>> {
         let edit = prop_oneof![
             4 => record().prop_map(Edit::Put),
             1 => any::<i64>().prop_map(Edit::Confirm),
@@ -204,7 +234,10 @@ mod tests {
             let connection = connection();
             let mut expected: BTreeMap<Vec<u8>, Record> = BTreeMap::new();
             for edits in rounds {
-                edit(&connection, b"f", &edits).unwrap();
+                let changes = edits.iter().map(|(name, edit)| {
+                    Change { folder: b"f".as_slice().into(), name: name.clone(), edit: *edit }
+                });
+                edit(&connection, &in_order(changes.rev().collect())).unwrap();
                 for (name, edit) in edits {
                     match edit {
                         Edit::Put(record) => { expected.insert(name.into(), record); }

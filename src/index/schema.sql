@@ -4,6 +4,7 @@ CREATE TABLE pair (
     source   BLOB NOT NULL,             -- absolute path
     replica  BLOB NOT NULL,             -- absolute path
     boot     TEXT NOT NULL DEFAULT '',  -- the boot of the computer in which the last records were written
+    rights   TEXT NOT NULL DEFAULT '',  -- a digest of the rights of the process that wrote them
     interval INTEGER,                   -- seconds from the start of a pass to the start of the next
     rpo      INTEGER                    -- the greatest age that the replica may have, in seconds
 );

@@ -120,6 +120,7 @@ mod tests {
             size: 10,
             source: Facts::of(&file(number), 1, true),
             replica: None,
+            is_bare: false,
             confirmed: 0,
             hashed: 0,
         }

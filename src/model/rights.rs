@@ -4,6 +4,7 @@
 //! Uid 0 by itself grants nothing: root in a container may lack `CAP_CHOWN`, and an ordinary user may have it. Reading
 //! has no entry here: it is tried, and a refusal is a problem (`CAP_DAC_READ_SEARCH` just makes it succeed).
 
+use crate::model::digest::Hasher;
 use crate::model::entry::Entry;
 use crate::model::feature::Feature;
 
@@ -55,6 +56,13 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
+    /// A word that only the same rights have.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut hasher = Hasher::new();
+        hasher.update(format!("{self:?}").as_bytes());
+        hasher.finish().to_string()
+    }
+
     /// The rights of a user in these groups, without capabilities, in the initial user namespace.
     pub(crate) fn of_user(user: u32, groups: Vec<u32>) -> Rights {
         Rights { user, groups, capabilities: 0, users: IdMap::all(), group_ids: IdMap::all() }

@@ -1,24 +1,17 @@
 //! Comparing two entries of one kind: content, symbolic link target, metadata.
 
-use crate::capabilities::{Filesystem, may_be_shown_as};
-use crate::fs::file::{BUFFER, forget_cached};
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, dirent};
-use crate::index::{FolderRecords, Known};
-use crate::model::counters::Counter;
-use crate::model::digest::Digests;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
 use crate::plan::{Action, Change, Pair};
-use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
 use crate::survey::hardlinks::Verdict;
 use crate::survey::merge::Merge;
 use crate::survey::metadata::Subjects;
 use crate::survey::reconcile::{Decision, content_verb};
 use crate::survey::{PairBorrowed, Survey, change};
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 impl Survey<'_> {
@@ -139,103 +132,6 @@ impl Survey<'_> {
         self.same_but_metadata(pair, name, (source, replica), subjects)
     }
 
-    fn compare_files(
-        &self,
-        merge: &Merge,
-        (source_folder, replica_folder): (BorrowedFd<'_>, BorrowedFd<'_>),
-        name: &CStr,
-        (source, replica): (&Entry, &Entry),
-    ) -> Verdict {
-        let pair = &merge.pair;
-        let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
-        if self.context.compared.has(pair.source.as_ref(), source, replica) {
-            return self.same_but_metadata(pair, name, (source, replica), named);
-        }
-        let known = self.known(merge, name, (source, replica));
-        if known.is_some_and(|(records, known)| !self.context.asks_the_disk && records.trusts(&known)) {
-            self.context.reporter.count(Counter::Trusted, 1);
-            self.context.reporter.count(Counter::BytesTrusted, source.size + replica.size);
-            return self.same_but_metadata(pair, name, (source, replica), named);
-        }
-        let source_file = match self.context.open_to_read(source_folder, name, source.uid) {
-            Ok(file) => file,
-            Err(_) if self.context.is_halted() => return Verdict::Unknown,
-            Err(errno) => return self.unreadable_source(pair, name, errno),
-        };
-        let replica_file = match self.context.open_to_read(replica_folder, name, replica.uid) {
-            Ok(file) => file,
-            Err(_) if self.context.is_halted() => return Verdict::Unknown,
-            Err(errno) => return self.unreadable_replica(pair, name, errno),
-        };
-        let files = (source_file.as_fd(), replica_file.as_fd());
-        if self.context.asks_the_disk {
-            forget_cached(files.1);
-        }
-        match self.compare_open_files(pair, files, (source, replica), known) {
-            Comparison::Equal(digest) => {
-                let recorded = known.and_then(|(_, known)| known.record).map(|record| record.digest);
-                if self.context.reporter.wants_verified() {
-                    let path = pair.path().join(name);
-                    let shown = digest.or(recorded.filter(|_| self.context.digests == Digests::OfAll));
-                    self.context.reporter.verified(&path, replica.size, shown);
-                }
-                if let Some((records, known)) = known
-                    && !self.has_rotted_on_both_sides(pair, name, (records, &known), digest)
-                {
-                    records.confirm(name, &known, digest, (source, replica));
-                }
-                let subjects = (Subject::Open(files.0), Subject::Open(files.1));
-                self.same_but_metadata(pair, name, (source, replica), subjects)
-            }
-            Comparison::Different => {
-                let reason = if source.size == replica.size { "content differs" } else { "size differs" };
-                let ordinary = Verdict::Replace {
-                    verb: content_verb(source, replica),
-                    reason,
-                    replica_unreadable: false,
-                };
-                known.map_or(ordinary, |known| self.who_is_right(pair, name, files, known, ordinary))
-            }
-            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
-            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, name, errno),
-            Comparison::Interrupted => Verdict::Unknown,
-        }
-    }
-
-    /// Reads both files. They are hashed on the way, unless the index has their digest.
-    fn compare_open_files(
-        &self,
-        pair: &Pair,
-        files: (BorrowedFd<'_>, BorrowedFd<'_>),
-        (source, replica): (&Entry, &Entry),
-        known: Option<(&FolderRecords, Known)>,
-    ) -> Comparison {
-        let sizes = (source.size, source.blocks.saturating_mul(512));
-        let sparse = source.may_have_holes();
-        let compare = |digests| {
-            if source.size == 0 {
-                compare_to_end(self.context, files, replica.size, digests)
-            } else {
-                compare_contents(self.context, files, sizes, sparse, digests)
-            }
-        };
-        let is_known = known.is_some_and(|(records, known)| !records.must_hash(&known));
-        let wanted = if is_known { Digests::OfCopies } else { self.context.digests };
-        // With different times the contents most likely differ, and a digest of their common start would be wasted. A
-        // file that fits into one buffer is digested after the comparison anyway, and a second read from a disk costs
-        // more than a wasted digest.
-        let is_digested_at_once = shows_same_time(source, replica, &pair.filesystem)
-            || source.size <= BUFFER as u64
-            || self.context.workers.wait_for_disk();
-        if is_digested_at_once {
-            compare(wanted)
-        } else {
-            let compared = compare(Digests::OfCopies);
-            let is_equal = matches!(compared, Comparison::Equal(_));
-            if is_equal && wanted == Digests::OfAll { compare(wanted) } else { compared }
-        }
-    }
-
     fn same_but_metadata(
         &self,
         pair: &Arc<Pair>,
@@ -244,18 +140,8 @@ impl Survey<'_> {
         (ours, theirs): (Subject<'_>, Subject<'_>),
     ) -> Verdict {
         let compared = self.compare_metadata(pair, Some(name), entries, Subjects::Both(ours, theirs));
-        compared.map_or(Verdict::Unknown, Verdict::Same)
+        compared.map_or(Verdict::Unknown, |compared| Verdict::Same(compared.differences))
     }
-}
-
-/// Whether two entries show the same modification time, as far as the replica's filesystem can show it: its time step
-/// may not have been learned yet, and no step is coarser than two seconds.
-fn shows_same_time(source: &Entry, replica: &Entry, filesystem: &Filesystem) -> bool {
-    const COARSEST: i64 = 2;
-    filesystem.holdable(source.mtime) == replica.mtime
-        || may_be_shown_as(source.mtime, replica.mtime)
-        || replica.mtime.nanoseconds == 0
-            && (source.mtime.seconds.saturating_sub(replica.mtime.seconds)).abs() <= COARSEST
 }
 
 /// Whether an unreadable symbolic link of the replica is the one that was created there: sshfs hides the target of a
@@ -272,29 +158,6 @@ mod tests {
     use super::*;
     use crate::model::entry::Timestamp;
     use crate::survey::reconcile::tests::file;
-
-    #[test]
-    fn a_time_is_the_same_in_the_steps_of_any_filesystem_and_another_one_is_not() {
-        let at = |seconds, nanoseconds| Entry { mtime: Timestamp { seconds, nanoseconds }, ..file(1) };
-        let same = |source, replica| shows_same_time(&source, &replica, &Filesystem::default());
-        let source = || at(1_000_001, 123_456_789);
-        // In full; in steps of 100 ns (NTFS, SMB), 1 µs, 10 ms (exfat), 1 s (ext4 with small inodes), 2 s (vfat).
-        for shown in [
-            at(1_000_001, 123_456_789),
-            at(1_000_001, 123_456_700),
-            at(1_000_001, 123_456_000),
-            at(1_000_001, 120_000_000),
-            at(1_000_001, 0),
-            at(1_000_000, 0),
-            at(1_000_002, 0),
-        ] {
-            assert!(same(source(), shown), "{:?}", shown.mtime);
-        }
-        for other in [at(1_000_001, 123_456_788), at(1_000_001, 1), at(1_000_004, 0), at(999_998, 0)] {
-            assert!(!same(source(), other), "{:?}", other.mtime);
-        }
-        assert!(!same(at(i64::MAX, 0), at(i64::MIN, 0)), "no overflow");
-    }
 
     #[test]
     fn a_link_that_cannot_be_read_is_right_if_it_is_younger_and_as_long_and_only_the_reading_is_refused() {

@@ -8,7 +8,7 @@ use crate::model::entry::Entry;
 use crate::model::error::Side;
 use crate::plan::{FolderChange, Pair};
 use crate::survey::Survey;
-use crate::survey::metadata::Subjects;
+use crate::survey::metadata::{ComparedMetadata, Subjects};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
@@ -34,9 +34,8 @@ impl Survey<'_> {
             Some(replica_fd) => Subjects::Both(ours, Subject::Open(replica_fd.as_fd())),
             None => Subjects::Source(ours),
         };
-        let Some(differences) = self.compare_metadata(pair, None, (&source, &replica), subjects) else {
-            return;
-        };
+        let compared = self.compare_metadata(pair, None, (&source, &replica), subjects);
+        let Some(ComparedMetadata { differences, .. }) = compared else { return };
         if differences.any() {
             self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences, seen: replica });
         } else if source_dir.parent().is_some() {

@@ -21,6 +21,16 @@ pub(super) enum Subjects<'a> {
     Both(Subject<'a>, Subject<'a>),
     /// The source alone: the replica's xattrs are unknown, and not compared.
     Source(Subject<'a>),
+    /// None: neither has any xattr, as the index knows.
+    Bare,
+}
+
+/// The result of a comparison.
+pub(super) struct ComparedMetadata {
+    /// The parts that differ.
+    pub(super) differences: Differences,
+    /// True when neither entry has an xattr.
+    pub(super) is_bare: bool,
 }
 
 /// The xattrs of both sides, as far as they are known.
@@ -37,6 +47,15 @@ enum Theirs {
 }
 
 impl Found {
+    fn none() -> Found {
+        Found { ours: Some(Attributes::default()), theirs: Theirs::Read(Attributes::default()) }
+    }
+
+    fn is_none(&self) -> bool {
+        let ours = self.ours.as_ref().is_some_and(Attributes::is_empty);
+        ours && matches!(&self.theirs, Theirs::Read(theirs) if theirs.is_empty())
+    }
+
     /// The ACL of the source. It is unknown also where that of the replica is, because the replica's group bits are the
     /// mask of its ACL then.
     fn list(&self) -> AccessList {
@@ -57,12 +76,14 @@ impl Survey<'_> {
         name: Option<&CStr>,
         (source, replica): (&Entry, &Entry),
         subjects: Subjects<'_>,
-    ) -> Option<Differences> {
+    ) -> Option<ComparedMetadata> {
         let kind = source.kind;
-        let found = if kind == Kind::Symlink && !self.context.rights.has_link_attributes() {
-            Found { ours: Some(Attributes::default()), theirs: Theirs::Read(Attributes::default()) }
-        } else {
-            self.read_attributes(pair, name, kind, subjects)?
+        let has_none = kind == Kind::Symlink && !self.context.rights.has_link_attributes();
+        let found = match subjects {
+            Subjects::Both(..) | Subjects::Source(_) if has_none => Found::none(),
+            Subjects::Both(ours, theirs) => self.read_attributes(pair, name, kind, (ours, Some(theirs)))?,
+            Subjects::Source(ours) => self.read_attributes(pair, name, kind, (ours, None))?,
+            Subjects::Bare => Found::none(),
         };
         let MetadataComparison { due, mut differences, owner_not_held, mode_not_held, mtime_not_held } =
             compare_metadata(source, &found.list(), replica, &pair.filesystem, &self.context.rights);
@@ -88,7 +109,7 @@ impl Survey<'_> {
             }
             differences.attributes = self.do_attributes_differ(pair, kind, &ours, theirs);
         }
-        Some(differences)
+        Some(ComparedMetadata { differences, is_bare: found.is_none() })
     }
 
     /// Reads the xattrs of both sides, and reports those that cannot be read; none when an entry has gone.
@@ -97,12 +118,8 @@ impl Survey<'_> {
         pair: &Pair,
         name: Option<&CStr>,
         kind: Kind,
-        subjects: Subjects<'_>,
+        (in_source, in_replica): (Subject<'_>, Option<Subject<'_>>),
     ) -> Option<Found> {
-        let (in_source, in_replica) = match subjects {
-            Subjects::Both(ours, theirs) => (ours, Some(theirs)),
-            Subjects::Source(ours) => (ours, None),
-        };
         let rights = &self.context.rights;
         let ours = match Attributes::read(in_source, rights) {
             Err(errno) if is_unsupported(errno) => Some(Attributes::default()),

@@ -10,6 +10,7 @@ mod aliases;
 mod announce;
 mod ask;
 pub(crate) mod compare_bytes;
+mod contents;
 pub(crate) mod count;
 mod entry_pair;
 mod folders;

@@ -7,7 +7,7 @@
 
 use crate::fs::file::{BUFFER, read_some, with_buffers};
 use crate::index::trust::Standing;
-use crate::index::{FolderRecords, Known, Record};
+use crate::index::{Known, Record};
 use crate::model::change::Verb;
 use crate::model::counters::Counter;
 use crate::model::digest::{Digest, Hasher};
@@ -33,7 +33,7 @@ impl Survey<'_> {
         merge: &'m Merge,
         name: &CStr,
         (source, replica): (&Entry, &Entry),
-    ) -> Option<(&'m FolderRecords, Known)> {
+    ) -> Option<Known<'m>> {
         let records = merge.records.as_ref()?;
         let known = records.known(name, source, replica);
         for (side, is_unstable) in [Side::Source, Side::Replica].into_iter().zip(known.unstable) {
@@ -41,7 +41,7 @@ impl Survey<'_> {
                 self.context.reporter.unstable_inodes(side, &merge.pair.path().join(name));
             }
         }
-        Some((records, known))
+        Some(known)
     }
 
     /// Decides about a file whose sides differ. `ordinary` is the verdict without the index.
@@ -50,7 +50,7 @@ impl Survey<'_> {
         pair: &Pair,
         name: &CStr,
         (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
-        (records, known): (&FolderRecords, Known),
+        known: &Known<'_>,
         ordinary: Verdict,
     ) -> Verdict {
         let (Some(record), Standing::Source | Standing::Both) = (known.record, known.standing) else {
@@ -66,7 +66,7 @@ impl Survey<'_> {
         if !has_good_replica {
             return replace(Verb::Update, "content differs");
         }
-        if !records.proves_rot() {
+        if !known.proves_rot() {
             self.context.reporter.times_stood_still(&pair.path().join(name));
             return replace(Verb::Update, "content differs, its times do not");
         }
@@ -80,12 +80,12 @@ impl Survey<'_> {
         &self,
         pair: &Pair,
         name: &CStr,
-        (records, known): (&FolderRecords, &Known),
+        known: &Known<'_>,
         digest: Option<Digest>,
     ) -> bool {
         match (digest, known.record, known.standing) {
             (Some(found), Some(record), Standing::Both | Standing::Source)
-                if found != record.digest && records.proves_rot() =>
+                if found != record.digest && known.proves_rot() =>
             {
                 self.rotted(pair, name, (found, &record, known.confirmed), LOST);
                 true
