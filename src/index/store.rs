@@ -5,6 +5,7 @@
 //! the keys. One row for each file took three times the room and five times as long to read.
 
 use crate::fs::magic::{filesystem_type, is_shared_type};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error as SqlError, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
@@ -163,6 +164,8 @@ pub(crate) fn remove(path: &Path) -> Result<(), std::io::Error> {
 }
 
 fn configure(connection: &Connection, is_shared: bool) -> Result<(), Unusable> {
+    // Otherwise SQLite plans a query anew for every folder, because another value might have another plan.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Before the first table. Rows of up to 3.5 KB stay within their page.
     connection.pragma_update(None, "page_size", 16 << 10)?;
     if is_shared {
