@@ -13,6 +13,7 @@ const USAGE: &str = "\
 file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
        file-sync --source DIR --replica DIR --once [OPTIONS]
        file-sync --source DIR --replica DIR --dry-run [OPTIONS]
+       file-sync approve PATH...
        file-sync completions SHELL";
 
 const AFTER_HELP: &str = "\
@@ -145,8 +146,31 @@ pub struct Cli {
 }
 
 /// Commands beside the options; each has a file in `commands/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
+    /// Accept files that seem to have rotted as they are: the next pass copies them
+    #[command(after_help = "\
+A source file seems to have rotted when its content changed and neither its size nor its times nor its
+inode did. It is not copied over the good replica; each pass reports it until the file is restored,
+rewritten or touched, or approved here. An approval holds for the content that the file has now.
+
+Examples:
+  file-sync approve /data/photos/2019/cat.jpg
+  file-sync approve --state-dir /var/lib/file-sync /data/disk.img")]
+    Approve {
+        /// Files, in a source or a replica
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<OsString>,
+
+        /// Folder of the indexes [default: as for a pass]
+        #[arg(long, value_name = "DIR")]
+        state_dir: Option<OsString>,
+
+        /// Print this help
+        #[arg(short, long, action = ArgAction::Help)]
+        help: Option<bool>,
+    },
+
     /// Print what a shell needs to complete file-sync's options with the Tab key
     #[command(after_help = "\
 Examples:

@@ -120,8 +120,12 @@ impl Config {
         let log = log.map(|log| log_file(&log, environment)).transpose()?;
         // While the source is missing, nothing may be created in it: an empty source would empty the replica.
         let keep_out = log.as_ref().and_then(|log| keep_out(log, &source, environment));
-        let state_dir =
-            state_dir.map(|path| state_folder(&path, [&source, &replica], environment)).transpose()?;
+        let state_dir = state_dir
+            .map(|path| {
+                let roots = [("source", source.clone()), ("replica", replica.clone())];
+                state_folder(&path, roots, environment)
+            })
+            .transpose()?;
         let index = state_dir.or_else(|| environment.state_dir.clone()).map(|state_dir| IndexOptions {
             state_dir,
             rehash_after,
@@ -208,10 +212,18 @@ fn trust(option: &str, text: &OsStr) -> Result<Trust, UsageError> {
     })
 }
 
+/// The absolute path of a given state folder.
+///
+/// # Errors
+/// It is relative, and there is no current folder.
+pub(crate) fn state_folder_of(given: &OsStr, environment: &Environment) -> Result<PathBuf, UsageError> {
+    state_folder(Path::new(given), [], environment)
+}
+
 /// The absolute path of the state folder, which must not lie in a root: it changes with every pass.
 fn state_folder(
     given: &Path,
-    roots: [&PathBuf; 2],
+    roots: impl IntoIterator<Item = (&'static str, PathBuf)>,
     environment: &Environment,
 ) -> Result<PathBuf, UsageError> {
     let refused = |reason: &str| {
@@ -224,8 +236,8 @@ fn state_folder(
     let path = absolute(given, environment).ok_or_else(|| {
         refused("the current folder is gone or unreadable, so that a relative path leads nowhere")
     })?;
-    for (root, name) in roots.into_iter().zip(["source", "replica"]) {
-        let root = absolute(root, environment).unwrap_or_default();
+    for (name, root) in roots {
+        let root = absolute(&root, environment).unwrap_or_default();
         if (environment.resolve)(&path).starts_with((environment.resolve)(&root)) {
             return Err(refused(&format!("it lies inside the {name}")));
         }
@@ -297,7 +309,7 @@ fn names_folder(path: &Path) -> bool {
 }
 
 /// The path from the root of the filesystem, without `.` and doubled slashes.
-fn absolute(path: &Path, environment: &Environment) -> Option<PathBuf> {
+pub(crate) fn absolute(path: &Path, environment: &Environment) -> Option<PathBuf> {
     let joined =
         if path.is_absolute() { path.to_owned() } else { environment.current_folder.as_ref()?.join(path) };
     Some(joined.components().collect())

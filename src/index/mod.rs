@@ -5,6 +5,7 @@
 //! tell is written in one transaction, which is committed after the replica was synced. Nothing depends on it: whatever
 //! is wrong with it, passes go on without it.
 
+pub(crate) mod approvals;
 mod folder;
 pub(crate) mod known;
 pub(crate) mod location;
@@ -19,6 +20,7 @@ pub(crate) use record::{Facts, Record};
 
 use crate::fs::stamp::Start;
 use crate::fs::stat::entry_of;
+use crate::index::approvals::Approval;
 use crate::index::rows::{Change, Edit, edit, in_order};
 use crate::index::store::{Roots, Unusable};
 use crate::index::trust::{Schedule, is_settled};
@@ -79,6 +81,9 @@ struct State {
     is_in_transaction: bool,
     /// The circumstances of this pass.
     now: Circumstances,
+    /// Contents that a person has accepted, and those of them that this pass has met.
+    approved: Vec<Approval>,
+    used: Vec<Approval>,
     /// Why it is not usable any more in this pass.
     unusable: Option<Unusable>,
 }
@@ -153,6 +158,9 @@ impl Index {
             oldest: Arc::new(AtomicI64::new(schedule.now)),
         };
         state.now = now;
+        // One that cannot be read approves nothing, and the problem is reported again.
+        state.approved = approvals::read(&approvals::file_of(&self.path)).unwrap_or_default();
+        state.used.clear();
         drop(state);
         (ledger, self.once(warning))
     }
@@ -209,6 +217,10 @@ impl Index {
         let mut state = lock(&self.shared.0);
         if is_done {
             state.attempt(State::commit);
+            if !state.used.is_empty() {
+                // One that stays holds for the same content only.
+                let _ = approvals::remove(&approvals::file_of(&self.path), &state.used);
+            }
         } else {
             state.roll_back();
         }
@@ -440,6 +452,17 @@ impl Ledger {
             }
             Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {}
         }
+    }
+
+    /// Whether a person has accepted this content of a file.
+    pub(crate) fn is_approved(&self, path: &RelPath, digest: Digest) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        let mut state = lock(&shared.0);
+        let is_it = |approval: &&Approval| approval.digest == digest && approval.path == path.as_bytes();
+        let found = state.approved.iter().find(is_it).cloned();
+        let is_approved = found.is_some();
+        state.used.extend(found);
+        is_approved
     }
 
     /// Whether every file is read in every pass.

@@ -14,6 +14,18 @@ impl Digest {
         Digest(bytes)
     }
 
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(digits: &str) -> Option<Digest> {
+        let mut bytes = [0; 32];
+        if digits.len() != 2 * bytes.len() || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+        }
+        Some(Digest(bytes))
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
@@ -87,6 +99,10 @@ mod tests {
         hasher.update(b"bc");
         let abc = hasher.finish().to_string();
         assert_eq!(format!("{:?}", Hasher::new().finish()), empty, "in messages of tests and panics");
+        assert_eq!(Digest::parse(&empty), Some(Hasher::new().finish()));
+        for wrong in ["", "e3", &empty[1..], &empty.replace('e', "g"), &empty.replacen("e3", "+3", 1)] {
+            assert_eq!(Digest::parse(wrong), None, "{wrong}");
+        }
         assert_eq!(abc, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }
 }

@@ -66,6 +66,9 @@ impl Survey<'_> {
         if !has_good_replica {
             return replace(Verb::Update, "content differs");
         }
+        if self.context.ledger.is_approved(&pair.path().join(name), found) {
+            return replace(Verb::Update, "approved");
+        }
         if !known.proves_rot() {
             self.context.reporter.times_stood_still(&pair.path().join(name));
             return replace(Verb::Update, "content differs, its times do not");
@@ -85,7 +88,9 @@ impl Survey<'_> {
     ) -> bool {
         match (digest, known.record, known.standing) {
             (Some(found), Some(record), Standing::Both | Standing::Source)
-                if found != record.digest && known.proves_rot() =>
+                if found != record.digest
+                    && known.proves_rot()
+                    && !self.context.ledger.is_approved(&pair.path().join(name), found) =>
             {
                 self.rotted(pair, name, (found, &record, known.confirmed), LOST);
                 true

@@ -31,6 +31,7 @@ mod new_folders;
 mod power_loss;
 mod races;
 mod real_tree;
+mod rot;
 mod system_calls;
 
 #[path = "../support/mod.rs"]
@@ -66,6 +67,7 @@ const SUITES: &[Suite] = &[
     Suite { name: "full_disk", run: full_disk::run },
     Suite { name: "power_loss", run: power_loss::run },
     Suite { name: "real_tree", run: real_tree::run },
+    Suite { name: "rot", run: rot::run },
     Suite { name: "absence", run: absence::run },
     Suite { name: "races", run: races::run },
     Suite { name: "links", run: links::run },

@@ -34,7 +34,7 @@ impl Scratch {
     }
 
     fn database(&self) -> PathBuf {
-        let files = fs::read_dir(self.at("state")).unwrap().map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(self.state().join("file-sync")).unwrap().map(|entry| entry.unwrap().path());
         let databases: Vec<PathBuf> =
             files.filter(|path| path.extension().is_some_and(|extension| extension == "db")).collect();
         assert_eq!(databases.len(), 1, "{databases:?}");

@@ -12,6 +12,7 @@
 pub(crate) mod dice;
 pub(crate) mod edits;
 pub(crate) mod fsops;
+pub(crate) mod index;
 pub(crate) mod leave_out;
 pub(crate) mod monitor;
 pub(crate) mod namespaces;

@@ -1,5 +1,6 @@
 //! The engine in this process: passes over a [`Scratch`], and a monitor that records its events.
 
+use super::index;
 use super::scratch::Scratch;
 use super::tree::{Tree, assert_same};
 use file_sync::{
@@ -13,7 +14,7 @@ impl Scratch {
     /// The index of the engine: every file is read in every pass.
     pub(crate) fn index(&self) -> IndexOptions {
         IndexOptions {
-            state_dir: self.at("state"),
+            state_dir: self.state().join("file-sync"),
             rehash_after: Trust::Never,
             digest_after: Trust::For(Duration::from_secs(30 * 24 * 60 * 60)),
             interval: None,
@@ -54,6 +55,7 @@ impl Scratch {
         passed.assert_clean();
         self.assert_equal();
         self.assert_quiet();
+        index::check(self);
         passed
     }
 

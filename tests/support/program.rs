@@ -132,7 +132,7 @@ impl Scratch {
         ] {
             command.env_remove(variable);
         }
-        command.env("XDG_STATE_HOME", self.at("state"));
+        command.env("XDG_STATE_HOME", self.state());
         command.env("TZ", "UTC").current_dir(self.path()).stdin(Stdio::null());
     }
 

@@ -122,6 +122,12 @@ impl Scratch {
         self.folders[0].path()
     }
 
+    /// The folder of the index.
+    pub(crate) fn state(&self) -> PathBuf {
+        let folder = self.folders.last().map_or(self.path(), TempDir::path);
+        folder.join("state")
+    }
+
     /// A path below it.
     pub(crate) fn at(&self, path: impl AsRef<Path>) -> PathBuf {
         self.path().join(path)

@@ -1,10 +1,11 @@
 //! The commands, one file each. They print to the writers that `main` hands in.
 
+mod approve;
 mod completions;
 mod mirror;
 
 use crate::cli::args::{Cli, Command, usage_error};
-use crate::cli::config::{Config, Environment};
+use crate::cli::config::{Config, Environment, state_folder_of};
 use crate::run::exit::Exit;
 use std::io::{ErrorKind, Write};
 
@@ -20,6 +21,14 @@ pub fn run(
     let color = cli.color;
     let written = match cli.command {
         Some(Command::Completions { shell, .. }) => completions::run(shell, out),
+        Some(Command::Approve { paths, state_dir, .. }) => {
+            let state_dir = state_dir.map(|path| state_folder_of(&path, environment)).transpose();
+            let state_dir = state_dir.map_err(|error| usage_error(&error.to_string(), color))?;
+            match approve::run(&paths, state_dir, environment, (out, complaints)) {
+                Ok(exit) => return Ok(exit),
+                Err(error) => Err(error),
+            }
+        }
         None => {
             let config = Config::new(cli, environment);
             let config = config.map_err(|error| usage_error(&error.to_string(), color))?;

@@ -3,6 +3,7 @@
 use crate::harness::rights::{ACCESS_LIST, beyond};
 use crate::harness::stage::{self, Scene};
 use crate::support::fsops::access_list;
+use crate::support::index;
 use crate::support::scratch::Scratch;
 use crate::support::tree::{Node, Tree, What, differences};
 use std::collections::BTreeMap;
@@ -38,6 +39,7 @@ impl Before {
     /// does, and none is setuid or setgid without a reason.
     pub(crate) fn check(&self, place: &Scratch, done: bool) {
         self.check_others(place);
+        index::check(place);
         let replica = tree_if_any(&place.replica);
         let wrong = self.wrong(&replica);
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));

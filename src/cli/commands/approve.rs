@@ -1,0 +1,94 @@
+//! `file-sync approve PATH...`: accepts files that seem to have rotted as they are.
+//!
+//! The next pass takes exactly this content for right, in every pair that the path lies in. It works beside a running
+//! service: the approval waits in a file next to the index.
+
+use crate::cli::config::{Environment, absolute};
+use crate::index::approvals::{self, Approval};
+use crate::index::known::{self, KnownPair};
+use crate::model::digest::{Digest, Hasher};
+use crate::model::path::shown;
+use crate::run::exit::Exit;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Approves each path; a message for each goes to `out` or `complaints`.
+///
+/// # Errors
+/// The output cannot be written.
+pub(super) fn run(
+    paths: &[OsString],
+    state_dir: Option<PathBuf>,
+    environment: &Environment,
+    (out, complaints): (&mut dyn Write, &mut dyn Write),
+) -> std::io::Result<Exit> {
+    let Some(state_dir) = state_dir.or_else(|| environment.state_dir.clone()) else {
+        writeln!(complaints, "No folder of indexes is known; name it with --state-dir")?;
+        return Ok(Exit::Error);
+    };
+    let pairs = match known::all(&state_dir) {
+        Ok((pairs, _)) => pairs,
+        Err(error) => {
+            let folder = shown(state_dir.as_os_str().as_bytes());
+            writeln!(complaints, "Cannot read the folder of indexes {folder}: {error}")?;
+            return Ok(Exit::Error);
+        }
+    };
+    let mut exit = Exit::Done;
+    for path in paths {
+        let name = shown(path.as_bytes());
+        match approve(Path::new(path), &pairs, environment) {
+            Ok(digest) => writeln!(out, "Approved {name} sha256={digest}; the next pass takes it as it is")?,
+            Err(reason) => {
+                writeln!(complaints, "Cannot approve {name}: {reason}")?;
+                exit = Exit::Error;
+            }
+        }
+    }
+    Ok(exit)
+}
+
+/// Approves the present content of a file in every pair that it lies in.
+fn approve(path: &Path, pairs: &[KnownPair], environment: &Environment) -> Result<Digest, String> {
+    let path = absolute(path, environment).ok_or("the current folder is gone or unreadable")?;
+    let mut approved = None;
+    for pair in pairs {
+        let Some(below) = below(&path, pair) else { continue };
+        let digest = digest_of(&pair.roots.source.join(below))?;
+        let entry = Approval { digest, path: below.as_os_str().as_bytes().to_vec() };
+        let file = approvals::file_of(&pair.path);
+        approvals::add(&file, &[entry])
+            .map_err(|error| format!("cannot write {}: {error}", shown(file.as_os_str().as_bytes())))?;
+        approved = Some(digest);
+    }
+    approved
+        .ok_or_else(|| "it lies in no source and no replica that has an index (see --state-dir)".to_owned())
+}
+
+/// The path below the roots of a pair. It is compared as text: the disk may be away.
+fn below<'p>(path: &'p Path, pair: &KnownPair) -> Option<&'p Path> {
+    let inside =
+        [&pair.roots.source, &pair.roots.replica].into_iter().find_map(|root| path.strip_prefix(root).ok());
+    inside.filter(|below| !below.as_os_str().is_empty())
+}
+
+fn digest_of(path: &Path) -> Result<Digest, String> {
+    let failed =
+        |error: std::io::Error| format!("cannot read {}: {error}", shown(path.as_os_str().as_bytes()));
+    let facts = std::fs::symlink_metadata(path).map_err(failed)?;
+    if !facts.is_file() {
+        return Err("it is no file in the source".to_owned());
+    }
+    let mut file = File::open(path).map_err(failed)?;
+    let mut hasher = Hasher::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+}
