@@ -87,6 +87,7 @@ impl EqualPair {
             processors: threads,
             digests,
             dry_run: false,
+            verify_writes: false,
             index: None,
         };
         let mut mirror = Mirror::new(options, Arc::new(Interrupt::new())).expect("two folders");

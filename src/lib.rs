@@ -30,6 +30,7 @@
 //!     processors: 2,
 //!     digests: Digests::OfAll,
 //!     dry_run: false,
+//!     verify_writes: false,
 //!     index: None,
 //! };
 //! fs::create_dir(&options.source)?;

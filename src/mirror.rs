@@ -53,6 +53,8 @@ pub struct MirrorOptions {
     pub digests: Digests,
     /// True: compute and report the plan, write nothing.
     pub dry_run: bool,
+    /// True: every copy is read back from the disk before it gets its name.
+    pub verify_writes: bool,
     /// What is remembered from one pass to the next; none: nothing.
     pub index: Option<IndexOptions>,
 }
@@ -318,6 +320,7 @@ impl Mirror {
         context.compared = Compared::since(moment.before.map(|before| before.start.stamp()));
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
+        context.verifies_writes = self.options.verify_writes;
         context.log = LogFile::new(self.options.log.as_deref(), self.protected.as_ref());
         moment.start.let_tick();
         context.ledger = ledger.clone();

@@ -259,6 +259,7 @@ fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
         processors: 2,
         digests: Digests::OfAll,
         dry_run: false,
+        verify_writes: false,
         index: None,
     };
     Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
@@ -878,6 +879,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             processors: 2,
             digests: Digests::OfAll,
             dry_run: false,
+            verify_writes: false,
             index: None,
         };
         let mut mirror = Mirror::new(options, Arc::clone(&interrupt)).unwrap();

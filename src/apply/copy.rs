@@ -11,17 +11,20 @@ use crate::apply::staged::Destination;
 use crate::apply::staged::Set;
 use crate::apply::staged::{Fsync, Published};
 use crate::context::Context;
-use crate::fs::file::{BUFFER, Segment, read_at, segment, set_length, sync_content, with_buffers, write_at};
+use crate::fs::file::{
+    BUFFER, Segment, forget_cached, read_at, segment, set_length, sync_content, with_buffers, write_at,
+};
 use crate::fs::magic::has_false_sizes;
 use crate::fs::metadata::Subject;
 use crate::fs::stat;
 use crate::hasher::Hashing;
 use crate::model::counters::Counter;
-use crate::model::digest::{Digest, Hasher};
+use crate::model::digest::{Digest, Digests, Hasher};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
+use crate::survey::compare_bytes::{Comparison, compare_contents};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The number of attempts to read a file that changes while it is read.
@@ -147,7 +150,10 @@ impl Original {
         // fsync before the rename, which drops the old version: after a power loss the name must not lead to a file
         // with the new size and without its data. No filesystem guarantees that in every case: XFS, ext4 and btrfs all
         // lost versions here.
-        let is_due = at.expected.is_some() && !is_clone;
+        if context.verifies_writes {
+            read_back(context, (source, copy), length, digest)?;
+        }
+        let is_due = at.expected.is_some() && !is_clone && !context.verifies_writes;
         let waits = is_due && sync == Fsync::Grouped && before.size < HUGE;
         if is_due && !waits {
             sync_content(copy).map_err(Failed::replica(SYNC))?;
@@ -160,6 +166,47 @@ impl Original {
         }
         Ok((made, waits))
     }
+}
+
+/// Reads a copy back from the disk. A copy with holes too large for a digest is compared with the source.
+pub(super) fn read_back(
+    context: &Context<'_>,
+    (source, copy): (BorrowedFd<'_>, BorrowedFd<'_>),
+    length: u64,
+    digest: Option<Digest>,
+) -> Result<(), Failed> {
+    const KIND: ProblemKind = ProblemKind::VerifyWrite;
+    // Only clean pages can be dropped.
+    sync_content(copy).map_err(Failed::replica(ProblemKind::SyncFile))?;
+    forget_cached(copy);
+    let is_right = match digest {
+        Some(digest) => {
+            let mut hasher = Hasher::new();
+            with_buffers(|buffer, _| {
+                let mut at = 0;
+                loop {
+                    if context.is_halted() {
+                        return Err(Failed::Halted);
+                    }
+                    let read = read_at(copy, buffer, at).map_err(Failed::replica(KIND))?;
+                    if read == 0 {
+                        return Ok(());
+                    }
+                    hasher.update(buffer.get(..read).unwrap_or_default());
+                    context.read(read);
+                    at += read as u64;
+                }
+            })?;
+            hasher.finish() == digest
+        }
+        None => match compare_contents(context, (source, copy), (length, 0), true, Digests::OfCopies) {
+            Comparison::Interrupted => return Err(Failed::Halted),
+            compared => matches!(compared, Comparison::Equal(_)),
+        },
+    };
+    let reason =
+        Cause::Refused("it reads back with another content; the disk, or what is before it, loses data");
+    if is_right { Ok(()) } else { Err(Failed::Because(KIND, reason, false)) }
 }
 
 /// Gives a copy those attributes of the old version that could not be read in the source.

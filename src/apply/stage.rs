@@ -236,6 +236,35 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_that_reads_back_with_another_content_is_a_failure() {
+        use crate::apply::copy::read_back;
+        use crate::model::digest::Hasher;
+        making(|context, _, scratch| {
+            let open = |path: &str| fs::File::open(scratch.join(path)).unwrap();
+            let mut hasher = Hasher::new();
+            hasher.update(b"content");
+            let digest = hasher.finish();
+            fs::write(scratch.join("source/a"), "content").unwrap();
+            for (stored, is_right) in
+                [("content", true), ("c0ntent", false), ("conten", false), ("content ", false)]
+            {
+                fs::write(scratch.join("replica/a"), stored).unwrap();
+                let (source, copy) = (open("source/a"), open("replica/a"));
+                let files = (source.as_fd(), copy.as_fd());
+                let by_digest = read_back(context, files, 7, Some(digest));
+                assert_eq!(by_digest.is_ok(), is_right, "{stored}");
+                if stored.len() == 7 {
+                    assert_eq!(
+                        read_back(context, files, 7, None).is_ok(),
+                        is_right,
+                        "{stored}, without a digest"
+                    );
+                }
+            }
+        });
+    }
+
+    #[test]
     fn what_was_begun_goes_when_it_fails() {
         making(|context, at, scratch| {
             fs::write(scratch.join("source/a"), "content").unwrap();

@@ -115,6 +115,10 @@ pub struct Cli {
     )]
     pub digest_after: OsString,
 
+    /// Read every copy back from the disk, and compare it, before it replaces the old version
+    #[arg(long, help_heading = "How")]
+    pub verify_writes: bool,
+
     /// Folder for what is remembered of each pair of folders, outside of both [default:
     /// $STATE_DIRECTORY, or file-sync in $XDG_STATE_HOME or in ~/.local/state]
     #[arg(long, value_name = "DIR", help_heading = "How")]

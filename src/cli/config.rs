@@ -149,6 +149,7 @@ impl Config {
                     Compare::Bytes => Digests::OfCopies,
                 },
                 dry_run: mode == RunMode::DryRun,
+                verify_writes: cli.verify_writes,
                 index,
             },
             log: LogOptions {

@@ -64,6 +64,8 @@ pub(crate) struct Context<'a> {
     /// True when the replica's disk lost data in the last pass: the page cache proves nothing then, and contents are
     /// read from the disk.
     pub asks_the_disk: bool,
+    /// True: every copy is read back from the disk before it gets its name.
+    pub verifies_writes: bool,
     /// The facts of the replica's filesystems.
     pub filesystems: &'a Filesystems,
     /// The log file, if it lies in a root.
@@ -107,6 +109,7 @@ impl<'a> Context<'a> {
             inner_mounts: InnerMounts::default(),
             digests: Digests::OfAll,
             asks_the_disk: false,
+            verifies_writes: false,
             filesystems,
             log: LogFile::new(None, protected),
             rights: crate::fs::rights::rights(),

@@ -34,6 +34,7 @@ pub enum ProblemKind {
     ReadWholeFile,
     WriteWholeFile,
     WriteFile,
+    VerifyWrite,
     SyncFile,
     SyncReplica,
     CreateTemporary,
@@ -66,7 +67,7 @@ pub enum ProblemKind {
 }
 
 /// Every kind, its name in the JSON log, and its words, to be read after "Cannot".
-const TABLE: [(ProblemKind, &str, &str); 55] = [
+const TABLE: [(ProblemKind, &str, &str); 56] = [
     (ProblemKind::ReadSourceFile, "read_source_file", "read the source file"),
     (ProblemKind::ReadReplicaFile, "read_replica_file", "read the replica file"),
     (ProblemKind::ReadSourceFolder, "read_source_folder", "read the source folder"),
@@ -101,6 +102,7 @@ const TABLE: [(ProblemKind, &str, &str); 55] = [
     (ProblemKind::ReadWholeFile, "read_whole_file", "read the whole source file"),
     (ProblemKind::WriteWholeFile, "write_whole_file", "write the whole replica file"),
     (ProblemKind::WriteFile, "write_file", "write the replica file"),
+    (ProblemKind::VerifyWrite, "verify_write", "read back what was written to the replica file"),
     (ProblemKind::SyncFile, "sync_file", "make the replica file durable (fsync)"),
     (ProblemKind::SyncReplica, "sync_replica", "make the replica durable (syncfs)"),
     (ProblemKind::CreateTemporary, "create_temporary", "create a temporary in the replica"),

@@ -3,7 +3,7 @@
 //! update with a warning.
 
 use crate::harness::cases::Cases;
-use crate::harness::images::{EXT4, Image, XFS, mounted, mounted_again};
+use crate::harness::images::{EXFAT_FUSE, EXT4, Image, XFS, mounted, mounted_again};
 use crate::harness::kit::{Mount, Pass, may_mount, skip};
 use crate::support::index;
 use crate::support::scratch::Scratch;
@@ -25,9 +25,6 @@ const BTRFS: Image = Image {
     mount: &["mount", "-o", "loop,nodatasum"],
 };
 
-const VFAT: Image =
-    Image { name: "vfat", size: 64 << 20, mkfs: &["mkfs.vfat"], mount: &["mount", "-o", "loop"] };
-
 const MARK: &[u8] = b"the bytes that are flipped below";
 
 pub(crate) fn run() {
@@ -40,7 +37,7 @@ pub(crate) fn run() {
         one(&cases, &image, "the source rots and is approved", source_rots_and_is_approved);
         one(&cases, &image, "the replica rots", replica_rots);
     }
-    one(&cases, &VFAT, "the source changes and its times do not", times_prove_nothing);
+    one(&cases, &EXFAT_FUSE, "the source changes and its times do not", times_prove_nothing);
     cases.finish();
 }
 
@@ -78,7 +75,9 @@ impl Bed<'_> {
         fs::write(place.source.join("folder/file"), content()).expect("written");
         fs::write(place.source.join("other"), "other").expect("written");
         let bed = Bed { rots: root.join("folder/file"), place, image, mount: Some(mount) };
-        for _ in 0..2 {
+        // Where another clock may stamp, facts are believed once they have stood still for a pass.
+        let passes = if image.name == EXFAT_FUSE.name { 3 } else { 2 };
+        for _ in 0..passes {
             sleep(SETTLED);
             assert_eq!(bed.place.once(&[]).code, Some(0));
         }

@@ -297,3 +297,21 @@ fn the_source_is_only_ever_read() {
     place.sync();
     assert_eq!(Tree::of(&place.at("source")).stamped(), before);
 }
+
+#[test]
+fn what_is_written_is_read_back_when_that_is_wanted() {
+    let place = Scratch::with_source();
+    some_tree(&place);
+    place.write("source/large", noise(3_000_000));
+    // "content" has two names.
+    let size = 2 * (7 + 100_000 + 3_000_000);
+    let ended = place.run("--once --verify-writes --log-format json");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(Tree::of(&place.at("source")), Tree::of(&place.at("replica")));
+    assert!(ended.stdout.contains(&format!("\"bytes_read\":{size},")), "{size}: {ended:?}");
+    // An update, too.
+    place.write("source/large", noise(2_000_000));
+    let ended = place.run("--once --verify-writes");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(Tree::of(&place.at("source")), Tree::of(&place.at("replica")));
+}

@@ -39,6 +39,7 @@ impl Scratch {
             processors: 2,
             digests: self.digests,
             dry_run,
+            verify_writes: false,
             index: Some(self.index()),
         }
     }
