@@ -19,6 +19,7 @@ use crate::fs::rights::rights;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_lazy, roots, stat};
 use crate::guard::{Facts, Ruling, examine, examine_ways};
+use crate::index::passes::PassEnd;
 use crate::index::{Conditions, Index, IndexOptions, Ledger, Warning};
 use crate::lock::ReplicaLock;
 use crate::model::counters::{Counter, Counts};
@@ -235,9 +236,12 @@ impl Mirror {
                 FirstNotice::IndexUnusable(index, reason) => Notice::IndexUnusable { index, reason },
             }));
         }
-        let Visited { outcome, counts, oldest_confirmation } =
-            self.visit(monitor, Moment { number, start, before })?;
+        let visited = self.visit(monitor, Moment { number, start, before });
         let duration = BootTime::now().since(started);
+        let result = visited.as_ref().map(|visited| (&visited.outcome, &visited.counts));
+        let warning = self.note_end(&PassEnd { number, start, duration, result });
+        self.warn(monitor, warning);
+        let Visited { outcome, counts, oldest_confirmation } = visited?;
         Ok(PassReport { number, outcome, counts, duration, replica_age: None, oldest_confirmation })
     }
 
@@ -304,7 +308,7 @@ impl Mirror {
         arrival: &Arrival,
         moment: Moment,
     ) -> Result<Visited, Error> {
-        let (ledger, warning) = self.begin_index(moment.start, &source_path);
+        let (ledger, warning) = self.begin_index(moment, &source_path);
         self.warn(monitor, warning);
         let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
@@ -356,16 +360,29 @@ impl Mirror {
         Ok(Visited { outcome, counts, oldest_confirmation })
     }
 
-    fn begin_index(&mut self, start: Start, source: &Path) -> (Ledger, Option<Warning>) {
-        match &mut self.index {
-            Some(index) => index.begin(&Conditions {
-                start,
-                is_dry_run: self.options.dry_run,
-                is_lazy: is_lazy(source),
-                rights: rights().fingerprint(),
-            }),
-            None => (Ledger::off(), None),
+    fn begin_index(&mut self, moment: Moment, source: &Path) -> (Ledger, Option<Warning>) {
+        let Some(index) = &mut self.index else { return (Ledger::off(), None) };
+        let begun = index.begin(&Conditions {
+            start: moment.start,
+            is_dry_run: self.options.dry_run,
+            is_lazy: is_lazy(source),
+            rights: rights().fingerprint(),
+        });
+        if !self.options.dry_run {
+            index.note_start(moment.number, moment.start);
         }
+        begun
+    }
+
+    /// Writes the end of a pass into the index; nothing after a dry run.
+    fn note_end(&mut self, end: &PassEnd<'_>) -> Option<Warning> {
+        self.index.as_mut().filter(|_| !self.options.dry_run).and_then(|index| index.note_end(end))
+    }
+
+    /// The age of the replica by the last pass that was done, of this process or an earlier one; none where the index
+    /// knows of none.
+    pub fn replica_age(&self) -> Option<Duration> {
+        self.index.as_ref().and_then(Index::replica_age)
     }
 
     fn warn(&self, monitor: &dyn Monitor, warning: Option<Warning>) {

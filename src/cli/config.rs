@@ -131,6 +131,7 @@ impl Config {
             rehash_after,
             digest_after,
             interval: mode.interval().map(Interval::length),
+            rpo: None,
         });
         let color = match cli.color {
             Color::Auto => environment.is_terminal && !environment.no_color,

@@ -17,6 +17,7 @@ pub(crate) mod log_file;
 pub(crate) mod magic;
 pub(crate) mod metadata;
 mod mounts;
+pub(crate) mod process;
 pub(crate) mod read_only;
 pub(crate) mod resolve;
 pub(crate) mod rights;

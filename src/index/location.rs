@@ -13,8 +13,18 @@ pub(crate) fn database(state_dir: &Path, roots: &Roots) -> PathBuf {
     hasher.update(&[0]);
     hasher.update(roots.replica.as_os_str().as_bytes());
     let digest = hasher.finish().to_string();
-    let name = roots.replica.file_name().map(|name| plain(name.as_bytes())).unwrap_or_default();
+    let name = name_of(&roots.replica);
     state_dir.join(format!("{name}-{}.db", digest.get(..16).unwrap_or_default()))
+}
+
+/// Whether a database may be that of a replica, by its name.
+pub(crate) fn may_be_of(database: &Path, replica: &Path) -> bool {
+    let stem = database.file_stem().unwrap_or_default().to_string_lossy();
+    stem.rsplit_once('-').is_some_and(|(name, _)| name == name_of(replica))
+}
+
+fn name_of(replica: &Path) -> String {
+    replica.file_name().map(|name| plain(name.as_bytes())).unwrap_or_default()
 }
 
 /// A name in characters that need no quotes.
@@ -45,5 +55,8 @@ mod tests {
         assert!(of("/a", "/b/my \"films\"/\n").starts_with("/state/_-"));
         assert!(of("/a", "/").starts_with("/state/-"));
         assert!(of("/a", &"x".repeat(300)).len() < 100);
+        let replica = Path::new("/mnt/usb/photos");
+        assert!(may_be_of(Path::new(&photos), replica));
+        assert!(!may_be_of(Path::new(&of("/a", "/mnt/usb/photos-2026")), replica));
     }
 }

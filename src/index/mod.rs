@@ -7,11 +7,14 @@
 
 pub(crate) mod approvals;
 mod folder;
+pub(crate) mod history;
 pub(crate) mod known;
 pub(crate) mod location;
+pub(crate) mod passes;
 mod record;
 mod rows;
 pub(crate) mod store;
+mod thin;
 pub(crate) mod trust;
 mod volumes;
 
@@ -51,6 +54,8 @@ pub struct IndexOptions {
     pub digest_after: Trust,
     /// The time from the start of a pass to the start of the next; none for a single pass.
     pub interval: Option<Duration>,
+    /// The greatest age that the replica may have; none where nobody has said it.
+    pub rpo: Option<Duration>,
 }
 
 /// The index of a pair.
@@ -62,6 +67,8 @@ pub(crate) struct Index {
     shared: Arc<Shared>,
     /// The warning that was given last.
     told: Option<String>,
+    /// The row of the pass that runs.
+    row: Option<i64>,
 }
 
 /// What all threads of a pass use.
@@ -124,7 +131,7 @@ impl Index {
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let roots = Roots { source: absolute(source), replica: absolute(replica) };
         let path = location::database(&options.state_dir, &roots);
-        Index { options, roots, path, shared: Arc::default(), told: None }
+        Index { options, roots, path, shared: Arc::default(), told: None, row: None }
     }
 
     /// The database file.

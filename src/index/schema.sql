@@ -5,8 +5,8 @@ CREATE TABLE pair (
     replica  BLOB NOT NULL,             -- absolute path
     boot     TEXT NOT NULL DEFAULT '',  -- the boot of the computer in which the last records were written
     rights   TEXT NOT NULL DEFAULT '',  -- a digest of the rights of the process that wrote them
-    interval INTEGER,                   -- seconds from the start of a pass to the start of the next
-    rpo      INTEGER                    -- the greatest age that the replica may have, in seconds
+    interval INTEGER,                   -- from the start of a pass to the start of the next, in milliseconds
+    rpo      INTEGER                    -- the greatest age that the replica may have, in milliseconds
 );
 
 -- Filesystems, so that a record holds a small number and not a device number, which changes.
@@ -36,16 +36,28 @@ CREATE TABLE file (
     PRIMARY KEY (folder, first)
 ) WITHOUT ROWID;
 
--- One row per pass; older ones are thinned to one per day.
+-- One row per pass that is no dry run. All of the last week are kept; of an earlier day the last one that was done, and
+-- the worst, for two years.
 CREATE TABLE pass (
-    id              INTEGER PRIMARY KEY,
-    number          INTEGER NOT NULL,   -- 1 for the first pass of a process
-    started         INTEGER NOT NULL,   -- milliseconds since 1970
-    ended           INTEGER,            -- the same; none while it runs, or when its process was killed
-    outcome         TEXT,               -- done, held, interrupted, replica_lost, failed
-    process         INTEGER NOT NULL,   -- the id of the process
-    problems        INTEGER,
-    counts          TEXT,               -- every counter, as a JSON object
-    message         TEXT                -- why it was held or failed
+    id       INTEGER PRIMARY KEY,       -- in the order of the passes
+    number   INTEGER NOT NULL,          -- 1 for the first pass of a process
+    started  INTEGER NOT NULL,          -- milliseconds since 1970
+    ended    INTEGER,                   -- the same; none while it runs, or when its process was killed
+    outcome  TEXT,                      -- done, held, interrupted, replica_lost, failed; killed, once a later pass knows
+    process  INTEGER NOT NULL,          -- the id of the process
+    mark     TEXT NOT NULL,             -- its boot, namespace and start time: an id is used again
+    age      INTEGER,                   -- the age that the replica had reached at its end, before the pass made it younger
+    met      INTEGER,                   -- 1: that age was within the RPO of then; none without an RPO
+    problems INTEGER,
+    rotted   INTEGER,                   -- source files among them that seem to have rotted
+    counts   TEXT,                      -- the counters that are not zero, as a JSON object; bytes are among them
+    message  TEXT                       -- why it was held or failed
 );
-CREATE INDEX pass_started ON pass (started);
+CREATE INDEX pass_started ON pass (started, met);
+
+-- The passes of a day, UTC, and how many of them met the RPO: what is left of the rows that were thinned.
+CREATE TABLE day (
+    day    INTEGER PRIMARY KEY,         -- days since 1970
+    judged INTEGER NOT NULL,            -- passes with an RPO
+    met    INTEGER NOT NULL
+);

@@ -7,6 +7,7 @@ pub(crate) mod digest;
 pub(crate) mod entry;
 pub(crate) mod errno;
 pub(crate) mod error;
+pub(crate) mod estimate;
 pub(crate) mod event;
 pub(crate) mod feature;
 pub(crate) mod interval;

@@ -18,6 +18,7 @@ impl Scratch {
             rehash_after: Trust::Never,
             digest_after: Trust::For(Duration::from_secs(30 * 24 * 60 * 60)),
             interval: None,
+            rpo: None,
         }
     }
 
