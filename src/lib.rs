@@ -72,6 +72,7 @@ mod model;
 mod pass;
 mod plan;
 mod run;
+mod status;
 mod survey;
 #[cfg(test)]
 mod test_strategies;
@@ -99,5 +100,6 @@ pub use model::problem_kind::ProblemKind;
 pub use model::report::{Hold, Outcome, PassReport, Turnover};
 pub use model::signal::Signal;
 pub use model::trust::Trust;
-pub use run::exit::Exit;
+pub use run::exit::{Exit, Health};
+pub use run::rpo_watch::RpoWatch;
 pub use run::{schedule, signals, systemd};

@@ -141,6 +141,7 @@ fn child() {
         requests: &requests,
         interrupt: &interrupt,
         monitor: &Fanout::new([&Printer as &dyn Monitor, &service]),
+        rpo: None,
     };
     let hour = Interval::new(Duration::from_secs(3600)).expect("valid");
     assert_eq!(run(Some(hour), parts), Exit::Done);

@@ -4,6 +4,10 @@
 //! neither name its consequence nor show a good one. `config` validates them, and its errors come back through
 //! [`usage_error`] so that all of them look alike.
 
+mod pairs;
+
+pub use self::pairs::PairArgs;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -14,6 +18,7 @@ file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
        file-sync --source DIR --replica DIR --once [OPTIONS]
        file-sync --source DIR --replica DIR --dry-run [OPTIONS]
        file-sync approve PATH...
+       file-sync status | history [--source DIR] [--replica DIR] [OPTIONS]
        file-sync completions SHELL";
 
 const AFTER_HELP: &str = "\
@@ -27,6 +32,9 @@ Examples:
   Bring the replica up to date once, for instance from cron:
     file-sync --source /data --replica /mnt/backup --log_file /tmp/once.log --once --quiet
 
+  See whether every replica is as fresh as it has to be:
+    file-sync status
+
 Signals:
   SIGTERM, SIGINT   Stop: leave no file half done; a second one exits at once
   SIGHUP            Open the log file anew, for log rotation; stop when the terminal was closed
@@ -37,7 +45,8 @@ Exit codes:
    1  Error: the source is missing, or the replica cannot be used or is locked by another file-sync
    2  Usage: the command line makes no sense
   20  Stopped: a signal ended a single pass before it was done
-  23  Done with problems: the log names every path that could not be mirrored
+  23  Done with problems: the log names every path that could not be mirrored; or, of status, a
+      replica is older than its RPO
   25  Held: a root, or a disk mounted in it, was replaced or unmounted, so nothing was changed
   Repeated passes with problems, or held ones, do not end the program; a missing source does.";
 
@@ -81,6 +90,12 @@ pub struct Cli {
     /// 15m, 1h30m, 2d). A pass that takes longer is followed by the next at once
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "When")]
     pub interval: Option<OsString>,
+
+    /// Recovery point objective: the greatest age that the replica may have. A warning tells when the
+    /// next pass is likely to miss it, an error when it is missed, and `file-sync status` judges by it
+    /// [default: twice the interval]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "When")]
+    pub rpo: Option<OsString>,
 
     /// Run one pass, then exit; --interval is not needed
     #[arg(long, help_heading = "When")]
@@ -175,6 +190,71 @@ Examples:
         help: Option<bool>,
     },
 
+    /// Is every replica as fresh as it has to be? For people, scripts and monitoring systems
+    #[command(
+        max_term_width = 100,
+        after_help = "\
+The age of a replica is the time since the start of the last pass that was done. Nothing but the state
+folder is read: neither a service nor the disks of the pair are needed, and no lock is taken.
+
+Exit codes:
+   0  Every replica is within its RPO; one without an RPO has only to have a pass that was done
+   1  Error: what is remembered of a pair cannot be read
+  23  A replica is older than its RPO, or no pass is known
+With --format nagios: 0 OK, 1 WARNING (problems, a failed pass, the RPO at risk), 2 CRITICAL (the RPO
+is missed, a pass is held, files have rotted), 3 UNKNOWN (no pass is known, or it cannot be read)
+
+Examples:
+  file-sync status
+  file-sync status --replica /mnt/backup --format nagios
+  file-sync status --json | jq '.pairs[] | select(.rpo_met == false)'"
+    )]
+    Status {
+        /// The pairs that it is about.
+        #[command(flatten)]
+        pairs: PairArgs,
+
+        /// A table for people, one JSON document, or the line of a monitoring plugin
+        #[arg(long, value_enum, value_name = "FORM", default_value_t = StatusFormat::Text, help_heading = "What is shown")]
+        format: StatusFormat,
+
+        /// The same as --format json
+        #[arg(long, conflicts_with = "format", help_heading = "What is shown")]
+        json: bool,
+    },
+
+    /// The passes of each pair, newest first
+    #[command(
+        max_term_width = 100,
+        after_help = "\
+All passes of the last week are kept, and of earlier days the last one that was done and the worst.
+AGE is the age that the replica had reached when the pass ended, before the pass made it younger.
+
+Examples:
+  file-sync history
+  file-sync history --replica /mnt/backup --limit 500
+  file-sync history --json --limit 1 | jq '.pairs[].passes[0].outcome'"
+    )]
+    History {
+        /// The pairs that it is about.
+        #[command(flatten)]
+        pairs: PairArgs,
+
+        /// At most so many passes of each pair
+        #[arg(
+            long,
+            value_name = "N",
+            default_value = "20",
+            allow_negative_numbers = true,
+            help_heading = "What is shown"
+        )]
+        limit: OsString,
+
+        /// One JSON document
+        #[arg(long, help_heading = "What is shown")]
+        json: bool,
+    },
+
     /// Print what a shell needs to complete file-sync's options with the Tab key
     #[command(after_help = "\
 Examples:
@@ -210,6 +290,17 @@ pub enum Compare {
     Bytes,
 }
 
+/// How a status is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatusFormat {
+    /// A table for people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// One line for Nagios, Icinga and their like.
+    Nagios,
+}
+
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -220,11 +311,14 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 11] = [
+const EXAMPLES: [(&str, &str); 14] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
     ("--interval", "--interval 15m"),
+    ("--rpo", "--rpo 1h"),
+    ("--format", "--format nagios"),
+    ("--limit", "--limit 100"),
     ("--threads", "--threads 4"),
     ("--compare", "--compare bytes"),
     ("--rehash-after", "--rehash-after 30d"),

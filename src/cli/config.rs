@@ -3,6 +3,8 @@
 //! No rule here calls the system: facts from outside come in as [`Environment`], so that every rule can be tested with a
 //! table.
 
+mod rpo;
+
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
 use crate::index::IndexOptions;
@@ -16,6 +18,7 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The log file's name where only its folder is given.
 pub const LOG_NAME: &str = "file-sync.log";
@@ -78,6 +81,8 @@ pub struct Config {
     pub log: LogOptions,
     /// When passes run.
     pub mode: RunMode,
+    /// The greatest age that the replica may have, where one is promised.
+    pub rpo: Option<Duration>,
 }
 
 /// A usage error, in words for the person at the command line.
@@ -101,6 +106,7 @@ impl Config {
         let source = folder("--source", cli.source, "--source /data")?;
         let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
         let (mode, threads, state_dir) = (mode?, threads?, state_dir.transpose()?);
+        let rpo = rpo::rpo(cli.rpo.as_deref(), mode)?;
         let (rehash_after, digest_after) = (rehash_after?, digest_after?);
         let log = match (mode, cli.log_file) {
             (RunMode::Once | RunMode::DryRun, None) => None,
@@ -131,7 +137,7 @@ impl Config {
             rehash_after,
             digest_after,
             interval: mode.interval().map(Interval::length),
-            rpo: None,
+            rpo,
         });
         let color = match cli.color {
             Color::Auto => environment.is_terminal && !environment.no_color,
@@ -165,6 +171,7 @@ impl Config {
                 console: ConsoleOptions { quiet: cli.quiet, color, patient: mode.interval().is_none() },
             },
             mode,
+            rpo,
         })
     }
 }
@@ -222,6 +229,46 @@ pub(crate) fn state_folder_of(given: &OsStr, environment: &Environment) -> Resul
     state_folder(Path::new(given), [], environment)
 }
 
+/// The absolute path of a folder that an option of a command names. It may be missing.
+///
+/// # Errors
+/// It is empty, has a `~` that no shell has replaced, or is relative and nobody knows to what.
+pub(crate) fn given_path(
+    option: &str,
+    given: OsString,
+    environment: &Environment,
+) -> Result<PathBuf, UsageError> {
+    let path = folder(option, Some(given), &format!("{option} /data"))?;
+    check_tilde(option, &path, environment)?;
+    absolute(&path, environment).ok_or_else(|| {
+        UsageError(format!(
+            "Cannot use {option} {}: the current folder is gone or unreadable, so that a relative path leads nowhere; \
+             give an absolute path, such as {option} /data",
+            shown(path.as_os_str().as_bytes())
+        ))
+    })
+}
+
+/// The state folder that a command reads.
+///
+/// # Errors
+/// As [`given_path`], or the environment names none and neither does the option.
+pub(crate) fn given_state_dir(
+    given: Option<OsString>,
+    environment: &Environment,
+) -> Result<PathBuf, UsageError> {
+    match given {
+        Some(path) => given_path("--state-dir", path, environment),
+        None => environment.state_dir.clone().ok_or_else(|| {
+            UsageError(
+                "The environment names no state folder (HOME is not set); give one, such as --state-dir \
+                 /var/lib/file-sync"
+                    .into(),
+            )
+        }),
+    }
+}
+
 /// The absolute path of the state folder, which must not lie in a root: it changes with every pass.
 fn state_folder(
     given: &Path,
@@ -245,6 +292,20 @@ fn state_folder(
         }
     }
     Ok(path)
+}
+
+/// A whole number of one or more.
+///
+/// # Errors
+/// The text is none.
+pub(crate) fn whole_number(option: &str, text: &OsStr, example: &str) -> Result<usize, UsageError> {
+    let number = text.to_str().and_then(|text| text.parse::<NonZeroUsize>().ok());
+    number.map(NonZeroUsize::get).ok_or_else(|| {
+        let text = shown(text.as_bytes());
+        UsageError(format!(
+            "Cannot use {option} {text}: give a whole number of at least 1, such as {example}"
+        ))
+    })
 }
 
 fn threads(text: &OsStr) -> Result<usize, UsageError> {
@@ -331,7 +392,6 @@ mod tests {
     use super::*;
     use crate::cli::args::parse;
     use std::os::unix::ffi::OsStringExt;
-    use std::time::Duration;
 
     const GIVEN: &str = "--source /src --replica /dst --log_file /log/x.log ";
 

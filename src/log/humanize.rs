@@ -10,7 +10,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// `12,345`.
-pub(super) fn number(number: u64) -> String {
+pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.char_indices() {
@@ -23,12 +23,12 @@ pub(super) fn number(number: u64) -> String {
 }
 
 /// `1 file`, `2,000 files`.
-pub(super) fn counted(count: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
 }
 
 /// `12 B`, `12.3 KiB`, `34 MiB`: at most one decimal, left out if zero.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 {
         return format!("{bytes} B");
     }
@@ -46,13 +46,13 @@ pub(super) fn size(bytes: u64) -> String {
 }
 
 /// A duration: `0.4 s`, `2.1 s`, `1 min 5 s`, `2 h 3 min`, `3 d 4 h`.
-pub(super) fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let tenths = (duration.as_millis() + 50) / 100;
     if tenths < 600 { format!("{}.{} s", tenths / 10, tenths % 10) } else { age(duration) }
 }
 
 /// An age: as [`duration`], but in whole seconds.
-pub(super) fn age(age: Duration) -> String {
+pub(crate) fn age(age: Duration) -> String {
     let seconds = (age.as_millis() + 500) / 1000;
     let minutes = (seconds + 30) / 60;
     let hours = (minutes + 30) / 60;
@@ -91,12 +91,12 @@ pub(super) fn below(path: &RelPath, kind: Kind) -> String {
 }
 
 /// A path of the system for the log.
-pub(super) fn path(path: &Path) -> String {
+pub(crate) fn path(path: &Path) -> String {
     shown(path.as_os_str().as_bytes())
 }
 
 /// Foreign text on one line: control characters and deceptive characters are escaped.
-pub(super) fn one_line(words: &str) -> Cow<'_, str> {
+pub(crate) fn one_line(words: &str) -> Cow<'_, str> {
     if !words.contains(is_deceptive) {
         return Cow::Borrowed(words);
     }

@@ -6,7 +6,7 @@
 
 mod console;
 mod file;
-mod humanize;
+pub(crate) mod humanize;
 mod json;
 mod line;
 mod queue;

@@ -99,6 +99,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
         | Event::Done(_)
         | Event::Planned(_)
         | Event::Skipped { .. }
+        | Event::RpoMet { .. }
         | Event::Stopping { .. }
         | Event::Stopped => Level::Info,
         Event::Notice(notice) => match notice {
@@ -121,7 +122,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             Outcome::Done | Outcome::Planned | Outcome::Interrupted(_) => Level::Info,
             Outcome::Held(_) | Outcome::ReplicaLost => Level::Warn,
         },
-        Event::Problem(_) | Event::Overran { .. } => Level::Warn,
-        Event::Failed { .. } => Level::Error,
+        Event::Problem(_) | Event::Overran { .. } | Event::RpoAtRisk { .. } => Level::Warn,
+        Event::Failed { .. } | Event::RpoMissed { .. } => Level::Error,
     }
 }

@@ -606,6 +606,10 @@ fn the_job_of_an_event_comes_before_it() {
     );
 }
 
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
 /// Every example line of the document, in its order.
 fn examples(format: Format) -> Vec<String> {
     let (a, docs, link, copy) = (path(b"docs/a.txt"), path(b"docs"), path(b"current"), path(b"docs/b.txt"));
@@ -656,6 +660,10 @@ fn examples(format: Format) -> Vec<String> {
         Event::PassEnded(&stopped),
         Event::PassEnded(&lost),
         Event::Overran { number: 7, by: Duration::from_millis(12_300) },
+        Event::RpoAtRisk { rpo: minutes(30), expected: minutes(41) },
+        Event::RpoMissed { rpo: minutes(30), age: Some(minutes(30)) },
+        Event::RpoMissed { rpo: minutes(30), age: None },
+        Event::RpoMet { rpo: minutes(30), age: minutes(2) },
         Event::Stopping { signal: Signal::Terminate },
         Event::Stopping { signal: Signal::Hangup },
         Event::Stopped,

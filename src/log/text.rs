@@ -130,6 +130,26 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
                 humanize::duration(*by)
             ));
         }
+        Event::RpoAtRisk { rpo, expected } => {
+            out.head(format_args!("rpo"));
+            let (rpo, expected) = (humanize::age(*rpo), humanize::age(*expected));
+            out.words(format_args!(
+                " of {rpo} at risk: by the last passes the replica will be {expected} old when the next one ends"
+            ));
+        }
+        Event::RpoMissed { rpo, age } => {
+            out.head(format_args!("rpo"));
+            out.words(format_args!(" of {} missed: ", humanize::age(*rpo)));
+            match age {
+                Some(age) => out.words(format_args!("the replica is {} old", humanize::age(*age))),
+                None => out.words(format_args!("no pass has been done yet")),
+            }
+        }
+        Event::RpoMet { rpo, age } => {
+            out.head(format_args!("rpo"));
+            let (rpo, age) = (humanize::age(*rpo), humanize::age(*age));
+            out.words(format_args!(" of {rpo} met again: the replica is {age} old"));
+        }
         Event::Stopping { signal } => {
             out.head(format_args!("file-sync"));
             out.words(format_args!(" stopping on {signal}"));

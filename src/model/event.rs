@@ -310,6 +310,37 @@ pub enum Event<'a> {
         #[serde(rename = "by_seconds", serialize_with = "serial::seconds")]
         by: Duration,
     },
+    /// The next pass is expected to end when the replica is older than its RPO.
+    RpoAtRisk {
+        /// The greatest age that the replica may have.
+        #[serde(rename = "rpo_seconds", serialize_with = "serial::seconds")]
+        rpo: Duration,
+        /// The age that it is expected to reach.
+        #[serde(rename = "expected_age_seconds", serialize_with = "serial::seconds")]
+        expected: Duration,
+    },
+    /// The replica is older than its RPO.
+    RpoMissed {
+        /// The greatest age that it may have.
+        #[serde(rename = "rpo_seconds", serialize_with = "serial::seconds")]
+        rpo: Duration,
+        /// Its age; none if no pass is known to have been done.
+        #[serde(
+            rename = "replica_age_seconds",
+            skip_serializing_if = "Option::is_none",
+            serialize_with = "serial::seconds_if_any"
+        )]
+        age: Option<Duration>,
+    },
+    /// After a miss the replica is within its RPO again.
+    RpoMet {
+        /// The greatest age that it may have.
+        #[serde(rename = "rpo_seconds", serialize_with = "serial::seconds")]
+        rpo: Duration,
+        /// Its age.
+        #[serde(rename = "replica_age_seconds", serialize_with = "serial::seconds")]
+        age: Duration,
+    },
     /// A signal requested a stop.
     Stopping {
         /// The signal.

@@ -18,6 +18,43 @@ pub enum Exit {
     Problems,
     /// 25: the guard refused the plan; nothing was changed.
     Held,
+    /// 0 to 3: the answer of a check for a monitoring system, by the convention of Nagios.
+    Checked(Health),
+}
+
+/// The state of what a monitoring system watches, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// 0.
+    Ok,
+    /// 3: nothing is known.
+    Unknown,
+    /// 1.
+    Warning,
+    /// 2.
+    Critical,
+}
+
+impl Health {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Health::Ok => 0,
+            Health::Warning => 1,
+            Health::Critical => 2,
+            Health::Unknown => 3,
+        }
+    }
+
+    /// The word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Health::Ok => "OK",
+            Health::Warning => "WARNING",
+            Health::Critical => "CRITICAL",
+            Health::Unknown => "UNKNOWN",
+        }
+    }
 }
 
 impl Exit {
@@ -30,6 +67,7 @@ impl Exit {
             Exit::Stopped => 20,
             Exit::Problems => 23,
             Exit::Held => 25,
+            Exit::Checked(health) => health.code(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::model::event::{Event, Monitor};
 use crate::model::interval::Interval;
 use crate::model::report::{Outcome, PassReport};
 use crate::run::exit::Exit;
+use crate::run::rpo_watch::RpoWatch;
 use crate::run::start_times::StartTimes;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -80,6 +81,8 @@ pub struct Deps<'a> {
     pub interrupt: &'a Interrupt,
     /// Receives all events.
     pub monitor: &'a dyn Monitor,
+    /// Judges the age of the replica, where passes repeat.
+    pub rpo: Option<&'a RpoWatch>,
 }
 
 /// Runs passes: one without an interval, else one after the other until a signal or an error ends them.
@@ -170,6 +173,11 @@ impl Runner<'_> {
             {
                 self.deps.monitor.event(&Event::Overran { number: self.number, by });
             }
+            if let Some(rpo) = self.deps.rpo
+                && !self.should_stop()
+            {
+                rpo.next_is_due(start_times.due(), self.deps.monitor);
+            }
         }
     }
 
@@ -206,6 +214,9 @@ impl Runner<'_> {
         report.replica_age = self.last_done.map(|moment| now.since(moment));
         self.deps.monitor.event(&Event::PassEnded(&report));
         self.in_pass = None;
+        if let (Some(rpo), Outcome::Done) = (self.deps.rpo, &report.outcome) {
+            rpo.done(started, now, self.deps.monitor);
+        }
         Ok(report)
     }
 
@@ -363,6 +374,11 @@ mod tests {
                     format!("end {} age {}", report.number, age.as_deref().unwrap_or("unknown"))
                 }
                 Event::Overran { number, by } => format!("overran {number} by {}", by.as_secs_f64()),
+                Event::RpoAtRisk { expected, .. } => format!("rpo at risk: {}", expected.as_secs_f64()),
+                Event::RpoMissed { age, .. } => {
+                    format!("rpo missed: {}", age.map_or(-1.0, |age| age.as_secs_f64()))
+                }
+                Event::RpoMet { age, .. } => format!("rpo met: {}", age.as_secs_f64()),
                 Event::Stopping { signal } => format!("stopping {signal}"),
                 Event::Stopped => "stopped".into(),
                 Event::Failed { error, number, ends_program } => {
@@ -423,6 +439,7 @@ mod tests {
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
+            rpo: None,
         };
         let exit = run(every.map(interval), deps);
         let heard = world.heard.lock().expect("no panic").join("\n");
@@ -495,6 +512,36 @@ mod tests {
             5: end 2 age 2
             9: stopping SIGTERM
             9: stopped";
+        assert_eq!(heard, lines(expected));
+    }
+
+    #[test]
+    fn a_miss_of_the_rpo_is_told_with_the_pass_that_is_too_late_and_that_it_is_met_with_the_next() {
+        let world = World::new(&[(42.0, Poke::Stop)]);
+        let passes = [1.0, 25.0, 1.0].map(|seconds| (seconds, Ok(Outcome::Done)));
+        let mut engine = Script { world: &world, passes: passes.into() };
+        let rpo = RpoWatch::from(BOOT, Duration::from_secs(20), None).expect("a timer");
+        let deps = Deps {
+            engine: &mut engine,
+            clock: &world,
+            requests: &world.requests,
+            interrupt: &world.interrupt,
+            monitor: &world,
+            rpo: Some(&rpo),
+        };
+        assert_eq!(run(Some(interval(10)), deps), Exit::Done);
+        let heard = world.heard.lock().expect("no panic").join("\n");
+        let expected = "0: start 1
+            1: end 1 age 1
+            10: start 2
+            35: end 2 age 25
+            35: rpo missed: 35
+            35: overran 2 by 15
+            35: start 3
+            36: end 3 age 1
+            36: rpo met: 1
+            42: stopping SIGTERM
+            42: stopped";
         assert_eq!(heard, lines(expected));
     }
 
@@ -711,6 +758,7 @@ mod tests {
                 requests: &world.requests,
                 interrupt: &world.interrupt,
                 monitor: &world,
+                rpo: None,
             };
             assert_eq!(run(None, deps), exit, "{passes:?}");
             assert_eq!(engine.looks, looks, "{passes:?}");
@@ -730,6 +778,7 @@ mod tests {
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
+            rpo: None,
         };
         assert_eq!(run(Some(interval(10)), deps), Exit::Done);
         assert_eq!(engine.looks, ["whole", "whole"]);
@@ -768,6 +817,7 @@ mod tests {
                 requests: &world.requests,
                 interrupt: &world.interrupt,
                 monitor: &world,
+                rpo: None,
             };
             assert_eq!(run(None, deps), expected, "{outcome:?}");
             let heard = world.heard.lock().expect("no panic").join("\n");
@@ -787,6 +837,7 @@ mod tests {
                 requests: &world.requests,
                 interrupt: &world.interrupt,
                 monitor: &world,
+                rpo: None,
             };
             assert_eq!(run(every.map(interval), deps), exit);
             let heard = world.heard.lock().expect("no panic").join("\n");
@@ -809,6 +860,7 @@ mod tests {
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
+            rpo: None,
         };
         assert_eq!(run(Some(interval(10)), deps), Exit::Error);
         let heard = world.heard.lock().expect("no panic").join("\n");
@@ -835,6 +887,7 @@ mod tests {
             requests: &world.requests,
             interrupt: &world.interrupt,
             monitor: &world,
+            rpo: None,
         };
         assert_eq!(run(Some(interval(10)), deps), Exit::Error);
     }

@@ -129,6 +129,9 @@ impl Monitor for Service {
             | Event::Problem(_)
             | Event::Notice(_)
             | Event::Overran { .. }
+            | Event::RpoAtRisk { .. }
+            | Event::RpoMissed { .. }
+            | Event::RpoMet { .. }
             | Event::Stopped => {}
         }
     }

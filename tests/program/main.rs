@@ -15,6 +15,7 @@ mod periodic;
 mod roots;
 mod single_pass;
 mod size_limits;
+mod status;
 
 #[path = "../support/mod.rs"]
 mod support;

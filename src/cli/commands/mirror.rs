@@ -14,6 +14,7 @@ use crate::mirror::Mirror;
 use crate::model::error::{Cause, Error};
 use crate::model::event::{Event, Fanout, Monitor};
 use crate::run::exit::Exit;
+use crate::run::rpo_watch::RpoWatch;
 use crate::run::schedule::{Deps, run as run_passes};
 use crate::run::signals::{Listener, Reactions, survive_size_limits};
 use crate::run::systemd::Service;
@@ -30,7 +31,7 @@ struct Ready {
 
 /// Runs the passes. A message goes to `complaints` when there is no log for it.
 pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
-    let Config { mirror: options, log: log_options, mode } = config;
+    let Config { mirror: options, log: log_options, mode, rpo } = config;
     let interrupt = Arc::new(Interrupt::new());
     let log_path = log_options.path.clone();
     let log = match Log::start(log_options, Arc::clone(&interrupt)) {
@@ -67,16 +68,24 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
     let exit = match prepared {
         Ok(Ready { timer, requests, service, mut mirror }) => {
             service.ready();
-            let exit = run_passes(
-                mode.interval(),
-                Deps {
-                    engine: &mut mirror,
-                    clock: &timer,
-                    requests: &requests,
-                    interrupt: &interrupt,
-                    monitor: &Fanout::new([&*log as &dyn Monitor, &service]),
-                },
-            );
+            let monitor = Fanout::new([&*log as &dyn Monitor, &service]);
+            // A single pass has no next one to be late.
+            let rpo = rpo.filter(|_| mode.interval().is_some());
+            // Without a timer the first wait for a pass fails, and says so.
+            let watch = rpo.and_then(|rpo| RpoWatch::new(rpo, mirror.replica_age()).ok());
+            let deps = Deps {
+                engine: &mut mirror,
+                clock: &timer,
+                requests: &requests,
+                interrupt: &interrupt,
+                monitor: &monitor,
+                rpo: watch.as_ref(),
+            };
+            let passes = || run_passes(mode.interval(), deps);
+            let exit = match &watch {
+                Some(watch) => watch.during(&monitor, passes),
+                None => passes(),
+            };
             service.finish();
             exit
         }

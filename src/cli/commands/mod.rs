@@ -2,9 +2,15 @@
 
 mod approve;
 mod completions;
+mod history;
 mod mirror;
+mod pairs;
+mod status;
+mod table;
+mod words;
 
-use crate::cli::args::{Cli, Command, usage_error};
+use crate::cli::args::{Cli, Command, StatusFormat, usage_error};
+use crate::cli::commands::pairs::Selection;
 use crate::cli::config::{Config, Environment, state_folder_of};
 use crate::run::exit::Exit;
 use std::io::{ErrorKind, Write};
@@ -20,14 +26,22 @@ pub fn run(
 ) -> Result<Exit, clap::Error> {
     let color = cli.color;
     let written = match cli.command {
-        Some(Command::Completions { shell, .. }) => completions::run(shell, out),
+        Some(Command::Completions { shell, .. }) => completions::run(shell, out).map(|()| Exit::Done),
         Some(Command::Approve { paths, state_dir, .. }) => {
             let state_dir = state_dir.map(|path| state_folder_of(&path, environment)).transpose();
             let state_dir = state_dir.map_err(|error| usage_error(&error.to_string(), color))?;
-            match approve::run(&paths, state_dir, environment, (out, complaints)) {
-                Ok(exit) => return Ok(exit),
-                Err(error) => Err(error),
-            }
+            approve::run(&paths, state_dir, environment, (out, complaints))
+        }
+        Some(Command::Status { pairs, format, json }) => {
+            let format = if json { StatusFormat::Json } else { format };
+            let selection = Selection::new(pairs, environment);
+            let selection = selection.map_err(|error| usage_error(&error.to_string(), color))?;
+            status::run(&selection, format, out)
+        }
+        Some(Command::History { pairs, limit, json }) => {
+            let options = history::Options::new(pairs, &limit, json, environment);
+            let options = options.map_err(|error| usage_error(&error.to_string(), color))?;
+            history::run(&options, (out, complaints))
         }
         None => {
             let config = Config::new(cli, environment);
@@ -36,7 +50,7 @@ pub fn run(
         }
     };
     Ok(match written {
-        Ok(()) => Exit::Done,
+        Ok(exit) => exit,
         // EPIPE: the reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
