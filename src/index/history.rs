@@ -146,7 +146,8 @@ pub(crate) fn read(connection: &Connection, now: i64) -> Result<History, SqlErro
         .query_row(&format!("SELECT id FROM pass {done} ORDER BY id DESC LIMIT 1"), [], |row| row.get(0))
         .optional()?;
     let holds = transaction.query_row(
-        "SELECT count(*), min(started) FROM pass WHERE id > ?1 AND outcome = 'held'",
+        "SELECT count(*), (SELECT started FROM pass WHERE outcome = 'held' AND id > ?1 ORDER BY id LIMIT 1) \
+         FROM pass WHERE outcome = 'held' AND id > ?1",
         [last_done_id.unwrap_or(i64::MIN)],
         |row| Ok(Holds { count: count(row, 0)?, since: row.get(1)? }),
     )?;

@@ -54,6 +54,7 @@ CREATE TABLE pass (
     message  TEXT                       -- why it was held or failed
 );
 CREATE INDEX pass_started ON pass (started, met);
+CREATE INDEX pass_outcome ON pass (outcome);
 
 -- The passes of a day, UTC, and how many of them met the RPO: what is left of the rows that were thinned.
 CREATE TABLE day (
