@@ -128,7 +128,11 @@ impl Index {
     /// The index of a pair. Nothing is opened yet.
     pub(crate) fn new(options: IndexOptions, source: &Path, replica: &Path) -> Index {
         // Without a current folder a relative root cannot be opened either.
-        let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        // Of its components, because a slash at the end makes no other pair.
+        let absolute = |path: &Path| -> PathBuf {
+            let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+            path.components().collect()
+        };
         let roots = Roots { source: absolute(source), replica: absolute(replica) };
         let path = location::database(&options.state_dir, &roots);
         Index { options, roots, path, shared: Arc::default(), told: None, row: None }

@@ -283,6 +283,8 @@ fn what_cannot_be_read_is_told_and_the_others_are_told_as_well() {
 fn pairs_are_chosen_by_their_roots_in_any_spelling() {
     let place = Scratch::with_source();
     place.sync();
+    // A slash at the end makes no other pair.
+    start(place.with("--source source/ --replica ./replica/", "--once")).end();
     start(place.with("--source source --replica other", "--once")).end();
     let here = place.path().to_string_lossy().into_owned();
     let cases = [
