@@ -194,15 +194,18 @@ Examples:
     #[command(
         max_term_width = 100,
         after_help = "\
-The age of a replica is the time since the start of the last pass that was done. Nothing but the state
-folder is read: neither a service nor the disks of the pair are needed, and no lock is taken.
+The age of a replica is the time since the start of the last pass that was done. Nothing but the
+state folder is read: neither a service nor the disks of a pair are needed, and no lock is taken.
 
 Exit codes:
    0  Every replica is within its RPO; one without an RPO has only to have a pass that was done
    1  Error: what is remembered of a pair cannot be read
   23  A replica is older than its RPO, or no pass is known
-With --format nagios: 0 OK, 1 WARNING (problems, a failed pass, the RPO at risk), 2 CRITICAL (the RPO
-is missed, a pass is held, files have rotted), 3 UNKNOWN (no pass is known, or it cannot be read)
+With --format nagios:
+   0  OK
+   1  WARNING: problems, a failed pass, or the RPO is at risk
+   2  CRITICAL: the RPO is missed, a pass is held, or files have rotted
+   3  UNKNOWN: no pass is known, or what is remembered cannot be read
 
 Examples:
   file-sync status
@@ -221,6 +224,10 @@ Examples:
         /// The same as --format json
         #[arg(long, conflicts_with = "format", help_heading = "What is shown")]
         json: bool,
+
+        /// Print this help
+        #[arg(short, long, action = ArgAction::HelpShort, help_heading = "About")]
+        help: Option<bool>,
     },
 
     /// The passes of each pair, newest first
@@ -253,6 +260,10 @@ Examples:
         /// One JSON document
         #[arg(long, help_heading = "What is shown")]
         json: bool,
+
+        /// Print this help
+        #[arg(short, long, action = ArgAction::HelpShort, help_heading = "About")]
+        help: Option<bool>,
     },
 
     /// Print what a shell needs to complete file-sync's options with the Tab key

@@ -63,6 +63,17 @@ fn settled(place: &Scratch) -> Settings {
 }
 
 #[test]
+fn help_is_worth_reading() {
+    let place = Scratch::with_source();
+    for command in ["status", "history"] {
+        let ended = ask(&place, &format!("{command} --help"));
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        assert!(ended.stdout.lines().all(|line| line.chars().count() <= 100), "{ended:?}");
+        assert_snapshot!(format!("help_{command}"), ended.stdout);
+    }
+}
+
+#[test]
 fn without_a_pass_there_is_nothing_to_tell() {
     let place = Scratch::with_source();
     for words in ["status", "status --replica replica", "status --source source --state-dir nowhere"] {

@@ -1,6 +1,6 @@
 //! The options that choose pairs, for commands about what the state folder knows.
 
-use clap::{ArgAction, Args};
+use clap::Args;
 use std::ffi::OsString;
 
 /// Which pairs a command is about: all that are known, or those that the options name.
@@ -18,8 +18,4 @@ pub struct PairArgs {
     /// file-sync in $XDG_STATE_HOME or in ~/.local/state]
     #[arg(long, value_name = "DIR", help_heading = "Which pairs")]
     pub state_dir: Option<OsString>,
-
-    /// Print this help
-    #[arg(short, long, action = ArgAction::Help, help_heading = "About")]
-    help: Option<bool>,
 }

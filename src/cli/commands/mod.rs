@@ -32,13 +32,13 @@ pub fn run(
             let state_dir = state_dir.map_err(|error| usage_error(&error.to_string(), color))?;
             approve::run(&paths, state_dir, environment, (out, complaints))
         }
-        Some(Command::Status { pairs, format, json }) => {
+        Some(Command::Status { pairs, format, json, .. }) => {
             let format = if json { StatusFormat::Json } else { format };
             let selection = Selection::new(pairs, environment);
             let selection = selection.map_err(|error| usage_error(&error.to_string(), color))?;
             status::run(&selection, format, out)
         }
-        Some(Command::History { pairs, limit, json }) => {
+        Some(Command::History { pairs, limit, json, .. }) => {
             let options = history::Options::new(pairs, &limit, json, environment);
             let options = options.map_err(|error| usage_error(&error.to_string(), color))?;
             history::run(&options, (out, complaints))
