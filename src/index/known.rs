@@ -33,7 +33,12 @@ pub(crate) fn all(state_dir: &Path) -> std::io::Result<(Vec<KnownPair>, Vec<Unre
     for entry in listed {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "db") {
-            match open(&path) {
+            // A process that has begun to write at the wrong moment makes a database seem damaged once.
+            let opened = match open(&path) {
+                Err(Unusable::Damaged(_)) => open(&path),
+                opened => opened,
+            };
+            match opened {
                 Ok(pair) => known.push(pair),
                 Err(error) => unread.push((path, error)),
             }

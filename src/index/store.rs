@@ -124,7 +124,7 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
     }
 }
 
-/// The address of a database that is only read. Without a WAL no process has it open, and SQLite need not make files
+/// The address of a database that is only read. Without a WAL or a journal no process has it open, and SQLite need not make files
 /// beside it, which a dry run must not, and which a read-only folder does not allow.
 fn uri_to_read(path: &Path) -> String {
     let mut uri = "file:".to_owned();
@@ -136,7 +136,8 @@ fn uri_to_read(path: &Path) -> String {
         }
     }
     // RACE: a process that opens and writes it from here on may make this one read a torn page, which is an error.
-    if !beside(path, "-wal").exists() {
+    // The journal, on a shared filesystem, stays while the lock is held, and after it.
+    if !["-wal", "-journal"].iter().any(|suffix| beside(path, suffix).exists()) {
         uri.push_str("?immutable=1");
     }
     uri

@@ -6,7 +6,7 @@ pub(crate) mod judge;
 use crate::fs::process::life;
 use crate::fs::stamp;
 use crate::index::history::{self, History};
-use crate::index::known::{KnownPair, Unread};
+use crate::index::known::{self, KnownPair, Unread};
 use crate::index::passes::millis;
 use crate::index::store::{Roots, Unusable};
 use crate::status::judge::{Verdict, judge};
@@ -38,11 +38,16 @@ pub(crate) struct Report {
 
 impl Report {
     /// Looks at all of them.
-    pub(crate) fn of(known: Vec<KnownPair>, mut unread: Vec<Unread>, now: i64) -> Report {
+    pub(crate) fn of(known_pairs: Vec<KnownPair>, mut unread: Vec<Unread>, now: i64) -> Report {
         let mut pairs = Vec::new();
-        for pair in known {
+        for pair in known_pairs {
             let path = pair.path.clone();
-            match look(pair, now) {
+            // As in `known::all`: the second time it is known that a process has it open.
+            let looked = match look(pair, now) {
+                Err(Unusable::Damaged(_)) => known::open(&path).and_then(|pair| look(pair, now)),
+                looked => looked,
+            };
+            match looked {
                 Ok(status) => pairs.push(status),
                 Err(unusable) => unread.push((path, unusable)),
             }

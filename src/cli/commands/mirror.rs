@@ -71,7 +71,7 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
             let monitor = Fanout::new([&*log as &dyn Monitor, &service]);
             // A single pass has no next one to be late.
             let rpo = rpo.filter(|_| mode.interval().is_some());
-            // Without a timer the first wait for a pass fails, and says so.
+            // Without a descriptor for its timer nothing watches the RPO, and passes go on.
             let watch = rpo.and_then(|rpo| RpoWatch::new(rpo, mirror.replica_age()).ok());
             let deps = Deps {
                 engine: &mut mirror,
