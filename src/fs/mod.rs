@@ -26,6 +26,7 @@ pub(crate) mod spelled;
 pub(crate) mod stamp;
 pub(crate) mod stat;
 pub(crate) mod terminal;
+pub(crate) mod uncached;
 pub(crate) mod way;
 pub(crate) mod xattr;
 
@@ -36,6 +37,14 @@ pub(crate) use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_pass
 pub(crate) fn boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim_end().to_owned()
+}
+
+/// Whether a process with this number runs on this computer.
+pub(crate) fn is_running(process: u32) -> bool {
+    use rustix::process::{Pid, test_kill_process};
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
+    // EPERM: another user's.
+    process.is_some_and(|process| matches!(test_kill_process(process), Ok(()) | Err(Errno::PERM)))
 }
 
 /// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven

@@ -56,7 +56,14 @@ pub(crate) fn all(state_dir: &Path) -> std::io::Result<(Vec<KnownPair>, Vec<Unre
 /// # Errors
 /// See [`Unusable`].
 pub(crate) fn open(path: &Path) -> Result<KnownPair, Unusable> {
-    let connection = open_to_read(path)?;
+    of(path, open_to_read(path)?)
+}
+
+/// The pair of an open index.
+///
+/// # Errors
+/// See [`Unusable`].
+pub(super) fn of(path: &Path, connection: Connection) -> Result<KnownPair, Unusable> {
     let roots = connection.query_row("SELECT source, replica FROM pair", [], |row| {
         let path = |at| Ok::<_, rusqlite::Error>(PathBuf::from(OsString::from_vec(row.get(at)?)));
         Ok(Roots { source: path(0)?, replica: path(1)? })

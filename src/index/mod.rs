@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod known;
 pub(crate) mod location;
 pub(crate) mod passes;
+pub(crate) mod read;
 mod record;
 mod rows;
 pub(crate) mod store;

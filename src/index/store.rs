@@ -115,8 +115,27 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
     File::open(path)?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-    let connection = Connection::open_with_flags(uri_to_read(path), flags)?;
+    of_this_version(Connection::open_with_flags(uri_to_read(path), flags)?)
+}
+
+/// Opens an index for reading for hours, in which another process may open and write it: then it is read as a WAL
+/// allows, for which SQLite makes files beside it. Where it cannot, nobody writes there.
+///
+/// # Errors
+/// See [`Unusable`].
+pub(crate) fn open_to_read_long(path: &Path) -> Result<Connection, Unusable> {
+    File::open(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match Connection::open_with_flags(path, flags).map_err(Unusable::from).and_then(of_this_version) {
+        // The first reason is that of an index that others can use.
+        Err(unusable @ Unusable::Failed(_)) => open_to_read(path).map_err(|_| unusable),
+        opened => opened,
+    }
+}
+
+fn of_this_version(connection: Connection) -> Result<Connection, Unusable> {
     connection.busy_timeout(PATIENCE)?;
+    keep_plans(&connection)?;
     match version(&connection)? {
         VERSION => Ok(connection),
         0 => Err(Unusable::Missing),
@@ -164,9 +183,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), std::io::Error> {
     Ok(())
 }
 
-fn configure(connection: &Connection, is_shared: bool) -> Result<(), Unusable> {
-    // Otherwise SQLite plans a query anew for every folder, because another value might have another plan.
+/// Otherwise SQLite plans a query anew for every folder, because another value might have another plan.
+fn keep_plans(connection: &Connection) -> Result<(), Unusable> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
+fn configure(connection: &Connection, is_shared: bool) -> Result<(), Unusable> {
+    keep_plans(connection)?;
     // Before the first table. Rows of up to 3.5 KB stay within their page.
     connection.pragma_update(None, "page_size", 16 << 10)?;
     if is_shared {
