@@ -22,6 +22,11 @@ const AHEAD: usize = 16;
 /// a file with a hole of 1 TiB longer than ten minutes in every pass.
 const MOST_ZEROS_HASHED: u64 = 16 << 30;
 
+/// Whether a file of `size` bytes of which `stored` are allocated is hashed: not where it is nearly all hole.
+pub(crate) fn is_worth_hashing(size: u64, stored: u64) -> bool {
+    size.saturating_sub(stored) <= MOST_ZEROS_HASHED
+}
+
 /// The number of large files that are being hashed.
 #[derive(Debug)]
 pub(crate) struct LargeFiles {
@@ -60,7 +65,7 @@ impl<'a> Hashing<'a> {
     /// Begins the digest of a file of `size` bytes of which `stored` are allocated; none where hashing the holes is not
     /// worth it.
     pub(crate) fn begin(large_files: &'a LargeFiles, size: u64, stored: u64) -> Option<Hashing<'a>> {
-        if size.saturating_sub(stored) > MOST_ZEROS_HASHED {
+        if !is_worth_hashing(size, stored) {
             return None;
         }
         // Work outside the pool is not worth a thread: postponed hard links.

@@ -76,6 +76,7 @@ mod status;
 mod survey;
 #[cfg(test)]
 mod test_strategies;
+mod verify;
 mod walk;
 mod whereabouts;
 mod workers;

@@ -12,7 +12,7 @@ const FLOORS: [&[&str]; 13] = [
     &["collections", "model"],
     &["control", "fs"],
     &["capabilities", "hasher", "identity", "index", "lock", "log", "workers"],
-    &["metadata_rules", "plan", "status"],
+    &["metadata_rules", "plan", "status", "verify"],
     &["guard"],
     &["context"],
     &["walk"],

@@ -10,7 +10,7 @@ pub struct Digest([u8; 32]);
 
 impl Digest {
     /// The digest with these bytes.
-    pub fn from_bytes(bytes: [u8; 32]) -> Digest {
+    pub const fn from_bytes(bytes: [u8; 32]) -> Digest {
         Digest(bytes)
     }
 
