@@ -54,10 +54,12 @@ fn state_dir() -> Option<PathBuf> {
 
 fn environment() -> Environment {
     let is_set = |name: &str| var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = var_os("TERM").is_some_and(|terminal| terminal == "dumb");
     Environment {
         current_folder: current_dir().ok(),
-        no_color: is_set("NO_COLOR") || var_os("TERM").is_some_and(|terminal| terminal == "dumb"),
+        no_color: is_set("NO_COLOR") || is_dumb,
         is_terminal: stdout().is_terminal(),
+        shows_progress: stderr().is_terminal() && !is_dumb,
         state_dir: state_dir(),
         processors: available_parallelism().map_or(1, usize::from),
         ..Environment::default()

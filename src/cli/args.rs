@@ -8,6 +8,11 @@ mod pairs;
 
 pub use self::pairs::PairArgs;
 
+mod checks;
+
+pub use self::checks::{ManifestArgs, ReplicaArgs, VerifyArgs};
+
+use self::checks::{AFTER_MANIFEST, AFTER_VERIFY};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -19,6 +24,7 @@ file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
        file-sync --source DIR --replica DIR --dry-run [OPTIONS]
        file-sync approve PATH...
        file-sync status | history [--source DIR] [--replica DIR] [OPTIONS]
+       file-sync verify | manifest --replica DIR [OPTIONS]
        file-sync completions SHELL";
 
 const AFTER_HELP: &str = "\
@@ -34,6 +40,9 @@ Examples:
 
   See whether every replica is as fresh as it has to be:
     file-sync status
+
+  Read a replica and check every file against its recorded digest:
+    file-sync verify --replica /mnt/backup
 
 Signals:
   SIGTERM, SIGINT   Stop: leave no file half done; a second one exits at once
@@ -265,6 +274,21 @@ Examples:
         #[arg(short, long, action = ArgAction::HelpShort, help_heading = "About")]
         help: Option<bool>,
     },
+    /// Read a replica and check every file against its recorded digest; needs no source
+    #[command(
+        max_term_width = 100,
+        override_usage = "file-sync verify --replica DIR [OPTIONS]",
+        after_help = AFTER_VERIFY
+    )]
+    Verify(VerifyArgs),
+
+    /// Print the recorded digests of a replica for sha256sum --check
+    #[command(
+        max_term_width = 100,
+        override_usage = "file-sync manifest --replica DIR [OPTIONS]",
+        after_help = AFTER_MANIFEST
+    )]
+    Manifest(ManifestArgs),
 
     /// Print what a shell needs to complete file-sync's options with the Tab key
     #[command(after_help = "\
@@ -322,7 +346,7 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 14] = [
+const EXAMPLES: [(&str, &str); 15] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
@@ -330,6 +354,7 @@ const EXAMPLES: [(&str, &str); 14] = [
     ("--rpo", "--rpo 1h"),
     ("--format", "--format nagios"),
     ("--limit", "--limit 100"),
+    ("--index", "--index /mnt/disk/index.db"),
     ("--threads", "--threads 4"),
     ("--compare", "--compare bytes"),
     ("--rehash-after", "--rehash-after 30d"),

@@ -33,6 +33,8 @@ pub struct Environment {
     pub no_color: bool,
     /// True when the console is a terminal.
     pub is_terminal: bool,
+    /// True when standard error is a terminal that can erase a line: progress is shown there.
+    pub shows_progress: bool,
     /// Processors this process may use.
     pub processors: usize,
     /// The default of `--state-dir`, an absolute path; none where the environment names none.
@@ -52,6 +54,7 @@ impl Default for Environment {
             current_folder: None,
             no_color: false,
             is_terminal: false,
+            shows_progress: false,
             processors: 1,
             state_dir: None,
             exists,
@@ -88,7 +91,7 @@ pub struct Config {
 /// A usage error, in words for the person at the command line.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct UsageError(String);
+pub struct UsageError(pub(super) String);
 
 impl Config {
     /// Checks and completes the raw arguments.
@@ -308,7 +311,7 @@ pub(crate) fn whole_number(option: &str, text: &OsStr, example: &str) -> Result<
     })
 }
 
-fn threads(text: &OsStr) -> Result<usize, UsageError> {
+pub(super) fn threads(text: &OsStr) -> Result<usize, UsageError> {
     let number = text.to_str().and_then(|text| text.parse::<NonZeroUsize>().ok());
     number.map(NonZeroUsize::get).filter(|number| *number <= MAX_THREADS).ok_or_else(|| {
         let text = shown(text.as_bytes());
@@ -319,7 +322,7 @@ fn threads(text: &OsStr) -> Result<usize, UsageError> {
 }
 
 /// A required path that is not empty.
-fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBuf, UsageError> {
+pub(super) fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBuf, UsageError> {
     match value {
         None => Err(UsageError(format!("The option {option} is missing; give a path, such as {example}"))),
         Some(path) if path.is_empty() => Err(UsageError(format!(
@@ -332,7 +335,7 @@ fn folder(option: &str, value: Option<OsString>, example: &str) -> Result<PathBu
 /// Refuses a path with an unexpanded `~` at its start, unless an entry of that name exists. A shell expands it only at
 /// the start of an unquoted word: not in `--replica=~/backup`, nor in a service file. Taken literally, replica or log
 /// would be created in a new folder called `~`, where nobody would look for them.
-fn check_tilde(option: &str, path: &Path, environment: &Environment) -> Result<(), UsageError> {
+pub(super) fn check_tilde(option: &str, path: &Path, environment: &Environment) -> Result<(), UsageError> {
     let bytes = path.as_os_str().as_bytes();
     let first = bytes.split(|byte| *byte == b'/').next().unwrap_or_default();
     let first = Path::new(OsStr::from_bytes(first));
@@ -353,7 +356,7 @@ fn check_tilde(option: &str, path: &Path, environment: &Environment) -> Result<(
 }
 
 /// The log file's absolute path. `..` is kept: removing it would lead elsewhere after a symbolic link.
-fn log_file(given: &Path, environment: &Environment) -> Result<PathBuf, UsageError> {
+pub(super) fn log_file(given: &Path, environment: &Environment) -> Result<PathBuf, UsageError> {
     let Some(path) = absolute(given, environment) else {
         let given = shown(given.as_os_str().as_bytes());
         return Err(UsageError(format!(
@@ -400,6 +403,7 @@ mod tests {
             current_folder: Some(PathBuf::from("/here")),
             no_color: false,
             is_terminal: true,
+            shows_progress: false,
             processors: 4,
             state_dir: Some(PathBuf::from("/state")),
             exists: |path| path == Path::new("/here/~there"),

@@ -41,8 +41,13 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> String {
         Record::OfLog(_) => (None, None),
     };
     let object = Object { time: stamp.as_str(), level, job, log_version, record, message: message(record) };
-    let mut out = Vec::with_capacity(384);
-    let written = object.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Harmless));
+    self::object(&object)
+}
+
+/// An object on one line, with its newline, for the commands that print JSON.
+pub(crate) fn object(value: &impl Serialize) -> String {
+    let mut out = Vec::with_capacity(256);
+    let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut out, Harmless));
     debug_assert!(written.is_ok(), "writing to a Vec cannot fail, and all keys are strings: {written:?}");
     out.push(b'\n');
     String::from_utf8(out).unwrap_or_default()

@@ -7,7 +7,7 @@
 mod console;
 mod file;
 pub(crate) mod humanize;
-mod json;
+pub(crate) mod json;
 mod line;
 mod queue;
 mod record;

@@ -16,6 +16,7 @@ mod roots;
 mod single_pass;
 mod size_limits;
 mod status;
+mod verify;
 
 #[path = "../support/mod.rs"]
 mod support;

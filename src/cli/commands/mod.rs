@@ -1,15 +1,20 @@
 //! The commands, one file each. They print to the writers that `main` hands in.
 
 mod approve;
+mod chosen;
 mod completions;
 mod history;
+mod manifest;
 mod mirror;
 mod pairs;
+mod progress;
 mod status;
 mod table;
+mod verify;
 mod words;
 
-use crate::cli::args::{Cli, Command, StatusFormat, usage_error};
+use crate::cli::args::{Cli, Color, Command, StatusFormat, usage_error};
+use crate::cli::commands::chosen::Refused;
 use crate::cli::commands::pairs::Selection;
 use crate::cli::config::{Config, Environment, state_folder_of};
 use crate::run::exit::Exit;
@@ -43,6 +48,12 @@ pub fn run(
             let options = options.map_err(|error| usage_error(&error.to_string(), color))?;
             history::run(&options, (out, complaints))
         }
+        Some(Command::Verify(arguments)) => {
+            return ended(verify::run(arguments, environment, (out, complaints)), color, complaints);
+        }
+        Some(Command::Manifest(arguments)) => {
+            return ended(manifest::run(arguments, environment, (out, complaints)), color, complaints);
+        }
         None => {
             let config = Config::new(cli, environment);
             let config = config.map_err(|error| usage_error(&error.to_string(), color))?;
@@ -59,4 +70,19 @@ pub fn run(
             Exit::Error
         }
     })
+}
+
+/// The end of a command that can be refused.
+fn ended(exit: Result<Exit, Refused>, color: Color, complaints: &mut dyn Write) -> Result<Exit, clap::Error> {
+    let message = match exit {
+        Ok(exit) => return Ok(exit),
+        Err(Refused::Usage(error)) => return Err(usage_error(&error.to_string(), color)),
+        // EPIPE: the reader has closed the pipe, as `head` does, so that not all was said.
+        Err(Refused::Output(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Stopped),
+        Err(Refused::Output(error)) => format!("Cannot write the output: {error}"),
+        Err(Refused::Error(message)) => message,
+    };
+    // A closed console does not change the exit code.
+    let _ = writeln!(complaints, "{message}");
+    Ok(Exit::Error)
 }
