@@ -128,7 +128,15 @@ mod tests {
     fn record() -> Record {
         let facts = Facts::of(&entry(), 1, true);
         let source = Facts { inode: 1, ..facts };
-        Record { digest: GOOD, size: 10, source, replica: Some(facts), confirmed: 300, hashed: 300 }
+        Record {
+            digest: GOOD,
+            size: 10,
+            source,
+            replica: Some(facts),
+            is_bare: true,
+            confirmed: 300,
+            hashed: 300,
+        }
     }
 
     fn of(record: &Record, entry: &Entry, content: Content, ground: Ground) -> (Status, Option<Why>) {

@@ -50,7 +50,10 @@ impl Place {
         let source =
             facts.unwrap_or_else(|| Facts::of(&entry_at_path(self.scratch.path()).unwrap(), 1, true));
         let (size, digest) = (content.len() as u64, digest(content));
-        self.put(path, Record { digest, size, source, replica: facts, confirmed: 100, hashed: 100 });
+        self.put(
+            path,
+            Record { digest, size, source, replica: facts, is_bare: true, confirmed: 100, hashed: 100 },
+        );
     }
 
     fn put(&self, path: &str, record: Record) {

@@ -67,21 +67,20 @@ impl Chosen {
         // A mount of the source inside the replica does not belong to it.
         let others = [log.as_ref(), source.as_ref()].into_iter().flatten();
         let left_out = others.filter_map(|path| Some(entry_at_path(path).ok()?.id)).collect();
-        let (index, reader) = match index {
-            Some(index) => {
-                let reader = Reader::open(&index);
-                let reader = reader.map_err(|unusable| Refused::Error(unusable_index(&index, &unusable)))?;
-                (index, reader)
-            }
+        let index = match index {
+            Some(index) => index,
             None => {
                 let state_dir = state_dir.or_else(|| environment.state_dir.clone()).ok_or_else(|| {
-                    usage("The environment names no home folder; give --state-dir or --index, such as --state-dir \
-                           /var/lib/file-sync")
+                    usage(
+                        "The environment names no home folder; give --state-dir or --index, such as --state-dir \
+                         /var/lib/file-sync",
+                    )
                 })?;
-                let pair = known_pair(&state_dir, (source.as_deref(), &replica), environment)?;
-                (pair.path.clone(), Reader::of(pair))
+                known_pair(&state_dir, (source.as_deref(), &replica), environment)?.path
             }
         };
+        let reader = Reader::open(&index);
+        let reader = reader.map_err(|unusable| Refused::Error(unusable_index(&index, &unusable)))?;
         Ok(Chosen { replica, index, reader, left_out })
     }
 
