@@ -310,6 +310,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_pass_of_a_process_that_comes_later_is_seen() {
+        let (scratch, connection, reader) = index(&[("a", "f")]);
+        drop((connection, reader));
+        let path = scratch.path().join("index.db");
+        let reader = Reader::open(&path).unwrap();
+        assert!(reader.record(b"a", c"f").unwrap().is_some());
+        let roots = Roots { source: "/source".into(), replica: "/replica".into() };
+        put(&open(&path, &roots).unwrap(), "a", "g", 7);
+        assert_eq!(reader.record(b"a", c"g").unwrap(), Some(record(7)));
+    }
+
+    #[test]
     fn a_damaged_row_is_an_error_and_not_a_folder_without_records() {
         let (_scratch, connection, reader) = index(&[("a", "f")]);
         connection.execute("UPDATE file SET records = substr(records, 1, 9)", []).unwrap();

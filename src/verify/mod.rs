@@ -57,15 +57,15 @@ pub(crate) struct Task<'a> {
     pub replica: &'a Path,
     /// Its index.
     pub reader: &'a Reader,
-    /// Files and folders of the replica that do not belong to it: the log file, the source.
+    /// Files and folders of the replica that do not belong to it: the log file.
     pub left_out: &'a [FileId],
-    /// The greatest number of threads, and the number of processors.
+    /// The greatest number of threads.
     pub threads: usize,
     /// The number of processors.
     pub processors: usize,
     /// Drop each file from the page cache before it is read.
     pub drops_cache: bool,
-    /// Report files that are right, too.
+    /// Report files that are right too.
     pub tells_ok: bool,
     /// Ends the check.
     pub interrupt: &'a Interrupt,

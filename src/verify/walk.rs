@@ -83,7 +83,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Walk<'w> {
     reader: &'w Reader,
-    /// Files and folders that do not count: the log file, the source.
+    /// Files and folders that do not count: the log file.
     left_out: &'w [FileId],
     frames: Vec<Frame>,
     hidden: Option<(RelPath, Errno)>,

@@ -23,6 +23,7 @@ mod limits;
 mod logging;
 mod mounts;
 mod roots;
+mod rot;
 mod terminals;
 
 #[path = "../support/mod.rs"]
@@ -34,9 +35,10 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 /// Modules with the longest waits come first.
-const MODULES: [(&str, &[Test]); 8] = [
+const MODULES: [(&str, &[Test]); 9] = [
     ("terminals", terminals::TESTS),
     ("leases", leases::TESTS),
+    ("rot", rot::TESTS),
     ("mounts", mounts::TESTS),
     ("roots", roots::TESTS),
     ("limits", limits::TESTS),

@@ -22,7 +22,7 @@ pub(super) struct Chosen {
     pub index: PathBuf,
     /// It is open.
     pub reader: Reader,
-    /// Files and folders of the replica that do not belong to it.
+    /// The log file, which may lie in the replica and does not belong to it.
     pub left_out: Vec<FileId>,
 }
 
@@ -64,9 +64,7 @@ impl Chosen {
         let index = optional("--index", arguments.index, "--index /mnt/disk/index.db")?;
         let state_dir = optional("--state-dir", arguments.state_dir, "--state-dir /var/lib/file-sync")?;
         let log = arguments.log_file.map(|log| log_file(Path::new(&log), environment)).transpose()?;
-        // A mount of the source inside the replica does not belong to it.
-        let others = [log.as_ref(), source.as_ref()].into_iter().flatten();
-        let left_out = others.filter_map(|path| Some(entry_at_path(path).ok()?.id)).collect();
+        let left_out = log.iter().filter_map(|path| Some(entry_at_path(path).ok()?.id)).collect();
         let index = match index {
             Some(index) => index,
             None => {
@@ -108,13 +106,18 @@ fn known_pair(
     let shown = humanize::path(replica);
     let (known, unread) = all(state_dir)
         .map_err(|error| Refused::Error(format!("Cannot read the state folder {folder}: {error}")))?;
+    let is_meant = |pair: &KnownPair, is_same: &dyn Fn(&Path, &Path) -> bool| {
+        is_same(replica, &pair.roots.replica)
+            && source.is_none_or(|source| is_same(source, &pair.roots.source))
+    };
     let resolve = environment.resolve;
-    let is_same = |wanted: &Path, root: &Path| wanted == root || resolve(wanted) == resolve(root);
-    let mut meant: Vec<KnownPair> = known
-        .into_iter()
-        .filter(|pair| is_same(replica, &pair.roots.replica))
-        .filter(|pair| source.is_none_or(|source| is_same(source, &pair.roots.source)))
-        .collect();
+    // Links are looked up only where the text is not enough: the disk of another pair may be dead.
+    let (mut meant, others): (Vec<_>, Vec<_>) =
+        known.into_iter().partition(|pair| is_meant(pair, &|one, other| one == other));
+    if meant.is_empty() {
+        let is_linked = |one: &Path, other: &Path| resolve(one) == resolve(other);
+        meant = others.into_iter().filter(|pair| is_meant(pair, &is_linked)).collect();
+    }
     match (meant.pop(), meant.is_empty(), unread.first()) {
         (Some(pair), true, _) => Ok(pair),
         (Some(pair), false, _) => {
