@@ -201,7 +201,10 @@ pub(super) fn read_back(
         }
         None => match compare_contents(context, (source, copy), (length, 0), true, Digests::OfCopies) {
             Comparison::Interrupted => return Err(Failed::Halted),
-            compared => matches!(compared, Comparison::Equal(_)),
+            Comparison::Equal(_) => true,
+            Comparison::Different | Comparison::SourceUnreadable(_) | Comparison::ReplicaUnreadable(_) => {
+                false
+            }
         },
     };
     let reason =

@@ -39,14 +39,6 @@ pub(crate) fn boot() -> String {
     id.trim_end().to_owned()
 }
 
-/// Whether a process with this number runs on this computer.
-pub(crate) fn is_running(process: u32) -> bool {
-    use rustix::process::{Pid, test_kill_process};
-    let process = i32::try_from(process).ok().and_then(Pid::from_raw);
-    // EPERM: another user's.
-    process.is_some_and(|process| matches!(test_kill_process(process), Ok(()) | Err(Errno::PERM)))
-}
-
 /// Retries once on ENOENT, ESTALE and EINTR: failing disks and NFS return them spuriously, and absence must be proven
 /// before a deletion.
 ///

@@ -128,15 +128,18 @@ impl Reader {
         Ok(lock(&self.connection).query_row(sql, [], |row| row.get(0))?)
     }
 
-    /// The process of the last pass, if that pass has not ended.
+    /// The process of the last pass and its mark, if that pass has not ended.
     ///
     /// # Errors
     /// See [`Unusable`].
-    pub(crate) fn unended(&self) -> Result<Option<u32>, Unusable> {
-        let sql = "SELECT process, ended FROM pass ORDER BY started DESC, id DESC LIMIT 1";
-        let last: Option<(i64, Option<i64>)> =
-            lock(&self.connection).query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        Ok(last.filter(|(_, ended)| ended.is_none()).and_then(|(process, _)| process.try_into().ok()))
+    pub(crate) fn unended(&self) -> Result<Option<(u32, String)>, Unusable> {
+        let sql = "SELECT process, mark, ended FROM pass ORDER BY started DESC, id DESC LIMIT 1";
+        let last = lock(&self.connection)
+            .query_row(sql, [], |row| {
+                Ok(((row.get(0)?, row.get(1)?), row.get::<_, Option<i64>>(2)?.is_some()))
+            })
+            .optional()?;
+        Ok(last.filter(|(_, has_ended)| !has_ended).map(|(process, _)| process))
     }
 
     /// A number that is another one after another process has written to the index.
@@ -333,11 +336,14 @@ pub(crate) mod tests {
     fn passes_are_asked_for() {
         let (_scratch, connection, reader) = index(&[]);
         assert_eq!((reader.last_done().unwrap(), reader.unended().unwrap()), (None, None));
-        let sql = "INSERT INTO pass (number, started, ended, outcome, process) VALUES (1, ?1, ?2, ?3, 77)";
+        let sql = "INSERT INTO pass (number, started, ended, outcome, process, mark) VALUES (1, ?1, ?2, ?3, 77, 'm')";
         connection.execute(sql, params![1000, 2000, "done"]).unwrap();
         assert_eq!((reader.last_done().unwrap(), reader.unended().unwrap()), (Some(1000), None));
         connection.execute(sql, params![3000, None::<i64>, None::<&str>]).unwrap();
-        assert_eq!((reader.last_done().unwrap(), reader.unended().unwrap()), (Some(1000), Some(77)));
+        assert_eq!(
+            (reader.last_done().unwrap(), reader.unended().unwrap()),
+            (Some(1000), Some((77, "m".to_owned())))
+        );
         connection.execute(sql, params![4000, 5000, "held"]).unwrap();
         assert_eq!((reader.last_done().unwrap(), reader.unended().unwrap()), (Some(1000), None));
         assert_eq!(reader.confirmed(b"").unwrap(), 0);

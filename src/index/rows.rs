@@ -95,12 +95,11 @@ impl<'a> Iterator for Packed<'a> {
     }
 }
 
+/// The key of a row in its folder, and its content.
+pub(super) type Row = (Vec<u8>, Vec<u8>);
+
 /// The row of a folder in which a name is or would be: its key, and its content if it exists.
-pub(super) fn row_for(
-    connection: &Connection,
-    folder: &[u8],
-    name: &[u8],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, SqlError> {
+pub(super) fn row_for(connection: &Connection, folder: &[u8], name: &[u8]) -> Result<Option<Row>, SqlError> {
     let sql = "SELECT first, records FROM file WHERE folder = ?1 AND first <= ?2 ORDER BY first DESC LIMIT 1";
     connection
         .prepare_cached(sql)?

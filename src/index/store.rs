@@ -63,10 +63,8 @@ pub(crate) enum Unusable {
 
 impl From<SqlError> for Unusable {
     fn from(error: SqlError) -> Unusable {
-        let text = match &error {
-            SqlError::SqliteFailure(_, Some(message)) => message.clone(),
-            error => error.to_string(),
-        };
+        let message = if let SqlError::SqliteFailure(_, message) = &error { message.clone() } else { None };
+        let text = message.unwrap_or_else(|| error.to_string());
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Unusable::Locked,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Unusable::Damaged(text),
@@ -79,9 +77,10 @@ impl From<SqlError> for Unusable {
 
 impl From<std::io::Error> for Unusable {
     fn from(error: std::io::Error) -> Unusable {
-        match error.kind() {
-            ErrorKind::NotFound => Unusable::Missing,
-            _ => Unusable::Failed(error.to_string()),
+        if error.kind() == ErrorKind::NotFound {
+            Unusable::Missing
+        } else {
+            Unusable::Failed(error.to_string())
         }
     }
 }

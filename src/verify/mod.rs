@@ -20,8 +20,9 @@ mod walk;
 use crate::control::Interrupt;
 use crate::fs::dir::Dir;
 use crate::fs::lease::Leases;
+use crate::fs::process::{Life, life};
 use crate::fs::uncached::Uncached;
-use crate::fs::{Errno, boot, is_lazy, is_running};
+use crate::fs::{Errno, boot, is_lazy};
 use crate::hasher::LargeFiles;
 use crate::index::read::Reader;
 use crate::index::store::Unusable;
@@ -148,8 +149,9 @@ pub(crate) fn verify(task: &Task<'_>, tally: &Tally, out: &SyncSender<Vec<Findin
     let (found, has_changed) = check.second.end()?;
     findings.extend(found);
     check.end(findings)?;
-    let is_being_written = || Ok::<_, Unusable>(task.reader.unended()?.is_some_and(is_running));
-    let was_written = has_changed || task.reader.version()? != version || is_being_written()?;
+    let writer = task.reader.unended()?;
+    let is_being_written = writer.is_some_and(|(process, mark)| life(process, &mark) != Life::Ended);
+    let was_written = has_changed || task.reader.version()? != version || is_being_written;
     Ok(End { was_written, is_stopped: task.interrupt.is_set() })
 }
 

@@ -212,8 +212,8 @@ fn what_has_no_digest_for_a_reason_is_no_extra() {
         place.verify(),
         [wrong("old", Status::Extra, None), wrong("sparse", Status::Unchecked, Some(Why::Holes))]
     );
-    let sql = "UPDATE pair SET boot = boot; INSERT INTO pass (number, started, ended, outcome, process) \
-               VALUES (1, 9000000000000, 9000000000001, 'done', 0)";
+    let sql = "UPDATE pair SET boot = boot; INSERT INTO pass (number, started, ended, outcome, process, mark) \
+               VALUES (1, 9000000000000, 9000000000001, 'done', 0, '')";
     place.connection.execute_batch(sql).unwrap();
     if place.has_true_ctime() {
         assert_eq!(place.verify()[0], wrong("old", Status::Unchecked, Some(Why::OlderThanPass)));

@@ -252,9 +252,9 @@ fn what_a_dry_run_plans_is_what_a_pass_does() {
     // Verb and path of each line.
     let changes = |text: &str| -> Vec<String> {
         let verbs = ["create", "update", "repair", "retype", "link", "metadata", "delete"];
-        let mut changes: Vec<String> = lines_with(text, "INFO  ")
+        let mut changes: Vec<String> = lines_with(text, "  ")
             .iter()
-            .filter_map(|line| line.strip_prefix("INFO  "))
+            .filter_map(|line| line.strip_prefix("INFO  ").or_else(|| line.strip_prefix("WARN  ")))
             .map(|line| line.strip_prefix("would ").unwrap_or(line))
             .filter(|line| verbs.iter().any(|verb| line.starts_with(&format!("{verb} "))))
             .map(|line| {
@@ -269,8 +269,8 @@ fn what_a_dry_run_plans_is_what_a_pass_does() {
         changes.sort();
         changes
     };
-    let planned = changes(&place.run("--dry-run").stdout);
-    let done = changes(&place.sync().stdout);
+    let planned = changes(&place.run("--dry-run").console());
+    let done = changes(&place.sync().console());
     assert_eq!(planned, done);
     assert_eq!(Tree::of(&place.at("source")), Tree::of(&place.at("replica")));
 }
