@@ -136,7 +136,7 @@ impl<'a> Bytes<'a> {
     /// Even numbers are positive: 0, -1, 1, -2, 2 ...
     fn signed(&mut self) -> i64 {
         let number = self.number();
-        if number % 2 == 0 { (number / 2) as i64 } else { -((number / 2) as i64) - 1 }
+        if number.is_multiple_of(2) { (number / 2) as i64 } else { -((number / 2) as i64) - 1 }
     }
 
     fn time(&mut self, base: i64) -> (i64, u32) {
