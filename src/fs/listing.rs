@@ -103,6 +103,11 @@ impl Listing {
         self.names.binary_search_by(|at| self.bytes_at(*at).cmp(name.to_bytes())).ok()
     }
 
+    /// Whether a name is there.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.names.binary_search_by(|at| self.bytes_at(*at).cmp(name)).is_ok()
+    }
+
     fn bytes_at(&self, (start, length, _): (u32, u16, u16)) -> &[u8] {
         let start = start as usize;
         self.bytes.get(start..start + usize::from(length)).unwrap_or_default()

@@ -9,7 +9,7 @@ use crate::model::digest::Digest;
 use crate::model::entry::Entry;
 use crate::model::path::RelPath;
 use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -146,11 +146,10 @@ impl FolderRecords {
     }
 
     /// Forgets the names of loaded records that neither side has any more.
-    pub(crate) fn keep(&self, exists: impl Fn(&CStr) -> bool) {
+    pub(crate) fn keep(&self, exists: impl Fn(&[u8]) -> bool) {
         let Loaded::Whole { rows, .. } = &self.loaded else { return };
         for (at, (name, _)) in Packed::of(rows).enumerate() {
-            let exists = CString::new(name).is_ok_and(|name| exists(&name));
-            if !exists {
+            if !exists(name) {
                 self.note(Some(at));
                 self.edit(name, Edit::Drop);
             }

@@ -87,6 +87,8 @@ struct State {
     /// Folders that are gone; the records of their files were removed one by one.
     removed: Vec<Vec<u8>>,
     is_in_transaction: bool,
+    /// True in a pass that only reads.
+    is_dry_run: bool,
     /// The circumstances of this pass.
     now: Circumstances,
     /// Contents that a person has accepted, and those of them that this pass has met.
@@ -170,6 +172,7 @@ impl Index {
             oldest: Arc::new(AtomicI64::new(schedule.now)),
         };
         state.now = now;
+        state.is_dry_run = is_dry_run;
         // One that cannot be read approves nothing, and the problem is reported again.
         state.approved = approvals::read(&approvals::file_of(&self.path)).unwrap_or_default();
         state.used.clear();
@@ -179,11 +182,8 @@ impl Index {
 
     fn open(&mut self, is_dry_run: bool) -> Option<Warning> {
         let mut state = lock(&self.shared.0);
-        let was = state.unusable.take();
+        state.unusable = None;
         let mut warning = None;
-        if let (Some(Unusable::Damaged(why)), false) = (was, is_dry_run) {
-            warning = self.rebuild(&mut state, why);
-        }
         if state.connection.is_none() {
             let open = || match is_dry_run {
                 false => store::open(&self.path, &self.roots),
@@ -218,7 +218,7 @@ impl Index {
 
     fn rebuild(&self, state: &mut State, why: String) -> Option<Warning> {
         state.connection = None;
-        Some(match store::remove(&self.path) {
+        Some(match store::set_aside(&self.path) {
             Ok(()) => Warning::Rebuilt(why),
             Err(error) => Warning::Unusable(format!("it is damaged ({why}) and cannot be removed: {error}")),
         })
@@ -236,7 +236,11 @@ impl Index {
         } else {
             state.roll_back();
         }
-        let warning = state.unusable.as_ref().map(|unusable| Warning::Unusable(unusable.to_string()));
+        let warning = match state.unusable.take() {
+            // The next pass, perhaps of another process, begins a new one.
+            Some(Unusable::Damaged(why)) if !state.is_dry_run => self.rebuild(&mut state, why),
+            unusable => unusable.map(|unusable| Warning::Unusable(unusable.to_string())),
+        };
         drop(state);
         self.once(warning)
     }

@@ -168,18 +168,20 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Removes a database, to be made again: it holds nothing that a pass cannot find out.
+/// Sets a damaged database aside, under a name of its own, so that a new one can be made: passes find out again what it
+/// held.
 ///
 /// # Errors
-/// As `unlink(2)`.
-pub(crate) fn remove(path: &Path) -> Result<(), std::io::Error> {
-    for suffix in ["-wal", "-shm", "-journal", ""] {
-        match std::fs::remove_file(beside(path, suffix)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
+/// As `rename(2)` and `unlink(2)`.
+pub(crate) fn set_aside(path: &Path) -> Result<(), std::io::Error> {
+    let ignore_absence = |done: Result<(), std::io::Error>| match done {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    };
+    for suffix in ["-wal", "-shm", "-journal"] {
+        ignore_absence(std::fs::remove_file(beside(path, suffix)))?;
     }
-    Ok(())
+    ignore_absence(std::fs::rename(path, beside(path, ".damaged")))
 }
 
 /// Otherwise SQLite plans a query anew for every folder, because another value might have another plan.
@@ -300,7 +302,8 @@ mod tests {
         drop(connection);
         std::fs::write(&path, [b'x'; 5000]).unwrap();
         assert!(matches!(open(&path, &roots()), Err(Unusable::Damaged(_))));
-        remove(&path).unwrap();
+        set_aside(&path).unwrap();
+        assert!(beside(&path, ".damaged").exists());
         assert!(open(&path, &roots()).is_ok());
     }
 

@@ -77,7 +77,7 @@ impl Merge {
     /// Adds what the index knows of the files, and has it forget those that both sides lack.
     pub(super) fn with_records(self, records: Option<FolderRecords>) -> Merge {
         if let Some(records) = &records {
-            records.keep(|name| self.source.position(name).or_else(|| self.replica.position(name)).is_some());
+            records.keep(|name| self.source.has(name) || self.replica.has(name));
         }
         Merge { records, ..self }
     }
