@@ -2,9 +2,10 @@
 
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit, Packed, row_for};
+use crate::index::state::{Shared, lock};
+use crate::index::terms::Terms;
 use crate::index::trust::{MARGIN, Standing, is_settled, likeness};
 use crate::index::volumes::Volume;
-use crate::index::{Ledger, Shared, lock};
 use crate::model::digest::Digest;
 use crate::model::entry::Entry;
 use crate::model::path::RelPath;
@@ -26,7 +27,7 @@ const HANDFUL: usize = 256;
 /// handed over.
 #[derive(Debug)]
 pub(crate) struct FolderRecords {
-    ledger: Ledger,
+    terms: Arc<Terms>,
     shared: Arc<Shared>,
     path: RelPath,
     /// Of the source and of the replica, with their devices.
@@ -66,7 +67,7 @@ pub(crate) struct Known<'a> {
 
 impl FolderRecords {
     pub(super) fn load(
-        ledger: &Ledger,
+        terms: &Arc<Terms>,
         shared: &Arc<Shared>,
         path: &RelPath,
         volumes: [Arc<Volume>; 2],
@@ -82,7 +83,7 @@ impl FolderRecords {
             Ok(Some((Loaded::read(connection, path.as_bytes())?, confirmed.unwrap_or_default())))
         })??;
         Some(FolderRecords {
-            ledger: ledger.clone(),
+            terms: Arc::clone(terms),
             shared: Arc::clone(shared),
             path: path.clone(),
             volumes,
@@ -117,7 +118,7 @@ impl FolderRecords {
             let (is_accepted, found_out) = volume.accepts(likeness);
             known.alike[side] = is_accepted;
             known.unstable[side] = found_out;
-            if found_out && !self.ledger.is_dry_run {
+            if found_out && !self.terms.is_dry_run {
                 lock(&self.shared.0).note(volume);
             }
         }
@@ -161,7 +162,7 @@ impl FolderRecords {
     }
 
     fn edit(&self, name: &[u8], edit: Edit) {
-        if self.ledger.is_dry_run {
+        if self.terms.is_dry_run {
             return;
         }
         let mut edits = lock(&self.edits);
@@ -177,14 +178,14 @@ impl Known<'_> {
     /// Whether the file may be taken for intact without being read.
     pub(crate) fn is_trusted(&self) -> bool {
         let Some(record) = &self.record else { return false };
-        let ledger = &self.folder.ledger;
+        let terms = &self.folder.terms;
         let is_trusted = self.standing == Standing::Both
-            && ledger.has_same_rights
-            && !ledger.schedule().is_read_due(record, self.confirmed)
+            && terms.has_same_rights
+            && !terms.schedule.is_read_due(record, self.confirmed)
             // Some filesystems show no sizes; reading nothing costs little.
             && (record.size > 0 || self.folder.volumes[0].has_true_ctime());
         if is_trusted {
-            ledger.trusted(self.confirmed);
+            terms.trusted(self.confirmed);
         }
         is_trusted
     }
@@ -194,15 +195,13 @@ impl Known<'_> {
         self.standing == Standing::Both
             && self.record.is_some_and(|record| record.is_bare)
             && self.folder.volumes.iter().all(|volume| volume.has_true_ctime())
-            && self.folder.ledger.has_same_rights
+            && self.folder.terms.has_same_rights
     }
 
     /// Whether the file has to be hashed even if it is equal on both sides.
     pub(crate) fn is_hash_due(&self) -> bool {
         match &self.record {
-            Some(record) if self.standing == Standing::Both => {
-                self.folder.ledger.schedule().is_hash_due(record)
-            }
+            Some(record) if self.standing == Standing::Both => self.folder.terms.schedule.is_hash_due(record),
             Some(_) | None => true,
         }
     }
@@ -210,7 +209,7 @@ impl Known<'_> {
     /// Whether a source file that differs from its record in the content alone has rotted: any change moves the ctime
     /// there, and no crash may have lost one.
     pub(crate) fn proves_rot(&self) -> bool {
-        self.folder.volumes[0].has_true_ctime() && !self.folder.ledger.is_after_lazy_boot
+        self.folder.volumes[0].has_true_ctime() && !self.folder.terms.is_after_lazy_boot
     }
 
     /// Notes that both files were read and are equal. `digest` is that of their content, if it was computed; without
@@ -223,7 +222,7 @@ impl Known<'_> {
         is_bare: bool,
     ) {
         let Known { folder, record: old, at, alike, .. } = self;
-        let now = folder.ledger.schedule().now;
+        let now = folder.terms.schedule.now;
         let entries = [source, replica];
         let Some(confirmed_digest) = digest.or(old.map(|record| record.digest)) else { return };
         let has_facts =
@@ -236,7 +235,7 @@ impl Known<'_> {
             let has_stood = || alike[side] && old.is_some_and(|record| record.confirmed <= now - MARGIN);
             let volume = &folder.volumes[side];
             let is_settled =
-                is_settled(entries[side], folder.ledger.start) && (volume.is_local() || has_stood());
+                is_settled(entries[side], folder.terms.start) && (volume.is_local() || has_stood());
             Facts::of(entries[side], volume.number, is_settled)
         };
         // To the day: otherwise `--digest-after 0` would write every record in every pass.
@@ -265,7 +264,7 @@ impl Known<'_> {
         if !is_as_before {
             folder.edit(name.to_bytes(), Edit::Put(new));
         } else if let Loaded::Large { .. } = &folder.loaded
-            && !folder.ledger.reads_all()
+            && !folder.terms.reads_all()
         {
             // Where every file is read, the confirmation of the whole folder is kept, or none.
             folder.edit(name.to_bytes(), Edit::Confirm(now));
@@ -275,10 +274,10 @@ impl Known<'_> {
 
 impl Drop for FolderRecords {
     fn drop(&mut self) {
-        if self.ledger.is_dry_run {
+        if self.terms.is_dry_run {
             return;
         }
-        let now = self.ledger.schedule().now;
+        let now = self.terms.schedule.now;
         let mut edits = std::mem::take(&mut *lock(&self.edits));
         let is_all = match &self.loaded {
             Loaded::Whole { rows, confirmed, starts } => {

@@ -8,9 +8,10 @@
 use crate::fs::process::{self, Life, life};
 use crate::fs::stamp::{Start, now};
 use crate::index::history::{DAY, Ended, last_done};
+use crate::index::state::lock;
 use crate::index::store::{self, Unusable};
 use crate::index::thin::{Old, superfluous};
-use crate::index::{Index, IndexOptions, Warning, history, lock};
+use crate::index::{Index, IndexOptions, Warning, history};
 use crate::model::counters::{Counter, Counts};
 use crate::model::entry::Timestamp;
 use crate::model::error::Error;

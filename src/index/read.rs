@@ -4,9 +4,9 @@
 //! neither is the reader. Who needs to be sure asks again ([`Reader::record`]).
 
 use crate::index::known::{self, KnownPair};
-use crate::index::lock;
 use crate::index::record::Record;
 use crate::index::rows::Packed;
+use crate::index::state::lock;
 use crate::index::store::{Unusable, open_to_read_long};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::collections::VecDeque;

@@ -164,11 +164,17 @@ fn a_record_is_not_older_than_promised() {
     assert_eq!(trusted(&passed), 1);
     let passed = pass(&mut scratch.indexed(|index| index.rehash_after = after(1)));
     assert_eq!((trusted(&passed), passed.report.counts[Counter::BytesRead]), (0, 2));
-    // The next pass comes too late for it.
+    // The next pass comes too late for it, as the interval says, or the time since the last one.
     let early = |index: &mut IndexOptions| {
         (index.rehash_after, index.interval) = (after(60), Some(Duration::from_secs(61)));
     };
     assert_eq!(trusted(&pass(&mut scratch.indexed(early))), 0);
+    let connection = Connection::open(scratch.database()).unwrap();
+    connection.execute("UPDATE pass SET started = started - 3600000", []).unwrap();
+    let passed = pass(&mut scratch.indexed(|index| index.rehash_after = after(1800)));
+    assert_eq!(trusted(&passed), 0);
+    let passed = pass(&mut scratch.indexed(|index| index.rehash_after = after(1800)));
+    assert_eq!(trusted(&passed), 1);
 }
 
 /// The recorded content, which both the source and the replica had, is "good".

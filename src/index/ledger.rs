@@ -1,0 +1,109 @@
+//! The index in one pass: what the survey asks, and what survey and apply tell.
+
+use crate::index::approvals::Approval;
+use crate::index::folder::FolderRecords;
+use crate::index::record::{Facts, Record};
+use crate::index::rows::{Change, Edit};
+use crate::index::state::{OpenFolder, Shared, lock};
+use crate::index::terms::Terms;
+use crate::index::trust::is_settled;
+use crate::model::digest::Digest;
+use crate::model::entry::{Entry, Kind};
+use crate::model::path::RelPath;
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The index in one pass.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    /// None: there is no usable index.
+    pub(super) shared: Option<Arc<Shared>>,
+    pub(super) terms: Arc<Terms>,
+}
+
+impl Ledger {
+    /// A ledger that knows nothing.
+    pub(crate) fn off() -> Ledger {
+        Ledger { shared: None, terms: Arc::new(Terms::off()) }
+    }
+
+    /// Whether nothing is known and nothing is kept.
+    pub(crate) fn is_off(&self) -> bool {
+        self.shared.is_none()
+    }
+
+    /// The records of a folder; none without a usable index.
+    pub(crate) fn folder(
+        &self,
+        path: &RelPath,
+        source: OpenFolder<'_>,
+        replica: OpenFolder<'_>,
+    ) -> Option<FolderRecords> {
+        let shared = self.shared.as_ref()?;
+        let is_dry_run = self.terms.is_dry_run;
+        let volumes = {
+            let mut state = lock(&shared.0);
+            [state.meet(source, is_dry_run)?, state.meet(replica, is_dry_run)?]
+        };
+        let devices = [source.1, replica.1];
+        FolderRecords::load(&self.terms, shared, path, volumes, devices)
+    }
+
+    /// Notes a copy: this content was read from the source's file with these facts and written to the replica.
+    pub(crate) fn copied(&self, folder: &RelPath, name: &CStr, digest: Digest, source: &Entry) {
+        let Some(shared) = &self.shared else { return };
+        let Some(volume) = lock(&shared.0).volumes.met(source.id.device) else { return };
+        // On a shared filesystem the clock of the stamps is another one: a later pass settles the facts.
+        let settled = volume.is_local() && is_settled(source, self.terms.start);
+        let now = self.terms.schedule.now;
+        let facts = Facts::of(source, volume.number, settled);
+        let record = Record {
+            digest,
+            size: source.size,
+            source: facts,
+            replica: None,
+            is_bare: false,
+            confirmed: now,
+            hashed: now,
+        };
+        let (folder, name) = (folder.as_bytes().into(), name.to_bytes().into());
+        lock(&shared.0).add(Change { folder, name, edit: Edit::Put(record) });
+    }
+
+    /// Forgets an entry that is gone from the replica.
+    pub(crate) fn removed(&self, path: &RelPath, kind: Kind) {
+        let Some(shared) = &self.shared else { return };
+        let path = path.as_bytes();
+        let mut state = lock(&shared.0);
+        match kind {
+            Kind::Folder => state.remove_folder(path),
+            Kind::File => {
+                let slash = path.iter().rposition(|byte| *byte == b'/');
+                let folder = slash.and_then(|at| path.get(..at)).unwrap_or_default();
+                let name = slash.and_then(|at| path.get(at + 1..)).unwrap_or(path);
+                state.add(Change { folder: folder.into(), name: name.into(), edit: Edit::Drop });
+            }
+            Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {}
+        }
+    }
+
+    /// Whether a person has accepted this content of a file.
+    pub(crate) fn is_approved(&self, path: &RelPath, digest: Digest) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        let mut state = lock(&shared.0);
+        let is_it = |approval: &&Approval| approval.digest == digest && approval.path == path.as_bytes();
+        let found = state.approved.iter().find(is_it).cloned();
+        let is_approved = found.is_some();
+        state.used.extend(found);
+        is_approved
+    }
+
+    /// The age of the oldest confirmation among the files of this pass, in seconds; none without an index.
+    pub(crate) fn oldest_confirmation(&self) -> Option<Duration> {
+        self.shared.as_ref()?;
+        let age = self.terms.schedule.now.saturating_sub(self.terms.oldest.load(Ordering::Relaxed));
+        Some(Duration::from_secs(age.try_into().unwrap_or_default()))
+    }
+}

@@ -1,0 +1,205 @@
+//! The open database during a pass, and the changes that wait to be written to it.
+
+use crate::fs::stat::entry_of;
+use crate::index::approvals::Approval;
+use crate::index::history;
+use crate::index::rows::{Change, Edit, edit, in_order};
+use crate::index::store::Unusable;
+use crate::index::volumes::{Volume, Volumes};
+use rusqlite::{Connection, Error as SqlError, params};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The number of changes that are written at once.
+const BATCH: usize = 4096;
+
+/// An open folder of one side, and its device.
+pub(crate) type OpenFolder<'a> = (BorrowedFd<'a>, u64);
+
+/// What all threads of a pass use.
+#[derive(Debug, Default)]
+pub(crate) struct Shared(pub(super) Mutex<State>);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) connection: Option<Connection>,
+    pub(super) volumes: Volumes,
+    /// Changes that are not written yet, in the order in which they were made.
+    pub(super) edits: Vec<Change>,
+    /// Folders of which every file was confirmed, and when.
+    pub(super) confirmed: Vec<(Vec<u8>, i64)>,
+    /// Folders that are gone; the records of their files were removed one by one.
+    pub(super) removed: Vec<Vec<u8>>,
+    pub(super) is_in_transaction: bool,
+    /// True in a pass that only reads.
+    pub(super) is_dry_run: bool,
+    /// The circumstances of this pass.
+    pub(super) now: Circumstances,
+    /// Contents that a person has accepted, and those of them that this pass has met.
+    pub(super) approved: Vec<Approval>,
+    pub(super) used: Vec<Approval>,
+    /// Why it is not usable any more in this pass.
+    pub(super) unusable: Option<Unusable>,
+}
+
+/// Facts about the computer and the process that a record does not hold.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Circumstances {
+    pub(super) boot: String,
+    pub(super) rights: String,
+}
+
+impl State {
+    /// Runs a step on the database. After a failure the index is not used any more in this pass.
+    pub(super) fn attempt<T>(&mut self, step: impl FnOnce(&mut State) -> Result<T, SqlError>) -> Option<T> {
+        self.connection.as_ref()?;
+        match step(self) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                self.fail(error);
+                None
+            }
+        }
+    }
+
+    pub(super) fn fail(&mut self, error: SqlError) {
+        self.unusable = Some(error.into());
+        self.roll_back();
+        // Closing also rolls back what SQLite has not.
+        self.connection = None;
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        self.edits.clear();
+        self.confirmed.clear();
+        self.removed.clear();
+        if std::mem::take(&mut self.is_in_transaction)
+            && let Some(connection) = &self.connection
+            // SQLite may have rolled back on its own.
+            && !connection.is_autocommit()
+            && connection.execute_batch("ROLLBACK").is_err()
+        {
+            self.connection = None;
+        }
+    }
+
+    pub(super) fn begin(&mut self) -> Result<(), SqlError> {
+        if let Some(connection) = self.connection.as_ref().filter(|_| !self.is_in_transaction) {
+            connection.execute_batch("BEGIN IMMEDIATE")?;
+            self.is_in_transaction = true;
+        }
+        Ok(())
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), SqlError> {
+        self.begin()?;
+        let Some(connection) = &self.connection else { return Ok(()) };
+        let edits = in_order(std::mem::take(&mut self.edits));
+        let folders = || edits.chunk_by(|one, other| one.folder == other.folder);
+        for here in folders() {
+            edit(connection, here)?;
+        }
+        let sql = "INSERT INTO folder (path, confirmed) VALUES (?1, ?2) \
+                   ON CONFLICT (path) DO UPDATE SET confirmed = max(confirmed, excluded.confirmed)";
+        let mut statement = connection.prepare_cached(sql)?;
+        for (folder, time) in std::mem::take(&mut self.confirmed) {
+            statement.execute(params![folder, time])?;
+        }
+        let mut statement = connection.prepare_cached("DELETE FROM folder WHERE path = ?1")?;
+        for folder in std::mem::take(&mut self.removed) {
+            statement.execute(params![folder])?;
+        }
+        let sql = "DELETE FROM folder WHERE path = ?1 AND NOT EXISTS (SELECT 1 FROM file WHERE folder = ?1)";
+        let mut statement = connection.prepare_cached(sql)?;
+        for here in folders() {
+            if let Some(drop) = here.iter().find(|change| change.edit == Edit::Drop) {
+                statement.execute(params![drop.folder])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The seconds since the start of the last pass that was done; 0 where there is none.
+    pub(super) fn time_since_last_pass(&self, now: i64) -> Result<i64, SqlError> {
+        let Some(connection) = &self.connection else { return Ok(0) };
+        let started = history::last_done(connection, i64::MAX)?;
+        Ok(started.map_or(0, |started| now.saturating_sub(started / 1000)).max(0))
+    }
+
+    /// The circumstances in which the last records were written.
+    pub(super) fn circumstances(&self) -> Result<Circumstances, SqlError> {
+        let Some(connection) = &self.connection else { return Ok(Circumstances::default()) };
+        connection.query_row("SELECT boot, rights FROM pair", [], |row| {
+            Ok(Circumstances { boot: row.get(0)?, rights: row.get(1)? })
+        })
+    }
+
+    pub(super) fn commit(&mut self) -> Result<(), SqlError> {
+        if self.edits.len() + self.confirmed.len() + self.removed.len() > 0 {
+            self.flush()?;
+        }
+        if let Some(connection) = self.connection.as_ref().filter(|_| self.is_in_transaction) {
+            let Circumstances { boot, rights } = &self.now;
+            connection.execute("UPDATE pair SET boot = ?1, rights = ?2", params![boot, rights])?;
+            connection.execute_batch("COMMIT")?;
+        }
+        self.is_in_transaction = false;
+        Ok(())
+    }
+
+    /// Adds a change.
+    pub(super) fn add(&mut self, change: Change) {
+        if self.connection.is_some() {
+            self.edits.push(change);
+            self.flush_if_due();
+        }
+    }
+
+    pub(super) fn confirm_folder(&mut self, folder: &[u8], time: i64) {
+        if self.connection.is_some() {
+            self.confirmed.push((folder.to_vec(), time));
+            self.flush_if_due();
+        }
+    }
+
+    pub(super) fn remove_folder(&mut self, folder: &[u8]) {
+        if self.connection.is_some() {
+            self.removed.push(folder.to_vec());
+            self.flush_if_due();
+        }
+    }
+
+    pub(super) fn flush_if_due(&mut self) {
+        if self.edits.len() + self.confirmed.len() + self.removed.len() >= BATCH {
+            self.attempt(State::flush);
+        }
+    }
+}
+
+impl State {
+    pub(super) fn meet(&mut self, (folder, device): OpenFolder<'_>, is_dry_run: bool) -> Option<Arc<Volume>> {
+        self.connection.as_ref()?;
+        if let Some(volume) = self.volumes.met(device) {
+            return Some(volume);
+        }
+        let facts = entry_of(folder).ok().filter(|facts| facts.id.device == device)?;
+        let (volume, is_new) = self.volumes.meet(folder, &facts);
+        if is_new && !is_dry_run {
+            self.note(&volume)?;
+        }
+        Some(volume)
+    }
+
+    /// Writes what is known of a volume.
+    pub(super) fn note(&mut self, volume: &Volume) -> Option<()> {
+        self.attempt(|state| {
+            state.begin()?;
+            state.connection.as_ref().map_or(Ok(()), |connection| state.volumes.write(connection, volume))
+        })
+    }
+}
+
+/// A poisoned lock does not matter: after a panic the program ends.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
