@@ -21,6 +21,7 @@ pub(crate) enum Tool {
     FileSync {
         bytes: Option<Vec<&'static str>>,
         quick: Option<Vec<&'static str>>,
+        hashed: Option<Vec<&'static str>>,
     },
     Rsync,
     /// With other options, for the edit of a large file only: `--checksum` compares contents first, as file-sync does;
@@ -35,6 +36,11 @@ pub(crate) enum Tool {
     Plsync,
 }
 
+/// The folder of the indexes of file-sync, beside its log: one for each replica.
+pub(crate) fn state_of(log: &Path) -> PathBuf {
+    log.with_extension("state")
+}
+
 /// One way to do a work; a work that writes can be done in only one way per replica.
 pub(crate) struct Way {
     pub(crate) label: String,
@@ -45,6 +51,11 @@ impl Contender {
     /// All ratios are to rsync.
     pub(crate) fn is_reference(&self) -> bool {
         self.tool == Tool::Rsync
+    }
+
+    /// Whether it remembers digests from one pass to the next.
+    pub(crate) fn has_index(&self) -> bool {
+        matches!(self.tool, Tool::FileSync { quick: Some(_), .. })
     }
 
     pub(crate) fn is_ours(&self) -> bool {
@@ -71,8 +82,9 @@ impl Contender {
             Way { label: words.collect::<Vec<_>>().join(" "), options: options.to_vec() }
         };
         match (&self.tool, work) {
-            (Tool::FileSync { bytes, .. }, Work::NoChange | Work::ColdNoChange) => {
-                [way(&[])].into_iter().chain(bytes.as_ref().map(|words| way(words))).collect()
+            (Tool::FileSync { bytes, hashed, .. }, Work::NoChange | Work::ColdNoChange) => {
+                let others = [bytes, hashed].into_iter().flatten().map(|words| way(words));
+                [way(&[])].into_iter().chain(others).collect()
             }
             (Tool::FileSync { quick, .. }, Work::QuickCheck | Work::ChangedQuick) => {
                 quick.iter().map(|words| way(words)).collect()
@@ -117,7 +129,10 @@ impl Contender {
             path
         };
         match self.tool {
-            Tool::FileSync { .. } => {
+            Tool::FileSync { ref quick, .. } => {
+                if quick.is_some() {
+                    command.arg("--state-dir").arg(state_of(log));
+                }
                 command.arg("--once").arg("--source").arg(source).arg("--replica").arg(replica);
                 command.arg("--log_file").arg(log).args(&way.options);
             }

@@ -67,8 +67,8 @@ fn file_sync(name: &str, program: &Path) -> Result<Contender, String> {
     let has = |option: &str| help.contains(option);
     let tool = Tool::FileSync {
         bytes: has("--compare").then(|| vec!["--compare", "bytes"]),
-        // file-sync has no such option yet; everything else is ready for it.
-        quick: has("--quick-check").then(|| vec!["--quick-check"]),
+        quick: has("--rehash-after").then(|| vec!["--rehash-after", "never"]),
+        hashed: has("--digest-after").then(|| vec!["--digest-after", "0"]),
     };
     Ok(Contender { name: name.to_owned(), program, version: version.trim().to_owned(), tool })
 }
