@@ -10,13 +10,17 @@ use crate::model::digest::Digest;
 use crate::model::entry::Entry;
 use crate::model::path::RelPath;
 use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
+use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Folders with more packed bytes are not loaded: each name is looked up when its turn comes.
-const MOST_LOADED: usize = 2 << 20;
+const MOST_LOADED: usize = 256 << 10;
+
+/// The rows of such a folder that are kept: each worker is at another place, and mostly goes on in the order of names.
+const MOST_ROWS: usize = 32;
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -43,8 +47,16 @@ pub(crate) struct FolderRecords {
 enum Loaded {
     /// All records: their rows one after the other, where each begins, and which ones were confirmed, as bits.
     Whole { rows: Vec<u8>, starts: Vec<u32>, confirmed: Vec<AtomicU64> },
-    /// So many records, the number of those that were confirmed, and the row that was used last.
-    Large { count: u64, confirmed: AtomicU64, row: Mutex<Vec<u8>> },
+    /// So many records, the number of those that were confirmed, and the rows that were used last.
+    Large { count: u64, confirmed: AtomicU64, rows: Mutex<VecDeque<UsedRow>> },
+}
+
+/// A row of a large folder, with its last name: all names between its key and that one are in it, or nowhere.
+#[derive(Debug)]
+struct UsedRow {
+    first: Vec<u8>,
+    last: Vec<u8>,
+    records: Vec<u8>,
 }
 
 /// What is known of a file whose two sides have been looked at.
@@ -323,7 +335,7 @@ impl Loaded {
             let sql = "SELECT sum(count) FROM file WHERE folder = ?1";
             let count: i64 = connection.prepare_cached(sql)?.query_row(params![folder], |row| row.get(0))?;
             let count = count.try_into().unwrap_or_default();
-            return Ok(Loaded::Large { count, confirmed: AtomicU64::new(0), row: Mutex::default() });
+            return Ok(Loaded::Large { count, confirmed: AtomicU64::new(0), rows: Mutex::default() });
         }
         let starts = Packed::starts(&rows);
         let mut confirmed = Vec::new();
@@ -342,24 +354,31 @@ impl Loaded {
                 let packed = at.and_then(|at| starts.get(at)).and_then(entry);
                 (at, packed.and_then(|(_, packed)| Record::unpack(packed)))
             }
-            Loaded::Large { row, .. } => {
-                let find = |row: &[u8]| {
-                    Packed::of(row).find(|(at, _)| *at == name).and_then(|(_, packed)| Record::unpack(packed))
-                };
-                let mut row = lock(row);
-                let mut found = find(&row);
-                if found.is_none() {
-                    let read = lock(&folder.shared.0).attempt(|state| {
-                        let row_of = |connection| row_for(connection, folder.path.as_bytes(), name);
-                        state.connection.as_ref().map_or(Ok(None), row_of)
-                    });
-                    if let Some(Some((_, read))) = read {
-                        *row = read;
-                        found = find(&row);
-                    }
-                }
-                (None, found)
-            }
+            Loaded::Large { rows, .. } => (None, find_in_large(&mut lock(rows), folder, name)),
         }
     }
+}
+
+/// The record of a name of a large folder.
+fn find_in_large(rows: &mut VecDeque<UsedRow>, folder: &FolderRecords, name: &[u8]) -> Option<Record> {
+    let find = |row: &UsedRow| {
+        let found = Packed::of(&row.records).find(|(at, _)| *at == name);
+        found.and_then(|(_, packed)| Record::unpack(packed))
+    };
+    if let Some(row) = rows.iter().find(|row| *row.first <= *name && *name <= *row.last) {
+        return find(row);
+    }
+    let read = lock(&folder.shared.0).attempt(|state| {
+        let row_of = |connection| row_for(connection, folder.path.as_bytes(), name);
+        state.connection.as_ref().map_or(Ok(None), row_of)
+    });
+    let (first, records) = read.flatten()?;
+    let last = Packed::of(&records).last().map(|(name, _)| name.to_vec()).unwrap_or_default();
+    if rows.len() == MOST_ROWS {
+        rows.pop_front();
+    }
+    let row = UsedRow { first, last, records };
+    let found = find(&row);
+    rows.push_back(row);
+    found
 }
