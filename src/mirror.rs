@@ -310,6 +310,7 @@ impl Mirror {
     ) -> Result<Visited, Error> {
         let (ledger, warning) = self.begin_index(moment, &source_path);
         self.warn(monitor, warning);
+        self.disk_failed |= self.index.as_ref().is_some_and(Index::disk_failed);
         let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
             Reporter::new(monitor, moment.number),
@@ -376,7 +377,9 @@ impl Mirror {
 
     /// Writes the end of a pass into the index; nothing after a dry run.
     fn note_end(&mut self, end: &PassEnd<'_>) -> Option<Warning> {
-        self.index.as_mut().filter(|_| !self.options.dry_run).and_then(|index| index.note_end(end))
+        let index = self.index.as_mut().filter(|_| !self.options.dry_run)?;
+        index.note_disk(self.disk_failed);
+        index.note_end(end)
     }
 
     /// The age of the replica by the last pass that was done, of this process or an earlier one; none where the index
@@ -390,6 +393,7 @@ impl Mirror {
             let index = index.path();
             monitor.event(&Event::Notice(match &warning {
                 Warning::Unusable(reason) => Notice::IndexUnusable { index, reason },
+                Warning::Unwritable(reason) => Notice::IndexUnwritable { index, reason },
                 Warning::Rebuilt(reason) => Notice::IndexRebuilt { index, reason },
             }));
         }

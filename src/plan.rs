@@ -6,6 +6,7 @@ use crate::identity::Identity;
 use crate::model::change::Differences;
 use crate::model::change::{Operation, Subtree, Verb};
 use crate::model::counters::{Counter, Counts};
+use crate::model::digest::Digest;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
 use rayon::slice::ParallelSliceMut;
@@ -114,6 +115,8 @@ pub(crate) struct Change {
     pub subtree: Option<Arc<SubtreeTotals>>,
     /// The reason, in a few words.
     pub reason: &'static str,
+    /// The digest that the source's content has to have, as far as the index knows.
+    pub recorded: Option<Digest>,
 }
 
 /// Metadata of a folder that both sides have.
@@ -356,6 +359,7 @@ mod tests {
             replica_unreadable: false,
             subtree: None,
             reason: "",
+            recorded: None,
         };
         let mode = Differences { mode: true, ..Differences::default() };
         let counted = SubtreeTotals { files: 1.into(), folders: 2.into(), bytes: 3.into() };
@@ -441,6 +445,7 @@ mod tests {
                 Arc::new(SubtreeTotals { files: files.into(), folders: folders.into(), bytes: 9.into() })
             }),
             reason: "",
+            recorded: None,
         };
         let mode = Differences { mode: true, ..Differences::default() };
         let (file, folder) = (Kind::File, Kind::Folder);

@@ -132,6 +132,13 @@ impl Original {
             attempt += 1;
             set_length(copy, 0).map_err(Failed::replica(ProblemKind::WriteFile))?;
         };
+        if let (Some(recorded), Some(digest), Held::Still) = (at.recorded, digest, held_still)
+            && digest != recorded
+        {
+            // The survey has just read the recorded content.
+            let reason = "it was read twice, with two contents, although its times stand still";
+            return Err(Failed::Because(ProblemKind::ReadSourceFile, Cause::Refused(reason), false));
+        }
         let unstable = held_still == Held::Never;
         if unstable && at.expected.is_some() {
             let reason = Cause::Refused("it changes all the time while it is read");

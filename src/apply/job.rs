@@ -2,6 +2,7 @@
 
 use crate::apply::staged::Destination;
 use crate::model::change::Verb;
+use crate::model::digest::Digest;
 use crate::model::entry::{FileId, Kind};
 use crate::model::path::RelPath;
 use crate::plan::{Action, Change, Pair};
@@ -18,6 +19,8 @@ pub(super) struct Job {
     pub(super) expected: Option<FileId>,
     pub(super) replica_unreadable: bool,
     pub(super) reason: &'static str,
+    /// The digest that the source's content has to have, as far as the index knows.
+    pub(super) recorded: Option<Digest>,
     /// True when the content under the name is right and only the link, or the owner, is not.
     pub(super) content_is_right: bool,
     /// The kind and size that the survey saw in the source; none for an entry of a new folder.
@@ -33,6 +36,7 @@ impl Job {
             expected: change.expected,
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
+            recorded: change.recorded,
             content_is_right: matches!(change.action, Action::Link { same: true } | Action::Reown),
             planned: Some((change.kind, change.size)),
         }
@@ -47,6 +51,7 @@ impl Job {
             expected: None,
             replica_unreadable: false,
             reason: "",
+            recorded: None,
             content_is_right: false,
             planned: None,
         }
@@ -69,6 +74,7 @@ impl Job {
             name: &self.name,
             expected: self.expected,
             content_is_right: self.content_is_right,
+            recorded: self.recorded,
         }
     }
 }

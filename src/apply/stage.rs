@@ -194,6 +194,7 @@ mod tests {
             name: c"a",
             expected: None,
             content_is_right: false,
+            recorded: None,
         };
         work(&context, at, scratch.path());
     }

@@ -26,6 +26,8 @@ pub(crate) struct Destination<'a> {
     pub expected: Option<FileId>,
     /// True when the replica's content is right already and the file is copied only to get its right owner.
     pub content_is_right: bool,
+    /// The digest that the source's content has to have, as far as the index knows.
+    pub recorded: Option<Digest>,
 }
 
 /// The outcome of setting an entry's metadata.

@@ -139,6 +139,11 @@ pub struct Cli {
     )]
     pub digest_after: OsString,
 
+    /// No process writes files of the source through memory (mmap): their times are believed after
+    /// seconds instead of two minutes also by an ordinary user and in a container, who cannot see that
+    #[arg(long, help_heading = "How")]
+    pub no_mapped_writes: bool,
+
     /// Read every copy back from the disk, and compare it, before it replaces the old version
     #[arg(long, help_heading = "How")]
     pub verify_writes: bool,

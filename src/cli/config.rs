@@ -139,6 +139,7 @@ impl Config {
             state_dir,
             rehash_after,
             digest_after,
+            no_mapped_writes: cli.no_mapped_writes,
             interval: mode.interval().map(Interval::length),
             rpo,
         });

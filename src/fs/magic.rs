@@ -102,6 +102,12 @@ pub(crate) fn has_true_ctime(magic: u64) -> bool {
     [EXT, XFS, BTRFS, ZFS, F2FS, BCACHEFS, TMPFS].contains(&magic)
 }
 
+/// Whether a filesystem of this type can rot: not memory. tmpfs never stamps a store through a mapping, either, once its
+/// page is mapped.
+pub(crate) fn has_medium(magic: u64) -> bool {
+    magic != TMPFS
+}
+
 /// Whether the kernel generates the files of a filesystem of this type when they are read.
 pub(crate) fn is_made_up_type(magic: u64) -> bool {
     MADE_UP.contains(&magic)

@@ -15,6 +15,7 @@ pub(crate) mod listing;
 pub(crate) mod locked;
 pub(crate) mod log_file;
 pub(crate) mod magic;
+pub(crate) mod mappings;
 pub(crate) mod metadata;
 mod mounts;
 pub(crate) mod process;

@@ -1,10 +1,10 @@
 //! The records of one folder while a pass is in it.
 
 use crate::index::record::{Facts, Record};
-use crate::index::rows::{Change, Edit, Packed, row_for};
+use crate::index::rows::{Change, Edit, Packed, find_record, gone, row_for};
 use crate::index::state::{Shared, lock};
 use crate::index::terms::Terms;
-use crate::index::trust::{MARGIN, Standing, is_settled, likeness};
+use crate::index::trust::{Likeness, MARGIN, Standing, is_settled, is_settled_source, likeness};
 use crate::index::volumes::Volume;
 use crate::model::digest::Digest;
 use crate::model::entry::Entry;
@@ -92,7 +92,9 @@ impl FolderRecords {
                 .prepare_cached("SELECT confirmed FROM folder WHERE path = ?1")?
                 .query_row(params![path.as_bytes()], |row| row.get(0))
                 .optional()?;
-            Ok(Some((Loaded::read(connection, path.as_bytes())?, confirmed.unwrap_or_default())))
+            let loaded = Loaded::read(connection, path.as_bytes())?;
+            state.visited += u64::from(confirmed.is_some());
+            Ok(Some((loaded, confirmed.unwrap_or_default())))
         })??;
         Some(FolderRecords {
             terms: Arc::clone(terms),
@@ -160,11 +162,24 @@ impl FolderRecords {
 
     /// Forgets the names of loaded records that neither side has any more.
     pub(crate) fn keep(&self, exists: impl Fn(&[u8]) -> bool) {
-        let Loaded::Whole { rows, .. } = &self.loaded else { return };
-        for (at, (name, _)) in Packed::of(rows).enumerate() {
-            if !exists(name) {
-                self.note(Some(at));
-                self.edit(name, Edit::Drop);
+        match &self.loaded {
+            Loaded::Whole { rows, .. } => {
+                for (at, (name, _)) in Packed::of(rows).enumerate() {
+                    if !exists(name) {
+                        self.note(Some(at));
+                        self.edit(name, Edit::Drop);
+                    }
+                }
+            }
+            Loaded::Large { confirmed, .. } => {
+                let gone = lock(&self.shared.0).attempt(|state| {
+                    let gone = |connection| gone(connection, self.path.as_bytes(), &exists);
+                    state.connection.as_ref().map_or_else(|| Ok(Vec::new()), gone)
+                });
+                for name in gone.unwrap_or_default() {
+                    confirmed.fetch_add(1, Ordering::Relaxed);
+                    self.edit(&name, Edit::Drop);
+                }
             }
         }
     }
@@ -193,6 +208,8 @@ impl Known<'_> {
         let terms = &self.folder.terms;
         let is_trusted = self.standing == Standing::Both
             && terms.has_same_rights
+            && !terms.is_after_lazy_boot
+            && !record.is_suspect
             && !terms.schedule.is_read_due(record, self.confirmed)
             // Some filesystems show no sizes; reading nothing costs little.
             && (record.size > 0 || self.folder.volumes[0].has_true_ctime());
@@ -218,10 +235,48 @@ impl Known<'_> {
         }
     }
 
-    /// Whether a source file that differs from its record in the content alone has rotted: any change moves the ctime
-    /// there, and no crash may have lost one.
+    /// Whether the source's file has rotted if it differs from its record in the content alone: any change moves the
+    /// ctime there, no crash may have lost one, and no process can write it through memory.
     pub(crate) fn proves_rot(&self) -> bool {
-        self.folder.volumes[0].has_true_ctime() && !self.folder.terms.is_after_lazy_boot
+        let terms = &self.folder.terms;
+        let inode = self.record.map_or(0, |record| record.source.inode);
+        self.folder.volumes[0].proves_rot()
+            && !terms.is_after_lazy_boot
+            && !terms.mapped.as_ref().is_some_and(|mapped| mapped.contains(&inode))
+    }
+
+    /// Notes that the source was found with another content, so that it is read again in the next pass.
+    pub(crate) fn suspect(&self, name: &CStr) {
+        if let Some(record) = self.record.filter(|record| !record.is_suspect) {
+            self.folder.edit(name.to_bytes(), Edit::Put(Record { is_suspect: true, ..record }));
+        }
+    }
+
+    /// What the record of another name of the same file says, if this name has none: of the names of a file only one is
+    /// compared in a pass, and not always the same. All of the index is read for it.
+    pub(crate) fn or_of_another_name(self, source: &Entry) -> Self {
+        if self.record.is_some() || source.links < 2 || source.id.device != self.folder.devices[0] {
+            return self;
+        }
+        let folder = self.folder;
+        let volume = &folder.volumes[0];
+        let is_it = |record: &Record| {
+            record.source.settled
+                && likeness(&record.source, record.size, source, volume.number) == Likeness::Same
+        };
+        let found = lock(&folder.shared.0).attempt(|state| {
+            state.connection.as_ref().map_or(Ok(None), |connection| find_record(connection, is_it))
+        });
+        match found.flatten() {
+            Some(record) => Known {
+                record: Some(record),
+                standing: Standing::Source,
+                confirmed: record.confirmed,
+                alike: [true, false],
+                ..self
+            },
+            None => self,
+        }
     }
 
     /// Notes that both files were read and are equal. `digest` is that of their content, if it was computed; without
@@ -233,10 +288,16 @@ impl Known<'_> {
         digest: Option<Digest>,
         is_bare: bool,
     ) {
-        let Known { folder, record: old, at, alike, .. } = self;
+        let Known { folder, record: old, at, alike, standing, .. } = self;
         let now = folder.terms.schedule.now;
         let entries = [source, replica];
-        let Some(confirmed_digest) = digest.or(old.map(|record| record.digest)) else { return };
+        let confirmed_digest = match (digest, old) {
+            (Some(digest), _) => digest,
+            (None, Some(old)) if *standing == Standing::Both => old.digest,
+            // The content is another one than the record's, and its digest is not known.
+            (None, Some(_)) => return folder.forget(name),
+            (None, None) => return,
+        };
         let has_facts =
             |side: usize| entries[side].id.device == folder.devices[side] && folder.volumes[side].has_facts();
         if !has_facts(0) || !has_facts(1) || source.size != replica.size {
@@ -246,8 +307,12 @@ impl Known<'_> {
             // On a shared filesystem another clock counts: facts are settled once they have stood for a while.
             let has_stood = || alike[side] && old.is_some_and(|record| record.confirmed <= now - MARGIN);
             let volume = &folder.volumes[side];
-            let is_settled =
-                is_settled(entries[side], folder.terms.start) && (volume.is_local() || has_stood());
+            let Terms { start, mapped, .. } = &*folder.terms;
+            let is_old = match side {
+                0 => is_settled_source(source, *start, mapped.as_ref()),
+                _ => is_settled(entries[side], *start),
+            };
+            let is_settled = is_old && (volume.is_local() || has_stood());
             Facts::of(entries[side], volume.number, is_settled)
         };
         // To the day: otherwise `--digest-after 0` would write every record in every pass.
@@ -262,6 +327,7 @@ impl Known<'_> {
             source: facts(0),
             replica: Some(facts(1)),
             is_bare,
+            is_suspect: false,
             confirmed: now,
             hashed,
         };

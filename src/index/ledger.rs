@@ -6,7 +6,7 @@ use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit};
 use crate::index::state::{OpenFolder, Shared, lock};
 use crate::index::terms::Terms;
-use crate::index::trust::is_settled;
+use crate::index::trust::is_settled_source;
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, Kind};
 use crate::model::path::RelPath;
@@ -56,7 +56,8 @@ impl Ledger {
         let Some(shared) = &self.shared else { return };
         let Some(volume) = lock(&shared.0).volumes.met(source.id.device) else { return };
         // On a shared filesystem the clock of the stamps is another one: a later pass settles the facts.
-        let settled = volume.is_local() && is_settled(source, self.terms.start);
+        let settled =
+            volume.is_local() && is_settled_source(source, self.terms.start, self.terms.mapped.as_ref());
         let now = self.terms.schedule.now;
         let facts = Facts::of(source, volume.number, settled);
         let record = Record {
@@ -65,6 +66,7 @@ impl Ledger {
             source: facts,
             replica: None,
             is_bare: false,
+            is_suspect: false,
             confirmed: now,
             hashed: now,
         };
@@ -92,12 +94,8 @@ impl Ledger {
     /// Whether a person has accepted this content of a file.
     pub(crate) fn is_approved(&self, path: &RelPath, digest: Digest) -> bool {
         let Some(shared) = &self.shared else { return false };
-        let mut state = lock(&shared.0);
-        let is_it = |approval: &&Approval| approval.digest == digest && approval.path == path.as_bytes();
-        let found = state.approved.iter().find(is_it).cloned();
-        let is_approved = found.is_some();
-        state.used.extend(found);
-        is_approved
+        let is_it = |approval: &Approval| approval.digest == digest && approval.path == path.as_bytes();
+        lock(&shared.0).approved.iter().any(is_it)
     }
 
     /// The age of the oldest confirmation among the files of this pass, in seconds; none without an index.

@@ -28,6 +28,7 @@ pub(crate) use ledger::Ledger;
 pub(crate) use record::Facts;
 pub(crate) use record::Record;
 
+use crate::fs::mappings::{Mapped, mapped_files};
 use crate::fs::stamp::Start;
 use crate::index::state::{Circumstances, Shared, State, lock};
 use crate::index::store::{Roots, Unusable};
@@ -49,6 +50,9 @@ pub struct IndexOptions {
     pub rehash_after: Trust,
     /// How long an unchanged file that was read and is equal on both sides is trusted without being hashed.
     pub digest_after: Trust,
+    /// True: no process writes files of the source through memory (`mmap(2)`), so that their times are believed after
+    /// seconds also where that cannot be seen.
+    pub no_mapped_writes: bool,
     /// The time from the start of a pass to the start of the next; none for a single pass.
     pub interval: Option<Duration>,
     /// The greatest age that the replica may have; none where nobody has said it.
@@ -64,6 +68,8 @@ pub(crate) struct Index {
     shared: Arc<Shared>,
     /// The warning that was given last.
     told: Option<String>,
+    /// True when a write to the replica may be lost, as it is noted.
+    disk_failed: bool,
     /// The row of the pass that runs.
     row: Option<i64>,
 }
@@ -86,6 +92,8 @@ pub(crate) struct Conditions {
 pub(crate) enum Warning {
     /// The pass goes on without it.
     Unusable(String),
+    /// It is only read.
+    Unwritable(String),
     /// It was damaged and is made anew.
     Rebuilt(String),
 }
@@ -101,7 +109,7 @@ impl Index {
         };
         let roots = Roots { source: absolute(source), replica: absolute(replica) };
         let path = location::database(&options.state_dir, &roots);
-        Index { options, roots, path, shared: Arc::default(), told: None, row: None }
+        Index { options, roots, path, shared: Arc::default(), told: None, disk_failed: false, row: None }
     }
 
     /// The database file.
@@ -128,7 +136,12 @@ impl Index {
             digest_after: self.options.digest_after,
         };
         let then = state.attempt(|state| state.circumstances()).unwrap_or_default();
-        let now = Circumstances { boot: crate::fs::boot(), rights: conditions.rights.clone() };
+        self.disk_failed = then.disk_failed;
+        let now = Circumstances {
+            boot: crate::fs::boot(),
+            rights: conditions.rights.clone(),
+            disk_failed: then.disk_failed,
+        };
         let terms = Terms {
             schedule,
             start: stamp,
@@ -136,6 +149,11 @@ impl Index {
             // Times that were not written before a crash are lost.
             is_after_lazy_boot: is_lazy && then.boot != now.boot,
             has_same_rights: then.rights == now.rights,
+            // Before the first read: a mapping that ends later may have been stored to after it.
+            mapped: match self.options.no_mapped_writes {
+                true => Some(Mapped::default()),
+                false => state.connection.as_ref().and_then(|_| mapped_files()),
+            },
             oldest: AtomicI64::new(schedule.now),
         };
         let shared = state.connection.is_some().then(|| Arc::clone(&self.shared));
@@ -152,6 +170,10 @@ impl Index {
     fn open(&mut self, is_dry_run: bool) -> Option<Warning> {
         let mut state = lock(&self.shared.0);
         state.unusable = None;
+        state.visited = 0;
+        if std::mem::take(&mut state.cannot_write) {
+            state.connection = None;
+        }
         let mut warning = None;
         if state.connection.is_none() {
             let open = || match is_dry_run {
@@ -166,6 +188,13 @@ impl Index {
                     if state.connection.is_none() {
                         state.connection = open().ok();
                     }
+                }
+                Err(unusable @ (Unusable::Locked | Unusable::Failed(_))) => {
+                    let Ok(connection) = store::open_to_read(&self.path) else {
+                        return Some(Warning::Unusable(unusable.to_string()));
+                    };
+                    (state.connection, state.cannot_write) = (Some(connection), true);
+                    warning = Some(Warning::Unwritable(unusable.to_string()));
                 }
                 Err(unusable) => return Some(Warning::Unusable(unusable.to_string())),
             }
@@ -196,27 +225,45 @@ impl Index {
     /// Ends a pass. With `is_done` everything that was confirmed is kept: the caller has synced the replica.
     pub(crate) fn end(&mut self, is_done: bool) -> Option<Warning> {
         let mut state = lock(&self.shared.0);
-        if is_done {
-            state.attempt(State::commit);
-            if !state.used.is_empty() {
-                // One that stays holds for the same content only.
-                let _ = approvals::remove(&approvals::file_of(&self.path), &state.used);
-            }
-        } else {
+        if !is_done {
             state.roll_back();
+        } else if state.attempt_write(|state| state.commit(&self.roots)).is_some() && !state.used.is_empty() {
+            // One that stays holds for the same content only.
+            let _ = approvals::remove(&approvals::file_of(&self.path), &state.used);
         }
         let warning = match state.unusable.take() {
-            // The next pass, perhaps of another process, begins a new one.
-            Some(Unusable::Damaged(why)) if !state.is_dry_run => self.rebuild(&mut state, why),
+            // A page may have been misread. Otherwise the next pass, perhaps of another process, begins a new one.
+            Some(Unusable::Damaged(why)) if !state.is_dry_run && store::is_damaged(&self.path) => {
+                self.rebuild(&mut state, why)
+            }
+            Some(unusable) if state.cannot_write => Some(Warning::Unwritable(unusable.to_string())),
             unusable => unusable.map(|unusable| Warning::Unusable(unusable.to_string())),
         };
         drop(state);
         self.once(warning)
     }
 
+    /// Notes for the next process whether a write to the replica may be lost, when that has changed.
+    pub(crate) fn note_disk(&mut self, has_failed: bool) {
+        if has_failed != self.disk_failed {
+            let sql = "UPDATE pair SET disk_failed = ?1";
+            let noted = lock(&self.shared.0).attempt_write(|state| {
+                state.connection.as_ref().map_or(Ok(0), |connection| connection.execute(sql, [has_failed]))
+            });
+            if noted.is_some() {
+                self.disk_failed = has_failed;
+            }
+        }
+    }
+
+    /// Whether a write to the replica may have been lost in an earlier process.
+    pub(crate) fn disk_failed(&self) -> bool {
+        self.disk_failed
+    }
+
     /// Leaves out a warning that was given before: an index that cannot be written would be reported in each pass.
     fn once(&mut self, warning: Option<Warning>) -> Option<Warning> {
-        let Some(Warning::Unusable(text)) = &warning else { return warning };
+        let Some(Warning::Unusable(text) | Warning::Unwritable(text)) = &warning else { return warning };
         if self.told.as_ref() == Some(text) {
             return None;
         }

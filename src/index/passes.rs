@@ -46,7 +46,7 @@ impl Index {
     pub(crate) fn note_start(&mut self, number: u64, start: Start) {
         let started = millis(start.stamp());
         self.row = lock(&self.shared.0)
-            .attempt(|state| {
+            .attempt_write(|state| {
                 let connection = state.connection.as_ref();
                 connection.map(|connection| begin(connection, number, started, &self.options)).transpose()
             })
@@ -267,6 +267,7 @@ mod tests {
     fn place(interval: Option<u64>, rpo: Option<u64>) -> Place {
         let scratch = tempfile::tempdir().unwrap();
         let options = IndexOptions {
+            no_mapped_writes: true,
             state_dir: scratch.path().to_owned(),
             rehash_after: Trust::Never,
             digest_after: Trust::Never,

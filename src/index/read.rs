@@ -232,7 +232,16 @@ pub(crate) mod tests {
         let at = Timestamp { seconds: 1_764_000_000, nanoseconds: 1 };
         let source = Facts { volume: 1, inode: size, mtime: at, ctime: at, btime: None, settled: true };
         let digest = Digest::from_bytes([size as u8; 32]);
-        Record { digest, size, source, replica: Some(source), is_bare: true, confirmed: 5, hashed: 5 }
+        Record {
+            digest,
+            size,
+            source,
+            replica: Some(source),
+            is_bare: true,
+            is_suspect: false,
+            confirmed: 5,
+            hashed: 5,
+        }
     }
 
     /// A new index, open for writing and for reading.

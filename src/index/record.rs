@@ -44,6 +44,8 @@ pub(crate) struct Record {
     pub replica: Option<Facts>,
     /// True when neither file had an extended attribute.
     pub is_bare: bool,
+    /// True when the source was last found with another content: it is read in every pass until that is settled.
+    pub is_suspect: bool,
     /// When the content was last read and found right, in seconds since 1970.
     pub confirmed: i64,
     /// When the digest was last computed, in seconds since 1970.
@@ -56,6 +58,7 @@ const REPLICA_SETTLED: u8 = 1 << 2;
 const SOURCE_BORN: u8 = 1 << 3;
 const REPLICA_BORN: u8 = 1 << 4;
 const IS_BARE: u8 = 1 << 5;
+const IS_SUSPECT: u8 = 1 << 6;
 
 impl Record {
     /// Appends the packed form.
@@ -68,6 +71,7 @@ impl Record {
         set(REPLICA_SETTLED, replica.is_some_and(|facts| facts.settled));
         set(SOURCE_BORN, self.source.btime.is_some());
         set(IS_BARE, self.is_bare);
+        set(IS_SUSPECT, self.is_suspect);
         set(REPLICA_BORN, replica.is_some_and(|facts| facts.btime.is_some()));
         out.push(flags);
         out.extend_from_slice(self.digest.as_bytes());
@@ -106,7 +110,8 @@ impl Record {
         let replica =
             if flags & HAS_REPLICA != 0 { Some(facts(REPLICA_BORN, REPLICA_SETTLED)?) } else { None };
         let is_bare = flags & IS_BARE != 0;
-        Some(Record { digest, size, source, replica, is_bare, confirmed, hashed })
+        let is_suspect = flags & IS_SUSPECT != 0;
+        Some(Record { digest, size, source, replica, is_bare, is_suspect, confirmed, hashed })
     }
 }
 
@@ -190,13 +195,14 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn record() -> impl Strategy<Value = Record> {
-        (any::<[u8; 32]>(), any::<u64>(), facts(), prop::option::of(facts()), any::<(bool, i64, i64)>())
-            .prop_map(|(digest, size, source, replica, (is_bare, confirmed, hashed))| Record {
+        (any::<[u8; 32]>(), any::<u64>(), facts(), prop::option::of(facts()), any::<(bool, bool, i64, i64)>())
+            .prop_map(|(digest, size, source, replica, (is_bare, is_suspect, confirmed, hashed))| Record {
                 digest: Digest::from_bytes(digest),
                 size,
                 source,
                 replica,
                 is_bare,
+                is_suspect,
                 confirmed,
                 hashed,
             })
@@ -235,6 +241,7 @@ pub(crate) mod tests {
             source: facts,
             replica: Some(facts),
             is_bare: true,
+            is_suspect: false,
             confirmed: 1_764_100_000,
             hashed: 1_763_100_000,
         };

@@ -5,6 +5,7 @@ CREATE TABLE pair (
     replica  BLOB NOT NULL,             -- absolute path
     boot     TEXT NOT NULL DEFAULT '',  -- the boot of the computer in which the last records were written
     rights   TEXT NOT NULL DEFAULT '',  -- a digest of the rights of the process that wrote them
+    disk_failed INTEGER NOT NULL DEFAULT 0,  -- 1: a write to the replica may be lost, until a whole pass has synced it
     interval INTEGER,                   -- from the start of a pass to the start of the next, in milliseconds
     rpo      INTEGER                    -- the greatest age that the replica may have, in milliseconds
 );

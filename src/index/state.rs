@@ -4,8 +4,9 @@ use crate::fs::stat::entry_of;
 use crate::index::approvals::Approval;
 use crate::index::history;
 use crate::index::rows::{Change, Edit, edit, in_order};
-use crate::index::store::Unusable;
+use crate::index::store::{Roots, Unusable};
 use crate::index::volumes::{Volume, Volumes};
+use crate::model::digest::Digest;
 use rusqlite::{Connection, Error as SqlError, params};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -38,7 +39,11 @@ pub(super) struct State {
     /// Contents that a person has accepted, and those of them that this pass has met.
     pub(super) approved: Vec<Approval>,
     pub(super) used: Vec<Approval>,
-    /// Why it is not usable any more in this pass.
+    /// True when nothing more is written in this pass. What is known is used as before.
+    pub(super) cannot_write: bool,
+    /// The folders with records that this pass has been in, and those that got their first one.
+    pub(super) visited: u64,
+    /// Why it is not usable, or cannot be written, any more in this pass.
     pub(super) unusable: Option<Unusable>,
 }
 
@@ -47,6 +52,8 @@ pub(super) struct State {
 pub(super) struct Circumstances {
     pub(super) boot: String,
     pub(super) rights: String,
+    /// True when a write to the replica did not become durable, until a whole pass has synced it.
+    pub(super) disk_failed: bool,
 }
 
 impl State {
@@ -57,6 +64,32 @@ impl State {
             Ok(done) => Some(done),
             Err(error) => {
                 self.fail(error);
+                None
+            }
+        }
+    }
+
+    /// As [`State::attempt`], for a step that writes. After a failure that says nothing of what is stored, as on a full
+    /// disk, the index is still asked.
+    pub(super) fn attempt_write<T>(
+        &mut self,
+        step: impl FnOnce(&mut State) -> Result<T, SqlError>,
+    ) -> Option<T> {
+        if self.connection.is_none() || self.cannot_write {
+            return None;
+        }
+        match step(self) {
+            Ok(done) => Some(done),
+            Err(error) => {
+                let unusable = Unusable::from(error);
+                let is_damaged = matches!(unusable, Unusable::Damaged(_));
+                self.unusable = Some(unusable);
+                self.roll_back();
+                if is_damaged {
+                    self.connection = None;
+                } else {
+                    self.cannot_write = true;
+                }
                 None
             }
         }
@@ -99,6 +132,12 @@ impl State {
         for here in folders() {
             edit(connection, here)?;
         }
+        let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO folder VALUES (?1, 0)")?;
+        for here in folders() {
+            if let Some(put) = here.iter().find(|change| matches!(change.edit, Edit::Put(_))) {
+                self.visited += statement.execute(params![put.folder])? as u64;
+            }
+        }
         let sql = "INSERT INTO folder (path, confirmed) VALUES (?1, ?2) \
                    ON CONFLICT (path) DO UPDATE SET confirmed = max(confirmed, excluded.confirmed)";
         let mut statement = connection.prepare_cached(sql)?;
@@ -129,17 +168,43 @@ impl State {
     /// The circumstances in which the last records were written.
     pub(super) fn circumstances(&self) -> Result<Circumstances, SqlError> {
         let Some(connection) = &self.connection else { return Ok(Circumstances::default()) };
-        connection.query_row("SELECT boot, rights FROM pair", [], |row| {
-            Ok(Circumstances { boot: row.get(0)?, rights: row.get(1)? })
+        connection.query_row("SELECT boot, rights, disk_failed FROM pair", [], |row| {
+            Ok(Circumstances { boot: row.get(0)?, rights: row.get(1)?, disk_failed: row.get(2)? })
         })
     }
 
-    pub(super) fn commit(&mut self) -> Result<(), SqlError> {
+    /// Forgets folders that neither root has any more: nobody has been in them.
+    fn sweep(&mut self, roots: &Roots) -> Result<(), SqlError> {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        let known: i64 = connection.query_row("SELECT count(*) FROM folder", [], |row| row.get(0))?;
+        if u64::try_from(known).unwrap_or_default() <= self.visited {
+            return Ok(());
+        }
+        let gone: Vec<Vec<u8>> = connection
+            .prepare("SELECT path FROM folder")?
+            .query_map([], |row| row.get(0))?
+            .filter(|path| path.as_ref().map_or(true, |path: &Vec<u8>| !roots.have_folder(path)))
+            .collect::<Result<_, _>>()?;
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.begin()?;
+        let Some(connection) = &self.connection else { return Ok(()) };
+        for path in gone {
+            connection.prepare_cached("DELETE FROM file WHERE folder = ?1")?.execute(params![path])?;
+            connection.prepare_cached("DELETE FROM folder WHERE path = ?1")?.execute(params![path])?;
+        }
+        Ok(())
+    }
+
+    /// Commits everything, after a pass that was done.
+    pub(super) fn commit(&mut self, roots: &Roots) -> Result<(), SqlError> {
         if self.edits.len() + self.confirmed.len() + self.removed.len() > 0 {
             self.flush()?;
         }
+        self.sweep(roots)?;
         if let Some(connection) = self.connection.as_ref().filter(|_| self.is_in_transaction) {
-            let Circumstances { boot, rights } = &self.now;
+            let Circumstances { boot, rights, .. } = &self.now;
             connection.execute("UPDATE pair SET boot = ?1, rights = ?2", params![boot, rights])?;
             connection.execute_batch("COMMIT")?;
         }
@@ -149,21 +214,33 @@ impl State {
 
     /// Adds a change.
     pub(super) fn add(&mut self, change: Change) {
-        if self.connection.is_some() {
+        if self.connection.is_some() && !self.cannot_write {
+            if let Edit::Put(record) = &change.edit
+                && !self.approved.is_empty()
+            {
+                self.use_up(&change, record.digest);
+            }
             self.edits.push(change);
             self.flush_if_due();
         }
     }
 
+    /// Notes an approval whose content has become the recorded one.
+    fn use_up(&mut self, Change { folder, name, .. }: &Change, digest: Digest) {
+        let path = if folder.is_empty() { name.to_vec() } else { [folder, &b"/"[..], name].concat() };
+        let is_it = |approval: &&Approval| approval.digest == digest && approval.path == path;
+        self.used.extend(self.approved.iter().find(is_it).cloned());
+    }
+
     pub(super) fn confirm_folder(&mut self, folder: &[u8], time: i64) {
-        if self.connection.is_some() {
+        if self.connection.is_some() && !self.cannot_write {
             self.confirmed.push((folder.to_vec(), time));
             self.flush_if_due();
         }
     }
 
     pub(super) fn remove_folder(&mut self, folder: &[u8]) {
-        if self.connection.is_some() {
+        if self.connection.is_some() && !self.cannot_write {
             self.removed.push(folder.to_vec());
             self.flush_if_due();
         }
@@ -171,7 +248,7 @@ impl State {
 
     pub(super) fn flush_if_due(&mut self) {
         if self.edits.len() + self.confirmed.len() + self.removed.len() >= BATCH {
-            self.attempt(State::flush);
+            self.attempt_write(State::flush);
         }
     }
 }
@@ -185,17 +262,17 @@ impl State {
         let facts = entry_of(folder).ok().filter(|facts| facts.id.device == device)?;
         let (volume, is_new) = self.volumes.meet(folder, &facts);
         if is_new && !is_dry_run {
-            self.note(&volume)?;
+            self.note(&volume);
         }
         Some(volume)
     }
 
     /// Writes what is known of a volume.
-    pub(super) fn note(&mut self, volume: &Volume) -> Option<()> {
-        self.attempt(|state| {
+    pub(super) fn note(&mut self, volume: &Volume) {
+        self.attempt_write(|state| {
             state.begin()?;
             state.connection.as_ref().map_or(Ok(()), |connection| state.volumes.write(connection, volume))
-        })
+        });
     }
 }
 

@@ -7,6 +7,7 @@
 use crate::fs::magic::{filesystem_type, is_shared_type};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error as SqlError, ErrorCode, OpenFlags, OptionalExtension, params};
+use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
@@ -33,6 +34,21 @@ pub(crate) struct Roots {
     pub source: PathBuf,
     /// The replica.
     pub replica: PathBuf,
+}
+
+impl Roots {
+    /// Whether one of the roots has a folder of this path.
+    pub(crate) fn have_folder(&self, below: &[u8]) -> bool {
+        let is_folder = |root: &PathBuf| {
+            let path = root.join(OsStr::from_bytes(below));
+            // An error other than absence proves nothing.
+            std::fs::symlink_metadata(path).map_or_else(
+                |error| !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+                |facts| facts.is_dir(),
+            )
+        };
+        is_folder(&self.source) || is_folder(&self.replica)
+    }
 }
 
 /// A reason to go on without the index.
@@ -188,6 +204,15 @@ pub(crate) fn set_aside(path: &Path) -> Result<(), std::io::Error> {
 fn keep_plans(connection: &Connection) -> Result<(), Unusable> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
+}
+
+/// Whether a database that seemed damaged is.
+pub(crate) fn is_damaged(path: &Path) -> bool {
+    let check = || -> Result<String, Unusable> {
+        let connection = open_to_read(path)?;
+        Ok(connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?)
+    };
+    !matches!(check(), Ok(text) if text == "ok")
 }
 
 fn configure(connection: &Connection, is_shared: bool) -> Result<(), Unusable> {

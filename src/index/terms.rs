@@ -1,5 +1,6 @@
 //! What holds for every record during one pass: its clock, and how far the records may be believed.
 
+use crate::fs::mappings::Mapped;
 use crate::index::trust::Schedule;
 use crate::model::entry::Timestamp;
 use crate::model::trust::Trust;
@@ -18,6 +19,8 @@ pub(super) struct Terms {
     pub(super) is_after_lazy_boot: bool,
     /// True when the records were written with the same rights: others may see more extended attributes.
     pub(super) has_same_rights: bool,
+    /// The files that processes could write through memory at the start; none where that is not known.
+    pub(super) mapped: Option<Mapped>,
     /// The oldest confirmation of a file that this pass did not read, in seconds since 1970.
     pub(super) oldest: AtomicI64,
 }
@@ -31,6 +34,7 @@ impl Terms {
             is_dry_run: true,
             is_after_lazy_boot: false,
             has_same_rights: false,
+            mapped: None,
             oldest: AtomicI64::new(0),
         }
     }

@@ -1,5 +1,6 @@
 //! When a record may be trusted, and when its file is due to be read or hashed again. Pure: no disk, no clock.
 
+use crate::fs::mappings::Mapped;
 use crate::index::record::{Facts, Record};
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, Timestamp};
@@ -9,10 +10,28 @@ use crate::model::trust::Trust;
 /// step of any filesystem (two seconds for vfat) and than the kernel's tick.
 pub(crate) const MARGIN: i64 = 3;
 
-/// Whether the times of an entry are old enough at the start of a pass: any change after the reads of this pass moves
-/// them.
+/// The age of a stamp after which no page can be dirty since then, in seconds: the kernel writes pages back after 30
+/// seconds (`vm.dirty_expire_centisecs`), and stamps the next store into a page that it has written.
+const WRITTEN_BACK: i64 = 120;
+
+/// Whether the times of an entry are old enough at the start of a pass: any change by `write(2)` after the reads of this
+/// pass moves them.
 pub(crate) fn is_settled(entry: &Entry, start: Timestamp) -> bool {
-    let limit = start.seconds.saturating_sub(MARGIN);
+    is_older(entry, start, MARGIN)
+}
+
+/// As [`is_settled`], for stores through memory as well. `mapped` has the files that processes can write in this way;
+/// where it is not known, the last store may be younger than the stamp.
+pub(crate) fn is_settled_source(entry: &Entry, start: Timestamp, mapped: Option<&Mapped>) -> bool {
+    is_settled(entry, start)
+        && match mapped {
+            Some(mapped) => !mapped.contains(&entry.id.inode),
+            None => is_older(entry, start, WRITTEN_BACK),
+        }
+}
+
+fn is_older(entry: &Entry, start: Timestamp, margin: i64) -> bool {
+    let limit = start.seconds.saturating_sub(margin);
     entry.mtime.seconds < limit && entry.ctime.seconds < limit
 }
 
@@ -121,6 +140,7 @@ mod tests {
             source: Facts::of(&file(number), 1, true),
             replica: None,
             is_bare: false,
+            is_suspect: false,
             confirmed: 0,
             hashed: 0,
         }
@@ -140,6 +160,24 @@ mod tests {
         {
             let entry = Entry { mtime: at(mtime), ctime: at(ctime), ..file(1) };
             assert_eq!(is_settled(&entry, start), expected, "{mtime} {ctime}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_can_be_written_through_memory_is_not_settled() {
+        let at = |seconds| Timestamp { seconds, nanoseconds: 0 };
+        let entry = |age: i64| Entry { mtime: at(1000 - age), ctime: at(1000 - age), ..file(7) };
+        let mapped: Mapped = [7].into_iter().collect();
+        let others: Mapped = [8].into_iter().collect();
+        for (age, mapped, expected) in [
+            (10, Some(&others), true),
+            (1, Some(&others), false),
+            (10, Some(&mapped), false),
+            (100_000, Some(&mapped), false),
+            (10, None, false),
+            (121, None, true),
+        ] {
+            assert_eq!(is_settled_source(&entry(age), at(1000), mapped), expected, "{age} {mapped:?}");
         }
     }
 

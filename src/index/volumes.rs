@@ -5,7 +5,7 @@
 //! its topmost folder (inode and birth time), else by its `f_fsid`, else by the device.
 
 use crate::collections::HashMap;
-use crate::fs::magic::{filesystem_identity, has_true_ctime, is_made_up_type, is_shared_type};
+use crate::fs::magic::{filesystem_identity, has_medium, has_true_ctime, is_made_up_type, is_shared_type};
 use crate::index::trust::Likeness;
 use crate::model::entry::{Entry, Timestamp};
 use rusqlite::{Connection, params};
@@ -43,6 +43,11 @@ impl Volume {
     /// Whether every change of content moves the ctime.
     pub(crate) fn has_true_ctime(&self) -> bool {
         has_true_ctime(self.magic)
+    }
+
+    /// Whether a content that changed although no time did has rotted.
+    pub(crate) fn proves_rot(&self) -> bool {
+        self.has_true_ctime() && has_medium(self.magic)
     }
 
     /// Whether its time stamps come from this machine's clock.
@@ -153,7 +158,9 @@ impl Volumes {
             born: facts.btime,
             unstable: false,
         };
-        let tests: [&dyn Fn(&Row) -> bool; 3] = [&is_folder, &is_filesystem, &is_device];
+        // Snapshots of a btrfs have the same topmost folder as their origin.
+        let is_both = |row: &Row| is_folder(row) && is_filesystem(row);
+        let tests: [&dyn Fn(&Row) -> bool; 4] = [&is_both, &is_folder, &is_filesystem, &is_device];
         for test in tests {
             if let Some(row) = self.known.iter_mut().filter(free).find(|row| test(row)) {
                 let (number, unstable) = (row.number, row.unstable);

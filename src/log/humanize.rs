@@ -140,6 +140,10 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             "Cannot use the index {}: {reason}; passes go on without it, and read and hash every file",
             path(index)
         ),
+        Notice::IndexUnwritable { index, reason } => format!(
+            "Cannot write the index {}: {reason}; what it knows is used, and what this pass confirms is not remembered",
+            path(index)
+        ),
         Notice::IndexRebuilt { index, reason } => {
             format!("The index {} is damaged ({reason}) and is made anew; no file is at stake", path(index))
         }

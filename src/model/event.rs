@@ -170,6 +170,14 @@ pub enum Notice<'a> {
         /// The reason in words.
         reason: &'a str,
     },
+    /// The index cannot be written: what it knows is used, and nothing new is remembered; when the reason changes.
+    IndexUnwritable {
+        /// The database file.
+        #[serde(flatten, serialize_with = "serial::index")]
+        index: &'a Path,
+        /// The reason in words.
+        reason: &'a str,
+    },
     /// The index was damaged, and is made anew.
     IndexRebuilt {
         /// The database file.

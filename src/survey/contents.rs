@@ -14,6 +14,7 @@ use crate::survey::hardlinks::Verdict;
 use crate::survey::merge::Merge;
 use crate::survey::metadata::{ComparedMetadata, Subjects};
 use crate::survey::reconcile::content_verb;
+use crate::survey::rot::{Judged, Opened};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -25,11 +26,11 @@ impl Survey<'_> {
         (source_folder, replica_folder): (BorrowedFd<'_>, BorrowedFd<'_>),
         name: &CStr,
         entries: (&Entry, &Entry),
-    ) -> Verdict {
+    ) -> Judged {
         let pair = &merge.pair;
         let (source, replica) = entries;
         let verdict = |compared: Option<ComparedMetadata>| {
-            compared.map_or(Verdict::Unknown, |compared| Verdict::Same(compared.differences))
+            Judged::from(compared.map_or(Verdict::Unknown, |compared| Verdict::Same(compared.differences)))
         };
         let named = Subjects::Both(Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
         if self.context.compared.has(pair.source.as_ref(), source, replica) {
@@ -45,15 +46,16 @@ impl Survey<'_> {
         }
         let source_file = match self.context.open_to_read(source_folder, name, source.uid) {
             Ok(file) => file,
-            Err(_) if self.context.is_halted() => return Verdict::Unknown,
-            Err(errno) => return self.unreadable_source(pair, name, errno),
+            Err(_) if self.context.is_halted() => return Verdict::Unknown.into(),
+            Err(errno) => return self.unreadable_source(pair, name, errno).into(),
         };
         let replica_file = match self.context.open_to_read(replica_folder, name, replica.uid) {
             Ok(file) => file,
-            Err(_) if self.context.is_halted() => return Verdict::Unknown,
-            Err(errno) => return self.unreadable_replica(pair, name, errno),
+            Err(_) if self.context.is_halted() => return Verdict::Unknown.into(),
+            Err(errno) => return self.unreadable_replica(pair, name, errno).into(),
         };
         let files = (source_file.as_fd(), replica_file.as_fd());
+        let opened = Opened { source: (files.0, source), replica: files.1 };
         if self.context.asks_the_disk {
             forget_cached(files.1);
         }
@@ -64,7 +66,7 @@ impl Survey<'_> {
                 let subjects = if is_bare { Subjects::Bare } else { open };
                 let compared = self.compare_metadata(pair, Some(name), entries, subjects);
                 if let Some(known) = known
-                    && !self.has_rotted_on_both_sides(pair, name, &known, digest)
+                    && !self.has_rotted_on_both_sides(pair, name, opened, (&known, digest))
                 {
                     let is_bare = compared.as_ref().is_some_and(|compared| compared.is_bare);
                     known.confirm(name, entries, digest, is_bare);
@@ -75,11 +77,11 @@ impl Survey<'_> {
                 let reason = if source.size == replica.size { "content differs" } else { "size differs" };
                 let verb = content_verb(source, replica);
                 let ordinary = Verdict::Replace { verb, reason, replica_unreadable: false };
-                known.map_or(ordinary, |known| self.who_is_right(pair, name, files, &known, ordinary))
+                known.map_or(ordinary.into(), |known| self.who_is_right(pair, name, opened, known, ordinary))
             }
-            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno),
-            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, name, errno),
-            Comparison::Interrupted => Verdict::Unknown,
+            Comparison::SourceUnreadable(errno) => self.unreadable_source(pair, name, errno).into(),
+            Comparison::ReplicaUnreadable(errno) => self.unreadable_replica(pair, name, errno).into(),
+            Comparison::Interrupted => Verdict::Unknown.into(),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::survey::hardlinks::Verdict;
 use crate::survey::merge::Merge;
 use crate::survey::metadata::Subjects;
 use crate::survey::reconcile::{Decision, content_verb};
+use crate::survey::rot::Judged;
 use crate::survey::{PairBorrowed, Survey, change};
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -38,13 +39,14 @@ impl Survey<'_> {
         let pair = &merge.pair;
         if source.links > 1 || replica.links > 1 {
             if let Some(ticket) = self.links.enter(pair, name, source, replica) {
-                let verdict = self.verdict(merge, fds, name, decision, (source, replica));
-                self.links.judge(ticket, verdict);
+                let judged = self.verdict(merge, fds, name, decision, (source, replica));
+                self.links.judge(ticket, judged.verdict);
             }
             return 0;
         }
         let change = change(pair, name, source, Action::Create);
-        match self.verdict(merge, fds, name, decision, (source, replica)) {
+        let judged = self.verdict(merge, fds, name, decision, (source, replica));
+        match judged.verdict {
             Verdict::Same(differences) if differences.any() => {
                 let is_foreign = !self.context.rights.owns(replica.uid);
                 // Only its owner may set the metadata of a file, but other users may replace it by a copy.
@@ -67,6 +69,7 @@ impl Survey<'_> {
                     expected: Some(replica.id),
                     replica_unreadable,
                     reason,
+                    recorded: judged.recorded,
                     ..change
                 });
                 0
@@ -82,15 +85,15 @@ impl Survey<'_> {
         name: &CStr,
         decision: Decision,
         (source, replica): (&Entry, &Entry),
-    ) -> Verdict {
+    ) -> Judged {
         let pair = &merge.pair;
         let (Some(source_folder), Some(replica_folder)) = (fds.source, fds.replica) else {
-            return Verdict::Unknown;
+            return Verdict::Unknown.into();
         };
         let named = (Subject::Named(source_folder, name), Subject::Named(replica_folder, name));
         let subjects = match decision {
             Decision::Replace(verb, reason) => {
-                return Verdict::Replace { verb, reason, replica_unreadable: false };
+                return Verdict::Replace { verb, reason, replica_unreadable: false }.into();
             }
             Decision::CompareContents => {
                 return self.compare_files(merge, (source_folder, replica_folder), name, (source, replica));
@@ -105,20 +108,21 @@ impl Survey<'_> {
                             verb,
                             reason: "target differs",
                             replica_unreadable: false,
-                        };
+                        }
+                        .into();
                     }
                     // EINVAL: it is no symbolic link any more.
-                    (Err(Errno::INVAL), _) => return Verdict::Unknown,
-                    (Err(errno), _) => return self.unreadable_source(pair, name, errno),
+                    (Err(Errno::INVAL), _) => return Verdict::Unknown.into(),
+                    (Err(errno), _) => return self.unreadable_source(pair, name, errno).into(),
                     (Ok(_), Err(Errno::INVAL)) => {
                         self.gone(pair, Side::Replica, Errno::INVAL);
-                        return Verdict::Unknown;
+                        return Verdict::Unknown.into();
                     }
                     (Ok(ours), Err(errno)) if is_as_made(ours.count_bytes(), errno, (source, replica)) => {
                         self.context.reporter.symlink_unread(&pair.path().join(name), errno);
                         named
                     }
-                    (Ok(_), Err(errno)) => return self.unreadable_replica(pair, name, errno),
+                    (Ok(_), Err(errno)) => return self.unreadable_replica(pair, name, errno).into(),
                 }
             }
             Decision::CompareMetadata => named,
@@ -127,9 +131,9 @@ impl Survey<'_> {
             | Decision::Create
             | Decision::Delete(_)
             | Decision::Skip { .. }
-            | Decision::Blocked(_) => return Verdict::Unknown,
+            | Decision::Blocked(_) => return Verdict::Unknown.into(),
         };
-        self.same_but_metadata(pair, name, (source, replica), subjects)
+        self.same_but_metadata(pair, name, (source, replica), subjects).into()
     }
 
     fn same_but_metadata(

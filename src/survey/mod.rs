@@ -521,5 +521,6 @@ fn change(pair: &Arc<Pair>, name: &CStr, entry: &Entry, action: Action) -> Chang
         replica_unreadable: false,
         subtree: None,
         reason: "",
+        recorded: None,
     }
 }

@@ -5,7 +5,9 @@
 //! - The source's file has the recorded content: the replica has rotted, or was edited, and is repaired.
 //! - Neither has it: an ordinary update.
 
-use crate::fs::file::{BUFFER, read_some, with_buffers};
+use crate::fs::Errno;
+use crate::fs::file::{read_some, with_buffers};
+use crate::fs::stat::entry_of;
 use crate::index::trust::Standing;
 use crate::index::{Known, Record};
 use crate::model::change::Verb;
@@ -21,10 +23,41 @@ use crate::survey::merge::Merge;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
-const KEPT: &str = "its replica still has the recorded content and is kept; restore the file from there, or rewrite or \
-                    touch it, or accept it as it is (file-sync approve)";
-const LOST: &str = "its replica has the same content by now; restore the file from another backup, or rewrite or touch \
-                    it, or accept it as it is (file-sync approve)";
+const KEPT: &str = "its replica has the recorded content and is kept: copy the file back from there; touching or \
+                    rewriting the source, or file-sync approve, accepts its present content instead";
+const UNREAD: &str = "its replica cannot be read now and is kept as it is; copy the file back from there or from another \
+                      backup; touching or rewriting the source, or file-sync approve, accepts its present content instead";
+const LOST: &str = "its replica has the same content by now: copy the file back from another backup; touching or \
+                    rewriting it, or file-sync approve, accepts its present content";
+
+/// A verdict, and the digest that the source's content has to have if it is copied, as far as the index knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judged {
+    pub(super) verdict: Verdict,
+    pub(super) recorded: Option<Digest>,
+}
+
+impl From<Verdict> for Judged {
+    fn from(verdict: Verdict) -> Judged {
+        Judged { verdict, recorded: None }
+    }
+}
+
+/// Two open files, and the entries that were seen before they were opened.
+#[derive(Clone, Copy)]
+pub(super) struct Opened<'a> {
+    pub(super) source: (BorrowedFd<'a>, &'a Entry),
+    pub(super) replica: BorrowedFd<'a>,
+}
+
+impl Opened<'_> {
+    /// Whether the source's file is still the one that was seen: nobody has written to it meanwhile.
+    fn is_source_as_seen(&self) -> bool {
+        let (file, seen) = self.source;
+        let facts = |entry: &Entry| (entry.id, entry.size, entry.mtime, entry.ctime);
+        entry_of(file).is_ok_and(|now| facts(&now) == facts(seen))
+    }
+}
 
 impl Survey<'_> {
     /// What the index knows of a file.
@@ -49,32 +82,48 @@ impl Survey<'_> {
         &self,
         pair: &Pair,
         name: &CStr,
-        (source, replica): (BorrowedFd<'_>, BorrowedFd<'_>),
-        known: &Known<'_>,
+        opened: Opened<'_>,
+        known: Known<'_>,
         ordinary: Verdict,
-    ) -> Verdict {
+    ) -> Judged {
+        let known = known.or_of_another_name(opened.source.1);
         let (Some(record), Standing::Source | Standing::Both) = (known.record, known.standing) else {
-            return ordinary;
+            return ordinary.into();
         };
         let replace = |verb, reason| Verdict::Replace { verb, reason, replica_unreadable: false };
-        // A file that cannot be read any more is a matter for the copy, or for the next pass.
-        let Some(found) = self.digest_of(source) else { return ordinary };
+        // One that cannot be read any more is a problem of the copy, or of the next pass.
+        let Ok(found) = self.digest_of(opened.source.0) else { return ordinary.into() };
+        let in_replica = self.digest_of(opened.replica);
+        if !opened.is_source_as_seen() || self.context.is_halted() {
+            return ordinary.into();
+        }
+        let path = || pair.path().join(name);
         if found == record.digest {
-            return replace(Verb::Repair, "the source is as recorded, the replica is not");
+            if in_replica == Ok(record.digest) {
+                let reason = "it was read twice, with two contents, of which the second is the recorded one";
+                let cause = Cause::Refused(reason);
+                let consequence = "nothing was changed; check the disk and the memory";
+                self.context.problem(&Problem::new(path(), ProblemKind::ReadSourceFile, cause, consequence));
+                return Verdict::Unknown.into();
+            }
+            let reason = "the source is as recorded, the replica is not";
+            return Judged { verdict: replace(Verb::Repair, reason), recorded: Some(record.digest) };
         }
-        let has_good_replica = self.digest_of(replica) == Some(record.digest);
-        if !has_good_replica {
-            return replace(Verb::Update, "content differs");
-        }
-        if self.context.ledger.is_approved(&pair.path().join(name), found) {
-            return replace(Verb::Update, "approved");
+        let consequence = match in_replica {
+            Ok(digest) if digest == record.digest => KEPT,
+            Ok(_) => return replace(Verb::Update, "content differs").into(),
+            Err(_) => UNREAD,
+        };
+        if self.context.ledger.is_approved(&path(), found) {
+            return replace(Verb::Update, "approved").into();
         }
         if !known.proves_rot() {
-            self.context.reporter.times_stood_still(&pair.path().join(name));
-            return replace(Verb::Update, "content differs, its times do not");
+            self.context.reporter.times_stood_still(&path());
+            return replace(Verb::Update, "content differs, its times do not").into();
         }
-        self.rotted(pair, name, (found, &record, known.confirmed), KEPT);
-        Verdict::Unknown
+        known.suspect(name);
+        self.rotted(pair, name, (found, &record, known.confirmed), consequence);
+        Verdict::Unknown.into()
     }
 
     /// Reports a file that is equal on both sides and on neither side what it was: filesystems may store equal blocks
@@ -83,15 +132,17 @@ impl Survey<'_> {
         &self,
         pair: &Pair,
         name: &CStr,
-        known: &Known<'_>,
-        digest: Option<Digest>,
+        opened: Opened<'_>,
+        (known, digest): (&Known<'_>, Option<Digest>),
     ) -> bool {
         match (digest, known.record, known.standing) {
             (Some(found), Some(record), Standing::Both | Standing::Source)
                 if found != record.digest
                     && known.proves_rot()
+                    && opened.is_source_as_seen()
                     && !self.context.ledger.is_approved(&pair.path().join(name), found) =>
             {
+                known.suspect(name);
                 self.rotted(pair, name, (found, &record, known.confirmed), LOST);
                 true
             }
@@ -112,24 +163,21 @@ impl Survey<'_> {
         self.context.problem(&Problem::new(path, ProblemKind::TrustSourceFile, cause, consequence));
     }
 
-    /// The digest of a whole file; none when it cannot be read to its end, or when the pass is to end.
-    fn digest_of(&self, file: BorrowedFd<'_>) -> Option<Digest> {
+    /// The digest of a whole file; that of its beginning when the pass is to end.
+    fn digest_of(&self, file: BorrowedFd<'_>) -> Result<Digest, Errno> {
         let mut hasher = Hasher::new();
         with_buffers(|buffer, _| {
             let mut at = 0;
-            loop {
-                if self.context.is_halted() {
-                    return None;
-                }
-                let piece = buffer.get_mut(..BUFFER)?;
-                let read = read_some(file, piece, at).ok()?;
+            while !self.context.is_halted() {
+                let read = read_some(file, buffer, at)?;
                 if read == 0 {
-                    return Some(hasher.finish());
+                    break;
                 }
-                hasher.update(piece.get(..read)?);
+                hasher.update(buffer.get(..read).unwrap_or_default());
                 self.context.read(read);
                 at += read as u64;
             }
+            Ok(hasher.finish())
         })
     }
 }

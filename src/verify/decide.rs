@@ -134,6 +134,7 @@ mod tests {
             source,
             replica: Some(facts),
             is_bare: true,
+            is_suspect: false,
             confirmed: 300,
             hashed: 300,
         }

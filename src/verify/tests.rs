@@ -52,7 +52,16 @@ impl Place {
         let (size, digest) = (content.len() as u64, digest(content));
         self.put(
             path,
-            Record { digest, size, source, replica: facts, is_bare: true, confirmed: 100, hashed: 100 },
+            Record {
+                digest,
+                size,
+                source,
+                replica: facts,
+                is_bare: true,
+                is_suspect: false,
+                confirmed: 100,
+                hashed: 100,
+            },
         );
     }
 

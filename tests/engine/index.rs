@@ -5,10 +5,11 @@
 //! filesystem.
 
 use crate::support::fsops::{chmod, plant, set_mtime};
+use crate::support::index;
 use crate::support::monitor::{Passed, pass};
 use crate::support::scratch::Scratch;
 use crate::support::tree::Tree;
-use file_sync::{Counter, Hasher, IndexOptions, Interrupt, Mirror, Outcome, Trust, Verb};
+use file_sync::{Counter, Digests, Hasher, IndexOptions, Interrupt, Mirror, Outcome, Trust, Verb};
 use rusqlite::{Connection, params};
 use std::fs;
 use std::path::PathBuf;
@@ -203,7 +204,7 @@ fn a_source_that_rotted_does_not_overwrite_the_good_replica() {
             message.contains("3b9c358f36f0a31b6ad3e14f309c7cf198ac9246e8316f9ce543d5b19ac02b80"),
             "file: {message}"
         );
-        assert!(message.contains("its replica still has the recorded content"), "{message}");
+        assert!(message.contains("its replica has the recorded content and is kept"), "{message}");
         assert_eq!(fs::read(scratch.replica.join("file")).unwrap(), b"good");
         assert!(scratch.replica.join("new").exists(), "everything else goes on");
     }
@@ -213,6 +214,127 @@ fn a_source_that_rotted_does_not_overwrite_the_good_replica() {
     passed.assert_clean();
     assert!(passed.seen.did(Verb::Update, "file"));
     scratch.converge();
+}
+
+/// The problem is told in every pass, also by one that reads only what is due.
+#[test]
+fn a_source_that_rotted_is_not_trusted() {
+    let scratch = with_record_of_good();
+    fs::write(scratch.replica.join("file"), "good").unwrap();
+    sleep(SETTLED);
+    for _ in 0..3 {
+        let passed = scratch.trusting();
+        assert_eq!(passed.report.counts[Counter::Rotted], 1, "{:?}", passed.seen);
+        sleep(SETTLED);
+    }
+}
+
+#[test]
+fn a_file_of_several_names_has_rotted_whichever_of_them_is_read() {
+    let scratch = Scratch::new();
+    plant(&scratch.source, &["file"]);
+    for name in ["a", "b", "z"] {
+        fs::hard_link(scratch.source.join("file"), scratch.source.join(name)).unwrap();
+    }
+    scratch.pass().assert_clean();
+    sleep(SETTLED);
+    scratch.pass().assert_clean();
+    let records = index::read(&scratch.database());
+    assert!(!records.is_empty() && records.len() <= 4);
+    // Of one record only, whichever name it has: then another name may be the one that is read.
+    let connection = Connection::open(scratch.database()).unwrap();
+    let names = |records: &[index::Record]| -> Vec<String> {
+        records.iter().map(|record| record.path.display().to_string()).collect()
+    };
+    for name in ["a", "b", "file", "z"] {
+        if names(&index::read(&scratch.database())).contains(&name.to_owned()) {
+            rename_record(&connection, name, if name == "z" { "a" } else { "z" });
+            break;
+        }
+    }
+    drop(connection);
+    scratch.record_instead(b"file", b"good");
+    fs::write(scratch.replica.join("b"), "good").unwrap();
+    for _ in 0..4 {
+        let passed = scratch.pass();
+        assert_eq!(passed.seen.done, [], "{:?}", passed.seen);
+        assert!(passed.report.counts[Counter::Rotted] >= 1, "{:?}", passed.seen);
+        for name in ["a", "b", "file", "z"] {
+            assert_eq!(fs::read(scratch.replica.join(name)).unwrap(), b"good", "{name}");
+        }
+    }
+}
+
+/// Gives the record of one name to another name, of the root.
+fn rename_record(connection: &Connection, old: &str, new: &str) {
+    let sql = "SELECT first, records FROM file WHERE folder = x''";
+    let (first, records): (Vec<u8>, Vec<u8>) =
+        connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    let old_key = [&[old.len() as u8][..], old.as_bytes()].concat();
+    let at = records.windows(old_key.len()).position(|window| window == old_key).unwrap();
+    let new_key = [&[new.len() as u8][..], new.as_bytes()].concat();
+    let rest = &records[at + old_key.len()..];
+    let length = 1 + usize::from(rest[0]);
+    // The only record of the row.
+    let renamed = [&new_key[..], &rest[..length]].concat();
+    let sql = "UPDATE file SET records = ?2, count = 1 WHERE folder = x'' AND first = ?1";
+    connection.execute(sql, params![first, renamed]).unwrap();
+}
+
+#[test]
+fn a_digest_that_was_not_computed_is_not_claimed() {
+    let scratch = settled(&["file"]);
+    // Both sides get the same new content, behind the index.
+    for root in [&scratch.source, &scratch.replica] {
+        fs::write(root.join("file"), "else").unwrap();
+        set_mtime(&root.join("file"), 1_700_000_000, 0).unwrap();
+    }
+    let mut options = scratch.options(2, false);
+    options.digests = Digests::OfCopies;
+    pass(&mut Mirror::new(options, Arc::new(Interrupt::new())).unwrap()).assert_clean();
+    index::check(&scratch);
+    let passed = pass(&mut scratch.indexed(|index| index.digest_after = Trust::Never));
+    assert_eq!(passed.report.counts[Counter::Rotted], 0);
+    assert_eq!(index::check(&scratch).claims, 2);
+}
+
+#[test]
+fn a_folder_that_has_gone_on_both_sides_is_forgotten() {
+    let scratch = settled(&["a", "folder/b", "folder/deep/c"]);
+    for root in [&scratch.source, &scratch.replica] {
+        fs::remove_dir_all(root.join("folder")).unwrap();
+    }
+    scratch.converge();
+    let connection = Connection::open(scratch.database()).unwrap();
+    let number = |sql| connection.query_row::<i64, _, _>(sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(number("SELECT sum(count) FROM file"), 1);
+    assert_eq!(number("SELECT count(*) FROM folder"), 1);
+}
+
+#[test]
+fn a_large_folder_is_looked_up_name_by_name() {
+    let scratch = Scratch::new();
+    // More than are loaded at once.
+    let names: Vec<String> = (0..4_000).map(|number| format!("file {number:05}")).collect();
+    plant(&scratch.source, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    scratch.pass().assert_clean();
+    sleep(SETTLED);
+    scratch.trusting();
+    let passed = scratch.trusting();
+    assert_eq!((trusted(&passed), passed.report.counts[Counter::BytesRead]), (4_000, 0));
+    for root in [&scratch.source, &scratch.replica] {
+        fs::remove_file(root.join("file 01000")).unwrap();
+    }
+    fs::remove_file(scratch.source.join("file 02000")).unwrap();
+    scratch.trusting();
+    assert_eq!(trusted(&scratch.trusting()), 3_998);
+    assert_eq!(index::check(&scratch).records, 3_998);
+    let confirmed: i64 = {
+        scratch.pass().assert_clean();
+        let connection = Connection::open(scratch.database()).unwrap();
+        connection.query_row("SELECT confirmed FROM folder", [], |row| row.get(0)).unwrap()
+    };
+    assert!(confirmed > 1_700_000_000, "every file of it was read");
 }
 
 #[test]
@@ -328,6 +450,22 @@ fn an_index_that_another_process_writes_costs_no_pass() {
     other.execute_batch("ROLLBACK").unwrap();
     let passed = scratch.pass();
     assert_eq!(passed.seen.notices, [] as [String; 0]);
+}
+
+#[test]
+fn an_index_that_cannot_be_written_still_tells_rot() {
+    let scratch = with_record_of_good();
+    fs::write(scratch.replica.join("file"), "good").unwrap();
+    let other = Connection::open(scratch.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let passed = scratch.pass();
+    assert_eq!(passed.report.counts[Counter::Rotted], 1, "{:?}", passed.seen);
+    assert_eq!(fs::read(scratch.replica.join("file")).unwrap(), b"good");
+    assert!(
+        passed.seen.notices.iter().any(|notice| notice.starts_with("IndexUnwritable")),
+        "{:?}",
+        passed.seen
+    );
 }
 
 #[test]

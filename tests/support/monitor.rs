@@ -17,6 +17,7 @@ impl Scratch {
             state_dir: self.state().join("file-sync"),
             rehash_after: Trust::Never,
             digest_after: Trust::For(Duration::from_secs(30 * 24 * 60 * 60)),
+            no_mapped_writes: true,
             interval: None,
             rpo: None,
         }

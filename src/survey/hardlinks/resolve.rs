@@ -42,6 +42,7 @@ impl Name {
             replica_unreadable: false,
             subtree: None,
             reason: "",
+            recorded: None,
         }
     }
 }

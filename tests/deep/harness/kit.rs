@@ -78,6 +78,8 @@ impl Scratch {
     fn add_arguments(&self, command: &mut Command, arguments: &[&str]) {
         command.arg("--source").arg(&self.source).arg("--replica").arg(&self.replica);
         command.arg("--log_file").arg(&self.log).arg("--quiet");
+        // In a process namespace of its own the program does not see all processes.
+        command.arg("--no-mapped-writes");
         command.arg("--state-dir").arg(self.state().join("file-sync"));
         if !arguments.contains(&"--log-format") {
             command.args(["--log-format", "json"]);
