@@ -19,7 +19,7 @@ use crate::fs::rights::rights;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, is_lazy, roots, stat};
 use crate::guard::{Facts, Ruling, examine, examine_ways};
-use crate::index::passes::PassEnd;
+use crate::index::passes::{PassEnd, carry_problems};
 use crate::index::{Conditions, Index, IndexOptions, Ledger, Warning};
 use crate::lock::ReplicaLock;
 use crate::model::counters::{Counter, Counts};
@@ -77,6 +77,8 @@ pub struct Mirror {
     remembered: Remembered,
     /// The start and the source of the last pass.
     last: Option<Begin>,
+    /// The counters in the row of the last pass.
+    noted: Counts,
     /// The notices to report at the start of the first pass.
     first_notices: Vec<FirstNotice>,
 }
@@ -197,6 +199,7 @@ impl Mirror {
             disk_failed: false,
             remembered: Remembered::default(),
             last: None,
+            noted: Counts::default(),
             first_notices,
         })
     }
@@ -238,8 +241,13 @@ impl Mirror {
         }
         let visited = self.visit(monitor, Moment { number, start, before });
         let duration = BootTime::now().since(started);
-        let result = visited.as_ref().map(|visited| (&visited.outcome, &visited.counts));
+        let mut noted = visited.as_ref().map_or_else(|_| Counts::default(), |visited| visited.counts);
+        if before.is_some() {
+            carry_problems(&mut noted, &self.noted);
+        }
+        let result = visited.as_ref().map(|visited| (&visited.outcome, &noted));
         let warning = self.note_end(&PassEnd { number, start, duration, result });
+        self.noted = noted;
         self.warn(monitor, warning);
         let Visited { outcome, counts, oldest_confirmation } = visited?;
         Ok(PassReport { number, outcome, counts, duration, replica_age: None, oldest_confirmation })

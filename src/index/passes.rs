@@ -85,6 +85,14 @@ impl Index {
     }
 }
 
+/// Adds to the counters of a second look the problems and the rotted files of the pass that it follows. Files that that
+/// pass has compared are not read again, so their problems are not found again; others are, and count once.
+pub(crate) fn carry_problems(counts: &mut Counts, earlier: &Counts) {
+    for counter in [Counter::Problems, Counter::Rotted] {
+        counts[counter] = counts[counter].max(earlier[counter]);
+    }
+}
+
 /// Milliseconds since 1970.
 pub(crate) fn millis(time: Timestamp) -> i64 {
     time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanoseconds / 1_000_000))
@@ -330,6 +338,17 @@ mod tests {
         assert_eq!((history.interval, history.rpo), (place.options.interval, place.options.rpo));
         assert_eq!(history.last_done, Some(done));
         assert_eq!((history.holds.count, history.holds.since), (1, Some(NOW + 60_000)));
+    }
+
+    #[test]
+    fn a_second_look_has_at_least_the_problems_of_the_pass_before_it() {
+        let earlier =
+            Counts::from_iter([(Counter::Problems, 3), (Counter::Rotted, 2), (Counter::Created, 9)]);
+        let mut counts = Counts::from_iter([(Counter::Problems, 4), (Counter::Deleted, 1)]);
+        carry_problems(&mut counts, &earlier);
+        let expected =
+            Counts::from_iter([(Counter::Problems, 4), (Counter::Rotted, 2), (Counter::Deleted, 1)]);
+        assert_eq!(counts, expected);
     }
 
     #[test]

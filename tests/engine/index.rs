@@ -6,7 +6,7 @@
 
 use crate::support::fsops::{chmod, plant, set_mtime};
 use crate::support::index;
-use crate::support::monitor::{Passed, pass};
+use crate::support::monitor::{Collector, Passed, pass};
 use crate::support::scratch::Scratch;
 use crate::support::tree::Tree;
 use file_sync::{Counter, Digests, Hasher, IndexOptions, Interrupt, Mirror, Outcome, Trust, Verb};
@@ -335,6 +335,33 @@ fn a_large_folder_is_looked_up_name_by_name() {
         connection.query_row("SELECT confirmed FROM folder", [], |row| row.get(0)).unwrap()
     };
     assert!(confirmed > 1_700_000_000, "every file of it was read");
+}
+
+#[test]
+fn the_row_of_a_second_look_keeps_the_rotted_files_of_the_pass_before_it() {
+    let scratch = with_record_of_good();
+    let (source, replica) = (scratch.source.join("file"), scratch.replica.join("file"));
+    fs::write(&replica, "good").unwrap();
+    let time = fs::metadata(source).unwrap().modified().unwrap();
+    fs::File::options().write(true).open(replica).unwrap().set_modified(time).unwrap();
+    let mut mirror = scratch.mirror(2);
+    assert_eq!(pass(&mut mirror).report.counts[Counter::Rotted], 1);
+    let report = mirror.second_look(2, &Collector::default()).unwrap();
+    assert_eq!(report.counts[Counter::Rotted], 0, "it is not read again");
+    let rows = || -> Vec<(i64, i64, i64)> {
+        let connection = Connection::open(scratch.database()).unwrap();
+        let mut rows =
+            connection.prepare("SELECT number, problems, rotted FROM pass ORDER BY id DESC LIMIT 2").unwrap();
+        rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
+    };
+    assert_eq!(rows(), [(2, 1, 1), (1, 1, 1)]);
+    // An ordinary pass reads the file and finds it restored.
+    set_mtime(&scratch.source.join("file"), 1_700_000_000, 0).unwrap();
+    mirror.pass(3, &Collector::default()).unwrap();
+    assert_eq!(rows()[0], (3, 0, 0));
 }
 
 #[test]
