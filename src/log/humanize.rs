@@ -136,6 +136,11 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
              stays as it is. No more like it are told in this pass",
             shown(name.to_bytes()),
         ),
+        Notice::NoStateFolder => {
+            "No folder is known for what passes remember: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME is set; \
+             every file is read and hashed in every pass; name a folder with --state-dir"
+                .to_owned()
+        }
         Notice::IndexUnusable { index, reason } => format!(
             "Cannot use the index {}: {reason}; passes go on without it, and read and hash every file",
             path(index)

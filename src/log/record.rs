@@ -111,6 +111,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             Notice::Unsupported { .. }
             | Notice::NoLock
             | Notice::FewerThreads { .. }
+            | Notice::NoStateFolder
             | Notice::IndexUnusable { .. }
             | Notice::IndexUnwritable { .. }
             | Notice::IndexRebuilt { .. }

@@ -284,6 +284,10 @@ fn notices_as_text() {
             "WARN  notice The replica's filesystem knows no locks; make sure that no second file-sync works on it",
         ),
         (
+            Notice::NoStateFolder,
+            "WARN  notice No folder is known for what passes remember: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME is set; every file is read and hashed in every pass; name a folder with --state-dir",
+        ),
+        (
             Notice::FewerThreads { threads: 1, open_files: 256 },
             "WARN  notice Working with 1 thread, fewer than asked for, because only 256 files may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
         ),
@@ -451,6 +455,7 @@ fn problems_and_notices_as_json() {
         ),
         (Notice::Unsupported { feature: Feature::Owner }, r#""unsupported","feature":"owner","#),
         (Notice::NoLock, r#""no_lock","#),
+        (Notice::NoStateFolder, r#""no_state_folder","#),
         (
             Notice::FewerThreads { threads: 2, open_files: 64 },
             r#""fewer_threads","threads":2,"open_files":64,"#,

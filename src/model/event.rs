@@ -162,6 +162,8 @@ pub enum Notice<'a> {
         #[serde(flatten)]
         cause: Cause,
     },
+    /// The environment names no folder for what passes remember; at the start of the program.
+    NoStateFolder,
     /// The index cannot be used, and the pass goes on without it; when the reason changes.
     IndexUnusable {
         /// The database file.

@@ -29,6 +29,22 @@ fn exit_code_0_when_the_replica_matches() {
 }
 
 #[test]
+fn a_process_without_a_state_folder_says_so_once() {
+    const NOTICE: &str = "WARN  notice No folder is known for what passes remember";
+    let place = Scratch::with_source();
+    assert_eq!(count(&place.run("--once").stderr, NOTICE), 0);
+    let mut command = place.command("--interval 1h");
+    command.env_remove("XDG_STATE_HOME").env_remove("HOME");
+    let running = place.started(&mut command);
+    running.pass_now();
+    let ended = running.stop();
+    assert_eq!(count(&ended.stderr, NOTICE), 1, "{ended:?}");
+    let named =
+        start(place.command("--once --state-dir elsewhere").env_remove("XDG_STATE_HOME").env_remove("HOME"));
+    assert_eq!(count(&named.end().stderr, NOTICE), 0);
+}
+
+#[test]
 fn exit_code_1_when_the_source_is_missing() {
     let place = Scratch::with_source();
     place.remove("source");

@@ -12,7 +12,7 @@ use crate::fs::{Errno, raise_open_file_limit};
 use crate::log::Log;
 use crate::mirror::Mirror;
 use crate::model::error::{Cause, Error};
-use crate::model::event::{Event, Fanout, Monitor};
+use crate::model::event::{Event, Fanout, Monitor, Notice};
 use crate::run::exit::Exit;
 use crate::run::rpo_watch::RpoWatch;
 use crate::run::schedule::{Deps, run as run_passes};
@@ -38,6 +38,7 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
         Ok(log) => Arc::new(log),
         Err(error) => return refuse(complaints, &error),
     };
+    let has_index = options.index.is_some();
     let (source, replica, dry_run) = (options.source.clone(), options.replica.clone(), options.dry_run);
     let (listener, prepared) = match listen(&interrupt, &log) {
         Ok((listener, timer, requests)) => {
@@ -67,6 +68,9 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
     log.flush_file();
     let exit = match prepared {
         Ok(Ready { timer, requests, service, mut mirror }) => {
+            if !has_index {
+                log.event(&Event::Notice(Notice::NoStateFolder));
+            }
             service.ready();
             let monitor = Fanout::new([&*log as &dyn Monitor, &service]);
             // A single pass has no next one to be late.
