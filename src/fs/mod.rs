@@ -26,6 +26,7 @@ pub(crate) mod roots;
 pub(crate) mod spelled;
 pub(crate) mod stamp;
 pub(crate) mod stat;
+pub(crate) mod state_file;
 pub(crate) mod terminal;
 pub(crate) mod uncached;
 pub(crate) mod way;

@@ -4,10 +4,13 @@
 //! line of `sha256sum` with a NUL at its end: the digest of the content, two spaces, the path below the roots. An entry
 //! holds for this content only: a file that changes again is asked about again.
 
+use crate::fs::metadata::Subject;
+use crate::fs::state_file;
 use crate::model::digest::Digest;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Result, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::AsFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// An accepted content of one file.
@@ -29,22 +32,43 @@ pub(crate) fn file_of(database: &Path) -> PathBuf {
 /// # Errors
 /// As `open(2)` and `read(2)`.
 pub(crate) fn read(path: &Path) -> Result<Vec<Approval>> {
-    match File::open(path) {
+    match state_file::open(path, OpenOptions::new().read(true)) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         file => entries(&mut file?),
     }
 }
 
-/// Adds entries.
+/// Adds entries to the file of a database.
 ///
 /// # Errors
 /// As `open(2)`, `flock(2)` and `write(2)`.
-pub(crate) fn add(path: &Path, approvals: &[Approval]) -> Result<()> {
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+pub(crate) fn add(database: &Path, approvals: &[Approval]) -> Result<()> {
+    let mut file = open_to_append(&file_of(database), database)?;
     file.lock()?;
     let lines: Vec<u8> = approvals.iter().flat_map(line).collect();
     file.write_all(&lines)?;
     file.sync_all()
+}
+
+/// Opens the file. A new one belongs to the owner of the database, where this process may give it away: root may
+/// approve for the service of another user, which has to read it.
+fn open_to_append(path: &Path, database: &Path) -> Result<File> {
+    let existing = || state_file::open(path, OpenOptions::new().append(true));
+    match existing() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        opened => return opened,
+    }
+    match state_file::open(path, OpenOptions::new().append(true).create_new(true).mode(0o600)) {
+        // Another process has made it meanwhile.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => existing(),
+        Err(error) => Err(error),
+        Ok(file) => {
+            if let Ok(facts) = std::fs::symlink_metadata(database) {
+                let _ = Subject::Open(file.as_fd()).set_owner(facts.uid(), facts.gid());
+            }
+            Ok(file)
+        }
+    }
 }
 
 /// Removes entries that a pass has used, and keeps those that were added meanwhile.
@@ -52,7 +76,7 @@ pub(crate) fn add(path: &Path, approvals: &[Approval]) -> Result<()> {
 /// # Errors
 /// As [`add`].
 pub(crate) fn remove(path: &Path, used: &[Approval]) -> Result<()> {
-    let mut file = match OpenOptions::new().read(true).write(true).open(path) {
+    let mut file = match state_file::open(path, OpenOptions::new().read(true).write(true)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         file => file?,
     };
@@ -96,18 +120,52 @@ mod tests {
     #[test]
     fn what_was_added_is_read_until_it_is_removed() {
         let scratch = tempfile::tempdir().unwrap();
-        let path = file_of(&scratch.path().join("photos-1234.db"));
+        let database = scratch.path().join("photos-1234.db");
+        let path = file_of(&database);
         assert_eq!(path, scratch.path().join("photos-1234.approved"));
         assert_eq!(read(&path).unwrap(), []);
         let (one, two, odd) = (approval(1, b"a"), approval(2, b"b/c  d"), approval(3, b"\n\xff"));
-        add(&path, &[one.clone(), two.clone()]).unwrap();
-        add(&path, std::slice::from_ref(&odd)).unwrap();
+        add(&database, &[one.clone(), two.clone()]).unwrap();
+        add(&database, std::slice::from_ref(&odd)).unwrap();
         assert_eq!(read(&path).unwrap(), [one.clone(), two.clone(), odd.clone()]);
         remove(&path, &[two, approval(9, b"a")]).unwrap();
         assert_eq!(read(&path).unwrap(), [one.clone(), odd.clone()]);
         remove(&path, &[one, odd]).unwrap();
         assert_eq!(read(&path).unwrap(), []);
         remove(&scratch.path().join("none"), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_new_file_belongs_to_the_owner_of_the_database() {
+        let scratch = tempfile::tempdir().unwrap();
+        let database = scratch.path().join("photos-1234.db");
+        std::fs::write(&database, "").unwrap();
+        // Only root may give files away; others find their own.
+        let _ = std::os::unix::fs::chown(&database, Some(65_534), Some(65_533));
+        add(&database, &[approval(1, b"a")]).unwrap();
+        let owner = |path: &Path| {
+            let facts = std::fs::metadata(path).unwrap();
+            (facts.uid(), facts.gid(), facts.mode() & 0o777)
+        };
+        let (uid, gid, _) = owner(&database);
+        assert_eq!(owner(&file_of(&database)), (uid, gid, 0o600));
+    }
+
+    #[test]
+    fn what_is_no_regular_file_approves_nothing_and_is_not_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let database = scratch.path().join("photos-1234.db");
+        let (path, elsewhere) = (file_of(&database), scratch.path().join("elsewhere"));
+        std::fs::write(&elsewhere, line(&approval(1, b"a"))).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        for _ in 0..2 {
+            assert!(read(&path).is_err());
+            assert!(add(&database, &[approval(2, b"b")]).is_err());
+            assert!(remove(&path, &[approval(1, b"a")]).is_err());
+            assert_eq!(std::fs::read(&elsewhere).unwrap(), line(&approval(1, b"a")));
+            std::fs::remove_file(&path).unwrap();
+            rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
+        }
     }
 
     #[test]

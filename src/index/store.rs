@@ -5,10 +5,11 @@
 //! the keys. One row for each file took three times the room and five times as long to read.
 
 use crate::fs::magic::{filesystem_type, is_shared_type};
+use crate::fs::state_file;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Error as SqlError, ErrorCode, OpenFlags, OptionalExtension, params};
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -110,7 +111,10 @@ pub(crate) fn open(path: &Path, roots: &Roots) -> Result<Connection, Unusable> {
         // Names and digests of a person's files are nobody else's business.
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    // RACE: SQLite opens the path anew. Who may write to the folder can put something else there until then.
+    let file = state_file::open(path, &mut options)?;
     let is_shared = filesystem_type(&file).map_or(true, is_shared_type);
     drop(file);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -127,7 +131,7 @@ pub(crate) fn open(path: &Path, roots: &Roots) -> Result<Connection, Unusable> {
 /// # Errors
 /// See [`Unusable`].
 pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
-    File::open(path)?;
+    state_file::open_to_read(path)?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     of_this_version(Connection::open_with_flags(uri_to_read(path), flags)?)
@@ -139,7 +143,7 @@ pub(crate) fn open_to_read(path: &Path) -> Result<Connection, Unusable> {
 /// # Errors
 /// See [`Unusable`].
 pub(crate) fn open_to_read_long(path: &Path) -> Result<Connection, Unusable> {
-    File::open(path)?;
+    state_file::open_to_read(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     match Connection::open_with_flags(path, flags).map_err(Unusable::from).and_then(of_this_version) {
         // The first reason is that of an index that others can use.
@@ -330,6 +334,24 @@ mod tests {
         set_aside(&path).unwrap();
         assert!(beside(&path, ".damaged").exists());
         assert!(open(&path, &roots()).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_used() {
+        let (scratch, path) = scratch();
+        drop(open(&path, &roots()).unwrap());
+        let link = scratch.path().join("link.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let fifo = scratch.path().join("fifo.db");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RWXU).unwrap();
+        for path in [&link, &fifo] {
+            assert!(matches!(open(path, &roots()), Err(Unusable::Failed(_))), "{}", path.display());
+        }
+        assert!(matches!(open_to_read(&fifo), Err(Unusable::Failed(_))));
+        // The folder may be a link.
+        let folder = scratch.path().join("folder");
+        std::os::unix::fs::symlink(scratch.path().join("state"), &folder).unwrap();
+        assert!(open(&folder.join("index.db"), &roots()).is_ok());
     }
 
     #[test]

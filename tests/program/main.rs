@@ -7,6 +7,7 @@
     reason = "a helper of a test may fail as the test itself may"
 )]
 
+mod approve;
 mod cli_arguments;
 mod left_out;
 mod no_size;

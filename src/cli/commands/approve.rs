@@ -5,7 +5,8 @@
 
 use crate::cli::config::{Environment, absolute};
 use crate::index::approvals::{self, Approval};
-use crate::index::known::{self, KnownPair};
+use crate::index::known::{self, KnownPair, Unread};
+use crate::log::humanize;
 use crate::model::digest::{Digest, Hasher};
 use crate::model::path::shown;
 use crate::run::exit::Exit;
@@ -29,8 +30,8 @@ pub(super) fn run(
         writeln!(complaints, "No folder of indexes is known; name it with --state-dir")?;
         return Ok(Exit::Error);
     };
-    let pairs = match known::all(&state_dir) {
-        Ok((pairs, _)) => pairs,
+    let (pairs, unread) = match known::all(&state_dir) {
+        Ok(known) => known,
         Err(error) => {
             let folder = shown(state_dir.as_os_str().as_bytes());
             writeln!(complaints, "Cannot read the folder of indexes {folder}: {error}")?;
@@ -40,7 +41,7 @@ pub(super) fn run(
     let mut exit = Exit::Done;
     for path in paths {
         let name = shown(path.as_bytes());
-        match approve(Path::new(path), &pairs, environment) {
+        match approve(Path::new(path), (&pairs, &unread), environment) {
             Ok(digest) => writeln!(out, "Approved {name} sha256={digest}; the next pass takes it as it is")?,
             Err(reason) => {
                 writeln!(complaints, "Cannot approve {name}: {reason}")?;
@@ -52,20 +53,42 @@ pub(super) fn run(
 }
 
 /// Approves the present content of a file in every pair that it lies in.
-fn approve(path: &Path, pairs: &[KnownPair], environment: &Environment) -> Result<Digest, String> {
+fn approve(
+    path: &Path,
+    (pairs, unread): (&[KnownPair], &[Unread]),
+    environment: &Environment,
+) -> Result<Digest, String> {
     let path = absolute(path, environment).ok_or("the current folder is gone or unreadable")?;
     let mut approved = None;
     for pair in pairs {
         let Some(below) = below(&path, pair) else { continue };
         let digest = digest_of(&pair.roots.source.join(below))?;
         let entry = Approval { digest, path: below.as_os_str().as_bytes().to_vec() };
-        let file = approvals::file_of(&pair.path);
-        approvals::add(&file, &[entry])
-            .map_err(|error| format!("cannot write {}: {error}", shown(file.as_os_str().as_bytes())))?;
+        approvals::add(&pair.path, &[entry]).map_err(|error| {
+            format!("cannot write {}: {error}", humanize::path(&approvals::file_of(&pair.path)))
+        })?;
         approved = Some(digest);
     }
-    approved
-        .ok_or_else(|| "it lies in no source and no replica that has an index (see --state-dir)".to_owned())
+    approved.ok_or_else(|| unknown(unread))
+}
+
+/// Why no pair was found. An index that cannot be read may be the one of the path.
+fn unknown(unread: &[Unread]) -> String {
+    let unread: Vec<String> = unread
+        .iter()
+        .map(|(index, unusable)| {
+            let reason = unusable.to_string();
+            format!("{} ({})", humanize::path(index), humanize::one_line(&reason))
+        })
+        .collect();
+    if unread.is_empty() {
+        "it lies in no source and no replica that has an index (see --state-dir)".to_owned()
+    } else {
+        format!(
+            "it lies in no source and no replica of an index that can be read; these cannot: {}",
+            unread.join(", ")
+        )
+    }
 }
 
 /// The path below the roots of a pair. It is compared as text: the disk may be away.
