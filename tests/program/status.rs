@@ -160,6 +160,19 @@ fn problems_are_those_of_the_last_pass() {
 }
 
 #[test]
+fn rotted_files_are_told_without_a_promise_about_the_replica() {
+    let place = Scratch::with_source();
+    place.sync();
+    edit(&place, r#"UPDATE pass SET problems = 2, rotted = 1, counts = '{"problems":2,"rotted":1}'"#);
+    let (code, pair) = pair(&place);
+    assert_eq!((code, &pair["state"], &pair["rotted"]), (Some(0), &"rotted".into(), &1.into()));
+    let shown = ask(&place, "status").stdout;
+    assert!(shown.contains(" needs a decision: 1 source file seems to have rotted"), "{shown}");
+    assert!(!shown.contains("good copies") && shown.contains("whether its replica still has"), "{shown}");
+    assert_eq!(ask(&place, "status --format nagios").code, Some(2));
+}
+
+#[test]
 fn passes_that_were_held_are_counted_since_the_last_one_that_was_done() {
     let place = Scratch::with_source();
     place.sync();

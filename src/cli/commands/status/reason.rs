@@ -26,7 +26,10 @@ pub(super) fn reason(pair: &PairStatus) -> Option<String> {
         }
         State::Rotted => {
             let files = humanize::counted(count(Counter::Rotted), "source file seems", "source files seem");
-            format!("{files} to have rotted; the lines `problem` of the log name them")
+            format!(
+                "{files} to have rotted and nothing was copied over their replicas; the lines `problem` of the log name \
+                 them, and say of each whether its replica still has the good content"
+            )
         }
         State::Unknown if done.is_some() => {
             "its last pass lies in the future; set the clock of this computer".to_owned()

@@ -83,7 +83,7 @@ fn is(state: State) -> &'static str {
     match state {
         State::Held => "is held",
         State::Late => "is late",
-        State::Rotted => "holds the good copies",
+        State::Rotted => "needs a decision",
         State::Unknown => "is of unknown age",
         State::Failing => "was not brought up to date",
         State::AtRisk => "may become late",
