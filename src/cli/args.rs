@@ -184,8 +184,11 @@ pub enum Command {
     /// Accept files that seem to have rotted as they are: the next pass copies them
     #[command(after_help = "\
 A source file seems to have rotted when its content changed and neither its size nor its times nor its
-inode did. It is not copied over the good replica; each pass reports it until the file is restored,
-rewritten or touched, or approved here. An approval holds for the content that the file has now.
+inode did. It is not copied over its replica, and passes report it until somebody decides. Mostly the
+good content is what you want: where the log says that the replica still has it, copy the file back
+from there (cp -p REPLICA/FILE SOURCE/FILE). Approve a file only if its present content is right: the
+next pass copies that over the replica, and the good content may be gone. An approval holds for the
+content that the file has now. Touching or rewriting the file accepts what is in it in the same way.
 
 Examples:
   file-sync approve /data/photos/2019/cat.jpg
