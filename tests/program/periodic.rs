@@ -87,8 +87,10 @@ fn the_replica_follows_a_life_of_edits() {
 
     let last = running.last_pass();
     let ended = running.stop();
-    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-    assert!(ended.stderr.contains(" repair kept "), "{ended:?}");
+    // Its mode changed in the source seconds before, so that the index may or may not know who is right.
+    let console = ended.console();
+    assert_eq!(count(&console, " repair kept ") + count(&console, " update kept "), 1, "{ended:?}");
+    assert!(ended.stderr.lines().all(|line| line.contains(" repair kept ")), "{ended:?}");
     let passes: Vec<_> = ended.stdout.lines().filter(|line| line.contains("INFO  pass ")).collect();
     for (number, lines) in (1..=last).zip(passes.chunks(2)) {
         assert!(lines[0].ends_with(&format!("pass {number} started")), "passes overlap: {passes:?}");
