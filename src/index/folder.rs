@@ -255,7 +255,8 @@ impl Known<'_> {
     /// What the record of another name of the same file says, if this name has none: of the names of a file only one is
     /// compared in a pass, and not always the same. All of the index is read for it.
     pub(crate) fn or_of_another_name(self, source: &Entry) -> Self {
-        if self.record.is_some() || source.links < 2 || source.id.device != self.folder.devices[0] {
+        let is_known = self.record.is_some() || source.id.device != self.folder.devices[0];
+        if is_known || source.links < 2 || !self.folder.terms.may_search(source.ctime) {
             return self;
         }
         let folder = self.folder;

@@ -32,13 +32,13 @@ use crate::fs::mappings::{Mapped, mapped_files};
 use crate::fs::stamp::Start;
 use crate::index::state::{Circumstances, Shared, State, lock};
 use crate::index::store::{Roots, Unusable};
-use crate::index::terms::Terms;
+use crate::index::terms::{MOST_SEARCHES, Terms};
 use crate::index::trust::Schedule;
 use crate::index::volumes::Volumes;
 use crate::model::trust::Trust;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::time::Duration;
 
 /// What the index is to do, see [`crate::MirrorOptions`].
@@ -124,10 +124,11 @@ impl Index {
         let stamp = start.stamp();
         let mut state = lock(&self.shared.0);
         let seconds = |interval: Duration| interval.as_secs().try_into().unwrap_or(i64::MAX);
+        let since_last = state.attempt(|state| state.time_since_last_pass(stamp.seconds)).flatten();
         let lead = match self.options.interval {
             Some(interval) => seconds(interval),
             // Single passes come from a schedule elsewhere: the next as long after this one as this after the last.
-            None => state.attempt(|state| state.time_since_last_pass(stamp.seconds)).unwrap_or_default(),
+            None => since_last.unwrap_or_default(),
         };
         let schedule = Schedule {
             now: stamp.seconds,
@@ -149,6 +150,8 @@ impl Index {
             // Times that were not written before a crash are lost.
             is_after_lazy_boot: is_lazy && then.boot != now.boot,
             has_same_rights: then.rights == now.rights,
+            last_pass: since_last.map_or(0, |since| stamp.seconds.saturating_sub(since)),
+            searches: AtomicU32::new(MOST_SEARCHES),
             // Before the first read: a mapping that ends later may have been stored to after it.
             mapped: match self.options.no_mapped_writes {
                 true => Some(Mapped::default()),

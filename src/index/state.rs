@@ -158,11 +158,11 @@ impl State {
         Ok(())
     }
 
-    /// The seconds since the start of the last pass that was done; 0 where there is none.
-    pub(super) fn time_since_last_pass(&self, now: i64) -> Result<i64, SqlError> {
-        let Some(connection) = &self.connection else { return Ok(0) };
+    /// The seconds since the start of the last pass that was done, if there is one.
+    pub(super) fn time_since_last_pass(&self, now: i64) -> Result<Option<i64>, SqlError> {
+        let Some(connection) = &self.connection else { return Ok(None) };
         let started = history::last_done(connection, i64::MAX)?;
-        Ok(started.map_or(0, |started| now.saturating_sub(started / 1000)).max(0))
+        Ok(started.map(|started| now.saturating_sub(started / 1000).max(0)))
     }
 
     /// The circumstances in which the last records were written.

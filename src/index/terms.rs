@@ -4,7 +4,10 @@ use crate::fs::mappings::Mapped;
 use crate::index::trust::Schedule;
 use crate::model::entry::Timestamp;
 use crate::model::trust::Trust;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+
+/// The number of times that all of the index is read in one pass.
+pub(super) const MOST_SEARCHES: u32 = 100;
 
 /// The terms of one pass.
 #[derive(Debug)]
@@ -19,6 +22,10 @@ pub(super) struct Terms {
     pub(super) is_after_lazy_boot: bool,
     /// True when the records were written with the same rights: others may see more extended attributes.
     pub(super) has_same_rights: bool,
+    /// The start of the last pass that was done, in seconds since 1970; 0 where there is none.
+    pub(super) last_pass: i64,
+    /// How many times all of the index may still be read for the record of another name.
+    pub(super) searches: AtomicU32,
     /// The files that processes could write through memory at the start; none where that is not known.
     pub(super) mapped: Option<Mapped>,
     /// The oldest confirmation of a file that this pass did not read, in seconds since 1970.
@@ -34,6 +41,8 @@ impl Terms {
             is_dry_run: true,
             is_after_lazy_boot: false,
             has_same_rights: false,
+            last_pass: 0,
+            searches: AtomicU32::new(0),
             mapped: None,
             oldest: AtomicI64::new(0),
         }
@@ -45,6 +54,14 @@ impl Terms {
         if confirmed < self.oldest.load(Ordering::Relaxed) {
             self.oldest.fetch_min(confirmed, Ordering::Relaxed);
         }
+    }
+
+    /// Whether all of the index may be read once more, for a file that last changed then: one that has changed since the
+    /// last pass has no record that counts.
+    pub(super) fn may_search(&self, ctime: Timestamp) -> bool {
+        let one_less = |left: u32| left.checked_sub(1);
+        ctime.seconds < self.last_pass
+            && self.searches.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
     }
 
     /// Whether every file is read in every pass.
