@@ -173,7 +173,7 @@ impl State {
         })
     }
 
-    /// Forgets folders that neither root has any more: nobody has been in them.
+    /// Forgets folders that the source has no more: no pass is in them again.
     fn sweep(&mut self, roots: &Roots) -> Result<(), SqlError> {
         let Some(connection) = &self.connection else { return Ok(()) };
         let known: i64 = connection.query_row("SELECT count(*) FROM folder", [], |row| row.get(0))?;
@@ -183,7 +183,7 @@ impl State {
         let gone: Vec<Vec<u8>> = connection
             .prepare("SELECT path FROM folder")?
             .query_map([], |row| row.get(0))?
-            .filter(|path| path.as_ref().map_or(true, |path: &Vec<u8>| !roots.have_folder(path)))
+            .filter(|path| path.as_ref().map_or(true, |path: &Vec<u8>| !roots.has_folder(path)))
             .collect::<Result<_, _>>()?;
         if gone.is_empty() {
             return Ok(());

@@ -38,17 +38,14 @@ pub(crate) struct Roots {
 }
 
 impl Roots {
-    /// Whether one of the roots has a folder of this path.
-    pub(crate) fn have_folder(&self, below: &[u8]) -> bool {
-        let is_folder = |root: &PathBuf| {
-            let path = root.join(OsStr::from_bytes(below));
-            // An error other than absence proves nothing.
-            std::fs::symlink_metadata(path).map_or_else(
-                |error| !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
-                |facts| facts.is_dir(),
-            )
-        };
-        is_folder(&self.source) || is_folder(&self.replica)
+    /// Whether the source has a folder of this path. The replica is not asked: a record of a folder that only it has
+    /// says nothing, and FUSE programs have died of such a question.
+    pub(crate) fn has_folder(&self, below: &[u8]) -> bool {
+        // An error other than absence proves nothing.
+        std::fs::symlink_metadata(self.source.join(OsStr::from_bytes(below))).map_or_else(
+            |error| !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory),
+            |facts| facts.is_dir(),
+        )
     }
 }
 
