@@ -17,7 +17,7 @@ use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::rights::rights;
 use crate::fs::stamp::Start;
-use crate::fs::{Errno, is_lazy, roots, stat};
+use crate::fs::{Errno, roots, stat};
 use crate::guard::{Facts, Ruling, examine, examine_ways};
 use crate::index::passes::{PassEnd, carry_problems};
 use crate::index::{Conditions, Index, IndexOptions, Ledger, Warning};
@@ -374,7 +374,7 @@ impl Mirror {
         let begun = index.begin(&Conditions {
             start: moment.start,
             is_dry_run: self.options.dry_run,
-            is_lazy: is_lazy(source),
+            source: source.to_path_buf(),
             rights: rights().fingerprint(),
         });
         if !self.options.dry_run {

@@ -108,13 +108,13 @@ pub(super) fn mount_of<'m, 'a>(mounts: &'m [Mount<'a>], path: &Path) -> Option<&
     at
 }
 
-/// Whether a resolved path lies on a mount with `lazytime`, or has one below it; false where that cannot be found out.
+/// Whether a resolved path lies on a mount with `lazytime`, or has one below it; true where that cannot be found out.
 pub(crate) fn is_lazy(path: &Path) -> bool {
     let is_any = |mounts: &[Mount<'_>]| {
         let is_below = |mount: &Mount<'_>| mount.is_lazy && mount.point.starts_with(path);
         mount_of(mounts, path).is_some_and(|mount| mount.is_lazy) || mounts.iter().any(is_below)
     };
-    read().is_ok_and(|text| is_any(&parse(&text)))
+    read().map_or(true, |text| is_any(&parse(&text)))
 }
 
 /// The place of a resolved path on its filesystem.

@@ -28,6 +28,7 @@ pub(crate) use ledger::Ledger;
 pub(crate) use record::Facts;
 pub(crate) use record::Record;
 
+use crate::fs::is_lazy;
 use crate::fs::mappings::{Mapped, mapped_files};
 use crate::fs::stamp::Start;
 use crate::index::state::{Circumstances, Shared, State, lock};
@@ -81,8 +82,8 @@ pub(crate) struct Conditions {
     pub start: Start,
     /// True: the index is only read.
     pub is_dry_run: bool,
-    /// True when the source is mounted with `lazytime`.
-    pub is_lazy: bool,
+    /// The source, without symbolic links.
+    pub source: PathBuf,
     /// A digest of the rights of this process.
     pub rights: String,
 }
@@ -119,7 +120,7 @@ impl Index {
 
     /// Begins a pass. Without a usable index the ledger knows nothing, and what it is told goes nowhere.
     pub(crate) fn begin(&mut self, conditions: &Conditions) -> (Ledger, Option<Warning>) {
-        let Conditions { start, is_dry_run, is_lazy, .. } = *conditions;
+        let Conditions { start, is_dry_run, .. } = *conditions;
         let warning = self.open(is_dry_run);
         let stamp = start.stamp();
         let mut state = lock(&self.shared.0);
@@ -148,7 +149,7 @@ impl Index {
             start: stamp,
             is_dry_run,
             // Times that were not written before a crash are lost.
-            is_after_lazy_boot: is_lazy && then.boot != now.boot,
+            is_after_lazy_boot: !then.boot.is_empty() && then.boot != now.boot && is_lazy(&conditions.source),
             has_same_rights: then.rights == now.rights,
             last_pass: since_last.map_or(0, |since| stamp.seconds.saturating_sub(since)),
             searches: AtomicU32::new(MOST_SEARCHES),
