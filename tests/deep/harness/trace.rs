@@ -110,7 +110,7 @@ pub(crate) fn with_faults(place: &Scratch, faults: &[&str], path: Option<&str>) 
         leave_out("strace is not installed");
     }
     let mut strace = Command::new("strace");
-    strace.args(["-f", "-qq", "-e", "signal=none"]);
+    strace.args(["-f", "-y", "-qq", "-e", "signal=none"]);
     for fault in faults {
         strace.args(["-e", &format!("inject={fault}")]);
     }
