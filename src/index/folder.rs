@@ -25,7 +25,7 @@ const MOST_ROWS: usize = 32;
 const DAY: i64 = 24 * 60 * 60;
 
 /// The number of changes that are handed over at once.
-const HANDFUL: usize = 256;
+const HANDFUL: usize = 64;
 
 /// The records of one folder. When the last task of the folder is done, that is when this is dropped, its changes are
 /// handed over.

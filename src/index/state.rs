@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The number of changes that are written at once.
-const BATCH: usize = 2048;
+const BATCH: usize = 512;
 
 /// An open folder of one side, and its device.
 pub(crate) type OpenFolder<'a> = (BorrowedFd<'a>, u64);

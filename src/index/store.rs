@@ -231,7 +231,7 @@ fn configure(connection: &Connection, is_shared: bool) -> Result<(), Unusable> {
     // The last commits may be lost with the power, and never the file. An older record is not wrong: its facts differ.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // KiB.
-    connection.pragma_update(None, "cache_size", -2048)?;
+    connection.pragma_update(None, "cache_size", -1024)?;
     Ok(())
 }
 
