@@ -301,7 +301,10 @@ pub(crate) fn check_in(
 /// The folder, relative to the source, whose listing failed by this hit; `None` for all other hits. Errors that the
 /// program retries successfully are left out.
 fn unlisted(place: &Scratch, target: &Target, hit: &str, error: &str) -> Option<Vec<u8>> {
-    if !target.lasts && ["ENOENT", "ESTALE", "EINTR"].contains(&error) {
+    // EPERM: the folder of another user, which is opened again without O_NOATIME.
+    let is_retried = ["ENOENT", "ESTALE", "EINTR"].contains(&error)
+        || error == "EPERM" && target.call == "openat" && hit.contains("O_NOATIME");
+    if !target.lasts && is_retried {
         return None;
     }
     // "123 getdents64(7</a/source/folder>, ...": the folder of the descriptor. "123 openat(7</a/source>, "folder",
