@@ -2,7 +2,7 @@
 //! version.
 //!
 //! A folder's records are packed, up to some 3.5 KB in a row: a pass reads a folder with one look-up, in the order of
-//! the keys. One row for each file took three times the room and five times as long to read.
+//! the keys.
 
 use crate::fs::magic::{filesystem_type, is_shared_type};
 use crate::fs::state_file;
