@@ -59,13 +59,13 @@ struct UsedRow {
     records: Vec<u8>,
 }
 
-/// What is known of a file whose two sides have been looked at.
+/// The record of a file, compared with the entries of its two sides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Known<'a> {
     folder: &'a FolderRecords,
     /// The record, if there is one.
     pub record: Option<Record>,
-    /// What it says.
+    /// Its meaning for these entries.
     pub standing: Standing,
     /// When the file was last confirmed, in seconds since 1970.
     pub confirmed: i64,
@@ -108,7 +108,7 @@ impl FolderRecords {
         })
     }
 
-    /// What is known of the file of a name.
+    /// The record of a name, compared with the entries of both sides.
     pub(crate) fn known(&self, name: &CStr, source: &Entry, replica: &Entry) -> Known<'_> {
         let (at, record) = self.loaded.find(self, name.to_bytes());
         let mut known = Known {
@@ -252,7 +252,7 @@ impl Known<'_> {
         }
     }
 
-    /// What the record of another name of the same file says, if this name has none: of the names of a file only one is
+    /// The record of another name of the same file, if this name has none: of the names of a file only one is
     /// compared in a pass, and not always the same. All of the index is read for it.
     pub(crate) fn or_of_another_name(self, source: &Entry) -> Self {
         let is_known = self.record.is_some() || source.id.device != self.folder.devices[0];

@@ -26,7 +26,7 @@ pub(super) struct Progress {
     samples: VecDeque<(Instant, u64)>,
 }
 
-/// What is shown.
+/// The text of the line.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Done {
     /// The number of files so far.

@@ -160,7 +160,7 @@ fn lines(findings: &[Finding], is_json: bool) -> String {
     text
 }
 
-/// What a line says after the path.
+/// The part of a line after the path.
 fn details(finding: &Finding) -> String {
     let seen = finding.confirmed.map(|confirmed| format!("last seen on {}", date(confirmed)));
     let mut parts = Vec::new();
@@ -212,7 +212,7 @@ fn sentence(tally: &Tally, end: End, took: Duration) -> String {
     )
 }
 
-/// What a person should know beside the figures.
+/// A hint beside the figures.
 fn hints(tally: &Tally, end: End) -> Vec<&'static str> {
     let mut hints = Vec::new();
     let [missing, all] = [tally.of(Status::Missing), tally.files()];
