@@ -4,6 +4,7 @@
 //! one thread hides a call of another at the same count. A hidden call is targeted by a path that it works on instead,
 //! the one with the fewest calls, and counted among those.
 
+use file_sync::Hasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::Path;
@@ -43,10 +44,27 @@ impl Aim {
     /// In the form that strace takes.
     pub(crate) fn path(&self, place: &Path) -> String {
         match self {
-            Aim::Inside(path) => place.join(path).to_str().expect("a plain path").to_owned(),
+            Aim::Inside(path) => {
+                place.join(of_this_index(path, place)).to_str().expect("a plain path").to_owned()
+            }
             Aim::Named(name) => name.clone(),
         }
     }
+}
+
+/// A path as it is in this place: the name of a database ends in a digest of the paths of both roots.
+fn of_this_index(path: &str, place: &Path) -> String {
+    const DIGITS: usize = 16;
+    let start = "state/file-sync/replica-";
+    let Some(rest) = path.strip_prefix(start).and_then(|name| name.get(DIGITS..)) else {
+        return path.to_owned();
+    };
+    let mut hasher = Hasher::new();
+    let [source, replica] = ["source", "replica"].map(|root| place.join(root));
+    hasher.update(source.as_os_str().as_encoded_bytes());
+    hasher.update(&[0]);
+    hasher.update(replica.as_os_str().as_encoded_bytes());
+    format!("{start}{}{rest}", &hasher.finish().to_string()[..DIGITS])
 }
 
 /// One occurrence of a call.
@@ -61,6 +79,8 @@ pub(crate) struct Target {
     pub(crate) lasts: bool,
     /// The call works on a name that is settled after the survey of its folder, see [`SETTLED_LATE`].
     pub(crate) is_late: bool,
+    /// The call works on a file of the index.
+    pub(crate) is_of_index: bool,
 }
 
 impl fmt::Display for Target {
@@ -108,7 +128,15 @@ pub(crate) fn targets(trace: &str, place: &Path, calls: &[&str]) -> Vec<Target> 
         let when = aim.map_or(line.count, |aim| counts[&(line.thread, line.call, aim)]);
         let is_late =
             line.aims.iter().any(|aim| matches!(aim, Aim::Named(name) if SETTLED_LATE.contains(&&**name)));
-        targets.insert(Target { call: line.call.to_owned(), when, aim: aim.cloned(), lasts: false, is_late });
+        let is_in_state = |aim: &Aim| matches!(aim, Aim::Inside(path) if path.starts_with("state/"));
+        targets.insert(Target {
+            call: line.call.to_owned(),
+            when,
+            aim: aim.cloned(),
+            lasts: false,
+            is_late,
+            is_of_index: line.aims.iter().any(is_in_state),
+        });
     }
     targets.into_iter().collect()
 }
