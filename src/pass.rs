@@ -56,7 +56,7 @@ pub(crate) fn run(
     carried: &mut Carried,
 ) -> Result<Outcome, Error> {
     context.reporter.surveying();
-    let plan = survey(context, Arc::new(root_pair(context)));
+    let mut plan = survey(context, Arc::new(root_pair(context)));
     let state = context.roots.source_state();
     let (source, replica) = (&context.roots.source.1, context.roots.replica.1.as_ref());
     let inner = Inner::look(source, replica, carried.memory.as_ref());
@@ -94,7 +94,7 @@ pub(crate) fn run(
     if !plan.is_empty() {
         *unsynced = true;
         context.reporter.applying();
-        apply(context, &plan, &disks);
+        apply(context, &mut plan, &disks);
         disks.tell_failures(context);
     }
     if let Some(signal) = context.interrupt.stopped_by() {

@@ -1,5 +1,9 @@
 //! The plan: the changes that make the replica match. A dry run prints it, apply carries it out.
 
+mod moves;
+
+pub(crate) use moves::{Displaced, Move, Moved};
+
 use crate::capabilities::Filesystem;
 use crate::fs::dir::Dir;
 use crate::identity::Identity;
@@ -161,6 +165,8 @@ pub(crate) struct Anchor {
 /// The whole plan of one pass.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
+    /// Entries that are moved before anything else, sorted by their new path.
+    pub moves: Vec<Move>,
     /// Changes, sorted by path once the survey is over.
     pub changes: Vec<Change>,
     /// Entries that are renamed to the name that the source has.
@@ -214,6 +220,7 @@ impl Plan {
         self.changes.par_sort_unstable_by(|a, b| {
             if Arc::ptr_eq(&a.pair, &b.pair) { a.name.cmp(&b.name) } else { rank(a).cmp(&rank(b)) }
         });
+        self.moves.sort_by_cached_key(Move::path);
         self.renames.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair).then_with(|| a.name.cmp(&b.name)));
         self.folders.sort_unstable_by(|a, b| a.pair.compare_paths(&b.pair));
     }
@@ -232,27 +239,47 @@ impl Plan {
                 totals[counter] += below.files + below.folders;
             }
         }
+        totals[Counter::Moved] = self.moves.len() as u64;
+        totals[Counter::Deleted] += self.moves.iter().map(Move::deletes).sum::<u64>();
         totals[Counter::Renamed] = self.renames.len() as u64;
         totals[Counter::Metadata] += self.folders.len() as u64;
         totals[Counter::BytesToWrite] = self.bytes_to_copy();
         totals
     }
 
+    /// Forgets what is planned in and below these folders of the replica.
+    pub(crate) fn forget_below(&mut self, tops: &[Arc<Dir>]) {
+        if tops.is_empty() {
+            return;
+        }
+        let is_below = |dir: &Arc<Dir>| tops.iter().any(|top| dir.is_at_or_below(top));
+        let stays = |pair: &Pair| !pair.replica.as_ref().is_some_and(is_below);
+        self.changes.retain(|change| stays(&change.pair));
+        self.renames.retain(|rename| stays(&rename.pair));
+        self.folders.retain(|folder| stays(&folder.pair));
+        self.anchors.retain(|anchor| !is_below(&anchor.folder));
+    }
+
     /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.renames.is_empty() && self.folders.is_empty()
+        self.changes.is_empty() && self.moves.is_empty() && self.renames.is_empty() && self.folders.is_empty()
     }
 
     /// The number of entries that it changes, with those below the folders that it creates or deletes.
     pub(crate) fn entries(&self) -> u64 {
         let below = self.changes.iter().filter_map(|change| change.subtree.as_ref());
         let below = below.map(|counted| counted.subtree()).map(|below| below.files + below.folders);
-        (self.changes.len() + self.renames.len() + self.folders.len()) as u64 + below.sum::<u64>()
+        let displaced = self.moves.iter().map(Move::deletes).sum::<u64>();
+        let own = self.changes.len() + self.moves.len() + self.renames.len() + self.folders.len();
+        own as u64 + displaced + below.sum::<u64>()
     }
 
     /// The numbers of entries that it creates and deletes at and below a path; a mount point itself is not deleted.
     pub(crate) fn turnover_below(&self, top: &RelPath) -> (u64, u64) {
         let (mut created, mut deleted) = (0, 0);
+        for displacing in self.moves.iter().filter(|moved| moved.path().is_at_or_below(top)) {
+            deleted += displacing.deletes();
+        }
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);
             if !path.is_at_or_below(top) {
@@ -290,8 +317,11 @@ impl Plan {
         bytes.fold(0, u64::saturating_add)
     }
 
-    /// Reports every change in the order of the paths; then renames, and metadata of folders last.
+    /// Reports moves, then every other change in the order of the paths; then renames, and metadata of folders last.
     pub(crate) fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
+        for moved in &self.moves {
+            tell(moved.operation(&moved.path()));
+        }
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);
             let reason = match change.action {
@@ -388,6 +418,7 @@ mod tests {
                 })
                 .into(),
             anchors: Vec::new(),
+            moves: Vec::new(),
         };
         plan.sort();
         // Six changes, two renames, metadata of three folders, and the entries below the one folder; two files are

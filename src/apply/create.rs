@@ -10,7 +10,7 @@ use crate::apply::stage::{NotStaged, make_temporary};
 use crate::apply::staged::Destination;
 use crate::apply::staged::{Fsync, Published, Staged};
 use crate::apply::unnamed::may_be_unnamed;
-use crate::apply::{Apply, HUGE, lock};
+use crate::apply::{Apply, HUGE};
 use crate::fs::dir::Dir;
 use crate::fs::{dirent, is_full, stat};
 use crate::model::change::{Operation, Verb};
@@ -257,7 +257,7 @@ impl Apply<'_> {
         self.not_set(&job.pair, Some(&job.name), made.not_set);
         made.unread.iter().for_each(|unread| self.context.xattr_unread(&path, unread));
         if let (Some(leftover), Some(folder)) = (made.leftover, &job.pair.replica) {
-            lock(&self.leftovers).push((Arc::clone(folder), leftover, path));
+            self.leave_over(Arc::clone(folder), leftover, path);
         }
     }
 }

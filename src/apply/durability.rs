@@ -65,7 +65,8 @@ impl Volumes {
     /// Holds a descriptor on every filesystem of the plan, before the first write.
     pub(crate) fn new(context: &Context<'_>, plan: &Plan) -> Volumes {
         let disks = Volumes::default();
-        let pairs = plan.changes.iter().map(|change| &change.pair);
+        let moved = plan.moves.iter().flat_map(|moved| moved.touched.iter().chain(moved.pair()));
+        let pairs = moved.chain(plan.changes.iter().map(|change| &change.pair));
         let pairs = pairs.chain(plan.renames.iter().map(|rename| &rename.pair));
         let pairs = pairs.chain(plan.folders.iter().map(|folder| &folder.pair));
         for folder in context.roots.replica.1.iter().chain(pairs.filter_map(|pair| pair.replica.as_ref())) {

@@ -1,6 +1,6 @@
 //! Carries out the plan. The only part that writes.
 //!
-//! The order: creates and updates, in parallel; hard links to the files that exist now; retries of transient failures;
+//! The order: moves; creates and updates, in parallel; hard links to the files that exist now; retries of transient failures;
 //! `syncfs`, if anything is to be removed; deletions, deepest first; retries of copies that found no room before the
 //! deletions; renames of entries that the replica lists under other spellings, and the metadata of the folders with
 //! changes, deepest first.
@@ -14,6 +14,7 @@ mod group_sync;
 mod hardlinks;
 mod job;
 pub(crate) mod metadata;
+mod moves;
 mod names;
 mod new_folder;
 mod pending_folder;
@@ -39,14 +40,16 @@ use crate::apply::hardlinks::targets::Anchors;
 use crate::apply::job::Job;
 use crate::apply::metadata::folders::make_writable;
 use crate::apply::precondition::Precondition;
-use crate::apply::remove::{Target, remove};
+use crate::apply::remove::{Removal, Target, remove};
 use crate::apply::retry::Again;
 use crate::apply::taken::Taken;
+use crate::collections::{HashMap, HashSet};
 use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::identity::Devices;
+use crate::index::Record;
 use crate::model::change::Verb;
-use crate::model::entry::Kind;
+use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::Cause;
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
@@ -68,7 +71,7 @@ const LARGE: u64 = 1 << 20;
 const HUGE: u64 = 16 << 20;
 
 /// Carries out a plan that the guard let through.
-pub(crate) fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
+pub(crate) fn apply(context: &Context<'_>, plan: &mut Plan, disks: &Volumes) {
     let apply = Apply {
         context,
         disks,
@@ -80,7 +83,14 @@ pub(crate) fn apply(context: &Context<'_>, plan: &Plan, disks: &Volumes) {
         leftovers: Mutex::default(),
         touched: Mutex::default(),
         waiting: Mutex::default(),
+        skeletons: Mutex::default(),
+        moved: Mutex::default(),
+        moved_records: Mutex::default(),
     };
+    let unmoved = apply.move_all(&std::mem::take(&mut plan.moves), plan);
+    apply.keep_moved_records();
+    plan.forget_below(&unmoved);
+    let plan = &*plan;
     apply.take_anchors(plan);
     let of = |is_it: fn(Action) -> bool| plan.changes.iter().filter(move |change| is_it(change.action));
     let (large, small): (Vec<&Change>, Vec<&Change>) =
@@ -140,12 +150,30 @@ struct Apply<'a> {
     again: Again,
     /// Names that were taken.
     taken: Taken,
-    /// Entries of another kind that were replaced and now lie under a temporary name: folder, name, path.
-    leftovers: Mutex<Vec<(Arc<Dir>, CString, RelPath)>>,
+    /// Entries that were replaced and now lie under a temporary name.
+    leftovers: Mutex<Vec<Leftover>>,
+    /// New folders that were made for what moved into them, by their parent and name.
+    skeletons: Mutex<HashMap<(FileId, Box<CStr>), Arc<Dir>>>,
+    /// The new names of moved entries, with their folders.
+    moved: Mutex<HashSet<(FileId, Box<CStr>)>>,
+    /// What is known of moved files.
+    moved_records: Mutex<Vec<(RelPath, Record, Entry)>>,
     /// Folders that are finished at the end although no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,
     /// Finished replacements that wait for a group commit.
     waiting: Mutex<PendingRenames>,
+}
+
+/// An entry that has lost its place to another one.
+struct Leftover {
+    /// Its folder.
+    folder: Arc<Dir>,
+    /// Its temporary name there.
+    name: CString,
+    /// The path that it had.
+    path: RelPath,
+    /// Why it goes.
+    removal: Removal,
 }
 
 impl Apply<'_> {
@@ -232,20 +260,26 @@ impl Apply<'_> {
             let reason = "a name of the source that could not be made may lead to it";
             return self.problem(&path, ProblemKind::Delete, Cause::Refused(reason), "it stays");
         }
+        let removal = Removal::Extra;
         let target =
-            Target { folder, name: &change.name, expected: change.expected, path: &path, tell_top: true };
+            Target { folder, name: &change.name, expected: change.expected, path: &path, removal };
         remove(self.context, target, Precondition::Absent(&change.pair, &change.name));
         self.context.workers.did_name();
     }
 
+    /// Notes an entry that one of another kind has taken the place of.
+    fn leave_over(&self, folder: Arc<Dir>, name: CString, path: RelPath) {
+        lock(&self.leftovers).push(Leftover { folder, name, path, removal: Removal::Retyped });
+    }
+
     fn remove_leftovers(&self) {
         let leftovers = std::mem::take(&mut *lock(&self.leftovers));
-        for (folder, name, path) in leftovers {
+        for Leftover { folder, name, path, removal } in leftovers {
             if self.context.is_halted() {
                 return;
             }
             let target =
-                Target { folder: &folder, name: &name, expected: None, path: &path, tell_top: false };
+                Target { folder: &folder, name: &name, expected: None, path: &path, removal };
             remove(self.context, target, Precondition::Replaced);
         }
     }

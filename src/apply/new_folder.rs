@@ -41,6 +41,7 @@ impl Apply<'_> {
             }
         };
         let path = job.path();
+        self.context.ledger.created_folder(&path, seen);
         self.context
             .reporter
             .done(Operation { reason: job.reason, ..Operation::new(job.verb, &path, Kind::Folder) });
@@ -105,7 +106,8 @@ impl Apply<'_> {
                 if self.context.is_halted() {
                     break;
                 }
-                if holder.protected_names.below(self.context, name).is_some() {
+                let has_moved = holder.pair.replica.as_ref().is_some_and(|dir| self.has_moved_to(dir, name));
+                if !has_moved && holder.protected_names.below(self.context, name).is_some() {
                     holder.retain();
                     self.start(scope, Job::in_new_folder(&holder.pair, name), Some(Arc::clone(&holder)));
                     self.context.workers.did_name();

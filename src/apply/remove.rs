@@ -34,9 +34,29 @@ pub(crate) struct Target<'a> {
     pub expected: Option<FileId>,
     /// The path that the log shows.
     pub path: &'a RelPath,
-    /// Whether the removal of the top itself is reported, or only of the entries below (a retype has reported its own
-    /// top).
-    pub tell_top: bool,
+    /// Why it goes.
+    pub removal: Removal,
+}
+
+/// Why an entry is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// The source lacks it.
+    Extra,
+    /// An entry of another kind has taken its place, which has been reported; what is below it is reported.
+    Retyped,
+    /// A moved entry has taken its place, and the index knows that one under its path.
+    Displaced,
+}
+
+/// Something that was removed.
+#[derive(Clone, Copy)]
+struct Removed<'a> {
+    path: &'a RelPath,
+    entry: &'a Entry,
+    removal: Removal,
+    /// Whether it is the top of what is removed.
+    is_top: bool,
 }
 
 /// One folder that is being emptied.
@@ -93,7 +113,8 @@ pub(crate) fn remove(context: &Context<'_>, target: Target<'_>, precondition: Pr
         if removed.is_err_and(|errno| is_told(context, target.folder, errno)) {
             return;
         }
-        report(context, target.path, &entry, removed, target.tell_top);
+        let (path, removal) = (target.path, target.removal);
+        report(context, Removed { path, entry: &entry, removal, is_top: true }, removed);
     }
 }
 
@@ -104,7 +125,8 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &
     match enter(context, target.folder, target.name, top, &path) {
         Ok(level) => levels.push((level, *top)),
         Err(cause) if is_removed_unread((target.folder, target.name), cause) => {
-            report(context, target.path, top, Ok(()), target.tell_top);
+            let (path, removal) = (target.path, target.removal);
+            report(context, Removed { path, entry: top, removal, is_top: true }, Ok(()));
             return;
         }
         Err(cause) => return problem(context, target.path, cause),
@@ -120,7 +142,7 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &
             let name = name.to_owned();
             level.next += 1;
             let inner = path.join(&name);
-            match remove_inner(context, level, &name, &inner, cached) {
+            match remove_inner(context, level, &name, (&inner, target.removal), cached) {
                 Ok(None) => {}
                 Ok(Some((below, entry))) => {
                     levels.push((below, entry));
@@ -132,11 +154,11 @@ fn remove_tree(context: &Context<'_>, target: Target<'_>, top: &Entry, cached: &
         }
         let Some((emptied, entry)) = levels.pop() else { break };
         let is_top = levels.is_empty();
-        let tell = !is_top || target.tell_top;
+        let removed = Removed { path: &path, entry: &entry, removal: target.removal, is_top };
         // Checked again before the folder itself goes: it was entered a while ago.
         let stays = emptied.stays
             || match cached.check(context, Kind::Folder) {
-                Check::Holds => !leave(context, &emptied, &entry, &path, tell),
+                Check::Holds => !leave(context, &emptied, removed),
                 Check::Broken => true,
                 Check::Unknown(errno) => {
                     problem(context, &path, Cause::System(errno));
@@ -158,7 +180,7 @@ fn remove_inner(
     context: &Context<'_>,
     level: &Level,
     name: &CStr,
-    path: &RelPath,
+    (path, removal): (&RelPath, Removal),
     cached: &mut CachedCheck<'_>,
 ) -> Result<Option<(Level, Entry)>, Kept> {
     let told = |cause: Cause| {
@@ -188,7 +210,8 @@ fn remove_inner(
         if removed.is_err_and(|errno| is_told(context, &level.dir, errno)) {
             return Err(Kept);
         }
-        return if report(context, path, &entry, removed, true) { Ok(None) } else { Err(Kept) };
+        let gone = Removed { path, entry: &entry, removal, is_top: false };
+        return if report(context, gone, removed) { Ok(None) } else { Err(Kept) };
     }
     if stays == Some(Stays::Mounted) {
         return Err(told(MOUNTED));
@@ -196,7 +219,7 @@ fn remove_inner(
     match enter(context, &level.dir, name, &entry, path) {
         Ok(below) => Ok(Some((below, entry))),
         Err(cause) if is_removed_unread((&level.dir, name), cause) => {
-            report(context, path, &entry, Ok(()), true);
+            report(context, Removed { path, entry: &entry, removal, is_top: false }, Ok(()));
             Ok(None)
         }
         Err(cause) => Err(told(cause)),
@@ -228,7 +251,7 @@ fn is_removed_unread((parent, name): (&Arc<Dir>, &CStr), cause: Cause) -> bool {
 }
 
 /// Removes a folder that has been emptied; true when it is gone.
-fn leave(context: &Context<'_>, level: &Level, entry: &Entry, path: &RelPath, tell: bool) -> bool {
+fn leave(context: &Context<'_>, level: &Level, gone: Removed<'_>) -> bool {
     if level.stays {
         return false;
     }
@@ -237,22 +260,19 @@ fn leave(context: &Context<'_>, level: &Level, entry: &Entry, path: &RelPath, te
     if removed.is_err_and(|errno| is_told(context, parent, errno)) {
         return false;
     }
-    report(context, path, entry, removed, tell)
+    report(context, gone, removed)
 }
 
 /// Reports a removal, or the problem with it; true when the entry is gone.
-fn report(
-    context: &Context<'_>,
-    path: &RelPath,
-    entry: &Entry,
-    removed: Result<(), Errno>,
-    tell: bool,
-) -> bool {
+fn report(context: &Context<'_>, gone: Removed<'_>, removed: Result<(), Errno>) -> bool {
+    let Removed { path, entry, removal, is_top } = gone;
     context.interrupt.beat();
     match removed {
         Ok(()) => {
-            context.ledger.removed(path, entry.kind);
-            if tell {
+            if removal != Removal::Displaced {
+                context.ledger.removed(path, entry.kind);
+            }
+            if removal != Removal::Retyped || !is_top {
                 let size = (entry.kind == Kind::File).then_some(entry.size);
                 context.reporter.done(Operation { size, ..Operation::new(Verb::Delete, path, entry.kind) });
             }

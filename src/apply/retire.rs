@@ -22,6 +22,17 @@ pub(super) fn delete(folder: BorrowedFd<'_>, name: &CStr, kind: Kind) -> Result<
     }
 }
 
+/// Replaces an entry that is no folder by one that moves to its place.
+///
+/// # Errors
+/// As `rename(2)`.
+pub(super) fn replace_by_moved(
+    old: (BorrowedFd<'_>, &CStr),
+    new: (BorrowedFd<'_>, &CStr),
+) -> Result<(), Errno> {
+    dirent::move_over(old, new)
+}
+
 /// Replaces an entry that is no folder by a finished temporary, in one atomic rename.
 ///
 /// # Errors

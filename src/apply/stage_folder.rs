@@ -10,7 +10,7 @@ use crate::apply::publish::publish;
 use crate::apply::stage::NotStaged;
 use crate::apply::staged::Destination;
 use crate::apply::staged::Fsync;
-use crate::apply::{Apply, LARGE, lock};
+use crate::apply::{Apply, LARGE};
 use crate::fs::dir::Dir;
 use crate::fs::file::{announce, open_to_read};
 use crate::fs::listing::Listing;
@@ -112,6 +112,10 @@ impl Apply<'_> {
             self.announce((&ours, from.as_fd()), &names, job);
         }
         let new = FolderToStage { job, at, ours, protected, from, names };
+        if let Some(theirs) = self.skeleton(replica, &job.name) {
+            let (pair, first) = (new.pair(theirs), Prefill::default());
+            return Ok(Some(StagedFolder { pair, listing, first }));
+        }
         let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
         let filesystem = &job.pair.filesystem;
         let may_fill = || filesystem.renames_filled_folders() && replica.open_for_temporaries().is_ok();
@@ -202,7 +206,7 @@ impl Apply<'_> {
         match shown {
             Ok((pair, first, leftover)) => {
                 if let Some(leftover) = leftover {
-                    lock(&self.leftovers).push((Arc::clone(replica), leftover, job.path()));
+                    self.leave_over(Arc::clone(replica), leftover, job.path());
                 }
                 Ok((pair, first))
             }

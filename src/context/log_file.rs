@@ -3,8 +3,10 @@
 
 use crate::fs::stat;
 use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::path::RelPath;
 use crate::plan::Protected;
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -29,6 +31,12 @@ impl<'a> LogFile<'a> {
     /// yet.
     pub(crate) fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
         LogFile { path, below, first: path.and_then(id_at), last: Mutex::default() }
+    }
+
+    /// Whether it lies at or below this path in a root.
+    pub(crate) fn is_at_or_below(&self, path: &RelPath) -> bool {
+        let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+        self.below.is_some_and(|below| below.starts_with(path))
     }
 
     /// The relation of the roots to it.

@@ -21,12 +21,37 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 /// One folder of a tree.
 #[derive(Debug)]
 pub(crate) struct Dir {
-    parent: Option<Arc<Dir>>,
-    name: Box<CStr>,
+    place: Place,
     id: FileId,
     handle: Mutex<Option<Arc<OwnedFd>>>,
     handles: Arc<Handles>,
     append_only: OnceLock<bool>,
+}
+
+/// The place of a folder in its tree, and the next one once it was moved: references to the earlier ones stay valid.
+#[derive(Debug)]
+struct Place {
+    parent: Option<Arc<Dir>>,
+    name: Box<CStr>,
+    next: OnceLock<Box<Place>>,
+}
+
+impl Place {
+    /// The parents of this place and of the later ones.
+    fn take_parents(&mut self) -> Vec<Arc<Dir>> {
+        let mut parents = Vec::new();
+        parents.extend(self.parent.take());
+        let mut next = self.next.take();
+        while let Some(mut place) = next {
+            parents.extend(place.parent.take());
+            next = place.next.take();
+        }
+        parents
+    }
+
+    fn new(parent: Option<Arc<Dir>>, name: Box<CStr>) -> Place {
+        Place { parent, name, next: OnceLock::new() }
+    }
 }
 
 /// The result of a lookup from the root down.
@@ -68,8 +93,7 @@ impl Dir {
         let fd = open_folder(CWD, path, FOLDER)?;
         let id = entry_of(fd.as_fd())?.id;
         Ok(Arc::new(Dir {
-            parent: None,
-            name: CString::default().into_boxed_c_str(),
+            place: Place::new(None, CString::default().into_boxed_c_str()),
             id,
             handle: Mutex::new(Some(Arc::new(fd))),
             handles: Arc::new(Handles { open: Mutex::default(), capacity: capacity.max(1) }),
@@ -80,8 +104,7 @@ impl Dir {
     /// The folder `name` below this one, which was seen with the identity `id`. It is opened when first used.
     pub(crate) fn child(self: &Arc<Dir>, name: &CStr, id: FileId) -> Arc<Dir> {
         Arc::new(Dir {
-            parent: Some(Arc::clone(self)),
-            name: name.into(),
+            place: Place::new(Some(Arc::clone(self)), name.into()),
             id,
             handle: Mutex::new(None),
             handles: Arc::clone(&self.handles),
@@ -107,6 +130,33 @@ impl Dir {
         Ok((child, fd))
     }
 
+    /// Notes that this folder was moved: it is `name` below `parent` now, and what is below it moved with it.
+    pub(crate) fn relocate(&self, parent: &Arc<Dir>, name: &CStr) {
+        let mut at = &self.place;
+        let mut to = Box::new(Place::new(Some(Arc::clone(parent)), name.into()));
+        // Only one thread moves folders; if there were two, the later one would come after the other.
+        while let Err(refused) = at.next.set(to) {
+            to = refused;
+            let Some(next) = at.next.get() else { return };
+            at = next;
+        }
+    }
+
+    /// The present place.
+    fn place(&self) -> &Place {
+        let mut at = &self.place;
+        while let Some(next) = at.next.get() {
+            at = next;
+        }
+        at
+    }
+
+    /// Whether this is a folder or lies below it.
+    pub(crate) fn is_at_or_below(&self, top: &Dir) -> bool {
+        std::ptr::eq(self, top)
+            || std::iter::successors(self.parent(), |dir| dir.parent()).any(|dir| std::ptr::eq(&**dir, top))
+    }
+
     /// The identity of this folder when it was seen.
     pub(crate) fn id(&self) -> FileId {
         self.id
@@ -114,17 +164,17 @@ impl Dir {
 
     /// The parent of this folder; none for the root.
     pub(crate) fn parent(&self) -> Option<&Arc<Dir>> {
-        self.parent.as_ref()
+        self.place().parent.as_ref()
     }
 
     /// The name in the parent; empty for the root.
     pub(crate) fn name(&self) -> &CStr {
-        &self.name
+        &self.place().name
     }
 
     /// The number of folders above this one.
     pub(crate) fn depth(&self) -> usize {
-        std::iter::successors(self.parent.as_ref(), |dir| dir.parent.as_ref()).count()
+        std::iter::successors(self.parent(), |dir| dir.parent()).count()
     }
 
     /// The path below the root.
@@ -135,8 +185,8 @@ impl Dir {
 
     /// The order of the paths of two folders, name by name from their roots down.
     pub(crate) fn compare_paths(&self, other: &Dir) -> Ordering {
-        match (&self.parent, &other.parent) {
-            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => self.name.cmp(&other.name),
+        match (self.parent(), other.parent()) {
+            (Some(one), Some(two)) if Arc::ptr_eq(one, two) => self.name().cmp(other.name()),
             (Some(_) | None, Some(_) | None) => self.names().cmp(other.names()),
         }
     }
@@ -145,8 +195,10 @@ impl Dir {
     fn names(&self) -> impl Iterator<Item = &CStr> {
         let mut names = Vec::new();
         let mut at = self;
-        while let Some(parent) = &at.parent {
-            names.push(&*at.name);
+        loop {
+            let Place { parent, name, .. } = at.place();
+            let Some(parent) = parent else { break };
+            names.push(&**name);
             at = parent;
         }
         names.into_iter().rev()
@@ -164,7 +216,7 @@ impl Dir {
                 break Arc::clone(fd);
             }
             closed.push(at);
-            at = at.parent.as_ref().ok_or(Errno::BADF)?;
+            at = at.parent().ok_or(Errno::BADF)?;
         };
         for dir in closed.into_iter().rev() {
             fd = dir.open_in(fd.as_fd())?;
@@ -233,7 +285,7 @@ impl Dir {
     }
 
     fn open_in(self: &Arc<Dir>, parent: BorrowedFd<'_>) -> Result<Arc<OwnedFd>, Errno> {
-        let fd = open_folder(parent, &*self.name, FOLDER.union(OFlags::NOFOLLOW))?;
+        let fd = open_folder(parent, self.name(), FOLDER.union(OFlags::NOFOLLOW))?;
         if entry_of(fd.as_fd())?.id != self.id {
             return Err(Errno::NOENT);
         }
@@ -265,9 +317,11 @@ impl Handles {
 impl Drop for Dir {
     /// Drops the chain of parents in a loop: a tree of many thousand levels must not overflow the stack.
     fn drop(&mut self) {
-        let mut next = self.parent.take();
-        while let Some(mut parent) = next.and_then(Arc::into_inner) {
-            next = parent.parent.take();
+        let mut parents: Vec<Arc<Dir>> = self.place.take_parents();
+        while let Some(parent) = parents.pop() {
+            if let Some(mut parent) = Arc::into_inner(parent) {
+                parents.append(&mut parent.place.take_parents());
+            }
         }
     }
 }

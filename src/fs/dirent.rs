@@ -163,6 +163,47 @@ pub(crate) fn rename_over(folder: BorrowedFd<'_>, old: &CStr, new: &CStr) -> Res
     rustix::fs::renameat(folder, old, folder, new)
 }
 
+/// Moves an entry to another folder, or to another name in the same one, only if that name is free.
+///
+/// # Errors
+/// As `renameat2(2)` with `RENAME_NOREPLACE`; `EEXIST` when the name is taken.
+pub(crate) fn move_to_free(
+    (from, old): (BorrowedFd<'_>, &CStr),
+    (to, new): (BorrowedFd<'_>, &CStr),
+) -> Result<(), Errno> {
+    match retry_refusal(|| renameat_with(from, old, to, new, RenameFlags::NOREPLACE)) {
+        // RACE: as in [`rename_to_free`].
+        Err(Errno::INVAL | Errno::NOSYS) => match entry_at(to, new) {
+            Err(Errno::NOENT) => move_over((from, old), (to, new)),
+            Ok(_) => Err(Errno::EXIST),
+            Err(errno) => Err(errno),
+        },
+        moved => moved,
+    }
+}
+
+/// As [`move_to_free`]; an entry of the new name, which must not be a folder, is replaced.
+///
+/// # Errors
+/// As `rename(2)`.
+pub(crate) fn move_over(
+    (from, old): (BorrowedFd<'_>, &CStr),
+    (to, new): (BorrowedFd<'_>, &CStr),
+) -> Result<(), Errno> {
+    retry_refusal(|| rustix::fs::renameat(from, old, to, new))
+}
+
+/// Exchanges the entries of two names in two folders atomically.
+///
+/// # Errors
+/// As [`exchange`].
+pub(crate) fn exchange_across(
+    (from, old): (BorrowedFd<'_>, &CStr),
+    (to, new): (BorrowedFd<'_>, &CStr),
+) -> Result<(), Errno> {
+    retry_refusal(|| renameat_with(from, old, to, new, RenameFlags::EXCHANGE))
+}
+
 /// Exchanges two names atomically.
 ///
 /// # Errors

@@ -1,5 +1,6 @@
 //! The records of one folder while a pass is in it.
 
+use crate::index::moves::{Place, Placement};
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit, Packed, find_record, gone, row_for};
 use crate::index::state::{Shared, lock};
@@ -40,6 +41,8 @@ pub(crate) struct FolderRecords {
     loaded: Loaded,
     /// When every file of the folder was confirmed.
     confirmed: i64,
+    /// The source's folder that was here.
+    placement: Option<Placement>,
     edits: Mutex<Vec<Change>>,
 }
 
@@ -85,16 +88,17 @@ impl FolderRecords {
         volumes: [Arc<Volume>; 2],
         devices: [u64; 2],
     ) -> Option<FolderRecords> {
-        let (loaded, confirmed) = lock(&shared.0).attempt(|state| {
+        let (loaded, confirmed, placement) = lock(&shared.0).attempt(|state| {
             let Some(connection) = &state.connection else { return Ok(None) };
             // Within a pass every folder is read before anything is written for it.
-            let confirmed = connection
-                .prepare_cached("SELECT confirmed FROM folder WHERE path = ?1")?
-                .query_row(params![path.as_bytes()], |row| row.get(0))
+            let row = connection
+                .prepare_cached("SELECT confirmed, volume, inode, born_s, born_ns FROM folder WHERE path = ?1")?
+                .query_row(params![path.as_bytes()], |row| Ok((row.get(0)?, Placement::read(row, 1)?)))
                 .optional()?;
             let loaded = Loaded::read(connection, path.as_bytes())?;
-            state.visited += u64::from(confirmed.is_some());
-            Ok(Some((loaded, confirmed.unwrap_or_default())))
+            state.visited += u64::from(row.is_some());
+            let (confirmed, placement) = row.unwrap_or_default();
+            Ok(Some((loaded, confirmed, placement)))
         })??;
         Some(FolderRecords {
             terms: Arc::clone(terms),
@@ -104,6 +108,7 @@ impl FolderRecords {
             devices,
             loaded,
             confirmed,
+            placement,
             edits: Mutex::default(),
         })
     }
@@ -144,6 +149,24 @@ impl FolderRecords {
             [false, _] => Standing::Unknown,
         };
         known
+    }
+
+    /// Whether the source's folder, which has these facts now, is certainly another one than when it was recorded.
+    pub(crate) fn is_of_another_folder(&self, source: &Entry) -> bool {
+        let volume = &self.volumes[0];
+        self.placement.is_some_and(|then| then.volume == volume.number)
+            && volume.tells_folders()
+            && Placement::of(source, volume.number) != self.placement
+    }
+
+    /// Notes which folder of the source is here.
+    pub(crate) fn note_folder(&self, source: &Entry) {
+        let volume = &self.volumes[0];
+        let placement = Placement::of(source, volume.number).filter(|_| volume.tells_folders());
+        if let Some(placement) = placement.filter(|_| self.placement != placement && !self.terms.is_dry_run) {
+            let path = self.path.as_bytes().into();
+            lock(&self.shared.0).add_place(Place { path, placement });
+        }
     }
 
     /// Notes that a loaded record was confirmed, or replaced by a newer one.

@@ -77,14 +77,11 @@ impl Ledger {
     /// Forgets an entry that is gone from the replica.
     pub(crate) fn removed(&self, path: &RelPath, kind: Kind) {
         let Some(shared) = &self.shared else { return };
-        let path = path.as_bytes();
         let mut state = lock(&shared.0);
         match kind {
-            Kind::Folder => state.remove_folder(path),
+            Kind::Folder => state.remove_folder(path.as_bytes()),
             Kind::File => {
-                let slash = path.iter().rposition(|byte| *byte == b'/');
-                let folder = slash.and_then(|at| path.get(..at)).unwrap_or_default();
-                let name = slash.and_then(|at| path.get(at + 1..)).unwrap_or(path);
+                let (folder, name) = path.split();
                 state.add(Change { folder: folder.into(), name: name.into(), edit: Edit::Drop });
             }
             Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {}

@@ -11,6 +11,7 @@ pub(crate) mod history;
 pub(crate) mod known;
 mod ledger;
 pub(crate) mod location;
+mod moves;
 pub(crate) mod passes;
 pub(crate) mod read;
 mod record;
@@ -24,6 +25,7 @@ mod volumes;
 
 pub(crate) use folder::{FolderRecords, Known};
 pub(crate) use ledger::Ledger;
+pub(crate) use moves::Departed;
 #[cfg(test)]
 pub(crate) use record::Facts;
 pub(crate) use record::Record;

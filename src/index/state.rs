@@ -3,6 +3,7 @@
 use crate::fs::stat::entry_of;
 use crate::index::approvals::Approval;
 use crate::index::history;
+use crate::index::moves::{self, Place};
 use crate::index::rows::{Change, Edit, edit, in_order};
 use crate::index::store::{Roots, Unusable};
 use crate::index::volumes::{Volume, Volumes};
@@ -29,6 +30,8 @@ pub(super) struct State {
     pub(super) edits: Vec<Change>,
     /// Folders of which every file was confirmed, and when.
     pub(super) confirmed: Vec<(Vec<u8>, i64)>,
+    /// Folders of the source that are recognized from now on.
+    pub(super) places: Vec<Place>,
     /// Folders that are gone; the records of their files were removed one by one.
     pub(super) removed: Vec<Vec<u8>>,
     pub(super) is_in_transaction: bool,
@@ -105,6 +108,7 @@ impl State {
     pub(super) fn roll_back(&mut self) {
         self.edits.clear();
         self.confirmed.clear();
+        self.places.clear();
         self.removed.clear();
         if std::mem::take(&mut self.is_in_transaction)
             && let Some(connection) = &self.connection
@@ -132,7 +136,7 @@ impl State {
         for here in folders() {
             edit(connection, here)?;
         }
-        let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO folder VALUES (?1, 0)")?;
+        let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO folder (path, confirmed) VALUES (?1, 0)")?;
         for here in folders() {
             if let Some(put) = here.iter().find(|change| matches!(change.edit, Edit::Put(_))) {
                 self.visited += statement.execute(params![put.folder])? as u64;
@@ -144,11 +148,15 @@ impl State {
         for (folder, time) in std::mem::take(&mut self.confirmed) {
             statement.execute(params![folder, time])?;
         }
+        for place in std::mem::take(&mut self.places) {
+            self.visited += u64::from(moves::write_place(connection, &place)?);
+        }
         let mut statement = connection.prepare_cached("DELETE FROM folder WHERE path = ?1")?;
         for folder in std::mem::take(&mut self.removed) {
             statement.execute(params![folder])?;
         }
-        let sql = "DELETE FROM folder WHERE path = ?1 AND NOT EXISTS (SELECT 1 FROM file WHERE folder = ?1)";
+        let sql = "DELETE FROM folder WHERE path = ?1 AND inode IS NULL \
+                   AND NOT EXISTS (SELECT 1 FROM file WHERE folder = ?1)";
         let mut statement = connection.prepare_cached(sql)?;
         for here in folders() {
             if let Some(drop) = here.iter().find(|change| change.edit == Edit::Drop) {
@@ -199,7 +207,7 @@ impl State {
 
     /// Commits everything, after a pass that was done.
     pub(super) fn commit(&mut self, roots: &Roots) -> Result<(), SqlError> {
-        if self.edits.len() + self.confirmed.len() + self.removed.len() > 0 {
+        if self.waiting() > 0 {
             self.flush()?;
         }
         self.sweep(roots)?;
@@ -246,8 +254,20 @@ impl State {
         }
     }
 
+    /// The number of changes that are not written yet.
+    fn waiting(&self) -> usize {
+        self.edits.len() + self.confirmed.len() + self.places.len() + self.removed.len()
+    }
+
+    pub(super) fn add_place(&mut self, place: Place) {
+        if self.connection.is_some() && !self.cannot_write {
+            self.places.push(place);
+            self.flush_if_due();
+        }
+    }
+
     pub(super) fn flush_if_due(&mut self) {
-        if self.edits.len() + self.confirmed.len() + self.removed.len() >= BATCH {
+        if self.waiting() >= BATCH {
             self.attempt_write(State::flush);
         }
     }

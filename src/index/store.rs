@@ -17,13 +17,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The schema's version, kept in `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// "fsix", kept in `PRAGMA application_id`, so that `file(1)` and this program know the file.
 const APPLICATION: i64 = 0x6673_6978;
 
 /// What leads from each version of the schema to the next; the first one from an empty file.
-const MIGRATIONS: [&str; VERSION as usize] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; VERSION as usize] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// How long another process is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -58,6 +58,9 @@ pub(crate) enum Unusable {
     /// A later file-sync wrote it.
     #[error("a later version of file-sync wrote it (its schema is {0}, this program knows {VERSION})")]
     Newer(i64),
+    /// An earlier file-sync wrote it, and it may only be read now.
+    #[error("an earlier version of file-sync wrote it; the next pass brings it up to date")]
+    Older,
     /// It is another program's.
     #[error("it is not an index of file-sync")]
     Foreign,
@@ -155,6 +158,7 @@ fn of_this_version(connection: Connection) -> Result<Connection, Unusable> {
     match version(&connection)? {
         VERSION => Ok(connection),
         0 => Err(Unusable::Missing),
+        1..VERSION => Err(Unusable::Older),
         other => Err(Unusable::Newer(other)),
     }
 }

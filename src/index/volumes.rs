@@ -50,6 +50,11 @@ impl Volume {
         self.has_true_ctime() && has_medium(self.magic)
     }
 
+    /// Whether an inode number and a birth time together name one folder for all time.
+    pub(crate) fn tells_folders(&self) -> bool {
+        self.has_true_ctime() && !self.unstable.load(Ordering::Relaxed)
+    }
+
     /// Whether its time stamps come from this machine's clock.
     pub(crate) fn is_local(&self) -> bool {
         !is_shared_type(self.magic)

@@ -139,12 +139,14 @@ proptest! {
     ) {
         let (path, linked_to) = (relative(raw), relative(other.clone()));
         let renamed_from = linked_to.join(c"x");
+        let moved_from = path.join(c"y");
         let operation = Operation {
             size,
             digest: size.map(|_| Hasher::new().finish()),
             target: Some(&other),
             linked_to: Some(&linked_to),
             renamed_from: Some(&renamed_from),
+            moved_from: Some(&moved_from),
             subtree: Some(Subtree { files: 1, folders: 2, bytes: 3 }),
             reason: "content differs",
             ..Operation::new(verb, &path, kind)
@@ -153,8 +155,10 @@ proptest! {
 
         let line = text(&event)?;
         let head = if is_planned { format!("would {} ", verb.word()) } else { format!("{} ", verb.word()) };
-        let (name, rest) = read_name(line.strip_prefix(&head).expect("the verb")).expect("the path");
         let slash: &[u8] = if kind == Kind::Folder { b"/" } else { b"" };
+        let (name, rest) = read_name(line.strip_prefix(&head).expect("the verb")).expect("the old path");
+        prop_assert_eq!(name, [moved_from.as_bytes(), slash].concat());
+        let (name, rest) = read_name(rest.strip_prefix(" -> ").expect("the new path")).expect("the path");
         prop_assert_eq!(name, [path.as_bytes(), slash].concat());
         let (target, rest) = read_name(rest.strip_prefix(" -> ").expect("a target")).expect("a name");
         prop_assert_eq!(&target, &other);
@@ -170,6 +174,7 @@ proptest! {
         prop_assert_eq!(bytes_of(&line, "target"), other);
         prop_assert_eq!(bytes_of(&line, "linked_to"), linked_to.as_bytes());
         prop_assert_eq!(bytes_of(&line, "renamed_from"), renamed_from.as_bytes());
+        prop_assert_eq!(bytes_of(&line, "moved_from"), moved_from.as_bytes());
         prop_assert_eq!(line["bytes"].as_u64(), size);
     }
 

@@ -245,6 +245,7 @@ fn the_end_of_a_pass_as_text() {
         assert_eq!(ended(report), format!("INFO  pass 7 done: {counts}, replica is 2 s old but for {words}"));
     }
     let mut all = report(Outcome::Done);
+    all.counts[Counter::Moved] = 11;
     all.counts[Counter::Repaired] = 4;
     all.counts[Counter::Retyped] = 5;
     all.counts[Counter::Renamed] = 6;
@@ -253,13 +254,13 @@ fn the_end_of_a_pass_as_text() {
     all.counts[Counter::Skipped] = 9;
     assert_eq!(
         ended(all.clone()),
-        "INFO  pass 7 done: 3 created, 1 updated, 4 repaired, 5 retyped, 6 renamed, 7 linked, 8 metadata set, \
+        "INFO  pass 7 done: 3 created, 1 updated, 11 moved, 4 repaired, 5 retyped, 6 renamed, 7 linked, 8 metadata set, \
          2 deleted, 12,345 unchanged, 9 skipped, 0 problems, 1.2 GiB read, 34 MiB written, 2.1 s, replica is 2 s old"
     );
     all.outcome = Outcome::Planned;
     assert_eq!(
         ended(all.clone()),
-        "INFO  pass 7 planned: 3 to create, 1 to update, 4 to repair, 5 to retype, 6 to rename, 7 to link, \
+        "INFO  pass 7 planned: 3 to create, 1 to update, 11 to move, 4 to repair, 5 to retype, 6 to rename, 7 to link, \
          8 metadata to set, 2 to delete, 12,345 unchanged, 9 skipped, 0 problems, 1.2 GiB read, 33 MiB to write, 2.1 s, \
          nothing was written"
     );
@@ -487,7 +488,7 @@ fn problems_and_notices_as_json() {
 
 #[test]
 fn the_end_of_a_pass_as_json() {
-    let counts = r#""created":3,"updated":1,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"rotted":0,"trusted":0,"bytes_read":1288490189,"bytes_trusted":0,"bytes_to_write":34603008,"bytes_written":35651584"#;
+    let counts = r#""created":3,"updated":1,"moved":0,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"rotted":0,"trusted":0,"bytes_read":1288490189,"bytes_trusted":0,"bytes_to_write":34603008,"bytes_written":35651584"#;
     let end = r#""duration_seconds":2.1,"replica_age_seconds":2.1"#;
     let place = r#","side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"now_device":"#;
     let fields = [
@@ -631,6 +632,8 @@ fn examples(format: Format) -> Vec<String> {
     let (readme, listed) = (path(b"docs/README"), path(b"docs/readme"));
     let renamed =
         Operation { renamed_from: Some(&listed), ..Operation::new(Verb::Rename, &readme, Kind::File) };
+    let (trip, before) = (path(b"2026/trip"), path(b"unsorted/trip"));
+    let moved = Operation { moved_from: Some(&before), ..Operation::new(Verb::Move, &trip, Kind::Folder) };
     let subtree = Some(Subtree { files: 12, folders: 3, bytes: 3_565_158 });
     let mut done = report(Outcome::Done);
     done.counts[Counter::Problems] = 1;
@@ -652,6 +655,7 @@ fn examples(format: Format) -> Vec<String> {
         Event::Done(symlink),
         Event::Done(linked),
         Event::Done(renamed),
+        Event::Done(moved),
         Event::Done(Operation::new(Verb::Delete, &odd, Kind::Folder)),
         Event::Planned(Operation { subtree, ..Operation::new(Verb::Create, &docs, Kind::Folder) }),
         Event::Verified { path: &same, size: 12, digest: Some(abc()) },

@@ -180,9 +180,13 @@ fn write_facts(out: &mut Out, operation: &Operation<'_>) {
         target,
         linked_to,
         renamed_from,
+        moved_from,
         subtree,
         reason,
     } = operation;
+    if let Some(moved_from) = moved_from {
+        out.words(format_args!(" {} ->", humanize::below(moved_from, *kind)));
+    }
     out.words(format_args!(" {}", humanize::below(path, *kind)));
     if let Some(target) = target {
         out.words(format_args!(" -> {}", shown(target)));
@@ -273,7 +277,8 @@ fn numbers(counts: &Counts, tense: Tense) -> String {
             | Counter::Deleted
             | Counter::Unchanged
             | Counter::Problems => list.count(number, words),
-            Counter::Repaired
+            Counter::Moved
+            | Counter::Repaired
             | Counter::Retyped
             | Counter::Renamed
             | Counter::Linked
@@ -301,6 +306,7 @@ fn words(counter: Counter, tense: Tense, number: u64) -> &'static str {
     let (done, planned) = match counter {
         Counter::Created => ("created", "to create"),
         Counter::Updated => ("updated", "to update"),
+        Counter::Moved => ("moved", "to move"),
         Counter::Repaired => ("repaired", "to repair"),
         Counter::Retyped => ("retyped", "to retype"),
         Counter::Renamed => ("renamed", "to rename"),

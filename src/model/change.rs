@@ -3,7 +3,7 @@
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
 use crate::model::path::RelPath;
-use crate::model::serial::{is_false, linked_to, no_digest, path, renamed_from, target};
+use crate::model::serial::{is_false, linked_to, moved_from, no_digest, path, renamed_from, target};
 use serde::Serialize;
 
 /// The kind of an operation.
@@ -17,6 +17,8 @@ pub enum Verb {
     Update,
     /// Replaces an entry whose content changed in the replica alone.
     Repair,
+    /// Gives an entry the place that it has in the source now.
+    Move,
     /// Deletes an entry that the source lacks.
     Delete,
     /// Renames an entry that the replica lists in another spelling.
@@ -31,9 +33,10 @@ pub enum Verb {
 
 impl Verb {
     /// Every verb, in the order of the summary.
-    pub const ALL: [Verb; 8] = [
+    pub const ALL: [Verb; 9] = [
         Verb::Create,
         Verb::Update,
+        Verb::Move,
         Verb::Repair,
         Verb::Retype,
         Verb::Rename,
@@ -48,6 +51,7 @@ impl Verb {
             Verb::Create => "create",
             Verb::Update => "update",
             Verb::Repair => "repair",
+            Verb::Move => "move",
             Verb::Delete => "delete",
             Verb::Rename => "rename",
             Verb::Link => "link",
@@ -99,6 +103,9 @@ pub struct Operation<'a> {
     /// The path before a rename.
     #[serde(flatten, serialize_with = "renamed_from")]
     pub renamed_from: Option<&'a RelPath>,
+    /// The path before a move.
+    #[serde(flatten, serialize_with = "moved_from")]
+    pub moved_from: Option<&'a RelPath>,
     /// The entries below, for folders in a plan.
     #[serde(flatten)]
     pub subtree: Option<Subtree>,
@@ -120,6 +127,7 @@ impl<'a> Operation<'a> {
             target: None,
             linked_to: None,
             renamed_from: None,
+            moved_from: None,
             subtree: None,
             reason: "",
         }

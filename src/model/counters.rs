@@ -13,6 +13,8 @@ pub enum Counter {
     Created,
     /// Entries replaced because their content changed in the source.
     Updated,
+    /// Entries moved to the place that they have in the source now: a folder counts once, whatever is in it.
+    Moved,
     /// Entries replaced because their content changed in the replica alone.
     Repaired,
     /// Entries replaced by an entry of another kind.
@@ -50,9 +52,10 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, in the order of the summary.
-    pub const ALL: [Counter; 18] = [
+    pub const ALL: [Counter; 19] = [
         Counter::Created,
         Counter::Updated,
+        Counter::Moved,
         Counter::Repaired,
         Counter::Retyped,
         Counter::Renamed,
@@ -76,6 +79,7 @@ impl Counter {
         match verb {
             Verb::Create => Counter::Created,
             Verb::Update => Counter::Updated,
+            Verb::Move => Counter::Moved,
             Verb::Repair => Counter::Repaired,
             Verb::Retype => Counter::Retyped,
             Verb::Rename => Counter::Renamed,
@@ -90,6 +94,7 @@ impl Counter {
         match self {
             Counter::Created => "created",
             Counter::Updated => "updated",
+            Counter::Moved => "moved",
             Counter::Repaired => "repaired",
             Counter::Retyped => "retyped",
             Counter::Renamed => "renamed",

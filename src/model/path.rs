@@ -42,6 +42,14 @@ impl RelPath {
         RelPath(bytes)
     }
 
+    /// The path of the folder, and the name in it; two empty ones for the root.
+    pub(crate) fn split(&self) -> (&[u8], &[u8]) {
+        match self.0.iter().rposition(|byte| *byte == b'/') {
+            Some(slash) => (self.0.get(..slash).unwrap_or_default(), self.0.get(slash + 1..).unwrap_or_default()),
+            None => (&[], &self.0),
+        }
+    }
+
     /// Whether this path equals another one or lies below it.
     pub fn is_at_or_below(&self, other: &RelPath) -> bool {
         match self.0.strip_prefix(other.0.as_slice()) {

@@ -29,8 +29,8 @@ pub(super) struct Denied {
 impl Survey<'_> {
     /// Whether an entry that the source lacks stays for now: the source's folder has changed since the pass began, so
     /// the entry may have moved to a folder that the survey had already read.
-    pub(super) fn stays(&self, merge: &Merge, name: &CStr) -> bool {
-        merge.has_changed && self.context.absence.keep_changed(&merge.pair.path().join(name))
+    pub(super) fn stays(&self, has_changed: bool, pair: &Pair, name: &CStr) -> bool {
+        has_changed && self.context.absence.keep_changed(&pair.path().join(name))
     }
 
     /// Whether an entry that only the source has is a locked folder, which is reported: its names are hidden, and

@@ -9,6 +9,7 @@ use crate::fs::stat;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::plan::{Pair, Protected, SubtreeTotals};
+use crate::survey::moves::Arrived;
 use crate::survey::{CHUNK, Survey};
 use crate::walk::{ProtectedNames, Standing, is_kept_mount, left_out, protected_of_folder, standing};
 use rayon::Scope;
@@ -23,7 +24,7 @@ use std::sync::atomic::Ordering;
 pub(crate) fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
     let survey = Survey::new(context);
     let counted = Arc::new(SubtreeTotals::default());
-    let tree = Tree { side: Side::Source, filesystem, counted: Arc::clone(&counted) };
+    let tree = Tree { side: Side::Source, filesystem, device: 0, counted: Arc::clone(&counted) };
     context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, Protected::No));
     let below = counted.subtree();
     below.files + below.folders
@@ -34,6 +35,8 @@ struct Tree {
     side: Side,
     /// The filesystem of the replica's folder that it is in, or is going to be in.
     filesystem: Arc<Filesystem>,
+    /// The device of that folder.
+    device: u64,
     counted: Arc<SubtreeTotals>,
 }
 
@@ -64,8 +67,9 @@ impl Survey<'_> {
         let protected = protected_of_folder(self.context, pair.protected, parent, name);
         let dir = parent.child(name, entry.id);
         let counted = Arc::new(SubtreeTotals::default());
-        let tree =
-            Arc::new(Tree { side, filesystem: Arc::clone(&pair.filesystem), counted: Arc::clone(&counted) });
+        let device = pair.replica.as_ref().map_or(0, |dir| dir.id().device);
+        let filesystem = Arc::clone(&pair.filesystem);
+        let tree = Arc::new(Tree { side, filesystem, device, counted: Arc::clone(&counted) });
         self.context.workers.spawn(scope, move |scope| self.count(scope, tree, dir, protected));
         Some(counted)
     }
@@ -86,6 +90,29 @@ impl Survey<'_> {
             }
         };
         self.context.workers.in_chunks(scope, (len, CHUNK), work, |_| {});
+    }
+
+    /// Whether an entry of a new folder is one that the replica has elsewhere. A file is noted, to be looked for later.
+    fn arrives<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        tree: &Tree,
+        (folder, name): (&Folder, &CStr),
+        entry: &Entry,
+        protected: Protected,
+    ) -> bool {
+        if entry.kind == Kind::File {
+            self.arrivals.add(&self.moves, (&folder.dir, name), entry);
+        }
+        let arrived = Arrived {
+            source: &folder.dir,
+            name,
+            entry,
+            pair: None,
+            filesystem: &tree.filesystem,
+            device: tree.device,
+        };
+        protected == Protected::No && self.is_moved(scope, arrived, None).is_some()
     }
 
     fn count_names<'s>(
@@ -115,7 +142,8 @@ impl Survey<'_> {
             // counted as a replica name it would let that inode be written through.
             match tree.side {
                 Side::Source if left_out(&entry, &tree.filesystem).is_some() => continue,
-                Side::Replica if is_kept_mount(&entry) => continue,
+                Side::Replica if is_kept_mount(&entry) || self.moves.has(&entry) => continue,
+                Side::Source if self.arrives(scope, tree, (folder, name), &entry, protected) => continue,
                 Side::Source if entry.kind != Kind::Folder => self.links.want(&entry),
                 Side::Replica if entry.kind != Kind::Folder => {
                     self.links.count_name(Some(&folder.dir), &entry);

@@ -64,6 +64,9 @@ impl Survey<'_> {
             Verdict::Same(_) => 1,
             Verdict::Replace { verb, reason, replica_unreadable } => {
                 let action = Action::Replace(verb);
+                if let (Kind::File, Some(folder)) = (source.kind, &pair.source) {
+                    self.arrivals.add(&self.moves, (folder, name), source);
+                }
                 self.push(Change {
                     action,
                     expected: Some(replica.id),

@@ -17,6 +17,8 @@ mod folders;
 pub(crate) mod hardlinks;
 mod merge;
 mod metadata;
+mod moved_files;
+mod moves;
 mod problems;
 #[cfg(test)]
 mod properties;
@@ -34,11 +36,13 @@ use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
-use crate::plan::{Action, Change, Pair, Plan, Protected};
+use crate::plan::{Action, Change, Displaced, Pair, Plan, Protected};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
 use crate::survey::hardlinks::LinkTable;
 use crate::survey::merge::Merge;
+use crate::survey::moved_files::Arrivals;
+use crate::survey::moves::{Arrived, Extra, Instead, Moves};
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
 use crate::walk::{ProtectedNames, Standing, standing, tell_left_out};
 use rayon::Scope;
@@ -55,18 +59,24 @@ const LARGE: u64 = 1 << 20;
 
 /// Makes the plan for a pair of roots.
 pub(crate) fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
-    let survey = Survey::new(context);
+    let has_replica = root.replica.is_some();
+    let moves = Moves::of(has_replica && context.ledger.knows_places());
+    let survey = Survey { moves, ..Survey::new(context) };
     context.workers.scope(|scope| survey.visit(scope, root));
     survey.settle_denied();
+    survey.settle_moves();
+    survey.settle_moved_files();
     let resolution = survey.resolve_links();
     context.vanished.settle(context);
+    let mut moves = survey.moves.take();
     let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
     if resolution.not_held {
         context.reporter.not_held(Feature::HardLinks);
     }
     context.reporter.count(Counter::Unchanged, resolution.unchanged);
+    plan.moves.append(&mut moves);
     plan.changes.extend(resolution.changes);
-    plan.anchors = resolution.anchors;
+    plan.anchors.extend(resolution.anchors);
     context.workers.install(|| plan.sort());
     plan
 }
@@ -77,6 +87,10 @@ struct Survey<'a> {
     links: LinkTable,
     /// Names that the replica lists and denies.
     denied: Mutex<Vec<Denied>>,
+    /// Folders that were moved.
+    moves: Moves,
+    /// Files that may have been moved.
+    arrivals: Arrivals,
 }
 
 /// The name is the log file, of this kind.
@@ -107,7 +121,14 @@ impl PairFds {
 impl<'a> Survey<'a> {
     /// A survey without results.
     fn new(context: &'a Context<'a>) -> Survey<'a> {
-        Survey { context, plan: Mutex::default(), links: LinkTable::default(), denied: Mutex::default() }
+        Survey {
+            context,
+            plan: Mutex::default(),
+            links: LinkTable::default(),
+            denied: Mutex::default(),
+            moves: Moves::default(),
+            arrivals: Arrivals::default(),
+        }
     }
 }
 
@@ -148,13 +169,22 @@ impl Survey<'_> {
         }
         // Without a source folder apply detects the change when it looks up the name.
         let has_changed = facts.is_some_and(|(_, facts)| self.context.absence.has_changed(&facts));
+        let opened = |listed: &Option<(Listing, Option<Arc<OwnedFd>>)>| {
+            listed.as_ref().and_then(|(_, fd)| fd.clone())
+        };
+        let records = self.records(&pair, opened(&source), opened(&replica));
+        if let (Some(records), Some((_, facts))) = (&records, &facts) {
+            if records.is_of_another_folder(facts) && self.has_other_folder(scope, &pair, facts) {
+                return;
+            }
+            records.note_folder(facts);
+        }
         let locked =
             replica.is_none() && self.context.absence.is_known_as_locked(Side::Replica, &pair.path());
         if !locked {
             self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
         }
         if let (Some((source, ours)), Some((replica, theirs))) = (source, replica) {
-            let records = self.records(&pair, ours.as_ref(), theirs.as_ref());
             let protected_names = ProtectedNames::in_folder(
                 self.context,
                 pair.protected,
@@ -175,16 +205,19 @@ impl Survey<'_> {
     fn records(
         &self,
         pair: &Pair,
-        source_fd: Option<&Arc<OwnedFd>>,
-        replica_fd: Option<&Arc<OwnedFd>>,
+        source_fd: Option<Arc<OwnedFd>>,
+        replica_fd: Option<Arc<OwnedFd>>,
     ) -> Option<FolderRecords> {
         if self.context.ledger.is_off() {
             return None;
         }
         let (source, replica) = (pair.source.as_ref()?, pair.replica.as_ref()?);
-        let source = (source_fd?.as_fd(), source.id().device);
-        let replica = (replica_fd?.as_fd(), replica.id().device);
-        self.context.ledger.folder(&pair.path(), source, replica)
+        let (source_fd, replica_fd) = (source_fd?, replica_fd?);
+        // A folder that is to be moved is known under its old path until then.
+        let path = replica.path();
+        let source = (source_fd.as_fd(), source.id().device);
+        let replica = (replica_fd.as_fd(), replica.id().device);
+        self.context.ledger.folder(&path, source, replica)
     }
 
     /// Works through the names of a folder pair.
@@ -297,7 +330,7 @@ impl Survey<'_> {
                 self.delete(scope, merge, name, theirs, reason);
             }
             (Decision::Delete(_), _, Some(theirs)) => {
-                if !self.stays(merge, name) {
+                if !self.stays(merge.has_changed, pair, name) {
                     self.delete_around_log(scope, pair, (name, protected), theirs);
                 }
             }
@@ -311,7 +344,7 @@ impl Survey<'_> {
                     self.delete(scope, merge, name, theirs, reason);
                 }
             }
-            (Decision::Create, Some(ours), _) => self.create(scope, pair, name, ours),
+            (Decision::Create, Some(ours), _) => self.create(scope, pair, (name, protected), ours),
             (Decision::Replace(Verb::Retype, reason), Some(ours), Some(theirs)) => {
                 if let Some(records) = &merge.records {
                     records.forget(name);
@@ -374,12 +407,38 @@ impl Survey<'_> {
     }
 
     /// Plans the creation of an entry, with everything below it.
-    fn create<'s>(&'s self, scope: &Scope<'s>, pair: &Arc<Pair>, name: &CStr, ours: &Entry) {
-        if !self.is_locked_source(pair, name, ours) {
-            self.links.want(ours);
-            let subtree = self.count_below(scope, Side::Source, pair, name, ours);
-            self.push(Change { subtree, ..change(pair, name, ours, Action::Create) });
+    fn create<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        pair: &Arc<Pair>,
+        (name, protected): (&CStr, Protected),
+        ours: &Entry,
+    ) {
+        if self.is_locked_source(pair, name, ours) || self.comes(scope, pair, (name, protected), ours, None) {
+            return;
         }
+        self.links.want(ours);
+        let subtree = self.count_below(scope, Side::Source, pair, name, ours);
+        self.push(Change { subtree, ..change(pair, name, ours, Action::Create) });
+    }
+
+    /// Whether a folder that the source has is one that the replica has elsewhere. A file is noted, to be looked for
+    /// later.
+    fn comes<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        pair: &Arc<Pair>,
+        (name, protected): (&CStr, Protected),
+        ours: &Entry,
+        displaced: Option<Displaced>,
+    ) -> bool {
+        let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return false };
+        if ours.kind == Kind::File {
+            self.arrivals.add(&self.moves, (source, name), ours);
+        }
+        let (filesystem, device) = (&pair.filesystem, replica.id().device);
+        let arrived = Arrived { source, name, entry: ours, pair: Some(pair), filesystem, device };
+        protected == Protected::No && self.is_moved(scope, arrived, displaced).is_some()
     }
 
     /// Plans the replacement of an entry by one of another kind.
@@ -391,11 +450,38 @@ impl Survey<'_> {
         (ours, theirs): (&Entry, &Entry),
         reason: &'static str,
     ) {
-        let pair = &merge.pair;
+        let (pair, has_changed) = (&merge.pair, merge.has_changed);
         if self.is_locked_source(pair, name, ours) || self.is_locked_replica(pair, name, theirs) {
             return;
         }
+        if !self.moves.waits(theirs) {
+            return self.retype_now(scope, (pair, has_changed), name, (ours, theirs), reason);
+        }
+        self.moves.add_extra(Extra {
+            pair: Arc::clone(pair),
+            name: name.into(),
+            theirs: *theirs,
+            has_changed,
+            reason,
+            instead: Instead::Other(*ours),
+        });
+    }
+
+    fn retype_now<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        (pair, has_changed): (&Arc<Pair>, bool),
+        name: &CStr,
+        (ours, theirs): (&Entry, &Entry),
+        reason: &'static str,
+    ) {
         self.links.count_name(pair.replica.as_ref(), theirs);
+        let displaced = Displaced { id: theirs.id, kind: theirs.kind, subtree: None };
+        if !has_changed
+            && self.comes(scope, pair, (name, Protected::No), ours, Some(displaced))
+        {
+            return;
+        }
         self.links.want(ours);
         // The new entry or else the old one: one of the two may be a folder.
         let subtree = self
@@ -403,7 +489,7 @@ impl Survey<'_> {
             .or_else(|| self.count_below(scope, Side::Replica, pair, name, theirs));
         let (action, expected) = (Action::Replace(Verb::Retype), Some(theirs.id));
         // The source entry of the old kind may have moved.
-        if !self.stays(merge, name) {
+        if !self.stays(has_changed, pair, name) {
             self.push(Change { subtree, expected, reason, ..change(pair, name, ours, action) });
         }
     }
@@ -488,14 +574,35 @@ impl Survey<'_> {
         replica: &Entry,
         reason: &'static str,
     ) {
-        let pair = &merge.pair;
+        let (pair, has_changed) = (&merge.pair, merge.has_changed);
         if self.is_locked_replica(pair, name, replica) {
             return;
         }
+        if !self.moves.waits(replica) {
+            return self.delete_now(scope, (pair, has_changed), name, replica, reason);
+        }
+        self.moves.add_extra(Extra {
+            pair: Arc::clone(pair),
+            name: name.into(),
+            theirs: *replica,
+            has_changed,
+            reason,
+            instead: Instead::Nothing,
+        });
+    }
+
+    fn delete_now<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        (pair, has_changed): (&Arc<Pair>, bool),
+        name: &CStr,
+        replica: &Entry,
+        reason: &'static str,
+    ) {
         // Its names count also where it stays: it is deleted in the next pass, and they are no names outside.
         self.links.count_name(pair.replica.as_ref(), replica);
         let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
-        if !self.stays(merge, name) {
+        if !self.stays(has_changed, pair, name) {
             let expected = Some(replica.id);
             self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
         }

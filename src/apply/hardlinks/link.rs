@@ -91,10 +91,12 @@ impl Apply<'_> {
                 if looks_linked {
                     // rename(2) does nothing when both names are the same file already.
                     discard(folder, &temporary);
+                } else {
+                    self.context.ledger.removed(&job.path(), Kind::File);
                 }
                 self.told_link(job, entry, anchor);
                 if let Some(leftover) = leftover {
-                    lock(&self.leftovers).push((replica.clone(), leftover, job.path()));
+                    self.leave_over(replica.clone(), leftover, job.path());
                 }
                 Ok(())
             }

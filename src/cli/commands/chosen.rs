@@ -149,6 +149,7 @@ fn unusable_index(path: &Path, unusable: &Unusable) -> String {
         Unusable::Missing => "run a pass first, or check the path",
         Unusable::Locked => "wait for that process, or copy the file and name the copy with --index",
         Unusable::Newer(_) => "use that version",
+        Unusable::Older => "run a pass first",
         Unusable::Damaged(_) => "move it away, and the next pass makes a new one",
         Unusable::Foreign | Unusable::OtherRoots => "check the path",
         Unusable::Failed(_) => {

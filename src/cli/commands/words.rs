@@ -29,6 +29,7 @@ fn moment(millis: i64) -> Timestamp {
 pub(super) fn changes(counts: &Counts) -> String {
     let changed = [
         Counter::Updated,
+        Counter::Moved,
         Counter::Repaired,
         Counter::Retyped,
         Counter::Renamed,

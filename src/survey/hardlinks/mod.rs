@@ -131,6 +131,14 @@ impl LinkTable {
         }
     }
 
+    /// The number of names of a replica's file that the plan removes or replaces.
+    pub(super) fn names_that_go(&self, folder: &Arc<Dir>, replica: &Entry) -> usize {
+        let number = replica_number(replica, self.numbers(Some(folder)));
+        let others = lock(&self.others);
+        let of_device = others.get(&replica.id.device).into_iter().flatten();
+        of_device.filter(|other| **other == number).count()
+    }
+
     /// Notes a source inode under a name that is going to be created.
     pub(crate) fn want(&self, source: &Entry) {
         if source.links > 1 && source.kind != Kind::Folder {

@@ -1,0 +1,252 @@
+//! What the index knows of moves: which folder of the source was where, and the records of files that have gone.
+//!
+//! Records are kept under the path that their file has in the replica. When an entry of the replica is moved, its records
+//! are moved in the same way, so that they describe it at every moment.
+
+use crate::index::ledger::Ledger;
+use crate::index::record::{Facts, Record};
+use crate::index::rows::{Change, Edit, Packed};
+use crate::index::state::lock;
+use crate::model::entry::{Entry, Timestamp};
+use crate::model::path::RelPath;
+use rusqlite::{Connection, Error as SqlError, Row, params};
+
+/// The identity of a folder of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Placement {
+    pub(super) volume: u32,
+    inode: u64,
+    born: Timestamp,
+}
+
+/// A folder of the source and where it is.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) path: Box<[u8]>,
+    pub(super) placement: Placement,
+}
+
+/// A recorded file that is gone from its place.
+#[derive(Debug)]
+pub(crate) struct Departed {
+    /// Its folder, below the roots.
+    pub folder: RelPath,
+    /// Its name.
+    pub name: Box<[u8]>,
+    /// What is known of it.
+    pub record: Record,
+}
+
+/// The most paths that a folder is looked for at.
+const MOST_PLACES: u32 = 4;
+
+impl Placement {
+    /// The identity of a folder with these facts; none without a birth time: inode numbers are used again.
+    pub(super) fn of(entry: &Entry, volume: u32) -> Option<Placement> {
+        entry.btime.map(|born| Placement { volume, inode: entry.id.inode, born })
+    }
+
+    /// Reads the four columns from this one on.
+    pub(super) fn read(row: &Row<'_>, at: usize) -> Result<Option<Placement>, SqlError> {
+        let volume: Option<u32> = row.get(at)?;
+        let inode: Option<i64> = row.get(at + 1)?;
+        let born = row.get::<_, Option<i64>>(at + 2)?.zip(row.get::<_, Option<u32>>(at + 3)?);
+        Ok(volume.zip(inode).zip(born).map(|((volume, inode), (seconds, nanoseconds))| Placement {
+            volume,
+            inode: inode as u64,
+            born: Timestamp { seconds, nanoseconds },
+        }))
+    }
+}
+
+/// Writes where a folder is. True when its row is new.
+pub(super) fn write_place(
+    connection: &Connection,
+    Place { path, placement }: &Place,
+) -> Result<bool, SqlError> {
+    let Placement { volume, inode, born } = placement;
+    let facts = params![path, volume, *inode as i64, born.seconds, born.nanoseconds];
+    let sql = "UPDATE folder SET volume = ?2, inode = ?3, born_s = ?4, born_ns = ?5 WHERE path = ?1";
+    if connection.prepare_cached(sql)?.execute(facts)? > 0 {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO folder (path, confirmed, volume, inode, born_s, born_ns) VALUES (?1, 0, ?2, ?3, ?4, ?5)";
+    connection.prepare_cached(sql)?.execute(facts)?;
+    Ok(true)
+}
+
+impl Ledger {
+    /// Whether the index knows where folders were, so that moves can be recognized.
+    pub(crate) fn knows_places(&self) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        let sql = "SELECT EXISTS (SELECT 1 FROM folder WHERE inode IS NOT NULL)";
+        let found = lock(&shared.0).attempt(|state| {
+            let connection = state.connection.as_ref();
+            connection.map_or(Ok(false), |connection| connection.query_row(sql, [], |row| row.get(0)))
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Notes a folder of the source that has just been created in the replica.
+    pub(crate) fn created_folder(&self, path: &RelPath, source: &Entry) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = lock(&shared.0);
+        let Some(volume) = state.volumes.met(source.id.device).filter(|volume| volume.tells_folders()) else {
+            return;
+        };
+        if let Some(placement) = Placement::of(source, volume.number) {
+            state.add_place(Place { path: path.as_bytes().into(), placement });
+        }
+    }
+
+    /// The other paths at which a folder of the source is recorded.
+    pub(crate) fn places_of(&self, source: &Entry, now: &RelPath) -> Vec<RelPath> {
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let mut state = lock(&shared.0);
+        let volume = state.volumes.met(source.id.device).filter(|volume| volume.tells_folders());
+        let placement = volume.and_then(|volume| Placement::of(source, volume.number));
+        let Some(Placement { volume, inode, born }) = placement else { return Vec::new() };
+        let sql = "SELECT path FROM folder WHERE inode = ?1 AND volume = ?2 AND born_s = ?3 AND born_ns = ?4 \
+                   AND path <> ?5 LIMIT ?6";
+        let found = state.attempt(|state| {
+            let Some(connection) = &state.connection else { return Ok(Vec::new()) };
+            let facts =
+                params![inode as i64, volume, born.seconds, born.nanoseconds, now.as_bytes(), MOST_PLACES];
+            let mut statement = connection.prepare_cached(sql)?;
+            let paths = statement.query_map(facts, |row| row.get(0))?;
+            paths.map(|path| path.map(RelPath::from_bytes)).collect()
+        });
+        found.unwrap_or_default()
+    }
+
+    /// The recorded files of a folder, and with `is_deep` of all folders below it, that fit.
+    pub(crate) fn departed(
+        &self,
+        folder: &RelPath,
+        is_deep: bool,
+        fits: impl Fn(&[u8], &Record) -> bool,
+    ) -> Vec<Departed> {
+        let Some(shared) = &self.shared else { return Vec::new() };
+        let found = lock(&shared.0).attempt(|state| {
+            let Some(connection) = &state.connection else { return Ok(Vec::new()) };
+            let mut found = Vec::new();
+            let mut read = |sql: &str, bounds: &[&[u8]]| -> Result<(), SqlError> {
+                let mut statement = connection.prepare_cached(sql)?;
+                let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
+                while let Some(row) = rows.next()? {
+                    let folder = row.get_ref(0)?.as_blob().unwrap_or_default();
+                    let records = row.get_ref(1)?.as_blob().unwrap_or_default();
+                    let known = Packed::of(records);
+                    let known = known.filter_map(|(name, packed)| Some((name, Record::unpack(packed)?)));
+                    found.extend(known.filter(|(name, record)| fits(name, record)).map(|(name, record)| {
+                        Departed { folder: RelPath::from_bytes(folder.to_vec()), name: name.into(), record }
+                    }));
+                }
+                Ok(())
+            };
+            read("SELECT folder, records FROM file WHERE folder = ?1", &[folder.as_bytes()])?;
+            if is_deep {
+                let [from, to] = bounds(folder.as_bytes());
+                let sql = "SELECT folder, records FROM file WHERE folder > ?1 AND folder < ?2";
+                read(sql, &[&from, &to])?;
+            }
+            Ok(found)
+        });
+        found.unwrap_or_default()
+    }
+
+    /// Moves what is known of an entry of the replica, and of all below it, to another path. What was known of that path
+    /// takes the old one if the two entries have changed places, and is forgotten otherwise.
+    pub(crate) fn moved(&self, from: &RelPath, to: &RelPath, are_exchanged: bool) {
+        let Some(shared) = &self.shared else { return };
+        lock(&shared.0).attempt_write(|state| {
+            state.flush()?;
+            let Some(connection) = &state.connection else { return Ok(()) };
+            // No path holds a NUL.
+            const ASIDE: &[u8] = b"\0";
+            if are_exchanged {
+                rename(connection, to.as_bytes(), ASIDE)?;
+            } else {
+                forget(connection, to.as_bytes())?;
+            }
+            rename(connection, from.as_bytes(), to.as_bytes())?;
+            if are_exchanged {
+                rename(connection, ASIDE, from.as_bytes())?;
+            }
+            Ok(())
+        });
+    }
+
+    /// Forgets where a folder was, so that it is not taken for a moved one again.
+    pub(crate) fn forget_place(&self, path: &RelPath) {
+        let Some(shared) = &self.shared else { return };
+        let sql = "UPDATE folder SET volume = NULL, inode = NULL, born_s = NULL, born_ns = NULL WHERE path = ?1";
+        lock(&shared.0).attempt_write(|state| {
+            state.flush()?;
+            let Some(connection) = &state.connection else { return Ok(0) };
+            connection.prepare_cached(sql)?.execute(params![path.as_bytes()])
+        });
+    }
+
+    /// Whether an entry of the source is the file of a record, as far as its facts tell, perhaps under another name.
+    pub(crate) fn is_recorded_file(&self, record: &Record, entry: &Entry) -> bool {
+        let Some(shared) = &self.shared else { return false };
+        let volume = lock(&shared.0).volumes.met(entry.id.device);
+        let Facts { volume: number, inode, mtime, btime, .. } = record.source;
+        volume.is_some_and(|volume| volume.number == number && volume.tells_folders())
+            && btime.is_some()
+            && (inode, record.size, mtime, btime) == (entry.id.inode, entry.size, entry.mtime, entry.btime)
+    }
+
+    /// Moves the record of a file.
+    pub(crate) fn moved_file(&self, path: &RelPath, record: &Record, source: &Entry) {
+        let Some(shared) = &self.shared else { return };
+        let (folder, name) = path.split();
+        // Both names changed the ctime just now: facts that another pass has to settle.
+        let mut record = Record { replica: None, is_suspect: false, ..*record };
+        record.source.ctime = source.ctime;
+        record.source.settled = false;
+        let change = Change {
+            folder: folder.into(),
+            name: name.into(),
+            edit: Edit::Put(record),
+        };
+        lock(&shared.0).add(change);
+    }
+}
+
+/// The bounds between which all paths below a folder lie.
+fn bounds(folder: &[u8]) -> [Vec<u8>; 2] {
+    match folder {
+        // Above every path below the root.
+        [] => [vec![], vec![0xff; 4097]],
+        _ => [[folder, b"/"].concat(), [folder, b"0"].concat()],
+    }
+}
+
+/// Gives the rows of a folder, and of all below it, another path.
+fn rename(connection: &Connection, from: &[u8], to: &[u8]) -> Result<(), SqlError> {
+    let [low, high] = bounds(from);
+    let length = i64::try_from(from.len() + 1).unwrap_or(i64::MAX);
+    for sql in [
+        "UPDATE file SET folder = CAST(?4 || substr(folder, ?5) AS BLOB) \
+         WHERE folder = ?1 OR folder > ?2 AND folder < ?3",
+        "UPDATE folder SET path = CAST(?4 || substr(path, ?5) AS BLOB) \
+         WHERE path = ?1 OR path > ?2 AND path < ?3",
+    ] {
+        connection.prepare_cached(sql)?.execute(params![from, low, high, to, length])?;
+    }
+    Ok(())
+}
+
+/// Forgets all that is known of a folder and what is below it.
+fn forget(connection: &Connection, folder: &[u8]) -> Result<(), SqlError> {
+    let [low, high] = bounds(folder);
+    for sql in [
+        "DELETE FROM file WHERE folder = ?1 OR folder > ?2 AND folder < ?3",
+        "DELETE FROM folder WHERE path = ?1 OR path > ?2 AND path < ?3",
+    ] {
+        connection.prepare_cached(sql)?.execute(params![folder, low, high])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,334 @@
+//! Files that were moved in the source.
+//!
+//! The files of the source that are new under their names are noted by inode, birth time, size and mtime. When all of
+//! both trees has been seen, the records of the names that the plan deletes or replaces are compared with them. A file is
+//! taken for a moved one only if both files are read, are equal, and have the recorded content: an inode number that is
+//! used again must never give a file the content of another one.
+
+use crate::collections::{HashMap, HashSet};
+use crate::fs::dir::Dir;
+use crate::fs::listing::Listing;
+use crate::fs::metadata::Subject;
+use crate::fs::stat;
+use crate::identity::hash_of;
+use crate::index::{Departed, Record};
+use crate::model::change::{Differences, Verb};
+use crate::model::digest::Digests;
+use crate::model::entry::{Entry, FileId, Kind, Timestamp};
+use crate::model::path::RelPath;
+use crate::plan::{Action, Displaced, Move, Moved, Pair, Plan, Protected, SubtreeTotals};
+use crate::survey::Survey;
+use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
+use crate::survey::hardlinks::name_number;
+use crate::survey::metadata::Subjects;
+use crate::survey::moves::{Moves, Spot};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The most files that are noted. A pass with more of them copies the others.
+const MOST: usize = 1 << 19;
+
+/// The new files of one survey.
+#[derive(Debug, Default)]
+pub(super) struct Arrivals(Mutex<Vec<Arrival>>);
+
+/// A new file of the source.
+#[derive(Debug)]
+struct Arrival {
+    /// The hash of the facts that a move leaves alone.
+    key: u64,
+    folder: Arc<Dir>,
+    /// The number of its name.
+    name: u32,
+}
+
+/// A new file and the file of the replica that it may be.
+struct Candidate {
+    source: Spot,
+    replica: Spot,
+    /// The path of that.
+    was: RelPath,
+    record: Record,
+}
+
+/// A candidate that was proven, with the metadata that differ.
+type Proven = (Candidate, Differences);
+
+impl Arrivals {
+    /// Notes a file, if moves are looked for.
+    pub(super) fn add(&self, moves: &Moves, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
+        let Some(key) = key_of(entry).filter(|_| moves.is_on()) else { return };
+        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if arrivals.len() < MOST {
+            arrivals.push(Arrival { key, folder: Arc::clone(folder), name: name_number(name) });
+        }
+    }
+
+    fn take(&self) -> Vec<Arrival> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The hash of the facts of a file that a move leaves alone; none without a birth time.
+fn key_of(entry: &Entry) -> Option<u64> {
+    entry.btime.map(|born| key(entry.id.inode, born, entry.size, entry.mtime))
+}
+
+fn key_of_record(record: &Record) -> Option<u64> {
+    record.source.btime.map(|born| key(record.source.inode, born, record.size, record.source.mtime))
+}
+
+fn key(inode: u64, born: Timestamp, size: u64, mtime: Timestamp) -> u64 {
+    hash_of(&(inode, born.seconds, born.nanoseconds, size, mtime.seconds, mtime.nanoseconds))
+}
+
+impl Survey<'_> {
+    /// Finds moved files, and has the plan rename them instead of copying them.
+    pub(super) fn settle_moved_files(&self) {
+        let mut arrivals = self.arrivals.take();
+        if arrivals.is_empty() || self.context.is_halted() {
+            return;
+        }
+        arrivals.sort_unstable_by_key(|arrival| arrival.key);
+        let departed = self.departed(&arrivals);
+        let candidates = self.candidates(&arrivals, departed);
+        if candidates.is_empty() {
+            return;
+        }
+        let proven: Mutex<Vec<Proven>> = Mutex::default();
+        let add = |one| proven.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+        self.context.workers.scope(|scope| {
+            let (add, workers) = (&add, self.context.workers);
+            for candidate in candidates {
+                workers.spawn(scope, move |_| {
+                    if let Some(differences) = self.prove(&candidate) {
+                        add((candidate, differences));
+                    }
+                    workers.did_name();
+                });
+            }
+        });
+        let proven = proven.into_inner().unwrap_or_else(PoisonError::into_inner);
+        if !proven.is_empty() && !self.context.is_halted() {
+            self.plan_moves(proven);
+        }
+    }
+
+    /// The recorded files that the plan deletes or replaces and that may be among the new ones.
+    fn departed(&self, arrivals: &[Arrival]) -> Vec<Departed> {
+        let arrives = |record: &Record| {
+            key_of_record(record)
+                .is_some_and(|key| arrivals.binary_search_by_key(&key, |arrival| arrival.key).is_ok())
+        };
+        let mut names: BTreeMap<RelPath, HashSet<Box<[u8]>>> = BTreeMap::new();
+        let mut folders: Vec<RelPath> = Vec::new();
+        for change in &self.plan().changes {
+            let Some(folder) = &change.pair.replica else { continue };
+            let goes = matches!(change.action, Action::Delete | Action::Replace(_));
+            if !goes {
+                continue;
+            }
+            let was_folder = change.action == Action::Replace(Verb::Retype) || change.kind == Kind::Folder;
+            if was_folder {
+                folders.push(folder.path().join(&change.name));
+            }
+            names.entry(folder.path()).or_default().insert(change.name.to_bytes().into());
+        }
+        let ledger = &self.context.ledger;
+        let mut departed = Vec::new();
+        for (folder, names) in &names {
+            let goes = |name: &[u8], record: &Record| names.contains(name) && arrives(record);
+            departed.append(&mut ledger.departed(folder, false, goes));
+        }
+        for folder in &folders {
+            let mut below = ledger.departed(folder, true, |_, record| arrives(record));
+            // What has moved out with its folder is not gone.
+            below.retain(|departed| !self.has_moved_out(folder, &departed.folder));
+            departed.append(&mut below);
+        }
+        departed
+    }
+
+    /// Finds the files themselves.
+    fn candidates(&self, arrivals: &[Arrival], departed: Vec<Departed>) -> Vec<Candidate> {
+        let mut taken: HashSet<FileId> = HashSet::default();
+        let mut candidates = Vec::new();
+        for Departed { folder, name, record } in departed {
+            let Some(key) = key_of_record(&record) else { continue };
+            let first = arrivals.partition_point(|arrival| arrival.key < key);
+            let alike = arrivals.get(first..).unwrap_or_default().iter();
+            let alike = alike.take_while(|arrival| arrival.key == key);
+            let is_it = |source: &Spot| {
+                let (_, _, entry) = source;
+                self.context.ledger.is_recorded_file(&record, entry)
+                    && !self.context.log.was(entry)
+                    && !taken.contains(&entry.id)
+            };
+            let Some(source) = alike.filter_map(find).find(is_it) else { continue };
+            let Ok(name) = CString::new(name) else { continue };
+            let was = folder.join(&name);
+            let Some(replica) = self.find_in_replica(&was) else { continue };
+            let (there, _, held) = &replica;
+            let is_whole = held.links == 1
+                || usize::try_from(held.links).is_ok_and(|all| self.links.names_that_go(there, held) == all);
+            if held.kind == Kind::File
+                && held.size == source.2.size
+                && is_whole
+                && !self.context.log.was(held)
+                && !taken.contains(&held.id)
+            {
+                taken.extend([held.id, source.2.id]);
+                candidates.push(Candidate { source, replica, was, record });
+            }
+        }
+        candidates
+    }
+
+    /// Reads both files. None unless they are equal and have the recorded content.
+    fn prove(&self, candidate: &Candidate) -> Option<Differences> {
+        let Candidate { source: (folder, name, entry), replica: (there, old, held), record, .. } = candidate;
+        if self.context.is_halted() {
+            return None;
+        }
+        let (from, to) = (folder.open().ok()?, there.open().ok()?);
+        // A file that cannot be read is a problem of its copy.
+        let ours = self.context.open_to_read(from.as_fd(), name, entry.uid).ok()?;
+        let theirs = self.context.open_to_read(to.as_fd(), old, held.uid).ok()?;
+        let files = (ours.as_fd(), theirs.as_fd());
+        let compared = if entry.size == 0 {
+            compare_to_end(self.context, files, held.size, Digests::OfAll)
+        } else {
+            let sizes = (entry.size, entry.blocks.saturating_mul(512));
+            compare_contents(self.context, files, sizes, entry.may_have_holes(), Digests::OfAll)
+        };
+        let facts = |entry: &Entry| (entry.id, entry.size, entry.mtime, entry.ctime);
+        let is_as_seen = stat::entry_of(files.0).is_ok_and(|now| facts(&now) == facts(entry))
+            && stat::entry_of(files.1).is_ok_and(|now| facts(&now) == facts(held));
+        if compared != Comparison::Equal(Some(record.digest)) || !is_as_seen {
+            return None;
+        }
+        let pair = Arc::new(Pair {
+            source: Some(Arc::clone(folder)),
+            replica: Some(Arc::clone(there)),
+            filesystem: self.context.filesystems.of(there).ok()?,
+            protected: Protected::No,
+        });
+        let open = Subjects::Both(Subject::Open(files.0), Subject::Open(files.1));
+        Some(self.compare_metadata(&pair, Some(name), (entry, held), open)?.differences)
+    }
+
+    /// Plans the moves, and takes from the plan what they make superfluous.
+    fn plan_moves(&self, proven: Vec<Proven>) {
+        let address = |dir: &Arc<Dir>| Arc::as_ptr(dir).addr();
+        // The moved files by their new place, and by their old one.
+        let mut arriving: HashMap<(usize, Box<CStr>), usize> = HashMap::default();
+        let mut leaving: HashMap<FileId, usize> = HashMap::default();
+        let mut moves = Vec::with_capacity(proven.len());
+        for (at, (Candidate { source, replica, was, record }, differences)) in proven.into_iter().enumerate() {
+            let ((source, name, seen), (from, old, held)) = (source, replica);
+            let Ok(filesystem) = self.context.filesystems.of(&from) else { return };
+            arriving.insert((address(&source), name.as_c_str().into()), at);
+            leaving.insert(held.id, at);
+            let what = Moved::File { record: Box::new(record), differences, filesystem };
+            let (name, old) = (name.into(), old.into());
+            let (displaced, touched) = (None, Vec::new());
+            moves.push(Move { source, name, seen, from, old, was, held, what, displaced, touched });
+        }
+        let mut plan = self.plan();
+        let mut settled = vec![(false, false); moves.len()];
+        plan.changes.retain_mut(|change| {
+            let source = change.pair.source.as_ref().map(address);
+            let arrives = source.and_then(|source| arriving.get(&(source, change.name.clone()))).copied();
+            // A hard link of a moved file goes like any other name.
+            let is_it = |at: &usize| {
+                let moved = moves.get(*at);
+                moved.is_some_and(|moved| moved.old == change.name && is_in(&moved.from, &change.pair))
+            };
+            let leaves = change.expected.and_then(|old| leaving.get(&old)).copied().filter(is_it);
+            if let Some(at) = arrives
+                && change.action != Action::Delete
+            {
+                settled[at].0 = true;
+                moves[at].touched.push(Arc::clone(&change.pair));
+                if let (Some(id), None) = (change.expected, leaves) {
+                    let subtree = change.subtree.take();
+                    let kind = if subtree.is_some() { Kind::Folder } else { Kind::File };
+                    moves[at].displaced = Some(Displaced { id, kind, subtree });
+                }
+                if let Some(at) = leaves {
+                    settled[at].1 = true;
+                    moves[at].touched.push(Arc::clone(&change.pair));
+                }
+                return false;
+            }
+            let Some(at) = leaves else { return true };
+            settled[at].1 = true;
+            moves[at].touched.push(Arc::clone(&change.pair));
+            if change.action == Action::Delete {
+                return false;
+            }
+            // Its name is free when the source's file is copied.
+            (change.action, change.expected, change.reason) = (Action::Create, None, "");
+            true
+        });
+        let inside = moves.iter().zip(&settled).filter(|(_, (arrives, leaves))| !arrives || !leaves);
+        let inside: Vec<_> = inside.collect();
+        if !inside.is_empty() {
+            take_from_subtrees(&plan, &inside);
+        }
+        plan.moves.append(&mut moves);
+    }
+}
+
+/// Whether a folder of the replica is that of a pair.
+fn is_in(folder: &Arc<Dir>, pair: &Pair) -> bool {
+    pair.replica.as_ref().is_some_and(|replica| replica.id() == folder.id())
+}
+
+/// Finds the file of the source again.
+fn find(arrival: &Arrival) -> Option<Spot> {
+    let folder = arrival.folder.open().ok()?;
+    let listing = Listing::read(folder.as_fd()).ok()?;
+    let names = (0..listing.len()).filter_map(|at| listing.get(at));
+    let named = names.filter(|name| name_number(name) == arrival.name);
+    let mut spots = named.filter_map(|name| {
+        let entry = stat::entry_at(folder.as_fd(), name).ok()?;
+        let is_it = entry.kind == Kind::File && key_of(&entry) == Some(arrival.key);
+        is_it.then(|| (Arc::clone(&arrival.folder), name.to_owned(), entry))
+    });
+    spots.next()
+}
+
+/// Takes files that move out of or into a folder that is deleted or created as a whole from its totals. The flags say
+/// whether their new and their old name were changes of their own.
+fn take_from_subtrees(plan: &Plan, inside: &[(&Move, &(bool, bool))]) {
+    let mut created: BTreeMap<RelPath, &Arc<SubtreeTotals>> = BTreeMap::new();
+    let mut deleted: BTreeMap<RelPath, &Arc<SubtreeTotals>> = BTreeMap::new();
+    for change in &plan.changes {
+        let (Some(totals), Some(replica)) = (&change.subtree, &change.pair.replica) else { continue };
+        let is_made = change.kind == Kind::Folder && change.action != Action::Delete;
+        if is_made {
+            created.insert(change.pair.path().join(&change.name), totals);
+        } else {
+            deleted.insert(replica.path().join(&change.name), totals);
+        }
+    }
+    let take = |folders: &BTreeMap<RelPath, &Arc<SubtreeTotals>>, path: &RelPath, bytes: u64| {
+        let above = folders.range(..=path.clone()).rev().find(|(folder, _)| path.is_at_or_below(folder));
+        if let Some((_, totals)) = above {
+            totals.files.fetch_sub(1, Ordering::Relaxed);
+            totals.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    };
+    for (moved, (arrives, leaves)) in inside {
+        if !arrives {
+            take(&created, &moved.path(), moved.seen.size);
+        }
+        if !leaves {
+            take(&deleted, &moved.was, moved.held.size);
+        }
+    }
+}

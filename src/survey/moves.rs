@@ -1,0 +1,355 @@
+//! Folders that were moved in the source.
+//!
+//! A folder that the replica lacks under its name, or that is another one than the index has there, is looked for in the
+//! index by inode and birth time. Where it was before, the replica still has it: the two are compared like any pair of
+//! folders, and the plan begins with a rename. Nothing below is taken on trust.
+//!
+//! A folder of the replica that may turn out to be the old place of a moved one waits until all of the source has been
+//! seen: those that the source lacks, and those whose name another folder of the source has now.
+
+use crate::capabilities::Filesystem;
+use crate::collections::HashMap;
+use crate::fs::dir::Dir;
+use crate::fs::stat;
+use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::error::Side;
+use crate::model::path::RelPath;
+use crate::plan::{Displaced, Move, Moved, Pair, Protected};
+use crate::survey::Survey;
+use crate::walk::is_kept_mount;
+use rayon::Scope;
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The moves of one survey.
+#[derive(Debug, Default)]
+pub(super) struct Moves {
+    /// False where the index knows no folders: nothing is looked for, and nothing waits.
+    is_on: bool,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    moves: Vec<Move>,
+    /// The folders of the replica that there was a choice for, and who has them.
+    taken: HashMap<FileId, By>,
+    /// The folders of the replica on the ways to moved entries. There is one value for each, so that a moved folder takes
+    /// along what is below it.
+    dirs: HashMap<FileId, Arc<Dir>>,
+    waiting: Waiting,
+}
+
+/// What a folder of the replica is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum By {
+    /// The source's folder of its name.
+    Name,
+    /// A folder that has moved.
+    Move,
+}
+
+impl Found {
+    /// Takes a folder of the replica, unless another one has it.
+    fn take(&mut self, folder: FileId, by: By) -> bool {
+        *self.taken.entry(folder).or_insert(by) == by
+    }
+}
+
+/// What is decided when all of the source has been seen.
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Folders of one name that were not one when the index was written.
+    pairs: Vec<Arc<Pair>>,
+    /// Folders that the source lacks, or has something else in place of.
+    extras: Vec<Extra>,
+}
+
+/// A folder of the replica that goes unless it is moved.
+#[derive(Debug)]
+pub(super) struct Extra {
+    pub(super) pair: Arc<Pair>,
+    pub(super) name: Box<CStr>,
+    pub(super) theirs: Entry,
+    /// Whether the source's folder changed after the start of the pass.
+    pub(super) has_changed: bool,
+    pub(super) reason: &'static str,
+    pub(super) instead: Instead,
+}
+
+/// What the source has in the place of a folder of the replica.
+#[derive(Debug)]
+pub(super) enum Instead {
+    Nothing,
+    /// An entry of another kind.
+    Other(Entry),
+    /// The folder of the move with this number.
+    Moved(usize),
+}
+
+/// A folder of the source that the replica may have elsewhere.
+#[derive(Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    /// The source's folder that has it, its name there, and its facts.
+    pub(super) source: &'a Arc<Dir>,
+    pub(super) name: &'a CStr,
+    pub(super) entry: &'a Entry,
+    /// The pair of that folder; none in a new folder.
+    pub(super) pair: Option<&'a Arc<Pair>>,
+    /// The filesystem that it is to be on, and its device.
+    pub(super) filesystem: &'a Arc<Filesystem>,
+    pub(super) device: u64,
+}
+
+/// An entry of the replica, with the folder that has it and its name there.
+pub(super) type Spot = (Arc<Dir>, CString, Entry);
+
+impl Moves {
+    pub(super) fn of(is_on: bool) -> Moves {
+        Moves { is_on, found: Mutex::default() }
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether an entry of the replica waits, because it may be the old place of a moved one.
+    pub(super) fn waits(&self, theirs: &Entry) -> bool {
+        self.is_on && theirs.kind == Kind::Folder && !is_kept_mount(theirs)
+    }
+
+    pub(super) fn add_extra(&self, extra: Extra) {
+        self.found().waiting.extras.push(extra);
+    }
+
+    /// Whether a folder of the replica is compared with one of the source.
+    pub(super) fn has(&self, theirs: &Entry) -> bool {
+        self.is_on && theirs.kind == Kind::Folder && self.found().taken.contains_key(&theirs.id)
+    }
+
+    /// The moves that were found.
+    pub(super) fn take(&self) -> Vec<Move> {
+        std::mem::take(&mut self.found().moves)
+    }
+}
+
+impl Survey<'_> {
+    /// Looks for the old place of a folder of the source. If the replica has it, a move is planned and the two are
+    /// compared; false otherwise. `displaced` is what the replica has in the new place.
+    pub(super) fn is_moved<'s>(
+        &'s self,
+        scope: &Scope<'s>,
+        arrived: Arrived<'_>,
+        displaced: Option<Displaced>,
+    ) -> Option<usize> {
+        let Arrived { source, name, entry, pair, filesystem, device } = arrived;
+        if !self.moves.is_on || entry.kind != Kind::Folder || entry.is_mount || entry.is_encrypted {
+            return None;
+        }
+        let now = source.path().join(name);
+        for was in self.context.ledger.places_of(entry, &now) {
+            if self.context.log.is_at_or_below(&was) {
+                continue;
+            }
+            // A folder of another filesystem is mounted there by now, and compared with the replica's.
+            let root = &self.context.roots.source.1;
+            let has_other = |(_, _, there): Spot| {
+                there.kind == Kind::Folder && there.id.device != entry.id.device
+            };
+            if self.find_below(root, &was).is_some_and(has_other) {
+                continue;
+            }
+            let Some((from, old, held)) = self.find_in_replica(&was) else { continue };
+            if held.kind != Kind::Folder || held.is_mount || held.id.device != device {
+                continue;
+            }
+            let mut found = self.moves.found();
+            if found.taken.contains_key(&held.id) {
+                continue;
+            }
+            found.taken.insert(held.id, By::Move);
+            let dir = found.dirs.entry(held.id).or_insert_with(|| from.child(&old, held.id));
+            let below = Arc::new(Pair {
+                source: Some(source.child(name, entry.id)),
+                replica: Some(Arc::clone(dir)),
+                filesystem: Arc::clone(filesystem),
+                protected: Protected::No,
+            });
+            let number = found.moves.len();
+            found.moves.push(Move {
+                source: Arc::clone(source),
+                name: name.into(),
+                seen: *entry,
+                from,
+                old: old.into(),
+                was,
+                held,
+                what: Moved::Folder(Arc::clone(&below)),
+                displaced,
+                touched: pair.map(Arc::clone).into_iter().collect(),
+            });
+            drop(found);
+            self.context.workers.spawn(scope, move |scope| self.visit(scope, below));
+            return Some(number);
+        }
+        None
+    }
+
+    /// Handles a pair of folders of which the source's is another one than when the index was written. False when they
+    /// are compared now.
+    pub(super) fn has_other_folder<'s>(&'s self, scope: &Scope<'s>, pair: &Arc<Pair>, ours: &Entry) -> bool {
+        let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return false };
+        let (Some(above), Some(replica_above)) = (source.parent(), replica.parent()) else { return false };
+        if !self.moves.is_on || pair.protected != Protected::No {
+            return false;
+        }
+        // The old folder may have moved to where the survey had been before: then the next pass decides.
+        let is_quiet = above.entry().is_ok_and(|facts| !self.context.absence.has_changed(&facts));
+        let theirs = replica.entry().ok().filter(|theirs| !theirs.is_mount && is_quiet);
+        let Some(theirs) = theirs.filter(|theirs| !self.moves.has(theirs)) else {
+            // Whoever takes it first has it.
+            let mut found = self.moves.found();
+            let is_free = found.take(replica.id(), By::Name);
+            if !is_free {
+                found.waiting.pairs.push(Arc::clone(pair));
+            }
+            return !is_free;
+        };
+        let pair_above = Arc::new(Pair {
+            source: Some(Arc::clone(above)),
+            replica: Some(Arc::clone(replica_above)),
+            filesystem: Arc::clone(&pair.filesystem),
+            protected: Protected::No,
+        });
+        let arrived = Arrived {
+            source: above,
+            name: source.name(),
+            entry: ours,
+            pair: Some(&pair_above),
+            filesystem: &pair.filesystem,
+            device: theirs.id.device,
+        };
+        match self.is_moved(scope, arrived, None) {
+            Some(number) => self.moves.add_extra(Extra {
+                pair: pair_above,
+                name: source.name().into(),
+                theirs,
+                has_changed: false,
+                reason: "",
+                instead: Instead::Moved(number),
+            }),
+            None => self.moves.found().waiting.pairs.push(Arc::clone(pair)),
+        }
+        true
+    }
+
+    /// Decides what has waited.
+    pub(super) fn settle_moves(&self) {
+        while !self.context.is_halted() {
+            let pairs = std::mem::take(&mut self.moves.found().waiting.pairs);
+            if pairs.is_empty() {
+                break;
+            }
+            self.context.workers.scope(|scope| pairs.into_iter().for_each(|pair| self.settle(scope, pair)));
+        }
+        let extras = std::mem::take(&mut self.moves.found().waiting.extras);
+        self.context.workers.scope(|scope| {
+            for extra in extras {
+                if self.context.is_halted() {
+                    break;
+                }
+                self.settle_extra(scope, extra);
+            }
+        });
+    }
+
+    /// Compares two folders of one name, unless the replica's has turned out to belong elsewhere.
+    fn settle<'s>(&'s self, scope: &Scope<'s>, pair: Arc<Pair>) {
+        let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return };
+        if self.moves.found().take(replica.id(), By::Name) {
+            return self.context.workers.spawn(scope, move |scope| self.visit(scope, pair));
+        }
+        let (Some(above), Some(replica_above)) = (source.parent(), replica.parent()) else { return };
+        let pair_above = Arc::new(Pair {
+            source: Some(Arc::clone(above)),
+            replica: Some(Arc::clone(replica_above)),
+            filesystem: Arc::clone(&pair.filesystem),
+            protected: Protected::No,
+        });
+        // One that is gone by now is for the next pass.
+        if let Ok(ours) = source.entry() {
+            self.create(scope, &pair_above, (source.name(), Protected::No), &ours);
+        }
+    }
+
+    fn settle_extra<'s>(&'s self, scope: &Scope<'s>, extra: Extra) {
+        let Extra { pair, name, theirs, has_changed, reason, instead } = extra;
+        if self.moves.has(&theirs) {
+            let mut found = self.moves.found();
+            if let Some(moved) = found.moves.iter_mut().find(|moved| moved.held.id == theirs.id) {
+                moved.touched.push(Arc::clone(&pair));
+            }
+            drop(found);
+            if let Instead::Other(ours) = instead {
+                self.create(scope, &pair, (&name, Protected::No), &ours);
+            }
+            return;
+        }
+        match instead {
+            Instead::Nothing => self.delete_now(scope, (&pair, has_changed), &name, &theirs, reason),
+            Instead::Other(ours) => {
+                self.retype_now(scope, (&pair, has_changed), &name, (&ours, &theirs), reason);
+            }
+            Instead::Moved(number) => {
+                let subtree = self.count_below(scope, Side::Replica, &pair, &name, &theirs);
+                let displaced = Displaced { id: theirs.id, kind: theirs.kind, subtree };
+                if let Some(moved) = self.moves.found().moves.get_mut(number) {
+                    moved.displaced = Some(displaced);
+                }
+            }
+        }
+    }
+
+    /// Whether a folder of the replica, or one on the way to it from a folder above, is the old place of a moved one.
+    pub(super) fn has_moved_out(&self, top: &RelPath, folder: &RelPath) -> bool {
+        let Some((above, name, entry)) = self.find_in_replica(folder) else { return false };
+        let depth = top.names().count();
+        let found = self.moves.found();
+        let way = std::iter::successors(Some(&above), |dir| dir.parent());
+        let mut way = way.take_while(|dir| dir.depth() >= depth).map(|dir| dir.id());
+        let is_below = above.depth() + usize::from(!name.is_empty()) >= depth;
+        is_below && found.taken.contains_key(&entry.id) || way.any(|id| found.taken.contains_key(&id))
+    }
+
+    /// Looks a path of the replica up.
+    pub(super) fn find_in_replica(&self, path: &RelPath) -> Option<Spot> {
+        self.find_below(self.context.roots.replica.1.as_ref()?, path)
+    }
+
+    /// Looks a path up; none if it is not there, or a mount is on the way to it.
+    fn find_below(&self, root: &Arc<Dir>, path: &RelPath) -> Option<Spot> {
+        let mut dir = Arc::clone(root);
+        let mut names = path.names().peekable();
+        while let Some(name) = names.next() {
+            let name = CString::new(name).ok()?;
+            let entry = stat::entry_at(dir.open().ok()?.as_fd(), &name).ok()?;
+            if names.peek().is_none() {
+                return Some((dir, name, entry));
+            }
+            if entry.kind != Kind::Folder || entry.is_mount {
+                return None;
+            }
+            let mut found = self.moves.found();
+            let child = found.dirs.entry(entry.id).or_insert_with(|| dir.child(&name, entry.id));
+            let child = Arc::clone(child);
+            drop(found);
+            dir = child;
+        }
+        None
+    }
+}
