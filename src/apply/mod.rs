@@ -85,6 +85,7 @@ pub(crate) fn apply(context: &Context<'_>, plan: &mut Plan, disks: &Volumes) {
         waiting: Mutex::default(),
         skeletons: Mutex::default(),
         moved: Mutex::default(),
+        kept: Mutex::default(),
         moved_records: Mutex::default(),
     };
     let unmoved = apply.move_all(&std::mem::take(&mut plan.moves), plan);
@@ -156,6 +157,8 @@ struct Apply<'a> {
     skeletons: Mutex<HashMap<(FileId, Box<CStr>), Arc<Dir>>>,
     /// The new names of moved entries, with their folders.
     moved: Mutex<HashSet<(FileId, Box<CStr>)>>,
+    /// The old names of entries that could not be moved, with their folders.
+    kept: Mutex<HashSet<(FileId, Box<CStr>)>>,
     /// What is known of moved files.
     moved_records: Mutex<Vec<(RelPath, Record, Entry)>>,
     /// Folders that are finished at the end although no planned change names them.
@@ -223,6 +226,7 @@ impl Apply<'_> {
             return;
         }
         match change.action {
+            Action::Create if self.is_kept(change) => {}
             Action::Replace(Verb::Retype) if self.is_too_early(&change.pair, &change.name) => {}
             Action::Create | Action::Replace(_) | Action::Reown => self.start(scope, Job::of(change), None),
             Action::SetMetadata(differences) => {

@@ -20,8 +20,8 @@ use crate::model::error::Cause;
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
 use crate::model::rights::Capability;
-use crate::plan::{Action, Move, Moved, Pair, Plan, Protected};
-use std::ffi::CStr;
+use crate::plan::{Action, Change, Move, Moved, Pair, Plan, Protected};
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -107,9 +107,13 @@ impl Apply<'_> {
     }
 
     fn not_moved(&self, entry: &Move, path: &RelPath, why: NotMoved) {
+        // Another entry of the source cannot have its name before the next pass.
+        lock(&self.kept).insert((entry.from.id(), entry.old.clone()));
         let cause = match why {
             NotMoved::Changed => {
-                self.context.check_replica();
+                if self.context.check_replica() {
+                    self.tell_kept(entry);
+                }
                 return;
             }
             NotMoved::Disturbed => return self.context.replica_disturbed(path),
@@ -122,6 +126,20 @@ impl Apply<'_> {
         // Otherwise it would be tried, and fail, for ever. The record of a file is gone already.
         self.context.ledger.forget_place(&entry.was);
         self.problem(path, ProblemKind::Move, cause, "the next pass copies it");
+    }
+
+    /// Counts an entry that the source has elsewhere than the plan knew, unless it is back in its old place.
+    fn tell_kept(&self, entry: &Move) {
+        let mut dir = Arc::clone(&self.context.roots.source.1);
+        let mut found = None;
+        for name in entry.was.names().filter_map(|name| CString::new(name).ok()) {
+            found = dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &name)).ok();
+            let Some(there) = found else { break };
+            dir = dir.child(&name, there.id);
+        }
+        if found.is_none_or(|there| there.id != entry.seen.id) {
+            self.context.absence.keep_changed(&entry.was);
+        }
     }
 
     fn move_one(&self, moving: &mut Moving, entry: &Move, path: &RelPath) -> Result<(), NotMoved> {
@@ -361,6 +379,13 @@ impl Apply<'_> {
     /// The folder that was made for what has moved into it, if there is one.
     pub(super) fn skeleton(&self, folder: &Dir, name: &CStr) -> Option<Arc<Dir>> {
         lock(&self.skeletons).remove(&(folder.id(), name.into()))
+    }
+
+    /// Whether an entry that should have moved from this name is still there.
+    pub(super) fn is_kept(&self, change: &Change) -> bool {
+        let kept = lock(&self.kept);
+        let folder = change.pair.replica.as_ref().filter(|_| !kept.is_empty());
+        folder.is_some_and(|folder| kept.contains(&(folder.id(), change.name.clone())))
     }
 
     /// Whether an entry has been moved to this name.

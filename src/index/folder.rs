@@ -1,6 +1,6 @@
 //! The records of one folder while a pass is in it.
 
-use crate::index::moves::{Place, Placement};
+use crate::index::places::{Place, Placement};
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit, Packed, find_record, gone, row_for};
 use crate::index::state::{Shared, lock};

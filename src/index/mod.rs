@@ -13,6 +13,7 @@ mod ledger;
 pub(crate) mod location;
 mod moves;
 pub(crate) mod passes;
+mod places;
 pub(crate) mod read;
 mod record;
 mod rows;

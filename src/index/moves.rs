@@ -4,27 +4,13 @@
 //! are moved in the same way, so that they describe it at every moment.
 
 use crate::index::ledger::Ledger;
+use crate::index::places::{Place, Placement};
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit, Packed};
 use crate::index::state::lock;
-use crate::model::entry::{Entry, Timestamp};
+use crate::model::entry::Entry;
 use crate::model::path::RelPath;
-use rusqlite::{Connection, Error as SqlError, Row, params};
-
-/// The identity of a folder of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Placement {
-    pub(super) volume: u32,
-    inode: u64,
-    born: Timestamp,
-}
-
-/// A folder of the source and where it is.
-#[derive(Debug)]
-pub(super) struct Place {
-    pub(super) path: Box<[u8]>,
-    pub(super) placement: Placement,
-}
+use rusqlite::{Connection, Error as SqlError, params};
 
 /// A recorded file that is gone from its place.
 #[derive(Debug)]
@@ -39,41 +25,6 @@ pub(crate) struct Departed {
 
 /// The most paths that a folder is looked for at.
 const MOST_PLACES: u32 = 4;
-
-impl Placement {
-    /// The identity of a folder with these facts; none without a birth time: inode numbers are used again.
-    pub(super) fn of(entry: &Entry, volume: u32) -> Option<Placement> {
-        entry.btime.map(|born| Placement { volume, inode: entry.id.inode, born })
-    }
-
-    /// Reads the four columns from this one on.
-    pub(super) fn read(row: &Row<'_>, at: usize) -> Result<Option<Placement>, SqlError> {
-        let volume: Option<u32> = row.get(at)?;
-        let inode: Option<i64> = row.get(at + 1)?;
-        let born = row.get::<_, Option<i64>>(at + 2)?.zip(row.get::<_, Option<u32>>(at + 3)?);
-        Ok(volume.zip(inode).zip(born).map(|((volume, inode), (seconds, nanoseconds))| Placement {
-            volume,
-            inode: inode as u64,
-            born: Timestamp { seconds, nanoseconds },
-        }))
-    }
-}
-
-/// Writes where a folder is. True when its row is new.
-pub(super) fn write_place(
-    connection: &Connection,
-    Place { path, placement }: &Place,
-) -> Result<bool, SqlError> {
-    let Placement { volume, inode, born } = placement;
-    let facts = params![path, volume, *inode as i64, born.seconds, born.nanoseconds];
-    let sql = "UPDATE folder SET volume = ?2, inode = ?3, born_s = ?4, born_ns = ?5 WHERE path = ?1";
-    if connection.prepare_cached(sql)?.execute(facts)? > 0 {
-        return Ok(false);
-    }
-    let sql = "INSERT INTO folder (path, confirmed, volume, inode, born_s, born_ns) VALUES (?1, 0, ?2, ?3, ?4, ?5)";
-    connection.prepare_cached(sql)?.execute(facts)?;
-    Ok(true)
-}
 
 impl Ledger {
     /// Whether the index knows where folders were, so that moves can be recognized.

@@ -3,7 +3,7 @@
 use crate::fs::stat::entry_of;
 use crate::index::approvals::Approval;
 use crate::index::history;
-use crate::index::moves::{self, Place};
+use crate::index::places::{Place, write_place};
 use crate::index::rows::{Change, Edit, edit, in_order};
 use crate::index::store::{Roots, Unusable};
 use crate::index::volumes::{Volume, Volumes};
@@ -149,7 +149,7 @@ impl State {
             statement.execute(params![folder, time])?;
         }
         for place in std::mem::take(&mut self.places) {
-            self.visited += u64::from(moves::write_place(connection, &place)?);
+            self.visited += u64::from(write_place(connection, &place)?);
         }
         let mut statement = connection.prepare_cached("DELETE FROM folder WHERE path = ?1")?;
         for folder in std::mem::take(&mut self.removed) {

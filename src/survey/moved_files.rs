@@ -274,10 +274,8 @@ impl Survey<'_> {
             (change.action, change.expected, change.reason) = (Action::Create, None, "");
             true
         });
-        let inside = moves.iter().zip(&settled).filter(|(_, (arrives, leaves))| !arrives || !leaves);
-        let inside: Vec<_> = inside.collect();
-        if !inside.is_empty() {
-            take_from_subtrees(&plan, &inside);
+        if settled.iter().any(|(arrives, leaves)| !arrives || !leaves) {
+            take_from_subtrees(&plan, &moves, &settled);
         }
         plan.moves.append(&mut moves);
     }
@@ -304,7 +302,7 @@ fn find(arrival: &Arrival) -> Option<Spot> {
 
 /// Takes files that move out of or into a folder that is deleted or created as a whole from its totals. The flags say
 /// whether their new and their old name were changes of their own.
-fn take_from_subtrees(plan: &Plan, inside: &[(&Move, &(bool, bool))]) {
+fn take_from_subtrees(plan: &Plan, moves: &[Move], settled: &[(bool, bool)]) {
     let mut created: BTreeMap<RelPath, &Arc<SubtreeTotals>> = BTreeMap::new();
     let mut deleted: BTreeMap<RelPath, &Arc<SubtreeTotals>> = BTreeMap::new();
     for change in &plan.changes {
@@ -316,6 +314,11 @@ fn take_from_subtrees(plan: &Plan, inside: &[(&Move, &(bool, bool))]) {
             deleted.insert(replica.path().join(&change.name), totals);
         }
     }
+    for moved in moves {
+        if let Some(Displaced { subtree: Some(totals), .. }) = &moved.displaced {
+            deleted.insert(moved.path(), totals);
+        }
+    }
     let take = |folders: &BTreeMap<RelPath, &Arc<SubtreeTotals>>, path: &RelPath, bytes: u64| {
         let above = folders.range(..=path.clone()).rev().find(|(folder, _)| path.is_at_or_below(folder));
         if let Some((_, totals)) = above {
@@ -323,7 +326,7 @@ fn take_from_subtrees(plan: &Plan, inside: &[(&Move, &(bool, bool))]) {
             totals.bytes.fetch_sub(bytes, Ordering::Relaxed);
         }
     };
-    for (moved, (arrives, leaves)) in inside {
+    for (moved, (arrives, leaves)) in moves.iter().zip(settled) {
         if !arrives {
             take(&created, &moved.path(), moved.seen.size);
         }

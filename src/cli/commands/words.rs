@@ -105,7 +105,7 @@ mod tests {
         assert_eq!(of(&[]), "no change");
         assert_eq!(of(&[(Counter::Created, 1200), (Counter::Deleted, 3)]), "+1,200 -3");
         let all: Vec<_> = Counter::ALL.into_iter().map(|counter| (counter, 1)).collect();
-        assert_eq!(of(&all), "+1 ~6 -1");
+        assert_eq!(of(&all), "+1 ~7 -1");
     }
 
     #[test]
