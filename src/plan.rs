@@ -320,7 +320,13 @@ impl Plan {
     /// Reports moves, then every other change in the order of the paths; then renames, and metadata of folders last.
     pub(crate) fn describe(&self, mut tell: impl FnMut(Operation<'_>)) {
         for moved in &self.moves {
-            tell(moved.operation(&moved.path()));
+            let path = moved.path();
+            tell(moved.operation(&path));
+            if let Some(displaced) = moved.displaced.as_ref().filter(|_| moved.deletes() > 0) {
+                let subtree = displaced.subtree.as_ref().map(|counted| counted.subtree());
+                let reason = "the moved one takes its place";
+                tell(Operation { subtree, reason, ..Operation::new(Verb::Delete, &path, displaced.kind) });
+            }
         }
         for change in &self.changes {
             let path = change.pair.path().join(&change.name);

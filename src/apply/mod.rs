@@ -85,12 +85,9 @@ pub(crate) fn apply(context: &Context<'_>, plan: &mut Plan, disks: &Volumes) {
         waiting: Mutex::default(),
         skeletons: Mutex::default(),
         moved: Mutex::default(),
-        kept: Mutex::default(),
         moved_records: Mutex::default(),
     };
-    let unmoved = apply.move_all(&std::mem::take(&mut plan.moves), plan);
-    apply.keep_moved_records();
-    plan.forget_below(&unmoved);
+    apply.move_all(plan);
     let plan = &*plan;
     apply.take_anchors(plan);
     let of = |is_it: fn(Action) -> bool| plan.changes.iter().filter(move |change| is_it(change.action));
@@ -154,11 +151,9 @@ struct Apply<'a> {
     /// Entries that were replaced and now lie under a temporary name.
     leftovers: Mutex<Vec<Leftover>>,
     /// New folders that were made for what moved into them, by their parent and name.
-    skeletons: Mutex<HashMap<(FileId, Box<CStr>), Arc<Dir>>>,
+    skeletons: Mutex<HashMap<NameIn, Arc<Dir>>>,
     /// The new names of moved entries, with their folders.
-    moved: Mutex<HashSet<(FileId, Box<CStr>)>>,
-    /// The old names of entries that could not be moved, with their folders.
-    kept: Mutex<HashSet<(FileId, Box<CStr>)>>,
+    moved: Mutex<HashSet<NameIn>>,
     /// What is known of moved files.
     moved_records: Mutex<Vec<(RelPath, Record, Entry)>>,
     /// Folders that are finished at the end although no planned change names them.
@@ -166,6 +161,9 @@ struct Apply<'a> {
     /// Finished replacements that wait for a group commit.
     waiting: Mutex<PendingRenames>,
 }
+
+/// A name in a folder of the replica.
+type NameIn = (FileId, Box<CStr>);
 
 /// An entry that has lost its place to another one.
 struct Leftover {
@@ -226,7 +224,6 @@ impl Apply<'_> {
             return;
         }
         match change.action {
-            Action::Create if self.is_kept(change) => {}
             Action::Replace(Verb::Retype) if self.is_too_early(&change.pair, &change.name) => {}
             Action::Create | Action::Replace(_) | Action::Reown => self.start(scope, Job::of(change), None),
             Action::SetMetadata(differences) => {

@@ -7,40 +7,30 @@
 use crate::apply::hardlinks::targets::{Content, Place};
 use crate::apply::job::Job;
 use crate::apply::metadata::folders::make_writable;
-use crate::apply::read_only::is_told;
 use crate::apply::remove::Removal;
 use crate::apply::{Apply, Leftover, lock, retire};
 use crate::collections::HashMap;
 use crate::fs::dir::Dir;
-use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
+use crate::fs::{Errno, dirent, is_unsupported, stat};
 use crate::identity::Identity;
 use crate::model::change::Verb;
 use crate::model::entry::{Entry, FileId, Kind};
-use crate::model::error::Cause;
 use crate::model::path::RelPath;
-use crate::model::problem_kind::ProblemKind;
-use crate::model::rights::Capability;
 use crate::plan::{Action, Change, Move, Moved, Pair, Plan, Protected};
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// A name in the replica.
 type Spot = (Arc<Dir>, Box<CStr>);
 
-/// Why an entry was not moved.
-enum NotMoved {
-    /// The source is not as the survey saw it: the next pass decides.
-    Changed,
-    /// The replica is not.
-    Disturbed,
-    /// It failed.
-    Failed(Cause),
-}
+/// An entry was not moved: source or replica are not as the survey saw them, or the kernel refused. Whatever it was, it
+/// shows again when the entry is copied instead.
+struct NotMoved;
 
 impl From<Errno> for NotMoved {
-    fn from(errno: Errno) -> NotMoved {
-        NotMoved::Failed(Cause::System(errno))
+    fn from(_: Errno) -> NotMoved {
+        NotMoved
     }
 }
 
@@ -66,19 +56,20 @@ fn address(dir: &Arc<Dir>) -> usize {
 }
 
 impl Apply<'_> {
-    /// Makes all moves. Returns the folders of the replica that were not moved.
-    pub(super) fn move_all(&self, moves: &[Move], plan: &Plan) -> Vec<Arc<Dir>> {
+    /// Makes all moves. What cannot be moved is copied and deleted instead.
+    pub(super) fn move_all(&self, plan: &mut Plan) {
+        let moves = std::mem::take(&mut plan.moves);
         if moves.is_empty() {
-            return Vec::new();
+            return;
         }
-        let spots = moves.iter().map(|entry| {
-            let dir = entry.pair().and_then(|pair| pair.replica.clone());
-            (entry.held.id, ((Arc::clone(&entry.from), entry.old.clone()), dir))
-        });
         let retyped = plan.changes.iter().filter_map(|change| {
             let is_it = change.action == Action::Replace(Verb::Retype) && change.kind == Kind::Folder;
             let folder = change.pair.source.as_ref().filter(|_| is_it)?;
             Some(((address(folder), change.name.clone()), change.expected?))
+        });
+        let spots = moves.iter().map(|entry| {
+            let dir = entry.pair().and_then(|pair| pair.replica.clone());
+            (entry.held.id, ((Arc::clone(&entry.from), entry.old.clone()), dir))
         });
         let (retyped, homes) = (retyped.collect(), HashMap::default());
         let mut moving = Moving { spots: spots.collect(), homes, retyped };
@@ -92,73 +83,108 @@ impl Apply<'_> {
                 break;
             }
             self.context.interrupt.beat();
-            let path = entry.path();
-            match self.move_one(&mut moving, entry, &path) {
-                Ok(()) => {}
-                Err(why) => {
-                    self.not_moved(entry, &path, why);
-                    moving.spots.remove(&entry.held.id);
-                    unmoved.extend(entry.pair().and_then(|pair| pair.replica.clone()));
-                }
+            if self.move_one(&mut moving, &entry).is_err() {
+                moving.spots.remove(&entry.held.id);
+                unmoved.push(entry);
             }
             self.context.workers.did_name();
         }
-        unmoved
+        for (path, record, seen) in std::mem::take(&mut *lock(&self.moved_records)) {
+            self.context.ledger.moved_file(&path, &record, &seen);
+        }
+        if !unmoved.is_empty() {
+            self.do_without(&unmoved, plan);
+        }
     }
 
-    fn not_moved(&self, entry: &Move, path: &RelPath, why: NotMoved) {
-        // Another entry of the source cannot have its name before the next pass.
-        lock(&self.kept).insert((entry.from.id(), entry.old.clone()));
-        let cause = match why {
-            NotMoved::Changed => {
-                if self.context.check_replica() {
-                    self.tell_kept(entry);
+    /// Puts into the plan what has to be done instead of moves.
+    fn do_without(&self, unmoved: &[Move], plan: &mut Plan) {
+        let tops: Vec<_> = unmoved.iter().filter_map(|entry| entry.pair()?.replica.clone()).collect();
+        plan.forget_below(&tops);
+        for entry in unmoved {
+            let Move { source, name, seen, from, old, held, displaced, touched, .. } = entry;
+            let change = |pair: &Arc<Pair>, name: &CStr, action, expected| Change {
+                pair: Arc::clone(pair),
+                name: name.into(),
+                kind: entry.kind(),
+                action,
+                size: seen.size,
+                expected,
+                replica_unreadable: false,
+                subtree: None,
+                reason: "",
+                recorded: None,
+            };
+            let is_old = |pair: &Pair| pair.replica.as_ref().is_some_and(|dir| dir.id() == from.id());
+            let in_its_place = plan.changes.iter_mut().find(|change| {
+                is_old(&change.pair) && change.name == *old && change.action == Action::Create
+            });
+            if let Some(other) = in_its_place {
+                let verb = if other.kind == held.kind { Verb::Update } else { Verb::Retype };
+                (other.action, other.expected) = (Action::Replace(verb), Some(held.id));
+            } else if let Some(pair) = touched.iter().find(|pair| is_old(pair)) {
+                plan.changes.push(change(pair, old, Action::Delete, Some(held.id)));
+            }
+            // In a new folder it is copied like all the rest.
+            let is_new = |pair: &&Arc<Pair>| {
+                pair.source.as_ref().is_some_and(|dir| Arc::ptr_eq(dir, source)) && pair.replica.is_some()
+            };
+            let Some(pair) = touched.iter().find(is_new) else { continue };
+            let action = match displaced {
+                None => Action::Create,
+                Some(displaced) if displaced.kind != Kind::Folder && entry.kind() == Kind::File => {
+                    Action::Replace(Verb::Update)
                 }
-                return;
-            }
-            NotMoved::Disturbed => return self.context.replica_disturbed(path),
-            NotMoved::Failed(Cause::System(errno)) if is_told(self.context, &entry.from, errno) => return,
-            NotMoved::Failed(Cause::System(errno)) if is_gone(errno) => {
-                return self.context.replica_disturbed(path);
-            }
-            NotMoved::Failed(cause) => cause,
-        };
-        // Otherwise it would be tried, and fail, for ever. The record of a file is gone already.
-        self.context.ledger.forget_place(&entry.was);
-        self.problem(path, ProblemKind::Move, cause, "the next pass copies it");
-    }
-
-    /// Counts an entry that the source has elsewhere than the plan knew, unless it is back in its old place.
-    fn tell_kept(&self, entry: &Move) {
-        let mut dir = Arc::clone(&self.context.roots.source.1);
-        let mut found = None;
-        for name in entry.was.names().filter_map(|name| CString::new(name).ok()) {
-            found = dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &name)).ok();
-            let Some(there) = found else { break };
-            dir = dir.child(&name, there.id);
-        }
-        if found.is_none_or(|there| there.id != entry.seen.id) {
-            self.context.absence.keep_changed(&entry.was);
+                Some(displaced) if displaced.kind == entry.kind() => {
+                    self.make_room(pair, name, displaced.id);
+                    Action::Create
+                }
+                Some(_) => Action::Replace(Verb::Retype),
+            };
+            let expected = displaced.as_ref().map(|displaced| displaced.id);
+            let expected = expected.filter(|_| action != Action::Create);
+            plan.changes.push(change(pair, name, action, expected));
         }
     }
 
-    fn move_one(&self, moving: &mut Moving, entry: &Move, path: &RelPath) -> Result<(), NotMoved> {
+    /// Moves a folder of the replica aside, in whose place another one is created. Where that fails, the creation fails
+    /// as well, and is reported.
+    fn make_room(&self, pair: &Pair, name: &CStr, id: FileId) {
+        let Some(folder) = &pair.replica else { return };
+        make_writable(self.context, folder);
+        let aside = folder.open().and_then(|fd| {
+            if stat::entry_at(fd.as_fd(), name)?.id != id {
+                return Err(Errno::EXIST);
+            }
+            let aside = dirent::temporary_name()?;
+            dirent::rename_to_free(fd.as_fd(), name, &aside)?;
+            Ok(aside)
+        });
+        if let Ok(aside) = aside {
+            let path = pair.path().join(name);
+            self.context.ledger.forget(&folder.path().join(name));
+            let folder = Arc::clone(folder);
+            lock(&self.leftovers).push(Leftover { folder, name: aside, path, removal: Removal::Displaced });
+        }
+    }
+
+    fn move_one(&self, moving: &mut Moving, entry: &Move) -> Result<(), NotMoved> {
         let Move { source, name, seen, held, .. } = entry;
         let facts = |entry: &Entry| (entry.size, entry.mtime, entry.ctime);
         let is_same = |now: &Entry, then: &Entry| {
             now.id == then.id && (now.kind == Kind::Folder || facts(now) == facts(then))
         };
-        let ours = source.open().and_then(|fd| stat::entry_at(fd.as_fd(), name));
-        if !ours.is_ok_and(|ours| is_same(&ours, seen)) {
-            return Err(NotMoved::Changed);
+        let ours = source.open().and_then(|fd| stat::entry_at(fd.as_fd(), name))?;
+        if !is_same(&ours, seen) {
+            return Err(NotMoved);
         }
         let to = self.home(moving, source)?;
-        let Some((spot, dir)) = moving.spots.remove(&held.id) else { return Err(NotMoved::Changed) };
+        let (spot, dir) = moving.spots.remove(&held.id).ok_or(NotMoved)?;
         if self.context.read_only.hold(&spot.0) || self.context.read_only.hold(&to) {
-            return Err(NotMoved::Changed);
+            return Err(NotMoved);
         }
-        self.open_up(entry, [&spot.0, &to], dir.as_ref());
-        let (from_fd, to_fd) = (spot.0.open()?, to.open()?);
+        [&spot.0, &to].into_iter().chain(&dir).for_each(|folder| make_writable(self.context, folder));
+        let (from_fd, to_fd) = (spot.0.open_for_temporaries()?, to.open_for_temporaries()?);
         let (from, old) = (from_fd.as_fd(), &*spot.1);
         let there = match stat::entry_at(to_fd.as_fd(), name) {
             Ok(there) => Some(there),
@@ -176,20 +202,21 @@ impl Apply<'_> {
             let theirs = stat::entry_at(from, old)?;
             // The ctime has moved if it has changed places before.
             let is_as_seen = theirs.id == held.id
-                && (theirs.kind == Kind::Folder
-                    || (theirs.size, theirs.mtime) == (held.size, held.mtime));
+                && (theirs.kind == Kind::Folder || (theirs.size, theirs.mtime) == (held.size, held.mtime));
             if !is_as_seen {
-                return Err(NotMoved::Disturbed);
+                return Err(NotMoved);
             }
             self.swing(moving, (&spot, &to), entry, there)?;
         }
         if let Some(dir) = &dir {
             dir.relocate(&to, name);
         }
-        entry.touched.iter().for_each(|pair| self.touch(pair));
+        // XFS gives a folder a new mtime when its entry `..` changes.
+        entry.touched.iter().chain(entry.pair()).for_each(|pair| self.touch(pair));
         lock(&self.moved).insert((to.id(), name.clone()));
-        self.context.reporter.done(entry.operation(path));
-        self.is_moved(entry, &to, path);
+        let path = entry.path();
+        self.context.reporter.done(entry.operation(&path));
+        self.is_moved(entry, &to, &path);
         Ok(())
     }
 
@@ -219,16 +246,22 @@ impl Apply<'_> {
         let is_moved_too = moving.is_at(there.id, to, &entry.name);
         let is_displaced = entry.displaced.as_ref().is_some_and(|displaced| displaced.id == there.id);
         if !is_moved_too && !is_displaced {
-            return Err(NotMoved::Disturbed);
+            return Err(NotMoved);
         }
         if !is_moved_too && entry.kind() != Kind::Folder && there.kind != Kind::Folder {
-            return Ok(retire::replace_by_moved(old, new)?);
+            retire::replace_by_moved(old, new)?;
+            return Ok(());
+        }
+        if there.kind == Kind::Folder {
+            // Its entry `..` changes as well.
+            make_writable(self.context, &to.child(&entry.name, there.id));
         }
         let now: Spot = match dirent::exchange_across(old, new) {
             Ok(()) => {
                 note(&was, &is, true);
                 (Arc::clone(&spot.0), spot.1.clone())
             }
+            // EINVAL also where one is below the other.
             Err(errno) if errno == Errno::INVAL || is_unsupported(errno) => {
                 // RACE: after a crash in between, the other entry lies under a temporary name, and is made again.
                 let aside = dirent::temporary_name()?;
@@ -237,8 +270,9 @@ impl Apply<'_> {
                     dirent::rename_to_free(new.0, &aside, new.1)?;
                     return Err(errno.into());
                 }
-                note(&is, &to.path().join(&aside), false);
-                note(&was, &is, false);
+                let set_aside = to.path().join(&aside);
+                note(&is, &set_aside, false);
+                note(&was.below_instead(&is, &set_aside), &is, false);
                 (Arc::clone(to), aside.into())
             }
             Err(errno) => return Err(errno.into()),
@@ -252,11 +286,13 @@ impl Apply<'_> {
         }
         // It is to go, but not under the old name of the moved one, which may be a name of the source again.
         let (folder, name) = now;
-        let fd = folder.open()?;
-        let aside = dirent::temporary_name()?;
-        dirent::rename_to_free(fd.as_fd(), &name, &aside)?;
-        note(&folder.path().join(&name), &folder.path().join(&aside), false);
-        lock(&self.leftovers).push(Leftover { folder, name: aside, path: is, removal: Removal::Displaced });
+        self.context.ledger.forget(&folder.path().join(&name));
+        let renamed = dirent::temporary_name().and_then(|aside| {
+            dirent::rename_to_free(folder.open()?.as_fd(), &name, &aside)?;
+            Ok(aside)
+        });
+        let name = renamed.unwrap_or_else(|_| name.into());
+        lock(&self.leftovers).push(Leftover { folder, name, path: is, removal: Removal::Displaced });
         Ok(())
     }
 
@@ -282,17 +318,6 @@ impl Apply<'_> {
         }
     }
 
-    /// Prepares folders that are closed to this user. The folder that moves needs it too: its entry `..` changes.
-    fn open_up(&self, entry: &Move, folders: [&Arc<Dir>; 2], dir: Option<&Arc<Dir>>) {
-        if self.context.rights.may(Capability::DacOverride) {
-            return;
-        }
-        folders.into_iter().for_each(|folder| make_writable(self.context, folder));
-        if let (Moved::Folder(pair), Some(_)) = (&entry.what, dir) {
-            self.touch(pair);
-        }
-    }
-
     /// The replica's folder of a folder of the source. Where there is none it is made, private and empty: its creation is
     /// in the plan, and fills it.
     fn home(&self, moving: &mut Moving, source: &Arc<Dir>) -> Result<Arc<Dir>, NotMoved> {
@@ -303,14 +328,13 @@ impl Apply<'_> {
                 break Arc::clone(home);
             }
             let Some(above) = at.parent() else {
-                break self.context.roots.replica.1.clone().ok_or(NotMoved::Changed)?;
+                break self.context.roots.replica.1.clone().ok_or(NotMoved)?;
             };
             missing.push(at);
             at = above;
         };
         for dir in missing.into_iter().rev() {
             let name = dir.name();
-            make_writable(self.context, &home);
             let fd = home.open()?;
             let there = match stat::entry_at(fd.as_fd(), name) {
                 Ok(there) if moving.is_at(there.id, &home, name) => {
@@ -320,8 +344,9 @@ impl Apply<'_> {
                 Ok(there) if there.kind != Kind::Folder => {
                     let key = dir.parent().map(|above| (address(above), Box::from(name)));
                     if key.and_then(|key| moving.retyped.get(&key)) != Some(&there.id) {
-                        return Err(NotMoved::Disturbed);
+                        return Err(NotMoved);
                     }
+                    make_writable(self.context, &home);
                     let aside = dirent::temporary_name()?;
                     dirent::rename_to_free(fd.as_fd(), name, &aside)?;
                     self.leave_over(Arc::clone(&home), aside, dir.path());
@@ -331,6 +356,7 @@ impl Apply<'_> {
             };
             let there = match there {
                 Err(Errno::NOENT) => {
+                    make_writable(self.context, &home);
                     dirent::make_folder(fd.as_fd(), name)?;
                     let made = stat::entry_at(fd.as_fd(), name)?;
                     let child = home.child(name, made.id);
@@ -355,6 +381,10 @@ impl Apply<'_> {
         name: &CStr,
         id: FileId,
     ) -> Result<(), NotMoved> {
+        make_writable(self.context, folder);
+        if let Some((_, Some(dir))) = moving.spots.get(&id) {
+            make_writable(self.context, dir);
+        }
         let fd = folder.open()?;
         let aside = dirent::temporary_name()?;
         dirent::rename_to_free(fd.as_fd(), name, &aside)?;
@@ -369,23 +399,9 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Keeps the records of the files that were moved, when all old ones are gone.
-    pub(super) fn keep_moved_records(&self) {
-        for (path, record, seen) in std::mem::take(&mut *lock(&self.moved_records)) {
-            self.context.ledger.moved_file(&path, &record, &seen);
-        }
-    }
-
     /// The folder that was made for what has moved into it, if there is one.
     pub(super) fn skeleton(&self, folder: &Dir, name: &CStr) -> Option<Arc<Dir>> {
         lock(&self.skeletons).remove(&(folder.id(), name.into()))
-    }
-
-    /// Whether an entry that should have moved from this name is still there.
-    pub(super) fn is_kept(&self, change: &Change) -> bool {
-        let kept = lock(&self.kept);
-        let folder = change.pair.replica.as_ref().filter(|_| !kept.is_empty());
-        folder.is_some_and(|folder| kept.contains(&(folder.id(), change.name.clone())))
     }
 
     /// Whether an entry has been moved to this name.

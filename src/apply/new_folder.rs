@@ -41,7 +41,9 @@ impl Apply<'_> {
             }
         };
         let path = job.path();
-        self.context.ledger.created_folder(&path, seen);
+        if let Some(replica) = &pair.replica {
+            self.context.ledger.created_folder(&path, seen, replica.id());
+        }
         self.context
             .reporter
             .done(Operation { reason: job.reason, ..Operation::new(job.verb, &path, Kind::Folder) });

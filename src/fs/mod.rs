@@ -32,7 +32,7 @@ pub(crate) mod uncached;
 pub(crate) mod way;
 pub(crate) mod xattr;
 
-pub(crate) use crate::fs::mounts::is_lazy;
+pub(crate) use crate::fs::mounts::{is_lazy, points_below};
 pub(crate) use crate::model::errno::{Errno, is_denial, is_full, is_gone, is_passing, is_unsupported};
 
 /// The boot of the computer, as a word that no other boot has; empty where the kernel does not tell.

@@ -4,6 +4,7 @@ use crate::collections::HashSet;
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 /// One line: a mounted part of a filesystem, and its mount point.
@@ -115,6 +116,18 @@ pub(crate) fn is_lazy(path: &Path) -> bool {
         mount_of(mounts, path).is_some_and(|mount| mount.is_lazy) || mounts.iter().any(is_below)
     };
     read().map_or(true, |text| is_any(&parse(&text)))
+}
+
+/// The mount points below an open folder, as paths from there.
+///
+/// # Errors
+/// As `readlink(2)` and `read(2)`.
+pub(crate) fn points_below(folder: BorrowedFd<'_>) -> Result<Vec<PathBuf>, Errno> {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd()));
+    let path = path.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let text = read()?;
+    let points = parse(&text).into_iter().filter_map(|mount| Some(mount.point.strip_prefix(&path).ok()?.into()));
+    Ok(points.filter(|point: &PathBuf| !point.as_os_str().is_empty()).collect())
 }
 
 /// The place of a resolved path on its filesystem.

@@ -8,7 +8,7 @@ use crate::index::terms::Terms;
 use crate::index::trust::{Likeness, MARGIN, Standing, is_settled, is_settled_source, likeness};
 use crate::index::volumes::Volume;
 use crate::model::digest::Digest;
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, FileId};
 use crate::model::path::RelPath;
 use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
 use std::collections::VecDeque;
@@ -92,7 +92,7 @@ impl FolderRecords {
             let Some(connection) = &state.connection else { return Ok(None) };
             // Within a pass every folder is read before anything is written for it.
             let row = connection
-                .prepare_cached("SELECT confirmed, volume, inode, born_s, born_ns FROM folder WHERE path = ?1")?
+                .prepare_cached("SELECT confirmed, volume, inode, born_s, born_ns, replica FROM folder WHERE path = ?1")?
                 .query_row(params![path.as_bytes()], |row| Ok((row.get(0)?, Placement::read(row, 1)?)))
                 .optional()?;
             let loaded = Loaded::read(connection, path.as_bytes())?;
@@ -154,15 +154,18 @@ impl FolderRecords {
     /// Whether the source's folder, which has these facts now, is certainly another one than when it was recorded.
     pub(crate) fn is_of_another_folder(&self, source: &Entry) -> bool {
         let volume = &self.volumes[0];
-        self.placement.is_some_and(|then| then.volume == volume.number)
-            && volume.tells_folders()
-            && Placement::of(source, volume.number) != self.placement
+        let now = Placement::of(source, volume.number, source.id);
+        self.placement.is_some_and(|then| {
+            then.volume == volume.number
+                && volume.tells_folders()
+                && now.is_none_or(|now| !now.is_same(&then))
+        })
     }
 
-    /// Notes which folder of the source is here.
-    pub(crate) fn note_folder(&self, source: &Entry) {
+    /// Notes which folders are here.
+    pub(crate) fn note_folder(&self, source: &Entry, replica: FileId) {
         let volume = &self.volumes[0];
-        let placement = Placement::of(source, volume.number).filter(|_| volume.tells_folders());
+        let placement = Placement::of(source, volume.number, replica).filter(|_| volume.tells_folders());
         if let Some(placement) = placement.filter(|_| self.placement != placement && !self.terms.is_dry_run) {
             let path = self.path.as_bytes().into();
             lock(&self.shared.0).add_place(Place { path, placement });
@@ -181,6 +184,15 @@ impl FolderRecords {
     /// Forgets a name.
     pub(crate) fn forget(&self, name: &CStr) {
         self.edit(name.to_bytes(), Edit::Drop);
+    }
+
+    /// Forgets a name, if it is known.
+    pub(crate) fn forget_known(&self, name: &CStr) {
+        let (at, record) = self.loaded.find(self, name.to_bytes());
+        if record.is_some() {
+            self.note(at);
+            self.forget(name);
+        }
     }
 
     /// Forgets the names of loaded records that neither side has any more.

@@ -8,7 +8,7 @@ use crate::index::places::{Place, Placement};
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit, Packed};
 use crate::index::state::lock;
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, FileId};
 use crate::model::path::RelPath;
 use rusqlite::{Connection, Error as SqlError, params};
 
@@ -21,6 +21,22 @@ pub(crate) struct Departed {
     pub name: Box<[u8]>,
     /// What is known of it.
     pub record: Record,
+}
+
+/// Where a folder of the source was.
+#[derive(Clone, Debug)]
+pub(crate) struct OldPlace {
+    /// Its path below the roots.
+    pub path: RelPath,
+    /// The inode of the replica's folder of then.
+    replica: Option<u64>,
+}
+
+impl OldPlace {
+    /// Whether a folder of the replica is the one of then.
+    pub(crate) fn is_replica(&self, entry: &Entry) -> bool {
+        self.replica == Some(entry.id.inode)
+    }
 }
 
 /// The most paths that a folder is looked for at.
@@ -39,33 +55,35 @@ impl Ledger {
     }
 
     /// Notes a folder of the source that has just been created in the replica.
-    pub(crate) fn created_folder(&self, path: &RelPath, source: &Entry) {
+    pub(crate) fn created_folder(&self, path: &RelPath, source: &Entry, replica: FileId) {
         let Some(shared) = &self.shared else { return };
         let mut state = lock(&shared.0);
         let Some(volume) = state.volumes.met(source.id.device).filter(|volume| volume.tells_folders()) else {
             return;
         };
-        if let Some(placement) = Placement::of(source, volume.number) {
+        if let Some(placement) = Placement::of(source, volume.number, replica) {
             state.add_place(Place { path: path.as_bytes().into(), placement });
         }
     }
 
     /// The other paths at which a folder of the source is recorded.
-    pub(crate) fn places_of(&self, source: &Entry, now: &RelPath) -> Vec<RelPath> {
+    pub(crate) fn places_of(&self, source: &Entry, now: &RelPath) -> Vec<OldPlace> {
         let Some(shared) = &self.shared else { return Vec::new() };
         let mut state = lock(&shared.0);
         let volume = state.volumes.met(source.id.device).filter(|volume| volume.tells_folders());
-        let placement = volume.and_then(|volume| Placement::of(source, volume.number));
-        let Some(Placement { volume, inode, born }) = placement else { return Vec::new() };
-        let sql = "SELECT path FROM folder WHERE inode = ?1 AND volume = ?2 AND born_s = ?3 AND born_ns = ?4 \
+        let Some((volume, born)) = volume.zip(source.btime) else { return Vec::new() };
+        let sql = "SELECT path, replica FROM folder WHERE inode = ?1 AND volume = ?2 AND born_s = ?3 AND born_ns = ?4 \
                    AND path <> ?5 LIMIT ?6";
         let found = state.attempt(|state| {
             let Some(connection) = &state.connection else { return Ok(Vec::new()) };
-            let facts =
-                params![inode as i64, volume, born.seconds, born.nanoseconds, now.as_bytes(), MOST_PLACES];
+            let (inode, number) = (source.id.inode as i64, volume.number);
+            let facts = params![inode, number, born.seconds, born.nanoseconds, now.as_bytes(), MOST_PLACES];
             let mut statement = connection.prepare_cached(sql)?;
-            let paths = statement.query_map(facts, |row| row.get(0))?;
-            paths.map(|path| path.map(RelPath::from_bytes)).collect()
+            let places = statement.query_map(facts, |row| {
+                let path = RelPath::from_bytes(row.get(0)?);
+                Ok(OldPlace { path, replica: row.get::<_, Option<i64>>(1)?.map(|inode| inode as u64) })
+            })?;
+            places.collect()
         });
         found.unwrap_or_default()
     }
@@ -128,14 +146,12 @@ impl Ledger {
         });
     }
 
-    /// Forgets where a folder was, so that it is not taken for a moved one again.
-    pub(crate) fn forget_place(&self, path: &RelPath) {
+    /// Forgets a folder and all below it.
+    pub(crate) fn forget(&self, path: &RelPath) {
         let Some(shared) = &self.shared else { return };
-        let sql = "UPDATE folder SET volume = NULL, inode = NULL, born_s = NULL, born_ns = NULL WHERE path = ?1";
         lock(&shared.0).attempt_write(|state| {
             state.flush()?;
-            let Some(connection) = &state.connection else { return Ok(0) };
-            connection.prepare_cached(sql)?.execute(params![path.as_bytes()])
+            state.connection.as_ref().map_or(Ok(()), |connection| forget(connection, path.as_bytes()))
         });
     }
 

@@ -42,6 +42,15 @@ impl RelPath {
         RelPath(bytes)
     }
 
+    /// This path after `top` has become `instead`; the same path where it is not below that.
+    pub(crate) fn below_instead(&self, top: &RelPath, instead: &RelPath) -> RelPath {
+        if !self.is_at_or_below(top) {
+            return self.clone();
+        }
+        let rest = self.0.get(top.0.len()..).unwrap_or_default();
+        RelPath([&instead.0, rest].concat())
+    }
+
     /// The path of the folder, and the name in it; two empty ones for the root.
     pub(crate) fn split(&self) -> (&[u8], &[u8]) {
         match self.0.iter().rposition(|byte| *byte == b'/') {

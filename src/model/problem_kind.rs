@@ -45,7 +45,6 @@ pub enum ProblemKind {
     RestoreOldEntry,
     Link,
     Rename,
-    Move,
     StoreName,
     MirrorFolder,
     Delete,
@@ -68,7 +67,7 @@ pub enum ProblemKind {
 }
 
 /// Every kind, its name in the JSON log, and its words, to be read after "Cannot".
-const TABLE: [(ProblemKind, &str, &str); 57] = [
+const TABLE: [(ProblemKind, &str, &str); 56] = [
     (ProblemKind::ReadSourceFile, "read_source_file", "read the source file"),
     (ProblemKind::ReadReplicaFile, "read_replica_file", "read the replica file"),
     (ProblemKind::ReadSourceFolder, "read_source_folder", "read the source folder"),
@@ -114,7 +113,6 @@ const TABLE: [(ProblemKind, &str, &str); 57] = [
     (ProblemKind::RestoreOldEntry, "restore_old_entry", "restore the old entry"),
     (ProblemKind::Link, "create_hard_link", "make it a hard link of its other name"),
     (ProblemKind::Rename, "rename", "rename it to this name in the replica"),
-    (ProblemKind::Move, "move", "move it to this place in the replica"),
     (ProblemKind::StoreName, "store_name", "store this name in the replica"),
     (ProblemKind::MirrorFolder, "mirror_folder", "mirror this folder"),
     (ProblemKind::Delete, "delete", "delete it from the replica"),

@@ -59,8 +59,7 @@ const LARGE: u64 = 1 << 20;
 
 /// Makes the plan for a pair of roots.
 pub(crate) fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
-    let has_replica = root.replica.is_some();
-    let moves = Moves::of(has_replica && context.ledger.knows_places());
+    let moves = Moves::of(context);
     let survey = Survey { moves, ..Survey::new(context) };
     context.workers.scope(|scope| survey.visit(scope, root));
     survey.settle_denied();
@@ -177,7 +176,9 @@ impl Survey<'_> {
             if records.is_of_another_folder(facts) && self.has_other_folder(scope, &pair, facts) {
                 return;
             }
-            records.note_folder(facts);
+            if let Some(replica) = &pair.replica {
+                records.note_folder(facts, replica.id());
+            }
         }
         let locked =
             replica.is_none() && self.context.absence.is_known_as_locked(Side::Replica, &pair.path());
@@ -325,6 +326,12 @@ impl Survey<'_> {
     ) -> u64 {
         let pair = &merge.pair;
         let decision = reconcile(source, replica, &pair.filesystem);
+        // A pass that replaced a file by something else may have been stopped before its end.
+        if let (Some(ours), Some(_), Some(records)) = (source.entry(), replica.entry(), &merge.records)
+            && ours.kind != Kind::File
+        {
+            records.forget_known(name);
+        }
         match (decision, source.entry(), replica.entry()) {
             (Decision::Delete(reason), _, Some(theirs)) if protected == Protected::No => {
                 self.delete(scope, merge, name, theirs, reason);
@@ -477,7 +484,9 @@ impl Survey<'_> {
     ) {
         self.links.count_name(pair.replica.as_ref(), theirs);
         let displaced = Displaced { id: theirs.id, kind: theirs.kind, subtree: None };
+        let has_mount = |dir: &Arc<Dir>| self.moves.has_mount(&dir.path().join(name));
         if !has_changed
+            && !pair.replica.as_ref().is_some_and(has_mount)
             && self.comes(scope, pair, (name, Protected::No), ours, Some(displaced))
         {
             return;

@@ -19,7 +19,7 @@ use crate::model::path::RelPath;
 use crate::plan::{Action, Displaced, Move, Moved, Pair, Plan, Protected, SubtreeTotals};
 use crate::survey::Survey;
 use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
-use crate::survey::hardlinks::name_number;
+use crate::survey::hardlinks::{NamesThatGo, name_number};
 use crate::survey::metadata::Subjects;
 use crate::survey::moves::{Moves, Spot};
 use std::collections::BTreeMap;
@@ -28,8 +28,13 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most files that are noted. A pass with more of them copies the others.
-const MOST: usize = 1 << 19;
+/// The most new files that are noted, and the most files that are moved one by one. A pass with more of them copies the
+/// others.
+const MOST_NEW: usize = 1 << 19;
+const MOST_MOVED: usize = 1 << 16;
+
+/// The files that are looked for, and read, at once.
+const HANDFUL: usize = 1024;
 
 /// The new files of one survey.
 #[derive(Debug, Default)]
@@ -43,6 +48,13 @@ struct Arrival {
     folder: Arc<Dir>,
     /// The number of its name.
     name: u32,
+}
+
+/// The names of the folder of the source that was listed last, by their numbers.
+#[derive(Default)]
+struct Listed {
+    folder: Option<Arc<Dir>>,
+    names: HashMap<u32, Vec<CString>>,
 }
 
 /// A new file and the file of the replica that it may be.
@@ -62,7 +74,7 @@ impl Arrivals {
     pub(super) fn add(&self, moves: &Moves, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
         let Some(key) = key_of(entry).filter(|_| moves.is_on()) else { return };
         let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if arrivals.len() < MOST {
+        if arrivals.len() < MOST_NEW {
             arrivals.push(Arrival { key, folder: Arc::clone(folder), name: name_number(name) });
         }
     }
@@ -93,25 +105,40 @@ impl Survey<'_> {
             return;
         }
         arrivals.sort_unstable_by_key(|arrival| arrival.key);
-        let departed = self.departed(&arrivals);
-        let candidates = self.candidates(&arrivals, departed);
-        if candidates.is_empty() {
-            return;
+        let mut departed = self.departed(&arrivals);
+        departed.truncate(MOST_MOVED);
+        // Folder by folder, so that each is listed once.
+        let place = |departed: &Departed| {
+            let first = alike(&arrivals, &departed.record).first();
+            first.map(|arrival| Arc::as_ptr(&arrival.folder).addr())
+        };
+        departed.sort_by_cached_key(place);
+        let names_that_go = self.links.names_that_go();
+        let mut taken: HashSet<FileId> = HashSet::default();
+        let mut listed = Listed::default();
+        let mut proven: Vec<Proven> = Vec::new();
+        let mut departed = departed.into_iter().peekable();
+        while departed.peek().is_some() && !self.context.is_halted() {
+            let some = departed.by_ref().take(HANDFUL);
+            let found = some.filter_map(|departed| {
+                self.context.interrupt.beat();
+                self.candidate(&arrivals, departed, (&mut taken, &mut listed), &names_that_go)
+            });
+            let found: Vec<Candidate> = found.collect();
+            let good: Mutex<&mut Vec<Proven>> = Mutex::new(&mut proven);
+            self.context.workers.scope(|scope| {
+                let (good, workers) = (&good, self.context.workers);
+                for candidate in found {
+                    workers.spawn(scope, move |_| {
+                        if let Some(differences) = self.prove(&candidate) {
+                            let mut good = good.lock().unwrap_or_else(PoisonError::into_inner);
+                            good.push((candidate, differences));
+                        }
+                        workers.did_name();
+                    });
+                }
+            });
         }
-        let proven: Mutex<Vec<Proven>> = Mutex::default();
-        let add = |one| proven.lock().unwrap_or_else(PoisonError::into_inner).push(one);
-        self.context.workers.scope(|scope| {
-            let (add, workers) = (&add, self.context.workers);
-            for candidate in candidates {
-                workers.spawn(scope, move |_| {
-                    if let Some(differences) = self.prove(&candidate) {
-                        add((candidate, differences));
-                    }
-                    workers.did_name();
-                });
-            }
-        });
-        let proven = proven.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !proven.is_empty() && !self.context.is_halted() {
             self.plan_moves(proven);
         }
@@ -152,39 +179,32 @@ impl Survey<'_> {
         departed
     }
 
-    /// Finds the files themselves.
-    fn candidates(&self, arrivals: &[Arrival], departed: Vec<Departed>) -> Vec<Candidate> {
-        let mut taken: HashSet<FileId> = HashSet::default();
-        let mut candidates = Vec::new();
-        for Departed { folder, name, record } in departed {
-            let Some(key) = key_of_record(&record) else { continue };
-            let first = arrivals.partition_point(|arrival| arrival.key < key);
-            let alike = arrivals.get(first..).unwrap_or_default().iter();
-            let alike = alike.take_while(|arrival| arrival.key == key);
-            let is_it = |source: &Spot| {
-                let (_, _, entry) = source;
-                self.context.ledger.is_recorded_file(&record, entry)
-                    && !self.context.log.was(entry)
-                    && !taken.contains(&entry.id)
-            };
-            let Some(source) = alike.filter_map(find).find(is_it) else { continue };
-            let Ok(name) = CString::new(name) else { continue };
-            let was = folder.join(&name);
-            let Some(replica) = self.find_in_replica(&was) else { continue };
-            let (there, _, held) = &replica;
-            let is_whole = held.links == 1
-                || usize::try_from(held.links).is_ok_and(|all| self.links.names_that_go(there, held) == all);
-            if held.kind == Kind::File
-                && held.size == source.2.size
-                && is_whole
-                && !self.context.log.was(held)
-                && !taken.contains(&held.id)
-            {
-                taken.extend([held.id, source.2.id]);
-                candidates.push(Candidate { source, replica, was, record });
-            }
+    /// Finds the two files of a record.
+    fn candidate(
+        &self,
+        arrivals: &[Arrival],
+        Departed { folder, name, record }: Departed,
+        (taken, listed): (&mut HashSet<FileId>, &mut Listed),
+        names_that_go: &NamesThatGo,
+    ) -> Option<Candidate> {
+        let is_it = |(_, _, entry): &Spot| {
+            self.context.ledger.is_recorded_file(&record, entry)
+                && !self.context.log.was(entry)
+                && !taken.contains(&entry.id)
+        };
+        let mut found = alike(arrivals, &record).iter().filter_map(|arrival| listed.find(arrival));
+        let source = found.find(is_it)?;
+        let name = CString::new(name).ok()?;
+        let was = folder.join(&name);
+        let replica = self.find_in_replica(&was)?;
+        let (there, _, held) = &replica;
+        let goes = held.links == 1 || self.links.all_go(names_that_go, there, held);
+        let is_free = goes && !self.context.log.was(held) && !taken.contains(&held.id);
+        if held.kind != Kind::File || held.size != source.2.size || !is_free {
+            return None;
         }
-        candidates
+        taken.extend([held.id, source.2.id]);
+        Some(Candidate { source, replica, was, record })
     }
 
     /// Reads both files. None unless they are equal and have the recorded content.
@@ -238,6 +258,16 @@ impl Survey<'_> {
             moves.push(Move { source, name, seen, from, old, was, held, what, displaced, touched });
         }
         let mut plan = self.plan();
+        // A rename does not lead to another filesystem.
+        let mut is_refused = vec![false; moves.len()];
+        for change in &plan.changes {
+            let (Some(source), Some(replica)) = (&change.pair.source, &change.pair.replica) else { continue };
+            if let Some(at) = arriving.get(&(address(source), change.name.clone())) {
+                is_refused[*at] = moves[*at].held.id.device != replica.id().device;
+            }
+        }
+        arriving.retain(|_, at| !is_refused[*at]);
+        leaving.retain(|_, at| !is_refused[*at]);
         let mut settled = vec![(false, false); moves.len()];
         plan.changes.retain_mut(|change| {
             let source = change.pair.source.as_ref().map(address);
@@ -274,6 +304,10 @@ impl Survey<'_> {
             (change.action, change.expected, change.reason) = (Action::Create, None, "");
             true
         });
+        let mut kept = is_refused.iter();
+        moves.retain(|_| kept.next() == Some(&false));
+        let mut kept = is_refused.iter();
+        settled.retain(|_| kept.next() == Some(&false));
         if settled.iter().any(|(arrives, leaves)| !arrives || !leaves) {
             take_from_subtrees(&plan, &moves, &settled);
         }
@@ -286,18 +320,32 @@ fn is_in(folder: &Arc<Dir>, pair: &Pair) -> bool {
     pair.replica.as_ref().is_some_and(|replica| replica.id() == folder.id())
 }
 
-/// Finds the file of the source again.
-fn find(arrival: &Arrival) -> Option<Spot> {
-    let folder = arrival.folder.open().ok()?;
-    let listing = Listing::read(folder.as_fd()).ok()?;
-    let names = (0..listing.len()).filter_map(|at| listing.get(at));
-    let named = names.filter(|name| name_number(name) == arrival.name);
-    let mut spots = named.filter_map(|name| {
-        let entry = stat::entry_at(folder.as_fd(), name).ok()?;
-        let is_it = entry.kind == Kind::File && key_of(&entry) == Some(arrival.key);
-        is_it.then(|| (Arc::clone(&arrival.folder), name.to_owned(), entry))
-    });
-    spots.next()
+/// The new files that may be the one of a record.
+fn alike<'a>(arrivals: &'a [Arrival], record: &Record) -> &'a [Arrival] {
+    let Some(key) = key_of_record(record) else { return &[] };
+    let first = arrivals.partition_point(|arrival| arrival.key < key);
+    let rest = arrivals.get(first..).unwrap_or_default();
+    rest.get(..rest.partition_point(|arrival| arrival.key == key)).unwrap_or_default()
+}
+
+impl Listed {
+    /// Finds a new file again.
+    fn find(&mut self, arrival: &Arrival) -> Option<Spot> {
+        let fd = arrival.folder.open().ok()?;
+        if !self.folder.as_ref().is_some_and(|folder| Arc::ptr_eq(folder, &arrival.folder)) {
+            self.folder = Some(Arc::clone(&arrival.folder));
+            self.names.clear();
+            for name in Listing::read(fd.as_fd()).ok()?.iter() {
+                self.names.entry(name_number(name)).or_default().push(name.to_owned());
+            }
+        }
+        let mut spots = self.names.get(&arrival.name)?.iter().filter_map(|name| {
+            let entry = stat::entry_at(fd.as_fd(), name).ok()?;
+            let is_it = entry.kind == Kind::File && key_of(&entry) == Some(arrival.key);
+            is_it.then(|| (Arc::clone(&arrival.folder), name.clone(), entry))
+        });
+        spots.next()
+    }
 }
 
 /// Takes files that move out of or into a folder that is deleted or created as a whole from its totals. The flags say
@@ -315,8 +363,12 @@ fn take_from_subtrees(plan: &Plan, moves: &[Move], settled: &[(bool, bool)]) {
         }
     }
     for moved in moves {
-        if let Some(Displaced { subtree: Some(totals), .. }) = &moved.displaced {
-            deleted.insert(moved.path(), totals);
+        let folder = moved.touched.iter().find_map(|pair| {
+            let is_it = pair.source.as_ref().is_some_and(|source| Arc::ptr_eq(source, &moved.source));
+            pair.replica.as_ref().filter(|_| is_it)
+        });
+        if let (Some(Displaced { subtree: Some(totals), .. }), Some(folder)) = (&moved.displaced, folder) {
+            deleted.insert(folder.path().join(&moved.name), totals);
         }
     }
     let take = |folders: &BTreeMap<RelPath, &Arc<SubtreeTotals>>, path: &RelPath, bytes: u64| {

@@ -10,7 +10,8 @@
 use crate::capabilities::Filesystem;
 use crate::collections::HashMap;
 use crate::fs::dir::Dir;
-use crate::fs::stat;
+use crate::context::Context;
+use crate::fs::{Errno, points_below, stat};
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::Side;
 use crate::model::path::RelPath;
@@ -18,8 +19,10 @@ use crate::plan::{Displaced, Move, Moved, Pair, Protected};
 use crate::survey::Survey;
 use crate::walk::is_kept_mount;
 use rayon::Scope;
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The moves of one survey.
@@ -27,6 +30,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Moves {
     /// False where the index knows no folders: nothing is looked for, and nothing waits.
     is_on: bool,
+    /// The mount points inside the replica, which stay where they are.
+    mounts: Vec<PathBuf>,
     found: Mutex<Found>,
 }
 
@@ -46,8 +51,8 @@ struct Found {
 enum By {
     /// The source's folder of its name.
     Name,
-    /// A folder that has moved.
-    Move,
+    /// The folder of the move with this number.
+    Move(usize),
 }
 
 impl Found {
@@ -106,8 +111,20 @@ pub(super) struct Arrived<'a> {
 pub(super) type Spot = (Arc<Dir>, CString, Entry);
 
 impl Moves {
-    pub(super) fn of(is_on: bool) -> Moves {
-        Moves { is_on, found: Mutex::default() }
+    /// The moves of a survey, if they can be recognized.
+    pub(super) fn of(context: &Context<'_>) -> Moves {
+        let replica = context.roots.replica.1.as_ref().filter(|_| context.ledger.knows_places());
+        let mounts = replica.map(|dir| dir.open().and_then(|fd| points_below(fd.as_fd())));
+        match mounts {
+            Some(Ok(mounts)) => Moves { is_on: true, mounts, found: Mutex::default() },
+            Some(Err(_)) | None => Moves::default(),
+        }
+    }
+
+    /// Whether something is mounted in the replica at or below a path.
+    pub(super) fn has_mount(&self, path: &RelPath) -> bool {
+        let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+        self.mounts.iter().any(|mount| mount.starts_with(path))
     }
 
     pub(super) fn is_on(&self) -> bool {
@@ -152,27 +169,25 @@ impl Survey<'_> {
             return None;
         }
         let now = source.path().join(name);
-        for was in self.context.ledger.places_of(entry, &now) {
+        for place in self.context.ledger.places_of(entry, &now) {
+            let was = place.path.clone();
             if self.context.log.is_at_or_below(&was) {
                 continue;
             }
-            // A folder of another filesystem is mounted there by now, and compared with the replica's.
-            let root = &self.context.roots.source.1;
-            let has_other = |(_, _, there): Spot| {
-                there.kind == Kind::Folder && there.id.device != entry.id.device
-            };
-            if self.find_below(root, &was).is_some_and(has_other) {
+            if !self.has_left(&was, entry) || self.moves.has_mount(&was) {
                 continue;
             }
             let Some((from, old, held)) = self.find_in_replica(&was) else { continue };
-            if held.kind != Kind::Folder || held.is_mount || held.id.device != device {
+            let is_recorded = place.is_replica(&held);
+            if held.kind != Kind::Folder || held.is_mount || held.id.device != device || !is_recorded {
                 continue;
             }
             let mut found = self.moves.found();
             if found.taken.contains_key(&held.id) {
                 continue;
             }
-            found.taken.insert(held.id, By::Move);
+            let number = found.moves.len();
+            found.taken.insert(held.id, By::Move(number));
             let dir = found.dirs.entry(held.id).or_insert_with(|| from.child(&old, held.id));
             let below = Arc::new(Pair {
                 source: Some(source.child(name, entry.id)),
@@ -180,7 +195,6 @@ impl Survey<'_> {
                 filesystem: Arc::clone(filesystem),
                 protected: Protected::No,
             });
-            let number = found.moves.len();
             found.moves.push(Move {
                 source: Arc::clone(source),
                 name: name.into(),
@@ -210,7 +224,8 @@ impl Survey<'_> {
         }
         // The old folder may have moved to where the survey had been before: then the next pass decides.
         let is_quiet = above.entry().is_ok_and(|facts| !self.context.absence.has_changed(&facts));
-        let theirs = replica.entry().ok().filter(|theirs| !theirs.is_mount && is_quiet);
+        let is_free = is_quiet && !self.moves.has_mount(&replica.path());
+        let theirs = replica.entry().ok().filter(|theirs| !theirs.is_mount && is_free);
         let Some(theirs) = theirs.filter(|theirs| !self.moves.has(theirs)) else {
             // Whoever takes it first has it.
             let mut found = self.moves.found();
@@ -291,7 +306,9 @@ impl Survey<'_> {
         let Extra { pair, name, theirs, has_changed, reason, instead } = extra;
         if self.moves.has(&theirs) {
             let mut found = self.moves.found();
-            if let Some(moved) = found.moves.iter_mut().find(|moved| moved.held.id == theirs.id) {
+            if let Some(By::Move(number)) = found.taken.get(&theirs.id).copied()
+                && let Some(moved) = found.moves.get_mut(number)
+            {
                 moved.touched.push(Arc::clone(&pair));
             }
             drop(found);
@@ -326,14 +343,33 @@ impl Survey<'_> {
         is_below && found.taken.contains_key(&entry.id) || way.any(|id| found.taken.contains_key(&id))
     }
 
-    /// Looks a path of the replica up.
-    pub(super) fn find_in_replica(&self, path: &RelPath) -> Option<Spot> {
-        self.find_below(self.context.roots.replica.1.as_ref()?, path)
+    /// Whether a folder of the source has certainly left a place, and what is there now is not compared with the replica's
+    /// folder before the end.
+    fn has_left(&self, was: &RelPath, entry: &Entry) -> bool {
+        let mut dir = Arc::clone(&self.context.roots.source.1);
+        let mut names = was.names().peekable();
+        while let Some(name) = names.next() {
+            let Ok(name) = CString::new(name) else { return false };
+            let there = match dir.open().and_then(|fd| stat::entry_at(fd.as_fd(), &name)) {
+                Ok(there) if there.kind == Kind::Folder => there,
+                // What is no folder is in its place.
+                Ok(_) => return true,
+                Err(errno) => return errno == Errno::NOENT,
+            };
+            if there.is_mount || there.id.device != entry.id.device {
+                return false;
+            }
+            if names.peek().is_none() {
+                return there.id != entry.id;
+            }
+            dir = dir.child(&name, there.id);
+        }
+        false
     }
 
-    /// Looks a path up; none if it is not there, or a mount is on the way to it.
-    fn find_below(&self, root: &Arc<Dir>, path: &RelPath) -> Option<Spot> {
-        let mut dir = Arc::clone(root);
+    /// Looks a path of the replica up; none if it is not there, or a mount is on the way to it.
+    pub(super) fn find_in_replica(&self, path: &RelPath) -> Option<Spot> {
+        let mut dir = Arc::clone(self.context.roots.replica.1.as_ref()?);
         let mut names = path.names().peekable();
         while let Some(name) = names.next() {
             let name = CString::new(name).ok()?;

@@ -34,7 +34,8 @@ impl Scratch {
         passed
     }
 
-    fn database(&self) -> PathBuf {
+    /// The index of the pair.
+    pub(super) fn database_of_pair(&self) -> PathBuf {
         let files = fs::read_dir(self.state().join("file-sync")).unwrap().map(|entry| entry.unwrap().path());
         let databases: Vec<PathBuf> =
             files.filter(|path| path.extension().is_some_and(|extension| extension == "db")).collect();
@@ -49,7 +50,7 @@ impl Scratch {
             hasher.update(content);
             *hasher.finish().as_bytes()
         });
-        let connection = Connection::open(self.database()).unwrap();
+        let connection = Connection::open(self.database_of_pair()).unwrap();
         let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = connection
             .prepare("SELECT folder, first, records FROM file")
             .unwrap()
@@ -170,7 +171,7 @@ fn a_record_is_not_older_than_promised() {
         (index.rehash_after, index.interval) = (after(60), Some(Duration::from_secs(61)));
     };
     assert_eq!(trusted(&pass(&mut scratch.indexed(early))), 0);
-    let connection = Connection::open(scratch.database()).unwrap();
+    let connection = Connection::open(scratch.database_of_pair()).unwrap();
     connection.execute("UPDATE pass SET started = started - 3600000", []).unwrap();
     let passed = pass(&mut scratch.indexed(|index| index.rehash_after = after(1800)));
     assert_eq!(trusted(&passed), 0);
@@ -239,15 +240,15 @@ fn a_file_of_several_names_has_rotted_whichever_of_them_is_read() {
     scratch.pass().assert_clean();
     sleep(SETTLED);
     scratch.pass().assert_clean();
-    let records = index::read(&scratch.database());
+    let records = index::read(&scratch.database_of_pair());
     assert!(!records.is_empty() && records.len() <= 4);
     // Of one record only, whichever name it has: then another name may be the one that is read.
-    let connection = Connection::open(scratch.database()).unwrap();
+    let connection = Connection::open(scratch.database_of_pair()).unwrap();
     let names = |records: &[index::Record]| -> Vec<String> {
         records.iter().map(|record| record.path.display().to_string()).collect()
     };
     for name in ["a", "b", "file", "z"] {
-        if names(&index::read(&scratch.database())).contains(&name.to_owned()) {
+        if names(&index::read(&scratch.database_of_pair())).contains(&name.to_owned()) {
             rename_record(&connection, name, if name == "z" { "a" } else { "z" });
             break;
         }
@@ -305,7 +306,7 @@ fn a_folder_that_has_gone_on_both_sides_is_forgotten() {
         fs::remove_dir_all(root.join("folder")).unwrap();
     }
     scratch.converge();
-    let connection = Connection::open(scratch.database()).unwrap();
+    let connection = Connection::open(scratch.database_of_pair()).unwrap();
     let number = |sql| connection.query_row::<i64, _, _>(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(number("SELECT sum(count) FROM file"), 1);
     assert_eq!(number("SELECT count(*) FROM folder"), 1);
@@ -331,7 +332,7 @@ fn a_large_folder_is_looked_up_name_by_name() {
     assert_eq!(index::check(&scratch).records, 3_998);
     let confirmed: i64 = {
         scratch.pass().assert_clean();
-        let connection = Connection::open(scratch.database()).unwrap();
+        let connection = Connection::open(scratch.database_of_pair()).unwrap();
         connection.query_row("SELECT confirmed FROM folder", [], |row| row.get(0)).unwrap()
     };
     assert!(confirmed > 1_700_000_000, "every file of it was read");
@@ -349,7 +350,7 @@ fn the_row_of_a_second_look_keeps_the_rotted_files_of_the_pass_before_it() {
     let report = mirror.second_look(2, &Collector::default()).unwrap();
     assert_eq!(report.counts[Counter::Rotted], 0, "it is not read again");
     let rows = || -> Vec<(i64, i64, i64)> {
-        let connection = Connection::open(scratch.database()).unwrap();
+        let connection = Connection::open(scratch.database_of_pair()).unwrap();
         let mut rows =
             connection.prepare("SELECT number, problems, rotted FROM pass ORDER BY id DESC LIMIT 2").unwrap();
         rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
@@ -426,7 +427,7 @@ fn an_index_that_cannot_be_used_costs_no_pass() {
         passed.assert_clean();
         passed.seen.notices.clone()
     };
-    let path = scratch.database();
+    let path = scratch.database_of_pair();
     let good = fs::read(&path).unwrap();
 
     // In its middle, and from its beginning.
@@ -463,7 +464,7 @@ fn an_index_that_cannot_be_used_costs_no_pass() {
 #[test]
 fn an_index_that_another_process_writes_costs_no_pass() {
     let scratch = settled(&["a"]);
-    let other = Connection::open(scratch.database()).unwrap();
+    let other = Connection::open(scratch.database_of_pair()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     plant(&scratch.source, &["b"]);
     let passed = scratch.pass();
@@ -483,7 +484,7 @@ fn an_index_that_another_process_writes_costs_no_pass() {
 fn an_index_that_cannot_be_written_still_tells_rot() {
     let scratch = with_record_of_good();
     fs::write(scratch.replica.join("file"), "good").unwrap();
-    let other = Connection::open(scratch.database()).unwrap();
+    let other = Connection::open(scratch.database_of_pair()).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let passed = scratch.pass();
     assert_eq!(passed.report.counts[Counter::Rotted], 1, "{:?}", passed.seen);
@@ -518,7 +519,7 @@ fn what_has_gone_is_forgotten() {
     fs::remove_file(scratch.source.join("a")).unwrap();
     fs::remove_file(scratch.replica.join("a")).unwrap();
     scratch.converge_in(2);
-    let connection = Connection::open(scratch.database()).unwrap();
+    let connection = Connection::open(scratch.database_of_pair()).unwrap();
     let number = |sql| connection.query_row::<i64, _, _>(sql, [], |row| row.get(0)).unwrap();
     assert_eq!(number("SELECT sum(count) FROM file"), 1);
     assert_eq!(number("SELECT count(*) FROM folder WHERE path = x'646565702f6572'"), 0);

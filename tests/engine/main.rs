@@ -11,6 +11,7 @@ mod budget;
 mod convergence;
 mod index;
 mod model;
+mod moves;
 mod shapes;
 mod unreadable;
 

@@ -65,6 +65,10 @@ pub(crate) struct LinkTable {
     devices: Devices,
 }
 
+/// The numbers of files with several names, once for each name that goes, sorted, by device.
+#[derive(Debug)]
+pub(super) struct NamesThatGo(BTreeMap<u64, Vec<u64>>);
+
 /// Inodes that further names are going to be created for.
 #[derive(Debug, Default)]
 struct Wanted {
@@ -131,12 +135,20 @@ impl LinkTable {
         }
     }
 
-    /// The number of names of a replica's file that the plan removes or replaces.
-    pub(super) fn names_that_go(&self, folder: &Arc<Dir>, replica: &Entry) -> usize {
+    /// The names of the replica's files that the plan removes or replaces.
+    pub(super) fn names_that_go(&self) -> NamesThatGo {
+        let mut others = lock(&self.others).clone();
+        others.values_mut().for_each(|numbers| numbers.sort_unstable());
+        NamesThatGo(others)
+    }
+
+    /// Whether all names of a file of the replica are among them.
+    pub(super) fn all_go(&self, names: &NamesThatGo, folder: &Arc<Dir>, replica: &Entry) -> bool {
         let number = replica_number(replica, self.numbers(Some(folder)));
-        let others = lock(&self.others);
-        let of_device = others.get(&replica.id.device).into_iter().flatten();
-        of_device.filter(|other| **other == number).count()
+        let numbers = names.0.get(&replica.id.device).map(Vec::as_slice).unwrap_or_default();
+        let [first, end] = [number, number.saturating_add(1)]
+            .map(|number| numbers.partition_point(|other| *other < number));
+        u32::try_from(end.saturating_sub(first)).is_ok_and(|count| count == replica.links)
     }
 
     /// Notes a source inode under a name that is going to be created.
