@@ -270,7 +270,9 @@ fn copy_content(
                         }
                         let want = (range.end - at).min(BUFFER as u64) as usize;
                         let piece = buffer.get_mut(..want).unwrap_or_default();
-                        let read = read_at(source, piece, at)
+                        let read = context
+                            .cache
+                            .read_at(source, piece, at)
                             .map_err(Failed::source(ProblemKind::ReadSourceFile))?;
                         let piece = piece.get(..read).unwrap_or_default();
                         let written = match base {
@@ -297,6 +299,7 @@ fn copy_content(
         if ends_in_hole || base.is_some_and(|base| base.length() > at) {
             set_length(copy, at).map_err(Failed::replica(ProblemKind::WriteFile))?;
         }
+        context.cache.end(source, at);
         Ok((hasher.map(Hashing::finish), at))
     })
 }
@@ -312,7 +315,10 @@ fn hash_prefix(context: &Context<'_>, file: BorrowedFd<'_>, length: u64) -> Resu
             }
             let want = (length - at).min(BUFFER as u64) as usize;
             let piece = buffer.get_mut(..want).unwrap_or_default();
-            let read = read_at(file, piece, at).map_err(Failed::source(ProblemKind::ReadSourceFile))?;
+            let read = context
+                .cache
+                .read_at(file, piece, at)
+                .map_err(Failed::source(ProblemKind::ReadSourceFile))?;
             context.read(read);
             if read < want {
                 return Ok(None);

@@ -262,8 +262,7 @@ impl Apply<'_> {
             return self.problem(&path, ProblemKind::Delete, Cause::Refused(reason), "it stays");
         }
         let removal = Removal::Extra;
-        let target =
-            Target { folder, name: &change.name, expected: change.expected, path: &path, removal };
+        let target = Target { folder, name: &change.name, expected: change.expected, path: &path, removal };
         remove(self.context, target, Precondition::Absent(&change.pair, &change.name));
         self.context.workers.did_name();
     }
@@ -279,8 +278,7 @@ impl Apply<'_> {
             if self.context.is_halted() {
                 return;
             }
-            let target =
-                Target { folder: &folder, name: &name, expected: None, path: &path, removal };
+            let target = Target { folder: &folder, name: &name, expected: None, path: &path, removal };
             remove(self.context, target, Precondition::Replaced);
         }
     }

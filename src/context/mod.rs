@@ -6,6 +6,7 @@ pub(crate) mod compared;
 pub(crate) mod inner_mounts;
 pub(crate) mod log_file;
 pub(crate) mod on_disk;
+pub(crate) mod page_cache;
 pub(crate) mod reporter;
 pub(crate) mod roots;
 pub(crate) mod unread;
@@ -18,6 +19,7 @@ use crate::context::compared::Compared;
 use crate::context::inner_mounts::InnerMounts;
 use crate::context::log_file::LogFile;
 use crate::context::on_disk::OnDisk;
+use crate::context::page_cache::PageCache;
 use crate::context::reporter::Reporter;
 use crate::context::roots::{ReplicaState, Roots};
 use crate::context::unread::Unread;
@@ -87,6 +89,8 @@ pub(crate) struct Context<'a> {
     pub ledger: Ledger,
     /// The devices where reads can be announced at no cost.
     pub on_disk: OnDisk,
+    /// The page cache.
+    pub cache: PageCache,
     is_disturbed: AtomicBool,
     has_kept_back: AtomicBool,
     has_disk_failed: AtomicBool,
@@ -121,6 +125,7 @@ impl<'a> Context<'a> {
             compared: Compared::default(),
             ledger: Ledger::off(),
             on_disk: OnDisk::default(),
+            cache: PageCache::now(),
             is_disturbed: AtomicBool::new(false),
             has_kept_back: AtomicBool::new(false),
             has_disk_failed: AtomicBool::new(false),

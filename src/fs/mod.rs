@@ -16,6 +16,7 @@ pub(crate) mod locked;
 pub(crate) mod log_file;
 pub(crate) mod magic;
 pub(crate) mod mappings;
+pub(crate) mod memory;
 pub(crate) mod metadata;
 mod mounts;
 pub(crate) mod process;

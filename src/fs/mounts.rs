@@ -3,8 +3,8 @@
 use crate::collections::HashSet;
 use rustix::io::Errno;
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 /// One line: a mounted part of a filesystem, and its mount point.
@@ -126,7 +126,8 @@ pub(crate) fn points_below(folder: BorrowedFd<'_>) -> Result<Vec<PathBuf>, Errno
     let path = std::fs::read_link(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     let path = path.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
     let text = read()?;
-    let points = parse(&text).into_iter().filter_map(|mount| Some(mount.point.strip_prefix(&path).ok()?.into()));
+    let points =
+        parse(&text).into_iter().filter_map(|mount| Some(mount.point.strip_prefix(&path).ok()?.into()));
     Ok(points.filter(|point: &PathBuf| !point.as_os_str().is_empty()).collect())
 }
 

@@ -92,7 +92,9 @@ impl FolderRecords {
             let Some(connection) = &state.connection else { return Ok(None) };
             // Within a pass every folder is read before anything is written for it.
             let row = connection
-                .prepare_cached("SELECT confirmed, volume, inode, born_s, born_ns, replica FROM folder WHERE path = ?1")?
+                .prepare_cached(
+                    "SELECT confirmed, volume, inode, born_s, born_ns, replica FROM folder WHERE path = ?1",
+                )?
                 .query_row(params![path.as_bytes()], |row| Ok((row.get(0)?, Placement::read(row, 1)?)))
                 .optional()?;
             let loaded = Loaded::read(connection, path.as_bytes())?;

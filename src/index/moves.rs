@@ -173,11 +173,7 @@ impl Ledger {
         let mut record = Record { replica: None, is_suspect: false, ..*record };
         record.source.ctime = source.ctime;
         record.source.settled = false;
-        let change = Change {
-            folder: folder.into(),
-            name: name.into(),
-            edit: Edit::Put(record),
-        };
+        let change = Change { folder: folder.into(), name: name.into(), edit: Edit::Put(record) };
         lock(&shared.0).add(change);
     }
 }

@@ -56,7 +56,8 @@ pub(super) fn write_place(
 ) -> Result<bool, SqlError> {
     let Placement { volume, inode, born, replica } = placement;
     let facts = params![path, volume, *inode as i64, born.seconds, born.nanoseconds, *replica as i64];
-    let sql = "UPDATE folder SET volume = ?2, inode = ?3, born_s = ?4, born_ns = ?5, replica = ?6 WHERE path = ?1";
+    let sql =
+        "UPDATE folder SET volume = ?2, inode = ?3, born_s = ?4, born_ns = ?5, replica = ?6 WHERE path = ?1";
     if connection.prepare_cached(sql)?.execute(facts)? > 0 {
         return Ok(false);
     }

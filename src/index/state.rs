@@ -136,7 +136,8 @@ impl State {
         for here in folders() {
             edit(connection, here)?;
         }
-        let mut statement = connection.prepare_cached("INSERT OR IGNORE INTO folder (path, confirmed) VALUES (?1, 0)")?;
+        let mut statement =
+            connection.prepare_cached("INSERT OR IGNORE INTO folder (path, confirmed) VALUES (?1, 0)")?;
         for here in folders() {
             if let Some(put) = here.iter().find(|change| matches!(change.edit, Edit::Put(_))) {
                 self.visited += statement.execute(params![put.folder])? as u64;

@@ -54,7 +54,9 @@ impl RelPath {
     /// The path of the folder, and the name in it; two empty ones for the root.
     pub(crate) fn split(&self) -> (&[u8], &[u8]) {
         match self.0.iter().rposition(|byte| *byte == b'/') {
-            Some(slash) => (self.0.get(..slash).unwrap_or_default(), self.0.get(slash + 1..).unwrap_or_default()),
+            Some(slash) => {
+                (self.0.get(..slash).unwrap_or_default(), self.0.get(slash + 1..).unwrap_or_default())
+            }
             None => (&[], &self.0),
         }
     }

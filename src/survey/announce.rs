@@ -19,7 +19,8 @@ impl Survey<'_> {
     /// opened is reported when its turn comes.
     pub(super) fn announce(&self, merge: &Merge, fds: PairBorrowed<'_>, names: Range<usize>) {
         let (Some(source), Some(replica)) = (fds.source, fds.replica) else { return };
-        if !self.context.workers.wait_for_disk() {
+        // What is announced is cached.
+        if self.context.cache.is_used_up() || !self.context.workers.wait_for_disk() {
             return;
         }
         let is_on_disk =

@@ -6,7 +6,7 @@
 
 use crate::context::Context;
 use crate::fs::Errno;
-use crate::fs::file::{BUFFER, Segment, announce, next_data, read_at, read_some, segment, with_buffers};
+use crate::fs::file::{BUFFER, Segment, announce, next_data, read_some, segment, with_buffers};
 use crate::hasher::Hashing;
 use crate::model::digest::{Digest, Digests, Hasher};
 use std::ops::Range;
@@ -84,7 +84,9 @@ const STEP: u64 = 8 << 20;
 
 /// Announces the next step of files that are read in turns, while the disk is the bottleneck.
 fn announce_step(context: &Context<'_>, files: &[BorrowedFd<'_>], at: u64, end: u64) {
-    if at.is_multiple_of(STEP) && end - at > BUFFER as u64 && context.workers.wait_for_disk() {
+    // What is announced is cached.
+    let may_cache = !context.cache.is_used_up();
+    if may_cache && at.is_multiple_of(STEP) && end - at > BUFFER as u64 && context.workers.wait_for_disk() {
         files.iter().for_each(|file| announce(*file, at, STEP.min(end - at)));
     }
 }
@@ -116,7 +118,7 @@ pub(crate) fn compare_to_end(
             };
             let ours = source_buffer.get(..read).unwrap_or_default();
             let theirs = replica_buffer.get_mut(..read).unwrap_or_default();
-            match read_at(replica, theirs, at) {
+            match context.cache.read_at(replica, theirs, at) {
                 Ok(their_read) if their_read == read => {}
                 Ok(_) => return Comparison::Different,
                 Err(errno) => return Comparison::ReplicaUnreadable(errno),
@@ -149,13 +151,13 @@ fn compare_data(
         let want = (range.end - at).min(BUFFER as u64) as usize;
         announce_step(context, &[source, replica], at, range.end);
         let (ours, theirs) = (source_buffer.get_mut(..want)?, replica_buffer.get_mut(..want)?);
-        match read_at(source, ours, at) {
+        match context.cache.read_at(source, ours, at) {
             Ok(read) if read == want => {}
             // Shorter than its size: the file changed, or its size is false. The copy finds out.
             Ok(_) => return Some(Comparison::Different),
             Err(errno) => return Some(Comparison::SourceUnreadable(errno)),
         }
-        match read_at(replica, theirs, at) {
+        match context.cache.read_at(replica, theirs, at) {
             Ok(read) if read == want => {}
             Ok(_) => return Some(Comparison::Different),
             Err(errno) => return Some(Comparison::ReplicaUnreadable(errno)),
@@ -193,7 +195,7 @@ fn compare_hole(
             }
             let want = (data.end - at).min(BUFFER as u64) as usize;
             let piece = buffer.get_mut(..want)?;
-            match read_at(replica, piece, at) {
+            match context.cache.read_at(replica, piece, at) {
                 Ok(read) if read == want => {}
                 Ok(_) => return Some(Comparison::Different),
                 Err(errno) => return Some(Comparison::ReplicaUnreadable(errno)),

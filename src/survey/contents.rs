@@ -59,7 +59,10 @@ impl Survey<'_> {
         if self.context.asks_the_disk {
             forget_cached(files.1);
         }
-        match self.compare_open_files(pair, files, entries, known) {
+        let compared = self.compare_open_files(pair, files, entries, known);
+        self.context.cache.end(files.0, source.size);
+        self.context.cache.end(files.1, replica.size);
+        match compared {
             Comparison::Equal(digest) => {
                 self.tell_verified(pair, name, replica.size, (digest, known));
                 let open = Subjects::Both(Subject::Open(files.0), Subject::Open(files.1));

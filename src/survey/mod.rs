@@ -168,9 +168,8 @@ impl Survey<'_> {
         }
         // Without a source folder apply detects the change when it looks up the name.
         let has_changed = facts.is_some_and(|(_, facts)| self.context.absence.has_changed(&facts));
-        let opened = |listed: &Option<(Listing, Option<Arc<OwnedFd>>)>| {
-            listed.as_ref().and_then(|(_, fd)| fd.clone())
-        };
+        let opened =
+            |listed: &Option<(Listing, Option<Arc<OwnedFd>>)>| listed.as_ref().and_then(|(_, fd)| fd.clone());
         let records = self.records(&pair, opened(&source), opened(&replica));
         if let (Some(records), Some((_, facts))) = (&records, &facts) {
             if records.is_of_another_folder(facts) && self.has_other_folder(scope, &pair, facts) {

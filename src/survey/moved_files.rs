@@ -247,7 +247,8 @@ impl Survey<'_> {
         let mut arriving: HashMap<(usize, Box<CStr>), usize> = HashMap::default();
         let mut leaving: HashMap<FileId, usize> = HashMap::default();
         let mut moves = Vec::with_capacity(proven.len());
-        for (at, (Candidate { source, replica, was, record }, differences)) in proven.into_iter().enumerate() {
+        for (at, (Candidate { source, replica, was, record }, differences)) in proven.into_iter().enumerate()
+        {
             let ((source, name, seen), (from, old, held)) = (source, replica);
             let Ok(filesystem) = self.context.filesystems.of(&from) else { return };
             arriving.insert((address(&source), name.as_c_str().into()), at);

@@ -9,8 +9,8 @@
 
 use crate::capabilities::Filesystem;
 use crate::collections::HashMap;
-use crate::fs::dir::Dir;
 use crate::context::Context;
+use crate::fs::dir::Dir;
 use crate::fs::{Errno, points_below, stat};
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::Side;

@@ -437,6 +437,8 @@ fn not_shown(rule: Rule) {
     fs::write(place.source.join("note"), "content").expect("written");
     assert_eq!(place.once(&[]).code, Some(0));
     fs::rename(place.source.join("note"), place.source.join("NOTE")).expect("renamed");
+    // Otherwise it is known to have moved.
+    fs::remove_dir_all(place.state()).expect("removed");
     let On::Fuse(mounted) = &on else { unreachable!("FUSE") };
     // The program asks twice, since one answer is no proof.
     mounted.calls.deny("NOTE", 2);

@@ -322,7 +322,10 @@ fn a_folder_of_ten_thousand_files_moves_by_one_rename() {
     passed.assert_clean();
     assert_eq!(made, ["big -> new/place"]);
     let counts = passed.report.counts;
-    assert_eq!((counts[Counter::BytesWritten], counts[Counter::Created], counts[Counter::Deleted]), (0, 1, 0));
+    assert_eq!(
+        (counts[Counter::BytesWritten], counts[Counter::Created], counts[Counter::Deleted]),
+        (0, 1, 0)
+    );
     assert_eq!(inodes(&scratch.replica.join("new/place")), before);
     scratch.converge();
     // What is known has moved along: nothing is hashed, and with trust nothing is read, in the new place.

@@ -146,8 +146,8 @@ impl LinkTable {
     pub(super) fn all_go(&self, names: &NamesThatGo, folder: &Arc<Dir>, replica: &Entry) -> bool {
         let number = replica_number(replica, self.numbers(Some(folder)));
         let numbers = names.0.get(&replica.id.device).map(Vec::as_slice).unwrap_or_default();
-        let [first, end] = [number, number.saturating_add(1)]
-            .map(|number| numbers.partition_point(|other| *other < number));
+        let [first, end] =
+            [number, number.saturating_add(1)].map(|number| numbers.partition_point(|other| *other < number));
         u32::try_from(end.saturating_sub(first)).is_ok_and(|count| count == replica.links)
     }
 

@@ -65,14 +65,32 @@ fn moved(cases: &Cases) {
         ("unlinkat", 3),
     ] {
         for step in [1, 5] {
-            cases.run(&format!("things move by {step} after {call} {nth}"), || moves(call, nth, step));
+            cases.run(&format!("things move by {step} after {call} {nth}"), || moves(call, nth, step, false));
+        }
+    }
+    // What moved before the pass is moved in the replica as well.
+    for (call, nth) in [
+        ("getdents64", 1),
+        ("getdents64", 20),
+        ("statx", 60),
+        ("statx", 150),
+        ("openat", 100),
+        ("renameat2", 1),
+        ("renameat2", 2),
+        ("renameat2", 3),
+    ] {
+        for step in [1, 5] {
+            cases.run(&format!("things that are known move by {step} after {call} {nth}"), || {
+                moves(call, nth, step, true);
+            });
         }
     }
 }
 
 const ROOMS: usize = 12;
 
-fn moves(call: &'static str, nth: usize, step: usize) {
+/// Without an index what has moved is created and deleted.
+fn moves(call: &'static str, nth: usize, step: usize, is_known: bool) {
     let place = Scratch::with_source();
     let room = |room: usize| place.source.join(format!("room {}", room % ROOMS));
     let thing = |number: usize| format!("thing {number}");
@@ -81,6 +99,9 @@ fn moves(call: &'static str, nth: usize, step: usize) {
         write(&room(number).join(format!("file {number}")), &format!("a file {number}"));
     }
     assert_eq!(place.once(&[]).code, Some(0));
+    if !is_known {
+        fs::remove_dir_all(place.state()).expect("removed");
+    }
     // Some are moved before the pass, so that it has entries to create and to delete.
     for number in 0..3 {
         fs::rename(room(number).join(thing(number)), room(number + 7).join(thing(number))).expect("moved");

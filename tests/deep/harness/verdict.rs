@@ -79,6 +79,7 @@ impl Before {
     /// The broken promises in a replica.
     pub(crate) fn wrong(&self, replica: &Tree) -> Vec<String> {
         let mut wrong = Vec::new();
+        let moves = Moves::between(&self.replica, replica);
         for (path, (node, _)) in &self.source.nodes {
             let (name, new) = (path.escape_ascii(), &node.what);
             let old = self.replica.nodes.get(path).map(|(node, _)| node);
@@ -86,12 +87,14 @@ impl Before {
             match (old, now) {
                 // A socket is never mirrored; an entry of its name in the replica may be deleted.
                 (_, None) if *new == What::Socket => {}
+                // It has moved, as in the source, and what is to have its name is not there yet.
+                (Some(_), None) if moves.have_taken(path) => {}
                 (Some(old), None) => {
                     wrong.push(format!("lost {name}: it was {:?}, to become {new:?}", old.what));
                 }
                 (None, None) => {}
                 (old, Some(now)) => {
-                    let versions = old.into_iter().chain([node]);
+                    let versions = old.into_iter().chain(moves.version_of(path)).chain([node]);
                     let models: Vec<&Node> = versions.filter(|model| model.what == now.what).collect();
                     if models.is_empty() {
                         let (was, now) = (old.map(|old| &old.what), &now.what);
@@ -108,7 +111,11 @@ impl Before {
             }
             let name = path.escape_ascii();
             let base = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            let moved = moves.version_of(path).filter(|old| old.what == node.what);
             match self.replica.nodes.get(path) {
+                _ if moved.is_some() => {
+                    wrong.extend(beyond(node, moved.as_slice()).map(|beyond| format!("{name} {beyond}")));
+                }
                 Some((old, _)) if old.what != node.what => {
                     wrong.push(format!("changed {name}, which should only go: {:?}", node.what));
                 }
@@ -152,6 +159,47 @@ impl Before {
         self.check_others(place);
         let quiet = place.once(&[]);
         assert_eq!((quiet.code, quiet.operations()), (Some(0), 0), "after healing: {:?}", quiet.told());
+    }
+}
+
+/// What has moved in a replica: the places of the entries before and after, by their inodes.
+struct Moves<'a> {
+    before: &'a Tree,
+    after: &'a Tree,
+    /// The paths of folders before, and of all entries after.
+    folders: BTreeMap<(u64, u64), &'a [u8]>,
+    now: BTreeMap<(u64, u64), &'a [u8]>,
+}
+
+impl<'a> Moves<'a> {
+    fn between(before: &'a Tree, after: &'a Tree) -> Moves<'a> {
+        fn places(tree: &Tree) -> impl Iterator<Item = (&What, (u64, u64), &[u8])> {
+            tree.nodes.iter().map(|(path, (node, stamp))| (&node.what, (stamp.device, stamp.inode), &**path))
+        }
+        let folders = places(before).filter(|(what, ..)| **what == What::Folder);
+        let folders = folders.map(|(_, inode, path)| (inode, path)).collect();
+        let now = places(after).map(|(_, inode, path)| (inode, path)).collect();
+        Moves { before, after, folders, now }
+    }
+
+    /// Whether the entry that a path had before is elsewhere now.
+    fn have_taken(&self, path: &[u8]) -> bool {
+        let Some((node, stamp)) = self.before.nodes.get(path) else { return false };
+        // Of a file with several names another one may have been there before.
+        let has_one_name = node.what == What::Folder || stamp.links == 1;
+        has_one_name && self.now.get(&(stamp.device, stamp.inode)).is_some_and(|now| *now != path)
+    }
+
+    /// The version that a path has got with a folder above it that has moved.
+    fn version_of(&self, path: &[u8]) -> Option<&'a Node> {
+        let slashes = path.iter().enumerate().rev().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+        for end in [path.len()].into_iter().chain(slashes) {
+            let (above, rest) = path.split_at(end);
+            let Some((_, stamp)) = self.after.nodes.get(above) else { continue };
+            let Some(was) = self.folders.get(&(stamp.device, stamp.inode)) else { continue };
+            return self.before.nodes.get(&[was, rest].concat()).map(|(node, _)| node);
+        }
+        None
     }
 }
 
