@@ -32,6 +32,7 @@ mod stage_folder;
 pub(crate) mod staged;
 mod taken;
 mod unmade;
+mod unmoved;
 mod unnamed;
 
 use crate::apply::durability::Volumes;

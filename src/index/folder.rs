@@ -1,8 +1,9 @@
 //! The records of one folder while a pass is in it.
 
+use crate::index::loaded::Loaded;
 use crate::index::places::{Place, Placement};
 use crate::index::record::{Facts, Record};
-use crate::index::rows::{Change, Edit, Packed, find_record, gone, row_for};
+use crate::index::rows::{Change, Edit, Packed, find_record, gone};
 use crate::index::state::{Shared, lock};
 use crate::index::terms::Terms;
 use crate::index::trust::{Likeness, MARGIN, Standing, is_settled, is_settled_source, likeness};
@@ -10,18 +11,10 @@ use crate::index::volumes::Volume;
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, FileId};
 use crate::model::path::RelPath;
-use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
-use std::collections::VecDeque;
+use rusqlite::{OptionalExtension, params};
 use std::ffi::CStr;
-use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-
-/// Folders with more packed bytes are not loaded: each name is looked up when its turn comes.
-const MOST_LOADED: usize = 256 << 10;
-
-/// The rows of such a folder that are kept: each worker is at another place, and mostly goes on in the order of names.
-const MOST_ROWS: usize = 32;
 
 const DAY: i64 = 24 * 60 * 60;
 
@@ -44,22 +37,6 @@ pub(crate) struct FolderRecords {
     /// The source's folder that was here.
     placement: Option<Placement>,
     edits: Mutex<Vec<Change>>,
-}
-
-#[derive(Debug)]
-enum Loaded {
-    /// All records: their rows one after the other, where each begins, and which ones were confirmed, as bits.
-    Whole { rows: Vec<u8>, starts: Vec<u32>, confirmed: Vec<AtomicU64> },
-    /// So many records, the number of those that were confirmed, and the rows that were used last.
-    Large { count: u64, confirmed: AtomicU64, rows: Mutex<VecDeque<UsedRow>> },
-}
-
-/// A row of a large folder, with its last name: all names between its key and that one are in it, or nowhere.
-#[derive(Debug)]
-struct UsedRow {
-    first: Vec<u8>,
-    last: Vec<u8>,
-    records: Vec<u8>,
 }
 
 /// The record of a file, compared with the entries of its two sides.
@@ -117,7 +94,7 @@ impl FolderRecords {
 
     /// The record of a name, compared with the entries of both sides.
     pub(crate) fn known(&self, name: &CStr, source: &Entry, replica: &Entry) -> Known<'_> {
-        let (at, record) = self.loaded.find(self, name.to_bytes());
+        let (at, record) = self.loaded.find((&self.shared, self.path.as_bytes()), name.to_bytes());
         let mut known = Known {
             folder: self,
             record,
@@ -190,7 +167,7 @@ impl FolderRecords {
 
     /// Forgets a name, if it is known.
     pub(crate) fn forget_known(&self, name: &CStr) {
-        let (at, record) = self.loaded.find(self, name.to_bytes());
+        let (at, record) = self.loaded.find((&self.shared, self.path.as_bytes()), name.to_bytes());
         if record.is_some() {
             self.note(at);
             self.forget(name);
@@ -417,72 +394,4 @@ impl Drop for FolderRecords {
             state.confirm_folder(self.path.as_bytes(), now);
         }
     }
-}
-
-impl Loaded {
-    fn read(connection: &Connection, folder: &[u8]) -> Result<Loaded, SqlError> {
-        let sql = "SELECT records FROM file WHERE folder = ?1 ORDER BY first";
-        let mut statement = connection.prepare_cached(sql)?;
-        let mut found = statement.query(params![folder])?;
-        let mut rows = Vec::new();
-        let mut flow = ControlFlow::Continue(());
-        while let Some(row) = found.next()? {
-            let row = row.get_ref(0)?.as_blob().unwrap_or_default();
-            if rows.len() + row.len() > MOST_LOADED {
-                flow = ControlFlow::Break(());
-                break;
-            }
-            rows.extend_from_slice(row);
-        }
-        drop(found);
-        if flow.is_break() {
-            let sql = "SELECT sum(count) FROM file WHERE folder = ?1";
-            let count: i64 = connection.prepare_cached(sql)?.query_row(params![folder], |row| row.get(0))?;
-            let count = count.try_into().unwrap_or_default();
-            return Ok(Loaded::Large { count, confirmed: AtomicU64::new(0), rows: Mutex::default() });
-        }
-        let starts = Packed::starts(&rows);
-        let mut confirmed = Vec::new();
-        confirmed.resize_with(starts.len().div_ceil(64), AtomicU64::default);
-        Ok(Loaded::Whole { rows, starts, confirmed })
-    }
-
-    /// The record of a name, and its place among the loaded ones.
-    fn find(&self, folder: &FolderRecords, name: &[u8]) -> (Option<usize>, Option<Record>) {
-        match self {
-            Loaded::Whole { rows, starts, .. } => {
-                let entry = |start: &u32| Packed::of(rows.get(*start as usize..).unwrap_or_default()).next();
-                let at = starts
-                    .binary_search_by(|start| entry(start).map_or(&[][..], |(at, _)| at).cmp(name))
-                    .ok();
-                let packed = at.and_then(|at| starts.get(at)).and_then(entry);
-                (at, packed.and_then(|(_, packed)| Record::unpack(packed)))
-            }
-            Loaded::Large { rows, .. } => (None, find_in_large(&mut lock(rows), folder, name)),
-        }
-    }
-}
-
-/// The record of a name of a large folder.
-fn find_in_large(rows: &mut VecDeque<UsedRow>, folder: &FolderRecords, name: &[u8]) -> Option<Record> {
-    let find = |row: &UsedRow| {
-        let found = Packed::of(&row.records).find(|(at, _)| *at == name);
-        found.and_then(|(_, packed)| Record::unpack(packed))
-    };
-    if let Some(row) = rows.iter().find(|row| *row.first <= *name && *name <= *row.last) {
-        return find(row);
-    }
-    let read = lock(&folder.shared.0).attempt(|state| {
-        let row_of = |connection| row_for(connection, folder.path.as_bytes(), name);
-        state.connection.as_ref().map_or(Ok(None), row_of)
-    });
-    let (first, records) = read.flatten()?;
-    let last = Packed::of(&records).last().map(|(name, _)| name.to_vec()).unwrap_or_default();
-    if rows.len() == MOST_ROWS {
-        rows.pop_front();
-    }
-    let row = UsedRow { first, last, records };
-    let found = find(&row);
-    rows.push_back(row);
-    found
 }

@@ -10,6 +10,7 @@ mod folder;
 pub(crate) mod history;
 pub(crate) mod known;
 mod ledger;
+mod loaded;
 pub(crate) mod location;
 mod moves;
 pub(crate) mod passes;
