@@ -19,6 +19,7 @@ mod merge;
 mod metadata;
 mod moved_files;
 mod moves;
+mod one_sided;
 mod problems;
 #[cfg(test)]
 mod properties;
@@ -36,13 +37,13 @@ use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
-use crate::plan::{Action, Change, Displaced, Pair, Plan, Protected};
+use crate::plan::{Action, Change, Pair, Plan, Protected};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
 use crate::survey::hardlinks::LinkTable;
 use crate::survey::merge::Merge;
 use crate::survey::moved_files::Arrivals;
-use crate::survey::moves::{Arrived, Extra, Instead, Moves};
+use crate::survey::moves::Moves;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
 use crate::walk::{ProtectedNames, Standing, standing, tell_left_out};
 use rayon::Scope;
@@ -391,117 +392,6 @@ impl Survey<'_> {
         0
     }
 
-    /// Plans the deletion of a folder that the log lies below: all other entries there are deleted one by one.
-    fn delete_around_log<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        pair: &Pair,
-        (name, protected): (&CStr, Protected),
-        theirs: &Entry,
-    ) {
-        let Some(dir) = &pair.replica else { return };
-        if theirs.is_mount {
-            return self.is_mounted(pair, name);
-        }
-        let below = Pair {
-            source: None,
-            replica: Some(dir.child(name, theirs.id)),
-            filesystem: Arc::clone(&pair.filesystem),
-            protected,
-        };
-        self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
-    }
-
-    /// Plans the creation of an entry, with everything below it.
-    fn create<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        pair: &Arc<Pair>,
-        (name, protected): (&CStr, Protected),
-        ours: &Entry,
-    ) {
-        if self.is_locked_source(pair, name, ours) || self.comes(scope, pair, (name, protected), ours, None) {
-            return;
-        }
-        self.links.want(ours);
-        let subtree = self.count_below(scope, Side::Source, pair, name, ours);
-        self.push(Change { subtree, ..change(pair, name, ours, Action::Create) });
-    }
-
-    /// Whether a folder that the source has is one that the replica has elsewhere. A file is noted, to be looked for
-    /// later.
-    fn comes<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        pair: &Arc<Pair>,
-        (name, protected): (&CStr, Protected),
-        ours: &Entry,
-        displaced: Option<Displaced>,
-    ) -> bool {
-        let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return false };
-        if ours.kind == Kind::File {
-            self.arrivals.add(&self.moves, (source, name), ours);
-        }
-        let (filesystem, device) = (&pair.filesystem, replica.id().device);
-        let arrived = Arrived { source, name, entry: ours, pair: Some(pair), filesystem, device };
-        protected == Protected::No && self.is_moved(scope, arrived, displaced).is_some()
-    }
-
-    /// Plans the replacement of an entry by one of another kind.
-    fn retype<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        merge: &Arc<Merge>,
-        name: &CStr,
-        (ours, theirs): (&Entry, &Entry),
-        reason: &'static str,
-    ) {
-        let (pair, has_changed) = (&merge.pair, merge.has_changed);
-        if self.is_locked_source(pair, name, ours) || self.is_locked_replica(pair, name, theirs) {
-            return;
-        }
-        if !self.moves.waits(theirs) {
-            return self.retype_now(scope, (pair, has_changed), name, (ours, theirs), reason);
-        }
-        self.moves.add_extra(Extra {
-            pair: Arc::clone(pair),
-            name: name.into(),
-            theirs: *theirs,
-            has_changed,
-            reason,
-            instead: Instead::Other(*ours),
-        });
-    }
-
-    fn retype_now<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        (pair, has_changed): (&Arc<Pair>, bool),
-        name: &CStr,
-        (ours, theirs): (&Entry, &Entry),
-        reason: &'static str,
-    ) {
-        self.links.count_name(pair.replica.as_ref(), theirs);
-        let displaced = Displaced { id: theirs.id, kind: theirs.kind, subtree: None };
-        let has_mount = |dir: &Arc<Dir>| self.moves.has_mount(&dir.path().join(name));
-        if !has_changed
-            && !pair.replica.as_ref().is_some_and(has_mount)
-            && self.comes(scope, pair, (name, Protected::No), ours, Some(displaced))
-        {
-            return;
-        }
-        self.links.want(ours);
-        // The new entry or else the old one: one of the two may be a folder.
-        let subtree = self
-            .count_below(scope, Side::Source, pair, name, ours)
-            .or_else(|| self.count_below(scope, Side::Replica, pair, name, theirs));
-        let (action, expected) = (Action::Replace(Verb::Retype), Some(theirs.id));
-        // The source entry of the old kind may have moved.
-        if !self.stays(has_changed, pair, name) {
-            self.push(Change { subtree, expected, reason, ..change(pair, name, ours, action) });
-        }
-    }
-
     /// The facts of one name on one side.
     fn look(&self, merge: &Merge, side: Side, fd: BorrowedFd<'_>, name: &CStr) -> Result<Sighting, IsLog> {
         let pair = &merge.pair;
@@ -572,48 +462,6 @@ impl Survey<'_> {
         };
         let below = Pair { source: Some(source_child), replica: Some(replica_child), filesystem, protected };
         self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
-    }
-
-    fn delete<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        merge: &Merge,
-        name: &CStr,
-        replica: &Entry,
-        reason: &'static str,
-    ) {
-        let (pair, has_changed) = (&merge.pair, merge.has_changed);
-        if self.is_locked_replica(pair, name, replica) {
-            return;
-        }
-        if !self.moves.waits(replica) {
-            return self.delete_now(scope, (pair, has_changed), name, replica, reason);
-        }
-        self.moves.add_extra(Extra {
-            pair: Arc::clone(pair),
-            name: name.into(),
-            theirs: *replica,
-            has_changed,
-            reason,
-            instead: Instead::Nothing,
-        });
-    }
-
-    fn delete_now<'s>(
-        &'s self,
-        scope: &Scope<'s>,
-        (pair, has_changed): (&Arc<Pair>, bool),
-        name: &CStr,
-        replica: &Entry,
-        reason: &'static str,
-    ) {
-        // Its names count also where it stays: it is deleted in the next pass, and they are no names outside.
-        self.links.count_name(pair.replica.as_ref(), replica);
-        let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
-        if !self.stays(has_changed, pair, name) {
-            let expected = Some(replica.id);
-            self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
-        }
     }
 
     fn push(&self, change: Change) {

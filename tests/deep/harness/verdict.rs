@@ -168,7 +168,7 @@ struct Moves<'a> {
     after: &'a Tree,
     /// The paths of folders before, and of all entries after.
     folders: BTreeMap<(u64, u64), &'a [u8]>,
-    now: BTreeMap<(u64, u64), &'a [u8]>,
+    now: BTreeMap<(u64, u64), Vec<&'a [u8]>>,
 }
 
 impl<'a> Moves<'a> {
@@ -178,16 +178,20 @@ impl<'a> Moves<'a> {
         }
         let folders = places(before).filter(|(what, ..)| **what == What::Folder);
         let folders = folders.map(|(_, inode, path)| (inode, path)).collect();
-        let now = places(after).map(|(_, inode, path)| (inode, path)).collect();
+        let mut now: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (_, inode, path) in places(after) {
+            now.entry(inode).or_default().push(path);
+        }
         Moves { before, after, folders, now }
     }
 
     /// Whether the entry that a path had before is elsewhere now.
     fn have_taken(&self, path: &[u8]) -> bool {
-        let Some((node, stamp)) = self.before.nodes.get(path) else { return false };
-        // Of a file with several names another one may have been there before.
-        let has_one_name = node.what == What::Folder || stamp.links == 1;
-        has_one_name && self.now.get(&(stamp.device, stamp.inode)).is_some_and(|now| *now != path)
+        let inode =
+            |tree: &Tree, path: &[u8]| tree.nodes.get(path).map(|(_, stamp)| (stamp.device, stamp.inode));
+        let Some(moved) = inode(self.before, path) else { return false };
+        // A name that it had before as well proves nothing.
+        self.now.get(&moved).into_iter().flatten().any(|now| inode(self.before, now) != Some(moved))
     }
 
     /// The version that a path has got with a folder above it that has moved.
