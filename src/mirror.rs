@@ -321,7 +321,7 @@ impl Mirror {
         self.disk_failed |= self.index.as_ref().is_some_and(Index::disk_failed);
         let purpose = if self.options.dry_run { Purpose::Plan } else { Purpose::Mirror };
         let mut context = Context::new(
-            Reporter::new(monitor, moment.number),
+            Reporter::new(monitor, moment.number, ledger.clone()),
             (&self.interrupt, &self.workers),
             (&self.options.source, source),
             (&self.options.replica, replica),

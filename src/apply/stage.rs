@@ -158,6 +158,7 @@ mod tests {
     use crate::context::reporter::Reporter;
     use crate::control::Interrupt;
     use crate::fs::dir::Dir;
+    use crate::index::Ledger;
     use crate::model::event::{Event, Monitor};
     use crate::workers::Workers;
     use std::fs;
@@ -181,7 +182,7 @@ mod tests {
         let workers = Workers::new(1, 1).unwrap();
         let (from_fd, to_fd) = (from.open().unwrap(), to.open().unwrap());
         let context = Context::new(
-            Reporter::new(&Deaf, 1),
+            Reporter::new(&Deaf, 1, Ledger::off()),
             (&interrupt, &workers),
             (&source, from),
             (&replica, Some(to)),

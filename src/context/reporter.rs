@@ -1,11 +1,13 @@
 //! The only place that reports events and counts: each operation, skipped entry and problem of a pass is reported and
-//! counted in one call, so that log, summary and exit code cannot disagree.
+//! counted in one call, so that log, summary and exit code cannot disagree. Operations that were done are noted in the
+//! index as well.
 
 use crate::collections::HashSet;
 use crate::context::absence::{Absence, Kept};
 use crate::context::unread::{Telling, Unread};
 use crate::fs::Errno;
 use crate::identity::hash_of;
+use crate::index::Ledger;
 use crate::model::change::Operation;
 use crate::model::counters::{Counter, Counters, Counts};
 use crate::model::digest::Digest;
@@ -23,6 +25,7 @@ pub(crate) struct Reporter<'a> {
     /// The number of the pass.
     number: u64,
     counters: Arc<Counters>,
+    ledger: Ledger,
     /// The features that have been reported, as bits.
     features: AtomicU32,
     /// The notices and problems about unread xattrs and links that have been reported, as bits.
@@ -38,12 +41,13 @@ const SYMLINK: u32 = 1 << 4;
 const TIMES: u32 = 1 << 5;
 
 impl<'a> Reporter<'a> {
-    /// A reporter for the pass of this number, with all counters at zero.
-    pub(crate) fn new(monitor: &'a dyn Monitor, number: u64) -> Reporter<'a> {
+    /// A reporter for the pass of this number, with all counters at zero. What is done is noted in the ledger.
+    pub(crate) fn new(monitor: &'a dyn Monitor, number: u64, ledger: Ledger) -> Reporter<'a> {
         Reporter {
             monitor,
             number,
             counters: Arc::default(),
+            ledger,
             features: AtomicU32::new(0),
             unread: AtomicU32::new(0),
             unread_by_path: Mutex::default(),
@@ -86,8 +90,9 @@ impl<'a> Reporter<'a> {
         self.monitor.event(&Event::Phase { number: self.number, phase });
     }
 
-    /// Reports a done operation, and counts it.
+    /// Reports a done operation, counts it, and notes it in the index.
     pub(crate) fn done(&self, operation: Operation<'_>) {
+        self.ledger.done(&operation);
         self.count(Counter::of(operation.verb), 1);
         self.monitor.event(&Event::Done(operation));
     }

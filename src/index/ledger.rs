@@ -1,12 +1,15 @@
 //! The index in one pass: what the survey asks, and what survey and apply tell.
 
+use crate::fs::stamp::now;
 use crate::index::approvals::Approval;
 use crate::index::folder::FolderRecords;
+use crate::index::passes::millis;
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit};
 use crate::index::state::{OpenFolder, Shared, lock};
 use crate::index::terms::Terms;
 use crate::index::trust::is_settled_source;
+use crate::model::change::Operation;
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, Kind};
 use crate::model::path::RelPath;
@@ -86,6 +89,12 @@ impl Ledger {
             }
             Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {}
         }
+    }
+
+    /// Notes an operation that was done on the replica.
+    pub(crate) fn done(&self, operation: &Operation<'_>) {
+        let Some(shared) = self.shared.as_ref().filter(|_| !self.terms.is_dry_run) else { return };
+        lock(&shared.0).add_operation(operation, millis(now()));
     }
 
     /// Whether a person has accepted this content of a file.

@@ -13,7 +13,9 @@ mod ledger;
 mod loaded;
 pub(crate) mod location;
 mod moves;
+mod operations;
 pub(crate) mod passes;
+pub(crate) mod path_history;
 mod places;
 pub(crate) mod read;
 mod record;
@@ -35,6 +37,7 @@ pub(crate) use record::Record;
 use crate::fs::is_lazy;
 use crate::fs::mappings::{Mapped, mapped_files};
 use crate::fs::stamp::Start;
+use crate::index::operations::Operations;
 use crate::index::state::{Circumstances, Shared, State, lock};
 use crate::index::store::{Roots, Unusable};
 use crate::index::terms::{MOST_SEARCHES, Terms};
@@ -171,6 +174,7 @@ impl Index {
         // One that cannot be read approves nothing, and the problem is reported again.
         state.approved = approvals::read(&approvals::file_of(&self.path)).unwrap_or_default();
         state.used.clear();
+        state.operations = Operations::default();
         drop(state);
         (ledger, self.once(warning))
     }

@@ -8,6 +8,7 @@
 use crate::fs::process::{self, Life, life};
 use crate::fs::stamp::{Start, now};
 use crate::index::history::{DAY, Ended, last_done};
+use crate::index::operations::Operations;
 use crate::index::state::lock;
 use crate::index::store::{self, Unusable};
 use crate::index::thin::{Old, superfluous};
@@ -45,12 +46,14 @@ impl Index {
     /// Begins the row of a pass, after [`Index::begin`].
     pub(crate) fn note_start(&mut self, number: u64, start: Start) {
         let started = millis(start.stamp());
-        self.row = lock(&self.shared.0)
+        let mut state = lock(&self.shared.0);
+        self.row = state
             .attempt_write(|state| {
                 let connection = state.connection.as_ref();
                 connection.map(|connection| begin(connection, number, started, &self.options)).transpose()
             })
             .flatten();
+        state.operations = Operations::of(self.row, started);
     }
 
     /// Finishes the row of a pass, after [`Index::end`].

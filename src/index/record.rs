@@ -125,7 +125,7 @@ pub(super) fn put(out: &mut Vec<u8>, mut number: u64) {
 }
 
 /// Appends a number that is mostly near zero.
-fn put_signed(out: &mut Vec<u8>, number: i64) {
+pub(super) fn put_signed(out: &mut Vec<u8>, number: i64) {
     put(out, (number.wrapping_shl(1) ^ (number >> 63)) as u64);
 }
 
@@ -133,7 +133,8 @@ fn put_signed(out: &mut Vec<u8>, number: i64) {
 pub(super) struct Unpack<'a>(pub(super) &'a [u8]);
 
 impl<'a> Unpack<'a> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+    /// The next `N` bytes.
+    pub(super) fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (taken, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*taken)
@@ -159,7 +160,8 @@ impl<'a> Unpack<'a> {
         None
     }
 
-    fn signed(&mut self) -> Option<i64> {
+    /// A number, see [`put_signed`].
+    pub(super) fn signed(&mut self) -> Option<i64> {
         let number = self.number()?;
         Some((number >> 1) as i64 ^ -((number & 1) as i64))
     }

@@ -3,10 +3,12 @@
 use crate::fs::stat::entry_of;
 use crate::index::approvals::Approval;
 use crate::index::history;
+use crate::index::operations::Operations;
 use crate::index::places::{Place, write_place};
 use crate::index::rows::{Change, Edit, edit, in_order};
 use crate::index::store::{Roots, Unusable};
 use crate::index::volumes::{Volume, Volumes};
+use crate::model::change::Operation;
 use crate::model::digest::Digest;
 use rusqlite::{Connection, Error as SqlError, params};
 use std::os::fd::BorrowedFd;
@@ -34,6 +36,8 @@ pub(super) struct State {
     pub(super) places: Vec<Place>,
     /// Folders that are gone; the records of their files were removed one by one.
     pub(super) removed: Vec<Vec<u8>>,
+    /// The operations of this pass; they are written when it is done.
+    pub(super) operations: Operations,
     pub(super) is_in_transaction: bool,
     /// True in a pass that only reads.
     pub(super) is_dry_run: bool,
@@ -110,6 +114,7 @@ impl State {
         self.confirmed.clear();
         self.places.clear();
         self.removed.clear();
+        self.operations = Operations::default();
         if std::mem::take(&mut self.is_in_transaction)
             && let Some(connection) = &self.connection
             // SQLite may have rolled back on its own.
@@ -208,13 +213,14 @@ impl State {
 
     /// Commits everything, after a pass that was done.
     pub(super) fn commit(&mut self, roots: &Roots) -> Result<(), SqlError> {
-        if self.waiting() > 0 {
+        if self.waiting() > 0 || !self.operations.is_empty() {
             self.flush()?;
         }
         self.sweep(roots)?;
         if let Some(connection) = self.connection.as_ref().filter(|_| self.is_in_transaction) {
             let Circumstances { boot, rights, .. } = &self.now;
             connection.execute("UPDATE pair SET boot = ?1, rights = ?2", params![boot, rights])?;
+            self.operations.write(connection)?;
             connection.execute_batch("COMMIT")?;
         }
         self.is_in_transaction = false;
@@ -264,6 +270,13 @@ impl State {
         if self.connection.is_some() && !self.cannot_write {
             self.places.push(place);
             self.flush_if_due();
+        }
+    }
+
+    /// Notes an operation that was done at this moment, in milliseconds since 1970.
+    pub(super) fn add_operation(&mut self, operation: &Operation<'_>, time: i64) {
+        if self.connection.is_some() && !self.cannot_write {
+            self.operations.add(operation, time);
         }
     }
 

@@ -26,6 +26,17 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(crate) const ALL: [Kind; 7] = [
+        Kind::File,
+        Kind::Folder,
+        Kind::Symlink,
+        Kind::Fifo,
+        Kind::Socket,
+        Kind::CharDevice,
+        Kind::BlockDevice,
+    ];
+
     /// The word for this kind in messages.
     pub fn word(self) -> &'static str {
         match self {

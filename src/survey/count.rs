@@ -178,6 +178,7 @@ mod tests {
     use crate::context::reporter::Reporter;
     use crate::control::Interrupt;
     use crate::fs::magic::MSDOS;
+    use crate::index::Ledger;
     use crate::model::event::{Event, Monitor};
     use crate::workers::Workers;
     use std::os::unix::fs::symlink;
@@ -207,7 +208,7 @@ mod tests {
         let [from, to] = [&source, &replica].map(|path| Dir::root(path, 4).unwrap());
         let roots = ((source.as_path(), from.clone()), (replica.as_path(), Some(to)));
         let context = Context::new(
-            Reporter::new(&Deaf, 1),
+            Reporter::new(&Deaf, 1, Ledger::off()),
             (&interrupt, &workers),
             roots.0,
             roots.1,
