@@ -24,6 +24,7 @@ file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
        file-sync --source DIR --replica DIR --dry-run [OPTIONS]
        file-sync approve PATH...
        file-sync status | history [--source DIR] [--replica DIR] [OPTIONS]
+       file-sync history PATH [OPTIONS]
        file-sync verify | manifest --replica DIR [OPTIONS]
        file-sync completions SHELL";
 
@@ -247,24 +248,38 @@ Examples:
         help: Option<bool>,
     },
 
-    /// The passes of each pair, newest first
+    /// The passes of each pair, or what they did to one path, newest first
     #[command(
         max_term_width = 100,
+        override_usage = "file-sync history [OPTIONS]\n       file-sync history PATH [OPTIONS]",
         after_help = "\
 All passes of the last week are kept, and of earlier days the last one that was done and the worst.
 AGE is the age that the replica had reached when the pass ended, before the pass made it younger.
 
+Of a path every operation of the passes that were done is listed, also from before it was moved. The
+last 100,000 operations are kept; of one pass at most 10,000, others before creations, and then those
+nearest to the top.
+
+Exit codes:
+   0  The passes, or the operations, are listed; or nothing is known of them
+   1  Error: what is remembered of a pair cannot be read, or the path lies in no pair
+
 Examples:
   file-sync history
+  file-sync history /data/photos/2026/tom.jpg
   file-sync history --replica /mnt/backup --limit 500
   file-sync history --json --limit 1 | jq '.pairs[].passes[0].outcome'"
     )]
     History {
+        /// A file or folder in a source or a replica; it may be gone
+        #[arg(value_name = "PATH", help_heading = "Which path")]
+        path: Option<OsString>,
+
         /// The pairs that it is about.
         #[command(flatten)]
         pairs: PairArgs,
 
-        /// At most so many passes of each pair
+        /// At most so many passes, or operations, of each pair
         #[arg(
             long,
             value_name = "N",

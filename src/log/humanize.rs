@@ -76,7 +76,7 @@ fn two(large: u128, large_unit: &str, small: u128, small_unit: &str) -> String {
 }
 
 /// A path below the roots for the log: a folder has a slash at its end, inside the quotes if there are any.
-pub(super) fn below(path: &RelPath, kind: Kind) -> String {
+pub(crate) fn below(path: &RelPath, kind: Kind) -> String {
     let mut text = path.to_string();
     if kind == Kind::Folder {
         // Only a quoted path ends in a quote: one in the name is escaped, and an escaped path is quoted.

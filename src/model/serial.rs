@@ -60,7 +60,21 @@ macro_rules! keys {
     };
 }
 
-keys!(path, source, replica, log, target, linked_to, moved_from, renamed_from, place, xattr, index);
+keys!(
+    path,
+    source,
+    replica,
+    log,
+    target,
+    linked_to,
+    moved_from,
+    moved_to,
+    renamed_from,
+    with,
+    place,
+    xattr,
+    index
+);
 
 /// Writes a name as text. If it is not UTF-8, the text has replacement characters, and a second field has the bytes as
 /// hexadecimal digits.

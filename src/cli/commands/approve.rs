@@ -3,14 +3,16 @@
 //! The next pass takes exactly this content for right, in every pair that the path lies in. It works beside a running
 //! service: the approval waits in a file next to the index.
 
+use crate::cli::commands::pairs::{Look, below, fitting};
 use crate::cli::config::{Environment, absolute};
 use crate::index::approvals::{self, Approval};
 use crate::index::known::{self, KnownPair, Unread};
+use crate::index::store::Roots;
 use crate::log::humanize;
 use crate::model::digest::{Digest, Hasher};
 use crate::model::path::shown;
 use crate::run::exit::Exit;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -60,10 +62,10 @@ fn approve(
 ) -> Result<Digest, String> {
     let path = absolute(path, environment).ok_or("the current folder is gone or unreadable")?;
     let mut approved = None;
-    for pair in pairs {
-        let Some(below) = below(&path, pair) else { continue };
-        let digest = digest_of(&pair.roots.source.join(below))?;
-        let entry = Approval { digest, path: below.as_os_str().as_bytes().to_vec() };
+    let inside = |roots: &Roots, look: Look<'_>| below(&path, roots, look).filter(|below| !below.is_root());
+    for (pair, below) in fitting(pairs, environment, inside) {
+        let digest = digest_of(&pair.roots.source.join(OsStr::from_bytes(below.as_bytes())))?;
+        let entry = Approval { digest, path: below.as_bytes().to_vec() };
         approvals::add(&pair.path, &[entry]).map_err(|error| {
             format!("cannot write {}: {error}", humanize::path(&approvals::file_of(&pair.path)))
         })?;
@@ -89,13 +91,6 @@ fn unknown(unread: &[Unread]) -> String {
             unread.join(", ")
         )
     }
-}
-
-/// The path below the roots of a pair. It is compared as text: the disk may be away.
-fn below<'p>(path: &'p Path, pair: &KnownPair) -> Option<&'p Path> {
-    let inside =
-        [&pair.roots.source, &pair.roots.replica].into_iter().find_map(|root| path.strip_prefix(root).ok());
-    inside.filter(|below| !below.as_os_str().is_empty())
 }
 
 fn digest_of(path: &Path) -> Result<Digest, String> {

@@ -1,9 +1,10 @@
 //! The replica that a check is about, and its index: named itself, or found in the state folder.
 
 use crate::cli::args::ReplicaArgs;
+use crate::cli::commands::pairs::fitting;
 use crate::cli::config::{Environment, UsageError, absolute, check_tilde, folder, log_file};
 use crate::fs::stat::entry_at_path;
-use crate::index::known::{KnownPair, all};
+use crate::index::known::all;
 use crate::index::read::Reader;
 use crate::index::store::Unusable;
 use crate::log::humanize;
@@ -74,7 +75,7 @@ impl Chosen {
                          /var/lib/file-sync",
                     )
                 })?;
-                known_pair(&state_dir, (source.as_deref(), &replica), environment)?.path
+                known_pair(&state_dir, (source.as_deref(), &replica), environment)?
             }
         };
         let reader = Reader::open(&index);
@@ -96,32 +97,26 @@ impl Chosen {
     }
 }
 
-/// The index of a pair, or the only one of a replica.
+/// The database of a pair, or the only one of a replica.
 fn known_pair(
     state_dir: &Path,
     (source, replica): (Option<&Path>, &Path),
     environment: &Environment,
-) -> Result<KnownPair, Refused> {
+) -> Result<PathBuf, Refused> {
     let folder = humanize::path(state_dir);
     let shown = humanize::path(replica);
     let (known, unread) = all(state_dir)
         .map_err(|error| Refused::Error(format!("Cannot read the state folder {folder}: {error}")))?;
-    let is_meant = |pair: &KnownPair, is_same: &dyn Fn(&Path, &Path) -> bool| {
-        is_same(replica, &pair.roots.replica)
-            && source.is_none_or(|source| is_same(source, &pair.roots.source))
-    };
-    let resolve = environment.resolve;
-    // Links are looked up only where the text is not enough: the disk of another pair may be dead.
-    let (mut meant, others): (Vec<_>, Vec<_>) =
-        known.into_iter().partition(|pair| is_meant(pair, &|one, other| one == other));
-    if meant.is_empty() {
-        let is_linked = |one: &Path, other: &Path| resolve(one) == resolve(other);
-        meant = others.into_iter().filter(|pair| is_meant(pair, &is_linked)).collect();
-    }
+    let mut meant = fitting(&known, environment, |roots, look| {
+        let is_same = |one: &Path, other: &Path| look(one) == look(other);
+        let is_meant =
+            is_same(replica, &roots.replica) && source.is_none_or(|source| is_same(source, &roots.source));
+        is_meant.then_some(())
+    });
     match (meant.pop(), meant.is_empty(), unread.first()) {
-        (Some(pair), true, _) => Ok(pair),
-        (Some(pair), false, _) => {
-            let sources = meant.iter().chain([&pair]).map(|pair| humanize::path(&pair.roots.source));
+        (Some((pair, ())), true, _) => Ok(pair.path.clone()),
+        (Some(last), false, _) => {
+            let sources = meant.iter().chain([&last]).map(|(pair, ())| humanize::path(&pair.roots.source));
             let sources: Vec<String> = sources.collect();
             Err(usage(&format!(
                 "Several sources were mirrored to {shown}: {}; give one of them with --source, or the database itself \

@@ -1,7 +1,7 @@
 //! `history`: the passes of each pair, newest first.
 
 use crate::cli::args::PairArgs;
-use crate::cli::commands::pairs::Selection;
+use crate::cli::commands::pairs::{Selection, complain};
 use crate::cli::commands::table::Table;
 use crate::cli::commands::words::{PassObject, changes, local, outcome};
 use crate::cli::config::{Environment, UsageError, whole_number};
@@ -65,10 +65,7 @@ impl Passes {
 /// Prints the passes. What cannot be read is a complaint.
 pub(super) fn run(options: &Options, (out, complaints): (&mut dyn Write, &mut dyn Write)) -> Result<Exit> {
     let state_dir = &options.selection.state_dir;
-    let (known, mut unread) = match options.selection.find() {
-        Ok(found) => found,
-        Err(error) => (Vec::new(), vec![(state_dir.clone(), Unusable::Failed(error.to_string()))]),
-    };
+    let (known, mut unread) = options.selection.found();
     let mut pairs = Vec::new();
     for pair in known {
         match Passes::of(&pair, options.limit) {
@@ -85,21 +82,8 @@ pub(super) fn run(options: &Options, (out, complaints): (&mut dyn Write, &mut dy
     };
     out.write_all(text.as_bytes())?;
     out.flush()?;
-    for (index, unusable) in &unread {
-        complain(complaints, index, unusable);
-    }
+    complain(complaints, &unread);
     Ok(if unread.is_empty() { Exit::Done } else { Exit::Error })
-}
-
-fn complain(complaints: &mut dyn Write, index: &Path, unusable: &Unusable) {
-    let reason = unusable.to_string();
-    // A closed console does not change the exit code.
-    let _ = writeln!(
-        complaints,
-        "The index {} cannot be read: {}",
-        humanize::path(index),
-        humanize::one_line(&reason)
-    );
 }
 
 /// A table under the names of the roots.

@@ -7,6 +7,7 @@ mod history;
 mod manifest;
 mod mirror;
 mod pairs;
+mod path_history;
 mod progress;
 mod status;
 mod table;
@@ -43,7 +44,12 @@ pub fn run(
             let selection = selection.map_err(|error| usage_error(&error.to_string(), color))?;
             status::run(&selection, format, out)
         }
-        Some(Command::History { pairs, limit, json, .. }) => {
+        Some(Command::History { path: Some(path), pairs, limit, json, .. }) => {
+            let options = path_history::Options::new((path, pairs), &limit, json, environment);
+            let options = options.map_err(|error| usage_error(&error.to_string(), color))?;
+            path_history::run(&options, environment, (out, complaints))
+        }
+        Some(Command::History { path: None, pairs, limit, json, .. }) => {
             let options = history::Options::new(pairs, &limit, json, environment);
             let options = options.map_err(|error| usage_error(&error.to_string(), color))?;
             history::run(&options, (out, complaints))

@@ -1,12 +1,16 @@
-//! The choice of pairs by `--source`, `--replica` and `--state-dir`. Paths are compared as text, so that it works while a
-//! disk is dead.
+//! The choice of pairs, by `--source`, `--replica` and `--state-dir`, or by a path in one of them. Paths are compared as
+//! text, so that it works while a disk is dead; symbolic links are looked up only where the text is not enough.
 
 use crate::cli::args::PairArgs;
 use crate::cli::config::{Environment, UsageError, given_path, given_state_dir};
 use crate::index::known::{KnownPair, Unread, all};
 use crate::index::location::may_be_of;
-use crate::index::store::Unusable;
-use std::path::{Path, PathBuf};
+use crate::index::store::{Roots, Unusable};
+use crate::log::humanize;
+use crate::model::path::RelPath;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 
 /// The pairs that a command is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,5 +59,82 @@ impl Selection {
         unread.retain(|(_, unusable)| !matches!(unusable, Unusable::Missing));
         unread.retain(|(index, _)| self.replica.as_ref().is_none_or(|replica| may_be_of(index, replica)));
         Ok((known, unread))
+    }
+}
+
+impl Selection {
+    /// As [`Selection::find`]; a state folder that cannot be read is among what cannot be read.
+    pub(super) fn found(&self) -> (Vec<KnownPair>, Vec<Unread>) {
+        self.find().unwrap_or_else(|error| {
+            (Vec::new(), vec![(self.state_dir.clone(), Unusable::Failed(error.to_string()))])
+        })
+    }
+}
+
+/// Complains about databases that cannot be read.
+pub(super) fn complain(complaints: &mut dyn Write, unread: &[Unread]) {
+    for (index, unusable) in unread {
+        let (index, reason) = (humanize::path(index), unusable.to_string());
+        // A closed console does not change the exit code.
+        let _ = writeln!(complaints, "The index {index} cannot be read: {}", humanize::one_line(&reason));
+    }
+}
+
+/// The place of a path, as it is written or with its symbolic links looked up.
+pub(super) type Look<'a> = &'a dyn Fn(&Path) -> PathBuf;
+
+/// The pairs that fit, each with what `fits` says of it. The paths are compared as text first. Only if no pair fits, links
+/// are looked up: the disk of another pair may be dead.
+pub(super) fn fitting<'k, T>(
+    known: &'k [KnownPair],
+    environment: &Environment,
+    fits: impl Fn(&Roots, Look<'_>) -> Option<T>,
+) -> Vec<(&'k KnownPair, T)> {
+    let all = |look: Look<'_>| -> Vec<_> {
+        known.iter().filter_map(|pair| Some((pair, fits(&pair.roots, look)?))).collect()
+    };
+    let found = all(&Path::to_path_buf);
+    if found.is_empty() { all(&environment.resolve) } else { found }
+}
+
+/// The path below the roots of a pair, of an absolute path in its source or replica. It may be missing.
+pub(super) fn below(path: &Path, roots: &Roots, look: Look<'_>) -> Option<RelPath> {
+    let path = match (path.parent(), path.file_name()) {
+        // The name itself may be a link that is mirrored.
+        (Some(parent), Some(name)) => look(parent).join(name),
+        (Some(_) | None, Some(_) | None) => look(path),
+    };
+    let below = |root: &PathBuf| {
+        let below: PathBuf = path.strip_prefix(look(root)).ok()?.components().collect();
+        let is_plain = below.components().all(|name| matches!(name, Component::Normal(_)));
+        is_plain.then(|| RelPath::from_bytes(below.as_os_str().as_bytes().to_vec()))
+    };
+    [&roots.source, &roots.replica].into_iter().find_map(below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_found_below_either_root() {
+        let roots = Roots { source: "/srv/photos".into(), replica: "/backup/photos".into() };
+        let look: Look<'_> = &|path| match path.strip_prefix("/link") {
+            Ok(rest) => Path::new("/srv").join(rest),
+            Err(_) => path.to_owned(),
+        };
+        for (path, as_text, with_links) in [
+            ("/srv/photos/2026/tom.jpg", Some("2026/tom.jpg"), Some("2026/tom.jpg")),
+            ("/backup/photos/2026/", Some("2026"), Some("2026")),
+            ("/srv/photos", Some(""), Some("")),
+            ("/srv/photos2/tom.jpg", None, None),
+            ("/srv/photos/../other", None, None),
+            ("/link/photos/tom.jpg", None, Some("tom.jpg")),
+        ] {
+            let found = |look| below(Path::new(path), &roots, look);
+            let expected = |text: Option<&str>| text.map(|text| RelPath::from_bytes(text.into()));
+            assert_eq!(found(&Path::to_path_buf), expected(as_text), "{path}");
+            assert_eq!(found(look), expected(with_links), "{path}");
+        }
     }
 }
