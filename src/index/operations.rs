@@ -5,7 +5,7 @@
 //! many as the tree has entries, and then those nearest to the top, because what happens to a folder happens to all that
 //! is in it. Of equal ones the first stay.
 //!
-//! Packed, and without an index by path, they cost a first copy under 1 %; rows of their own cost 4 %.
+//! Packed, and without an index by path: rows of their own made a first copy of 20,000 small files some 5 % slower.
 
 use crate::index::record::{Unpack, put, put_signed};
 use crate::model::change::{Operation, Verb};
