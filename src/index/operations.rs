@@ -235,7 +235,7 @@ impl Operations {
         let sql = "INSERT INTO operation (id, pass, started, count, operations) VALUES (?1, ?2, ?3, ?4, ?5)";
         let mut statement = connection.prepare_cached(sql)?;
         for row in in_order.chunks(ROW) {
-            let packed: Vec<u8> = row.iter().flat_map(|(_, packed)| *packed).copied().collect();
+            let packed = row.iter().map(|(_, packed)| *packed).collect::<Vec<_>>().concat();
             let count = row.len() as i64;
             id += count;
             statement.execute(params![id, pass, started, count, packed])?;
