@@ -104,7 +104,11 @@ impl Survey<'_> {
         if arrivals.is_empty() || self.context.is_halted() {
             return;
         }
-        arrivals.sort_unstable_by_key(|arrival| arrival.key);
+        // In full, so that a plan does not depend on who was faster.
+        arrivals.sort_unstable_by(|one, other| {
+            let paths = || one.folder.compare_paths(&other.folder);
+            one.key.cmp(&other.key).then_with(paths).then(one.name.cmp(&other.name))
+        });
         let mut departed = self.departed(&arrivals);
         departed.truncate(MOST_MOVED);
         // Folder by folder, so that each is listed once.
@@ -192,8 +196,12 @@ impl Survey<'_> {
                 && !self.context.log.was(entry)
                 && !taken.contains(&entry.id)
         };
-        let mut found = alike(arrivals, &record).iter().filter_map(|arrival| listed.find(arrival));
-        let source = found.find(is_it)?;
+        let alike = alike(arrivals, &record);
+        let source = alike.iter().filter_map(|arrival| listed.find(arrival)).find(is_it)?;
+        // A name that both sides have is what the new ones are linked to.
+        if source.2.links > 1 && usize::try_from(source.2.links).ok() != Some(alike.len()) {
+            return None;
+        }
         let name = CString::new(name).ok()?;
         let was = folder.join(&name);
         let replica = self.find_in_replica(&was)?;

@@ -222,11 +222,15 @@ impl Survey<'_> {
         if !self.moves.is_on || pair.protected != Protected::No {
             return false;
         }
+        let taken = self.moves.found().taken.get(&replica.id()).copied();
+        if taken == Some(By::Name) {
+            return false;
+        }
         // The old folder may have moved to where the survey had been before: then the next pass decides.
         let is_quiet = above.entry().is_ok_and(|facts| !self.context.absence.has_changed(&facts));
         let is_free = is_quiet && !self.moves.has_mount(&replica.path());
         let theirs = replica.entry().ok().filter(|theirs| !theirs.is_mount && is_free);
-        let Some(theirs) = theirs.filter(|theirs| !self.moves.has(theirs)) else {
+        let Some(theirs) = theirs else {
             // Whoever takes it first has it.
             let mut found = self.moves.found();
             let is_free = found.take(replica.id(), By::Name);
@@ -266,11 +270,28 @@ impl Survey<'_> {
     /// Decides what has waited.
     pub(super) fn settle_moves(&self) {
         while !self.context.is_halted() {
-            let pairs = std::mem::take(&mut self.moves.found().waiting.pairs);
-            if pairs.is_empty() {
+            let mut found = self.moves.found();
+            let pairs = std::mem::take(&mut found.waiting.pairs);
+            let is_moved = |pair: &Arc<Pair>| {
+                let id = pair.replica.as_ref().map(|replica| replica.id());
+                id.and_then(|id| found.taken.get(&id)).is_some_and(|by| matches!(by, By::Move(_)))
+            };
+            let (moved, same): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_moved);
+            // First those that lose their replica: theirs may be one of the others.
+            let now = if moved.is_empty() {
+                for replica in same.iter().filter_map(|pair| pair.replica.as_ref()) {
+                    found.take(replica.id(), By::Name);
+                }
+                same
+            } else {
+                found.waiting.pairs = same;
+                moved
+            };
+            drop(found);
+            if now.is_empty() {
                 break;
             }
-            self.context.workers.scope(|scope| pairs.into_iter().for_each(|pair| self.settle(scope, pair)));
+            self.context.workers.scope(|scope| now.into_iter().for_each(|pair| self.settle(scope, pair)));
         }
         let extras = std::mem::take(&mut self.moves.found().waiting.extras);
         self.context.workers.scope(|scope| {
