@@ -15,6 +15,7 @@ use crate::power_loss::disk::{Disk, FORMATS, Format, Shelf, is_faithful, is_of_o
 use crate::power_loss::torn::{Left, Versions, the_verdict_sees};
 use crate::power_loss::versions::{Version, build};
 use crate::support::dice::Dice;
+use crate::support::index;
 use crate::support::leave_out::leave_out;
 use crate::support::scratch::Scratch;
 use crate::support::tree::{Tree, differences};
@@ -70,8 +71,9 @@ fn on(cases: &Cases, format: Format) -> Result<(), String> {
         Round::new(format, number).play(cases, &shelf, &base, &mut found);
     }
     tell(&format!(
-        "{name}: {} cuts found {} paths old, {} new, {} torn without an old version; {} old versions and {} moved files lost",
-        found.cuts, found.old, found.new, found.torn, found.lost, found.moves_lost
+        "{name}: {} cuts found {} paths old, {} new, {} torn without an old version; {} old versions and {} moved files lost; \
+         {} claims of the index hold",
+        found.cuts, found.old, found.new, found.torn, found.lost, found.moves_lost, found.claims
     ));
     Ok(())
 }
@@ -85,6 +87,7 @@ struct Found {
     torn: usize,
     lost: usize,
     moves_lost: usize,
+    claims: usize,
 }
 
 impl Found {
@@ -192,6 +195,12 @@ impl Round {
                 let now = Tree::of(&shelf.place.replica);
                 let left = versions.judge(&now);
                 found.add(&left);
+                if is_done {
+                    // What the index says since then holds on the copy: it was committed after the sync.
+                    let checked = index::check(&shelf.place);
+                    assert!(checked.records > 0, "{checked:?}");
+                    found.claims += checked.claims;
+                }
                 before.heals(&shelf.place);
                 let wrong = [&left.lost, &left.moves_lost, &left.wrong];
                 let [lost, moves, wrong] =
