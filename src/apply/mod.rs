@@ -155,7 +155,7 @@ struct Apply<'a> {
     skeletons: Mutex<HashMap<NameIn, Arc<Dir>>>,
     /// The new names of moved entries, with their folders.
     moved: Mutex<HashSet<NameIn>>,
-    /// What is known of moved files.
+    /// The records of moved files, by their new paths.
     moved_records: Mutex<Vec<(RelPath, Record, Entry)>>,
     /// Folders that are finished at the end although no planned change names them.
     touched: Mutex<Vec<Arc<Pair>>>,

@@ -225,7 +225,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// What follows a move: records, further hard links, metadata.
+    /// Records, further hard links and metadata of an entry that has moved.
     fn is_moved(&self, entry: &Move, to: &Arc<Dir>, path: &RelPath) {
         let Move { source, name, seen, held, what, .. } = entry;
         let Moved::File { record, differences, filesystem } = what else { return };

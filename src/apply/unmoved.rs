@@ -1,4 +1,4 @@
-//! What is done instead of a move that could not be made: the entry is copied, and its old name deleted.
+//! Copies and deletions in place of moves that could not be made.
 
 use crate::apply::metadata::folders::make_writable;
 use crate::apply::remove::Removal;

@@ -359,7 +359,7 @@ impl Known<'_> {
         } else if let Loaded::Large { .. } = &folder.loaded
             && !folder.terms.reads_all()
         {
-            // Where every file is read, the confirmation of the whole folder is kept, or none.
+            // A pass that reads every file keeps the confirmation of the whole folder, or none.
             folder.edit(name.to_bytes(), Edit::Confirm(now));
         }
     }

@@ -1,4 +1,4 @@
-//! Where the database of a pair lies.
+//! The path of the database of a pair.
 
 use crate::index::store::Roots;
 use crate::model::digest::Hasher;

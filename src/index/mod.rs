@@ -49,7 +49,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32};
 use std::time::Duration;
 
-/// What the index is to do, see [`crate::MirrorOptions`].
+/// The settings of the index, see [`crate::MirrorOptions`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexOptions {
     /// The folder of the databases, an absolute path; outside the roots.

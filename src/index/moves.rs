@@ -1,4 +1,4 @@
-//! What the index knows of moves: which folder of the source was where, and the records of files that have gone.
+//! The index's part in moves: the old places of folders of the source, and the records of files that have gone.
 //!
 //! Records are kept under the path that their file has in the replica. When an entry of the replica is moved, its records
 //! are moved in the same way, so that they describe it at every moment.

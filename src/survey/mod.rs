@@ -26,6 +26,7 @@ mod properties;
 mod recall;
 pub(crate) mod reconcile;
 mod rot;
+mod waiting;
 
 use crate::context::Context;
 use crate::fs::dir::Dir;

@@ -13,7 +13,6 @@ use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, points_below, stat};
 use crate::model::entry::{Entry, FileId, Kind};
-use crate::model::error::Side;
 use crate::model::path::RelPath;
 use crate::plan::{Displaced, Move, Moved, Pair, Protected};
 use crate::survey::Survey;
@@ -29,26 +28,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Default)]
 pub(super) struct Moves {
     /// False where the index knows no folders: nothing is looked for, and nothing waits.
-    is_on: bool,
+    pub(super) is_on: bool,
     /// The mount points inside the replica, which stay where they are.
     mounts: Vec<PathBuf>,
     found: Mutex<Found>,
 }
 
 #[derive(Debug, Default)]
-struct Found {
-    moves: Vec<Move>,
+pub(super) struct Found {
+    pub(super) moves: Vec<Move>,
     /// The folders of the replica that there was a choice for, and who has them.
-    taken: HashMap<FileId, By>,
+    pub(super) taken: HashMap<FileId, By>,
     /// The folders of the replica on the ways to moved entries. There is one value for each, so that a moved folder takes
     /// along what is below it.
     dirs: HashMap<FileId, Arc<Dir>>,
-    waiting: Waiting,
+    pub(super) waiting: Waiting,
 }
 
-/// What a folder of the replica is compared with.
+/// The folder of the source that one of the replica is compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+pub(super) enum By {
     /// The source's folder of its name.
     Name,
     /// The folder of the move with this number.
@@ -57,18 +56,18 @@ enum By {
 
 impl Found {
     /// Takes a folder of the replica, unless another one has it.
-    fn take(&mut self, folder: FileId, by: By) -> bool {
+    pub(super) fn take(&mut self, folder: FileId, by: By) -> bool {
         *self.taken.entry(folder).or_insert(by) == by
     }
 }
 
-/// What is decided when all of the source has been seen.
+/// Folders that are decided about when all of the source has been seen.
 #[derive(Debug, Default)]
-struct Waiting {
+pub(super) struct Waiting {
     /// Folders of one name that were not one when the index was written.
-    pairs: Vec<Arc<Pair>>,
+    pub(super) pairs: Vec<Arc<Pair>>,
     /// Folders that the source lacks, or has something else in place of.
-    extras: Vec<Extra>,
+    pub(super) extras: Vec<Extra>,
 }
 
 /// A folder of the replica that goes unless it is moved.
@@ -83,7 +82,7 @@ pub(super) struct Extra {
     pub(super) instead: Instead,
 }
 
-/// What the source has in the place of a folder of the replica.
+/// The source's entry in the place of a folder of the replica.
 #[derive(Debug)]
 pub(super) enum Instead {
     Nothing,
@@ -131,7 +130,7 @@ impl Moves {
         self.is_on
     }
 
-    fn found(&self) -> MutexGuard<'_, Found> {
+    pub(super) fn found(&self) -> MutexGuard<'_, Found> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -212,145 +211,6 @@ impl Survey<'_> {
             return Some(number);
         }
         None
-    }
-
-    /// Handles a pair of folders of which the source's is another one than when the index was written. False when they
-    /// are compared now.
-    pub(super) fn has_other_folder<'s>(&'s self, scope: &Scope<'s>, pair: &Arc<Pair>, ours: &Entry) -> bool {
-        let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return false };
-        let (Some(above), Some(replica_above)) = (source.parent(), replica.parent()) else { return false };
-        if !self.moves.is_on || pair.protected != Protected::No {
-            return false;
-        }
-        let taken = self.moves.found().taken.get(&replica.id()).copied();
-        if taken == Some(By::Name) {
-            return false;
-        }
-        // The old folder may have moved to where the survey had been before: then the next pass decides.
-        let is_quiet = above.entry().is_ok_and(|facts| !self.context.absence.has_changed(&facts));
-        let is_free = is_quiet && !self.moves.has_mount(&replica.path());
-        let theirs = replica.entry().ok().filter(|theirs| !theirs.is_mount && is_free);
-        let Some(theirs) = theirs else {
-            // Whoever takes it first has it.
-            let mut found = self.moves.found();
-            let is_free = found.take(replica.id(), By::Name);
-            if !is_free {
-                found.waiting.pairs.push(Arc::clone(pair));
-            }
-            return !is_free;
-        };
-        let pair_above = Arc::new(Pair {
-            source: Some(Arc::clone(above)),
-            replica: Some(Arc::clone(replica_above)),
-            filesystem: Arc::clone(&pair.filesystem),
-            protected: Protected::No,
-        });
-        let arrived = Arrived {
-            source: above,
-            name: source.name(),
-            entry: ours,
-            pair: Some(&pair_above),
-            filesystem: &pair.filesystem,
-            device: theirs.id.device,
-        };
-        match self.is_moved(scope, arrived, None) {
-            Some(number) => self.moves.add_extra(Extra {
-                pair: pair_above,
-                name: source.name().into(),
-                theirs,
-                has_changed: false,
-                reason: "",
-                instead: Instead::Moved(number),
-            }),
-            None => self.moves.found().waiting.pairs.push(Arc::clone(pair)),
-        }
-        true
-    }
-
-    /// Decides what has waited.
-    pub(super) fn settle_moves(&self) {
-        while !self.context.is_halted() {
-            let mut found = self.moves.found();
-            let pairs = std::mem::take(&mut found.waiting.pairs);
-            let is_moved = |pair: &Arc<Pair>| {
-                let id = pair.replica.as_ref().map(|replica| replica.id());
-                id.and_then(|id| found.taken.get(&id)).is_some_and(|by| matches!(by, By::Move(_)))
-            };
-            let (moved, same): (Vec<_>, Vec<_>) = pairs.into_iter().partition(is_moved);
-            // First those that lose their replica: theirs may be one of the others.
-            let now = if moved.is_empty() {
-                for replica in same.iter().filter_map(|pair| pair.replica.as_ref()) {
-                    found.take(replica.id(), By::Name);
-                }
-                same
-            } else {
-                found.waiting.pairs = same;
-                moved
-            };
-            drop(found);
-            if now.is_empty() {
-                break;
-            }
-            self.context.workers.scope(|scope| now.into_iter().for_each(|pair| self.settle(scope, pair)));
-        }
-        let extras = std::mem::take(&mut self.moves.found().waiting.extras);
-        self.context.workers.scope(|scope| {
-            for extra in extras {
-                if self.context.is_halted() {
-                    break;
-                }
-                self.settle_extra(scope, extra);
-            }
-        });
-    }
-
-    /// Compares two folders of one name, unless the replica's has turned out to belong elsewhere.
-    fn settle<'s>(&'s self, scope: &Scope<'s>, pair: Arc<Pair>) {
-        let (Some(source), Some(replica)) = (&pair.source, &pair.replica) else { return };
-        if self.moves.found().take(replica.id(), By::Name) {
-            return self.context.workers.spawn(scope, move |scope| self.visit(scope, pair));
-        }
-        let (Some(above), Some(replica_above)) = (source.parent(), replica.parent()) else { return };
-        let pair_above = Arc::new(Pair {
-            source: Some(Arc::clone(above)),
-            replica: Some(Arc::clone(replica_above)),
-            filesystem: Arc::clone(&pair.filesystem),
-            protected: Protected::No,
-        });
-        // One that is gone by now is for the next pass.
-        if let Ok(ours) = source.entry() {
-            self.create(scope, &pair_above, (source.name(), Protected::No), &ours);
-        }
-    }
-
-    fn settle_extra<'s>(&'s self, scope: &Scope<'s>, extra: Extra) {
-        let Extra { pair, name, theirs, has_changed, reason, instead } = extra;
-        if self.moves.has(&theirs) {
-            let mut found = self.moves.found();
-            if let Some(By::Move(number)) = found.taken.get(&theirs.id).copied()
-                && let Some(moved) = found.moves.get_mut(number)
-            {
-                moved.touched.push(Arc::clone(&pair));
-            }
-            drop(found);
-            if let Instead::Other(ours) = instead {
-                self.create(scope, &pair, (&name, Protected::No), &ours);
-            }
-            return;
-        }
-        match instead {
-            Instead::Nothing => self.delete_now(scope, (&pair, has_changed), &name, &theirs, reason),
-            Instead::Other(ours) => {
-                self.retype_now(scope, (&pair, has_changed), &name, (&ours, &theirs), reason);
-            }
-            Instead::Moved(number) => {
-                let subtree = self.count_below(scope, Side::Replica, &pair, &name, &theirs);
-                let displaced = Displaced { id: theirs.id, kind: theirs.kind, subtree };
-                if let Some(moved) = self.moves.found().moves.get_mut(number) {
-                    moved.displaced = Some(displaced);
-                }
-            }
-        }
     }
 
     /// Whether a folder of the replica, or one on the way to it from a folder above, is the old place of a moved one.

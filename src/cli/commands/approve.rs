@@ -5,16 +5,21 @@
 
 use crate::cli::commands::pairs::{Look, below, fitting};
 use crate::cli::config::{Environment, absolute};
+use crate::fs::Errno;
+use crate::fs::dir::Dir;
+use crate::fs::file::{open_to_read, read_some, with_buffers};
+use crate::fs::stat::entry_at;
 use crate::index::approvals::{self, Approval};
 use crate::index::known::{self, KnownPair, Unread};
 use crate::index::store::Roots;
 use crate::log::humanize;
 use crate::model::digest::{Digest, Hasher};
+use crate::model::entry::Kind;
 use crate::model::path::shown;
 use crate::run::exit::Exit;
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{Read, Write};
+use std::ffi::{CString, OsStr, OsString};
+use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -96,17 +101,27 @@ fn unknown(unread: &[Unread]) -> String {
 fn digest_of(path: &Path) -> Result<Digest, String> {
     let failed =
         |error: std::io::Error| format!("cannot read {}: {error}", shown(path.as_os_str().as_bytes()));
-    let facts = std::fs::symlink_metadata(path).map_err(failed)?;
-    if !facts.is_file() {
-        return Err("it is no file in the source".to_owned());
+    let refused = |errno: Errno| failed(errno.into());
+    let not_a_file = || "it is no file in the source".to_owned();
+    let (folder, name) = path.parent().zip(path.file_name()).ok_or_else(not_a_file)?;
+    let name = CString::new(name.as_bytes()).map_err(|error| failed(error.into()))?;
+    let folder = Dir::root(folder, 1).and_then(|dir| dir.open()).map_err(refused)?;
+    if entry_at(folder.as_fd(), &name).map_err(refused)?.kind != Kind::File {
+        return Err(not_a_file());
     }
-    let mut file = File::open(path).map_err(failed)?;
+    let file = open_to_read(folder.as_fd(), &name, false).map_err(refused)?;
     let mut hasher = Hasher::new();
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => return Ok(hasher.finish()),
-            read => hasher.update(buffer.get(..read).unwrap_or_default()),
+    with_buffers(|buffer, _| {
+        let mut at = 0;
+        loop {
+            match read_some(file.as_fd(), buffer, at).map_err(refused)? {
+                0 => return Ok::<(), String>(()),
+                read => {
+                    hasher.update(buffer.get(..read).unwrap_or_default());
+                    at += read as u64;
+                }
+            }
         }
-    }
+    })?;
+    Ok(hasher.finish())
 }

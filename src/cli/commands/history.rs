@@ -1,9 +1,9 @@
 //! `history`: the passes of each pair, newest first.
 
 use crate::cli::args::PairArgs;
-use crate::cli::commands::pairs::{Selection, complain};
+use crate::cli::commands::pairs::{Selection, tell_unread};
 use crate::cli::commands::table::Table;
-use crate::cli::commands::words::{PassObject, changes, local, outcome};
+use crate::cli::commands::words::{Document, OfPair, PassObject, changes, local, outcome};
 use crate::cli::config::{Environment, UsageError, whole_number};
 use crate::fs::process::{Life, life};
 use crate::index::history::{Pass, newest};
@@ -11,12 +11,10 @@ use crate::index::known::KnownPair;
 use crate::index::store::{Roots, Unusable};
 use crate::log::humanize;
 use crate::model::counters::Counter;
-use crate::model::serial;
 use crate::run::exit::Exit;
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::io::{Result, Write};
-use std::path::Path;
 use std::time::Duration;
 
 /// Removing a field, or changing its meaning, raises it.
@@ -82,7 +80,7 @@ pub(super) fn run(options: &Options, (out, complaints): (&mut dyn Write, &mut dy
     };
     out.write_all(text.as_bytes())?;
     out.flush()?;
-    complain(complaints, &unread);
+    tell_unread(complaints, &unread);
     Ok(if unread.is_empty() { Exit::Done } else { Exit::Error })
 }
 
@@ -123,17 +121,7 @@ fn row(pass: &Pass, life: Life) -> [String; 10] {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
-    schema_version: u32,
-    pairs: Vec<Object<'a>>,
-}
-
-#[derive(Serialize)]
-struct Object<'a> {
-    #[serde(flatten, serialize_with = "serial::source")]
-    source: &'a Path,
-    #[serde(flatten, serialize_with = "serial::replica")]
-    replica: &'a Path,
+struct Listed<'a> {
     passes: Vec<PassObject<'a>>,
 }
 
@@ -144,12 +132,9 @@ fn document(pairs: &[Passes]) -> String {
     text.unwrap_or_default() + "\n"
 }
 
-fn object(pair: &Passes) -> Object<'_> {
+fn object(pair: &Passes) -> OfPair<'_, Listed<'_>> {
     let life_of = |at| if at == 0 { pair.life } else { Life::Ended };
     let passes = pair.passes.iter().enumerate();
-    Object {
-        source: &pair.roots.source,
-        replica: &pair.roots.replica,
-        passes: passes.map(|(at, pass)| PassObject::new(pass, life_of(at))).collect(),
-    }
+    let passes = passes.map(|(at, pass)| PassObject::new(pass, life_of(at))).collect();
+    OfPair::new(&pair.roots, Listed { passes })
 }

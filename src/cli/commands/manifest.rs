@@ -2,6 +2,7 @@
 
 use crate::cli::args::ManifestArgs;
 use crate::cli::commands::chosen::{Chosen, Refused};
+use crate::cli::commands::complaints::complain;
 use crate::cli::commands::progress::{Done, Progress};
 use crate::cli::commands::verify::moment;
 use crate::cli::config::{Environment, threads};
@@ -13,7 +14,7 @@ use crate::run::exit::Exit;
 use crate::verify::manifest::{Line, manifest};
 use crate::verify::status::{Finding, Why};
 use serde::Serialize;
-use std::io::{BufWriter, Error as IoError, Write};
+use std::io::{BufWriter, Write};
 use std::ops::ControlFlow;
 
 /// The form of the lines.
@@ -70,30 +71,25 @@ pub(super) fn run(
         out.write_all(json::object(&totals).as_bytes())?;
     }
     out.flush()?;
-    // A closed console does not change the exit code.
-    let _ = tell(complaints, (files, as_of), last_pass.is_some(), &without);
+    tell(complaints, (files, as_of), last_pass.is_some(), &without);
     Ok(if without.is_empty() { Exit::Done } else { Exit::Problems })
 }
 
 /// Says what the digests stand for, and which files have none.
-fn tell(
-    complaints: &mut dyn Write,
-    (files, as_of): (u64, Option<i64>),
-    is_pass: bool,
-    without: &[Finding],
-) -> Result<(), IoError> {
+fn tell(complaints: &mut dyn Write, (files, as_of): (u64, Option<i64>), is_pass: bool, without: &[Finding]) {
     for finding in without {
         let why = finding.why.map_or_else(|| "nothing is known of it".to_owned(), |why: Why| why.to_string());
-        writeln!(complaints, "Without a digest: {}  {why}", finding.path)?;
+        complain(complaints, &format!("Without a digest: {}  {why}", finding.path));
     }
     let files = humanize::counted(files, "digest", "digests");
-    match as_of {
+    let message = match as_of {
         Some(as_of) if is_pass => {
-            writeln!(complaints, "{files} as of {} (the start of the last pass that was done)", moment(as_of))
+            format!("{files} as of {} (the start of the last pass that was done)", moment(as_of))
         }
-        Some(as_of) => writeln!(complaints, "{files} as of {} (the last confirmation)", moment(as_of)),
-        None => writeln!(complaints, "{files}: no file is recorded"),
-    }
+        Some(as_of) => format!("{files} as of {} (the last confirmation)", moment(as_of)),
+        None => format!("{files}: no file is recorded"),
+    };
+    complain(complaints, &message);
 }
 
 fn text(line: &Line, form: Form) -> Vec<u8> {

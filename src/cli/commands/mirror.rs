@@ -4,6 +4,7 @@
 //! because a look-up on a hung network mount may block forever. The roots are checked before the first line of the
 //! log, which creates its folders.
 
+use crate::cli::commands::complaints::complain;
 use crate::cli::config::Config;
 use crate::control::{Interrupt, Requests};
 use crate::fs::clock::Timer;
@@ -130,7 +131,6 @@ fn failed(action: &'static str, error: IoError) -> Error {
 
 /// Ends the program with a message outside the log.
 fn refuse(complaints: &mut dyn Write, error: &Error) -> Exit {
-    // A closed console does not change the exit code.
-    let _ = writeln!(complaints, "{error}");
+    complain(complaints, &error.to_string());
     Exit::Error
 }

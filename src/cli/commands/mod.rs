@@ -2,6 +2,7 @@
 
 mod approve;
 mod chosen;
+mod complaints;
 mod completions;
 mod history;
 mod manifest;
@@ -16,6 +17,7 @@ mod words;
 
 use crate::cli::args::{Cli, Color, Command, StatusFormat, usage_error};
 use crate::cli::commands::chosen::Refused;
+use crate::cli::commands::complaints::complain;
 use crate::cli::commands::pairs::Selection;
 use crate::cli::config::{Config, Environment, state_folder_of};
 use crate::run::exit::Exit;
@@ -71,8 +73,7 @@ pub fn run(
         // EPIPE: the reader has closed the pipe, as `head` does.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Exit::Done,
         Err(error) => {
-            // A closed console does not change the exit code.
-            let _ = writeln!(complaints, "Cannot write the output: {error}");
+            complain(complaints, &format!("Cannot write the output: {error}"));
             Exit::Error
         }
     })
@@ -88,7 +89,6 @@ fn ended(exit: Result<Exit, Refused>, color: Color, complaints: &mut dyn Write) 
         Err(Refused::Output(error)) => format!("Cannot write the output: {error}"),
         Err(Refused::Error(message)) => message,
     };
-    // A closed console does not change the exit code.
-    let _ = writeln!(complaints, "{message}");
+    complain(complaints, &message);
     Ok(Exit::Error)
 }

@@ -2,6 +2,7 @@
 //! text, so that it works while a disk is dead; symbolic links are looked up only where the text is not enough.
 
 use crate::cli::args::PairArgs;
+use crate::cli::commands::complaints::complain;
 use crate::cli::config::{Environment, UsageError, given_path, given_state_dir};
 use crate::index::known::{KnownPair, Unread, all};
 use crate::index::location::may_be_of;
@@ -72,11 +73,11 @@ impl Selection {
 }
 
 /// Complains about databases that cannot be read.
-pub(super) fn complain(complaints: &mut dyn Write, unread: &[Unread]) {
+pub(super) fn tell_unread(complaints: &mut dyn Write, unread: &[Unread]) {
     for (index, unusable) in unread {
         let (index, reason) = (humanize::path(index), unusable.to_string());
-        // A closed console does not change the exit code.
-        let _ = writeln!(complaints, "The index {index} cannot be read: {}", humanize::one_line(&reason));
+        let reason = humanize::one_line(&reason);
+        complain(complaints, &format!("The index {index} cannot be read: {reason}"));
     }
 }
 

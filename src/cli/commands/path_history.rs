@@ -1,9 +1,10 @@
 //! `history PATH`: what passes did to one path, newest first.
 
 use crate::cli::args::PairArgs;
-use crate::cli::commands::pairs::{Selection, below, complain, fitting};
+use crate::cli::commands::complaints::complain;
+use crate::cli::commands::pairs::{Selection, below, fitting, tell_unread};
 use crate::cli::commands::table::Table;
-use crate::cli::commands::words::{local, rfc3339};
+use crate::cli::commands::words::{Document, OfPair, local, rfc3339};
 use crate::cli::config::{Environment, UsageError, given_path, whole_number};
 use crate::index::path_history::{Event, LeftOut, PathHistory, read};
 use crate::index::store::Roots;
@@ -17,7 +18,7 @@ use crate::run::exit::Exit;
 use serde::Serialize;
 use std::ffi::{OsStr, OsString};
 use std::io::{Result, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Removing a field, or changing its meaning, raises it.
 const VERSION: u32 = 1;
@@ -48,7 +49,7 @@ impl Options {
     }
 }
 
-/// What is known of the path in one pair.
+/// The operations on the path in one pair.
 struct Found<'a> {
     roots: &'a Roots,
     path: RelPath,
@@ -78,15 +79,14 @@ pub(super) fn run(
     };
     out.write_all(text.as_bytes())?;
     out.flush()?;
-    complain(complaints, &unread);
+    tell_unread(complaints, &unread);
     if is_outside {
         let path = humanize::path(&options.path);
-        // A closed console does not change the exit code.
-        let _ = writeln!(
-            complaints,
+        let message = format!(
             "Cannot tell the history of {path}: it lies in no source and no replica of an index that can be read (see \
              --state-dir)"
         );
+        complain(complaints, &message);
     }
     Ok(if is_outside || !unread.is_empty() { Exit::Error } else { Exit::Done })
 }
@@ -139,17 +139,7 @@ fn details(event: &Event) -> String {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
-    schema_version: u32,
-    pairs: Vec<Object<'a>>,
-}
-
-#[derive(Serialize)]
-struct Object<'a> {
-    #[serde(flatten, serialize_with = "serial::source")]
-    source: &'a Path,
-    #[serde(flatten, serialize_with = "serial::replica")]
-    replica: &'a Path,
+struct Told<'a> {
     #[serde(flatten, serialize_with = "serial::path")]
     path: &'a RelPath,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -195,20 +185,19 @@ fn document(found: &[Found<'_>]) -> String {
     json::object(&Document { schema_version: VERSION, pairs: found.iter().map(object).collect() })
 }
 
-fn object<'a>(found: &'a Found<'_>) -> Object<'a> {
+fn object<'a>(found: &'a Found<'_>) -> OfPair<'a, Told<'a>> {
     let Found { roots, path, history } = found;
     let missing = |LeftOut { started, operations }: &LeftOut| Missing {
         started: rfc3339(*started),
         operations: *operations,
     };
-    Object {
-        source: &roots.source,
-        replica: &roots.replica,
+    let told = Told {
         path,
         kept_since: history.since.map(rfc3339),
         operations: history.events.iter().map(operation).collect(),
         left_out: history.left_out.iter().map(missing).collect(),
-    }
+    };
+    OfPair::new(roots, told)
 }
 
 fn operation(event: &Event) -> Operation<'_> {

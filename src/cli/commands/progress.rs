@@ -3,6 +3,7 @@
 //! Rejected: a progress bar of a library. Its width, its drawing thread and its terminal handling are more than a line
 //! of less than eighty letters needs.
 
+use crate::cli::commands::complaints::show;
 use crate::log::humanize;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -52,15 +53,13 @@ impl Progress {
         self.drawn = Instant::now();
         let line = self.line(done);
         self.is_shown = true;
-        // A terminal that was closed changes nothing.
-        let _ = write!(terminal, "\r\u{1b}[K{line}").and_then(|()| terminal.flush());
+        show(terminal, &format!("\r\u{1b}[K{line}"));
     }
 
     /// Erases the line.
     pub(super) fn erase(&mut self, terminal: &mut dyn Write) {
         if std::mem::take(&mut self.is_shown) {
-            // As above.
-            let _ = write!(terminal, "\r\u{1b}[K").and_then(|()| terminal.flush());
+            show(terminal, "\r\u{1b}[K");
         }
     }
 

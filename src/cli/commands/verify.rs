@@ -2,6 +2,7 @@
 
 use crate::cli::args::VerifyArgs;
 use crate::cli::commands::chosen::{Chosen, Refused};
+use crate::cli::commands::complaints::complain;
 use crate::cli::commands::progress::{Done, Progress, STEP};
 use crate::cli::config::{Environment, threads};
 use crate::control::{Interrupt, Requests};
@@ -108,8 +109,7 @@ pub(super) fn run(
     out.write_all(text.as_bytes())?;
     out.flush()?;
     for hint in hints(&tally, end) {
-        // A closed console does not change the exit code.
-        let _ = writeln!(complaints, "{hint}");
+        complain(complaints, hint);
     }
     Ok(match (end.is_stopped, tally.of(Status::Ok) == tally.files()) {
         (true, _) => Exit::Stopped,

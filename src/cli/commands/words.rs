@@ -2,12 +2,14 @@
 
 use crate::fs::process::Life;
 use crate::index::history::{Ended, Pass};
+use crate::index::store::Roots;
 use crate::log::humanize;
 use crate::model::counters::{Counter, Counts};
 use crate::model::serial;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::Serialize;
+use std::path::Path;
 use std::time::Duration;
 
 /// A moment in milliseconds since 1970, in local time: `2026-11-26 14:30:12`.
@@ -52,6 +54,31 @@ pub(super) fn outcome(pass: &Pass, life: Life) -> (&'static str, &'static str) {
         (None, Life::Alive) => ("running", "running"),
         (None, Life::Unknown) => ("perhaps_running", "perhaps running"),
         (None, Life::Ended) => (Ended::Killed.code(), Ended::Killed.code()),
+    }
+}
+
+/// A document about pairs in JSON.
+#[derive(Serialize)]
+pub(super) struct Document<T> {
+    pub(super) schema_version: u32,
+    pub(super) pairs: Vec<T>,
+}
+
+/// A pair in JSON, with what a command tells of it.
+#[derive(Serialize)]
+pub(super) struct OfPair<'a, T> {
+    #[serde(flatten, serialize_with = "serial::source")]
+    source: &'a Path,
+    #[serde(flatten, serialize_with = "serial::replica")]
+    replica: &'a Path,
+    #[serde(flatten)]
+    told: T,
+}
+
+impl<'a, T> OfPair<'a, T> {
+    /// What is told of the pair with these roots.
+    pub(super) fn new(roots: &'a Roots, told: T) -> OfPair<'a, T> {
+        OfPair { source: &roots.source, replica: &roots.replica, told }
     }
 }
 
