@@ -239,7 +239,7 @@ impl Apply<'_> {
         });
         match (made.digest, &made.source) {
             (Some(digest), Some(source)) if source.size == made.entry.size => {
-                self.context.ledger.copied(&job.pair.path(), &job.name, digest, source);
+                self.context.ledger.copied(&path, digest, source);
             }
             (Some(_) | None, Some(_) | None) if job.expected.is_some() => {
                 self.context.ledger.removed(&path, Kind::File);

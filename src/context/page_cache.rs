@@ -8,11 +8,20 @@ use crate::fs::Errno;
 use crate::fs::file::read_at;
 use crate::fs::memory::available;
 use crate::fs::uncached::Uncached;
+use std::cell::Cell;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// The share of the available memory that a pass may fill.
 const SHARE: u64 = 4;
+
+/// The bytes that a thread reads before it says so. With every read the threads would take turns at one number.
+const STEP: u64 = 1 << 20;
+
+thread_local! {
+    /// The bytes that this thread has read and not said yet, in this pass or at the end of the last one.
+    static UNTOLD: Cell<u64> = const { Cell::new(0) };
+}
 
 /// The page cache in one pass.
 #[derive(Debug)]
@@ -52,7 +61,11 @@ impl PageCache {
     ) -> Result<usize, Errno> {
         if !self.is_used_up() {
             let read = read_at(file, buffer, offset)?;
-            self.left.fetch_sub(read.try_into().unwrap_or(i64::MAX), Ordering::Relaxed);
+            let untold = UNTOLD.get() + read as u64;
+            if untold >= STEP {
+                self.left.fetch_sub(untold.try_into().unwrap_or(i64::MAX), Ordering::Relaxed);
+            }
+            UNTOLD.set(if untold >= STEP { 0 } else { untold });
             return Ok(read);
         }
         let mut filled = 0;
@@ -83,13 +96,14 @@ mod tests {
     #[test]
     fn every_byte_is_read_before_and_after_the_share_is_used_up() {
         let scratch = tempfile::tempdir().unwrap();
-        let content: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+        let content: Vec<u8> = (0..1_000_000u32).flat_map(u32::to_le_bytes).collect();
         std::fs::write(scratch.path().join("file"), &content).unwrap();
         let file = File::open(scratch.path().join("file")).unwrap();
-        let cache = PageCache::with_room(150_000);
+        let cache = PageCache::with_room(1_500_000);
         let mut read = Vec::new();
-        let mut buffer = vec![0; 100_000];
-        for expected in [false, false, true, true] {
+        let mut buffer = vec![0; 500_000];
+        // Told after each MiB: at 1,500,000.
+        for expected in [false, false, false, true, true, true, true, true] {
             assert_eq!(cache.is_used_up(), expected);
             assert_eq!(cache.read_at(file.as_fd(), &mut buffer, read.len() as u64), Ok(buffer.len()));
             read.extend_from_slice(&buffer);

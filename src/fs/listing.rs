@@ -3,6 +3,7 @@
 use crate::fs::dir::open_again;
 use rustix::fs::RawDir;
 use rustix::io::Errno;
+use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
@@ -103,14 +104,35 @@ impl Listing {
         self.names.binary_search_by(|at| self.bytes_at(*at).cmp(name.to_bytes())).ok()
     }
 
-    /// Whether a name is there.
-    pub(crate) fn has(&self, name: &[u8]) -> bool {
-        self.names.binary_search_by(|at| self.bytes_at(*at).cmp(name)).is_ok()
+    /// For questions about names in ascending order.
+    pub(crate) fn ascending(&self) -> Ascending<'_> {
+        Ascending { listing: self, at: 0 }
     }
 
     fn bytes_at(&self, (start, length, _): (u32, u16, u16)) -> &[u8] {
         let start = start as usize;
         self.bytes.get(start..start + usize::from(length)).unwrap_or_default()
+    }
+}
+
+/// A place in a listing that moves on with the names that are asked for.
+#[derive(Debug)]
+pub(crate) struct Ascending<'a> {
+    listing: &'a Listing,
+    at: usize,
+}
+
+impl Ascending<'_> {
+    /// Whether a name is there. Names before the last one that was asked for may be missed.
+    pub(crate) fn has(&mut self, name: &[u8]) -> bool {
+        while let Some(here) = self.listing.names.get(self.at) {
+            match self.listing.bytes_at(*here).cmp(name) {
+                Ordering::Less => self.at += 1,
+                Ordering::Equal => return true,
+                Ordering::Greater => return false,
+            }
+        }
+        false
     }
 }
 
@@ -152,6 +174,11 @@ mod tests {
                 [c"-n", c"b", c"\xff\xfe", c"", c"c"].map(|name| listing.position(name)),
                 [Some(0), Some(2), Some(5), None, None]
             );
+            let mut ascending = listing.ascending();
+            let asked: [&[u8]; 7] = [b"", b"-n", b"-n", b"a", b"b", b"\xc3", b"\xff\xfe"];
+            let expected = [false, true, true, false, true, false, true];
+            assert_eq!(asked.map(|name| ascending.has(name)), expected);
+            assert!(!ascending.has(b"\xff\xff"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! The records of one folder while a pass is in it.
 
 use crate::index::loaded::Loaded;
+use crate::index::pending::Pending;
 use crate::index::places::{Place, Placement};
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit, Packed, find_record, gone};
@@ -36,7 +37,8 @@ pub(crate) struct FolderRecords {
     confirmed: i64,
     /// The source's folder that was here.
     placement: Option<Placement>,
-    edits: Mutex<Vec<Change>>,
+    /// Its changes, with the name of the folder left out.
+    edits: Mutex<Pending>,
 }
 
 /// The record of a file, compared with the entries of its two sides.
@@ -174,8 +176,8 @@ impl FolderRecords {
         }
     }
 
-    /// Forgets the names of loaded records that neither side has any more.
-    pub(crate) fn keep(&self, exists: impl Fn(&[u8]) -> bool) {
+    /// Forgets the names of loaded records that neither side has any more. It is asked for each name once, in their order.
+    pub(crate) fn keep(&self, mut exists: impl FnMut(&[u8]) -> bool) {
         match &self.loaded {
             Loaded::Whole { rows, .. } => {
                 for (at, (name, _)) in Packed::of(rows).enumerate() {
@@ -187,7 +189,7 @@ impl FolderRecords {
             }
             Loaded::Large { confirmed, .. } => {
                 let gone = lock(&self.shared.0).attempt(|state| {
-                    let gone = |connection| gone(connection, self.path.as_bytes(), &exists);
+                    let gone = |connection| gone(connection, self.path.as_bytes(), &mut exists);
                     state.connection.as_ref().map_or_else(|| Ok(Vec::new()), gone)
                 });
                 for name in gone.unwrap_or_default() {
@@ -198,20 +200,32 @@ impl FolderRecords {
         }
     }
 
-    fn change(&self, name: &[u8], edit: Edit) -> Change {
-        Change { folder: self.path.as_bytes().into(), name: name.into(), edit }
+    /// Notes a change of a name.
+    fn edit(&self, name: &[u8], edit: Edit<'_>) {
+        self.add(|edits| edits.add(&Change { folder: &[], name, edit }));
     }
 
-    fn edit(&self, name: &[u8], edit: Edit) {
+    /// Notes a new record of a name.
+    fn put(&self, name: &[u8], record: &Record) {
+        self.add(|edits| edits.put(&[], name, record));
+    }
+
+    fn add(&self, add: impl FnOnce(&mut Pending)) {
         if self.terms.is_dry_run {
             return;
         }
         let mut edits = lock(&self.edits);
-        edits.push(self.change(name, edit));
+        add(&mut edits);
         if edits.len() >= HANDFUL {
-            let mut state = lock(&self.shared.0);
-            edits.drain(..).for_each(|edit| state.add(edit));
+            self.hand_over(&mut edits);
         }
+    }
+
+    fn hand_over(&self, edits: &mut Pending) {
+        let mut state = lock(&self.shared.0);
+        let folder = self.path.as_bytes();
+        edits.iter().for_each(|change| state.add(&Change { folder, ..change }));
+        edits.clear();
     }
 }
 
@@ -262,7 +276,7 @@ impl Known<'_> {
     /// Notes that the source was found with another content, so that it is read again in the next pass.
     pub(crate) fn suspect(&self, name: &CStr) {
         if let Some(record) = self.record.filter(|record| !record.is_suspect) {
-            self.folder.edit(name.to_bytes(), Edit::Put(Record { is_suspect: true, ..record }));
+            self.folder.put(name.to_bytes(), &Record { is_suspect: true, ..record });
         }
     }
 
@@ -355,7 +369,7 @@ impl Known<'_> {
             Loaded::Large { .. } => {}
         }
         if !is_as_before {
-            folder.edit(name.to_bytes(), Edit::Put(new));
+            folder.put(name.to_bytes(), &new);
         } else if let Loaded::Large { .. } = &folder.loaded
             && !folder.terms.reads_all()
         {
@@ -373,7 +387,7 @@ impl Drop for FolderRecords {
         let now = self.terms.schedule.now;
         let mut edits = std::mem::take(&mut *lock(&self.edits));
         let is_all = match &self.loaded {
-            Loaded::Whole { rows, confirmed, starts } => {
+            Loaded::Whole { rows, confirmed, starts, .. } => {
                 let is_confirmed = |at: usize| {
                     confirmed
                         .get(at / 64)
@@ -382,16 +396,17 @@ impl Drop for FolderRecords {
                 let is_all = (0..starts.len()).all(is_confirmed);
                 if !is_all {
                     let names = Packed::of(rows).enumerate().filter(|(at, _)| is_confirmed(*at));
-                    edits.extend(names.map(|(_, (name, _))| self.change(name, Edit::Confirm(now))));
+                    names.for_each(|(_, (name, _))| {
+                        edits.add(&Change { folder: &[], name, edit: Edit::Confirm(now) });
+                    });
                 }
                 is_all && !starts.is_empty()
             }
             Loaded::Large { count, confirmed, .. } => confirmed.load(Ordering::Relaxed) == *count,
         };
-        let mut state = lock(&self.shared.0);
-        edits.into_iter().for_each(|edit| state.add(edit));
+        self.hand_over(&mut edits);
         if is_all {
-            state.confirm_folder(self.path.as_bytes(), now);
+            lock(&self.shared.0).confirm_folder(self.path.as_bytes(), now);
         }
     }
 }

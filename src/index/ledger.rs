@@ -1,9 +1,7 @@
 //! The index in one pass: what the survey asks, and what survey and apply tell.
 
-use crate::fs::stamp::now;
 use crate::index::approvals::Approval;
 use crate::index::folder::FolderRecords;
-use crate::index::passes::millis;
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit};
 use crate::index::state::{OpenFolder, Shared, lock};
@@ -13,7 +11,6 @@ use crate::model::change::Operation;
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, Kind};
 use crate::model::path::RelPath;
-use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -55,9 +52,10 @@ impl Ledger {
     }
 
     /// Notes a copy: this content was read from the source's file with these facts and written to the replica.
-    pub(crate) fn copied(&self, folder: &RelPath, name: &CStr, digest: Digest, source: &Entry) {
+    pub(crate) fn copied(&self, path: &RelPath, digest: Digest, source: &Entry) {
         let Some(shared) = &self.shared else { return };
-        let Some(volume) = lock(&shared.0).volumes.met(source.id.device) else { return };
+        let mut state = lock(&shared.0);
+        let Some(volume) = state.volumes.met(source.id.device) else { return };
         // On a shared filesystem the clock of the stamps is another one: a later pass settles the facts.
         let settled =
             volume.is_local() && is_settled_source(source, self.terms.start, self.terms.mapped.as_ref());
@@ -73,8 +71,8 @@ impl Ledger {
             confirmed: now,
             hashed: now,
         };
-        let (folder, name) = (folder.as_bytes().into(), name.to_bytes().into());
-        lock(&shared.0).add(Change { folder, name, edit: Edit::Put(record) });
+        let (folder, name) = path.split();
+        state.put(folder, name, &record);
     }
 
     /// Forgets an entry that is gone from the replica.
@@ -85,7 +83,7 @@ impl Ledger {
             Kind::Folder => state.remove_folder(path.as_bytes()),
             Kind::File => {
                 let (folder, name) = path.split();
-                state.add(Change { folder: folder.into(), name: name.into(), edit: Edit::Drop });
+                state.add(&Change { folder, name, edit: Edit::Drop });
             }
             Kind::Symlink | Kind::Fifo | Kind::Socket | Kind::CharDevice | Kind::BlockDevice => {}
         }
@@ -94,7 +92,7 @@ impl Ledger {
     /// Notes an operation that was done on the replica.
     pub(crate) fn done(&self, operation: &Operation<'_>) {
         let Some(shared) = self.shared.as_ref().filter(|_| !self.terms.is_dry_run) else { return };
-        lock(&shared.0).add_operation(operation, millis(now()));
+        lock(&shared.0).add_operation(operation);
     }
 
     /// Whether a person has accepted this content of a file.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Error as SqlError, params};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Folders with more packed bytes are not loaded: each name is looked up when its turn comes.
 const MOST_LOADED: usize = 256 << 10;
@@ -17,8 +17,9 @@ const MOST_ROWS: usize = 32;
 
 #[derive(Debug)]
 pub(super) enum Loaded {
-    /// All records: their rows one after the other, where each begins, and which ones were confirmed, as bits.
-    Whole { rows: Vec<u8>, starts: Vec<u32>, confirmed: Vec<AtomicU64> },
+    /// All records: their rows one after the other, where each begins, which ones were confirmed, as bits, and the one
+    /// after that which was found last.
+    Whole { rows: Vec<u8>, starts: Vec<u32>, confirmed: Vec<AtomicU64>, next: AtomicUsize },
     /// So many records, the number of those that were confirmed, and the rows that were used last.
     Large { count: u64, confirmed: AtomicU64, rows: Mutex<VecDeque<UsedRow>> },
 }
@@ -60,7 +61,7 @@ impl Loaded {
         let starts = Packed::starts(&rows);
         let mut confirmed = Vec::new();
         confirmed.resize_with(starts.len().div_ceil(64), AtomicU64::default);
-        Ok(Loaded::Whole { rows, starts, confirmed })
+        Ok(Loaded::Whole { rows, starts, confirmed, next: AtomicUsize::new(0) })
     }
 
     /// The record of a name, and its place among the loaded ones.
@@ -70,11 +71,17 @@ impl Loaded {
         name: &[u8],
     ) -> (Option<usize>, Option<Record>) {
         match self {
-            Loaded::Whole { rows, starts, .. } => {
+            Loaded::Whole { rows, starts, next, .. } => {
                 let entry = |start: &u32| Packed::of(rows.get(*start as usize..).unwrap_or_default()).next();
-                let at = starts
-                    .binary_search_by(|start| entry(start).map_or(&[][..], |(at, _)| at).cmp(name))
-                    .ok();
+                let is_it = |start: &u32| entry(start).is_some_and(|(at, _)| at == name);
+                let next_to = |start: &u32| entry(start).map_or(&[][..], |(at, _)| at).cmp(name);
+                // Names mostly come in their order.
+                let likely = next.load(Ordering::Relaxed);
+                let at = match starts.get(likely).is_some_and(is_it) {
+                    true => Some(likely),
+                    false => starts.binary_search_by(next_to).ok(),
+                };
+                next.store(at.map_or(likely, |at| at + 1), Ordering::Relaxed);
                 let packed = at.and_then(|at| starts.get(at)).and_then(entry);
                 (at, packed.and_then(|(_, packed)| Record::unpack(packed)))
             }

@@ -16,6 +16,7 @@ mod moves;
 mod operations;
 pub(crate) mod passes;
 pub(crate) mod path_history;
+mod pending;
 mod places;
 pub(crate) mod read;
 mod record;

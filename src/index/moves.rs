@@ -6,7 +6,7 @@
 use crate::index::ledger::Ledger;
 use crate::index::places::{Place, Placement};
 use crate::index::record::{Facts, Record};
-use crate::index::rows::{Change, Edit, Packed};
+use crate::index::rows::Packed;
 use crate::index::state::lock;
 use crate::model::entry::{Entry, FileId};
 use crate::model::path::RelPath;
@@ -173,8 +173,7 @@ impl Ledger {
         let mut record = Record { replica: None, is_suspect: false, ..*record };
         record.source.ctime = source.ctime;
         record.source.settled = false;
-        let change = Change { folder: folder.into(), name: name.into(), edit: Edit::Put(record) };
-        lock(&shared.0).add(change);
+        lock(&shared.0).put(folder, name, &record);
     }
 }
 

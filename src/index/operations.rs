@@ -179,8 +179,9 @@ impl Operations {
         self.number_kept == 0
     }
 
-    /// Notes an operation that was done at this moment, in milliseconds since 1970.
-    pub(super) fn add(&mut self, operation: &Operation<'_>, time: i64) {
+    /// Notes an operation that was done now. `now` tells the milliseconds since 1970; it is not asked when the operation
+    /// is left out.
+    pub(super) fn add(&mut self, operation: &Operation<'_>, now: impl FnOnce() -> i64) {
         if self.pass.is_none() {
             return;
         }
@@ -194,7 +195,7 @@ impl Operations {
         let alike = self.kept.entry(rank).or_default();
         let start = alike.packed.len();
         alike.starts.push((self.numbered, start));
-        pack(operation, time.saturating_sub(self.started), &mut alike.packed);
+        pack(operation, now().saturating_sub(self.started), &mut alike.packed);
         self.bytes += alike.packed.len() - start;
         self.number_kept += 1;
         self.numbered = self.numbered.saturating_add(1);
@@ -286,7 +287,7 @@ mod tests {
         let mut operations = Operations::of(Some(id), STARTED + id);
         for (verb, path) in done {
             let path = RelPath::from_bytes(path.into_bytes());
-            operations.add(&Operation::new(verb, &path, Kind::File), STARTED + id + 5);
+            operations.add(&Operation::new(verb, &path, Kind::File), || STARTED + id + 5);
         }
         operations.write(connection).unwrap();
     }
@@ -339,7 +340,7 @@ mod tests {
                     linked_to: of(Verb::Link),
                     ..Operation::new(verb, &path, kind)
                 };
-                all.add(&operation, time);
+                all.add(&operation, || time);
                 let (path, other) = (path.as_bytes().to_vec(), old.map(|old| old.as_bytes().to_vec()));
                 expected.push(Done { path, other, time, verb, kind, size, digest });
                 time += 40_000_000;
@@ -377,7 +378,7 @@ mod tests {
         for verb in [Verb::Create, Verb::Update] {
             for number in 0..3_000 {
                 let path = RelPath::from_bytes(format!("{long}{number}").into_bytes());
-                operations.add(&Operation::new(verb, &path, Kind::File), STARTED);
+                operations.add(&Operation::new(verb, &path, Kind::File), || STARTED);
             }
         }
         let held: usize = operations.kept.values().map(|alike| alike.packed.len()).sum();
@@ -421,7 +422,7 @@ mod tests {
         let (_scratch, connection) = index();
         let path = RelPath::from_bytes(b"file".to_vec());
         let mut operations = Operations::of(None, STARTED);
-        operations.add(&Operation::new(Verb::Update, &path, Kind::File), STARTED);
+        operations.add(&Operation::new(Verb::Update, &path, Kind::File), || STARTED);
         operations.write(&connection).unwrap();
         assert_eq!((kept(&connection).len(), since(&connection)), (0, None));
     }

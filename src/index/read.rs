@@ -222,6 +222,7 @@ fn damaged() -> Unusable {
 pub(crate) mod tests {
     use super::*;
     use crate::index::record::Facts;
+    use crate::index::record::tests::packed;
     use crate::index::rows::{Change, Edit, edit};
     use crate::index::store::{Roots, open};
     use crate::model::digest::Digest;
@@ -254,8 +255,8 @@ pub(crate) mod tests {
 
     /// Writes a record.
     pub(crate) fn put_record(connection: &Connection, folder: &[u8], name: &[u8], record: Record) {
-        let (folder, name) = (folder.into(), name.into());
-        edit(connection, &[Change { folder, name, edit: Edit::Put(record) }]).unwrap();
+        let edited = Edit::Put(packed(&record).into());
+        edit(connection, &[Change { folder, name, edit: edited }]).unwrap();
     }
 
     fn index(files: &[(&str, &str)]) -> (TempDir, Connection, Reader) {

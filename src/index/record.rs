@@ -210,11 +210,16 @@ pub(crate) mod tests {
             })
     }
 
+    pub(crate) fn packed(record: &Record) -> Vec<u8> {
+        let mut packed = Vec::new();
+        record.pack(&mut packed);
+        packed
+    }
+
     proptest! {
         #[test]
         fn what_is_packed_is_read_again(record in record(), cut in any::<prop::sample::Index>()) {
-            let mut packed = Vec::new();
-            record.pack(&mut packed);
+            let mut packed = packed(&record);
             prop_assert_eq!(Record::unpack(&packed), Some(record));
             packed.truncate(cut.index(packed.len()));
             prop_assert_eq!(Record::unpack(&packed), None, "cut short");

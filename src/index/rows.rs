@@ -8,49 +8,46 @@ use std::borrow::Cow;
 const MOST_BYTES: usize = 3500;
 
 /// A change of one record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Edit {
-    /// Write it.
-    Put(Record),
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Edit<'a> {
+    /// Write this packed record.
+    Put(Cow<'a, [u8]>),
     /// The file was read and found right then, in seconds since 1970.
     Confirm(i64),
     /// Remove it.
     Drop,
 }
 
-impl Edit {
+impl<'a> Edit<'a> {
     /// The change that does what this one and then another one would do.
-    pub(super) fn then(self, next: Edit) -> Edit {
+    pub(super) fn then(self, next: Edit<'a>) -> Edit<'a> {
         match (self, next) {
-            (Edit::Put(record), Edit::Confirm(confirmed)) => Edit::Put(Record { confirmed, ..record }),
+            (Edit::Put(packed), Edit::Confirm(time)) => {
+                confirmed(&packed, time).map_or(Edit::Drop, Edit::Put)
+            }
             (Edit::Drop, Edit::Confirm(_)) => Edit::Drop,
             (Edit::Put(_) | Edit::Confirm(_) | Edit::Drop, next) => next,
         }
     }
 }
 
-/// A change of the record of one file.
-#[derive(Clone, Debug)]
-pub(super) struct Change {
-    /// The path of its folder below the roots.
-    pub(super) folder: Box<[u8]>,
-    /// Its name.
-    pub(super) name: Box<[u8]>,
-    /// What changes.
-    pub(super) edit: Edit,
+/// A packed record with another time of its confirmation; none when it is damaged.
+fn confirmed(packed: &[u8], confirmed: i64) -> Option<Cow<'static, [u8]>> {
+    let record = Record { confirmed, ..Record::unpack(packed)? };
+    let mut packed = Vec::with_capacity(packed.len() + 8);
+    record.pack(&mut packed);
+    Some(Cow::Owned(packed))
 }
 
-/// Changes in the order of folders and names; several of one name become one.
-pub(super) fn in_order(mut changes: Vec<Change>) -> Vec<Change> {
-    changes.sort_by(|one, other| (&one.folder, &one.name).cmp(&(&other.folder, &other.name)));
-    changes.dedup_by(|next, before| {
-        let is_same = (&next.folder, &next.name) == (&before.folder, &before.name);
-        if is_same {
-            before.edit = before.edit.then(next.edit);
-        }
-        is_same
-    });
-    changes
+/// A change of the record of one file.
+#[derive(Clone, Debug)]
+pub(super) struct Change<'a> {
+    /// The path of its folder below the roots.
+    pub(super) folder: &'a [u8],
+    /// Its name.
+    pub(super) name: &'a [u8],
+    /// What changes.
+    pub(super) edit: Edit<'a>,
 }
 
 /// Appends one record to a row.
@@ -111,7 +108,7 @@ pub(super) fn row_for(connection: &Connection, folder: &[u8], name: &[u8]) -> Re
 pub(super) fn gone(
     connection: &Connection,
     folder: &[u8],
-    exists: &dyn Fn(&[u8]) -> bool,
+    exists: &mut dyn FnMut(&[u8]) -> bool,
 ) -> Result<Vec<Box<[u8]>>, SqlError> {
     let sql = "SELECT records FROM file WHERE folder = ?1 ORDER BY first";
     let mut statement = connection.prepare_cached(sql)?;
@@ -142,7 +139,7 @@ pub(super) fn find_record(
 }
 
 /// Carries out the changes in one folder, which are in the order of their names.
-pub(super) fn edit(connection: &Connection, changes: &[Change]) -> Result<(), SqlError> {
+pub(super) fn edit(connection: &Connection, changes: &[Change<'_>]) -> Result<(), SqlError> {
     let mut ahead = changes;
     while let Some(Change { folder, name, .. }) = ahead.first() {
         let row = row_for(connection, folder, name)?;
@@ -151,7 +148,7 @@ pub(super) fn edit(connection: &Connection, changes: &[Change]) -> Result<(), Sq
         let mut statement = connection.prepare_cached(sql)?;
         let next: Option<Vec<u8>> =
             statement.query_row(params![folder, first], |row| row.get(0)).optional()?;
-        let is_here = |change: &Change| next.as_ref().is_none_or(|next| *change.name < **next);
+        let is_here = |change: &Change<'_>| next.as_ref().is_none_or(|next| change.name < &**next);
         let here = ahead.partition_point(is_here);
         let (here, rest) = ahead.split_at(here);
         write(connection, folder, &first, &merge(&old, here))?;
@@ -164,27 +161,20 @@ pub(super) fn edit(connection: &Connection, changes: &[Change]) -> Result<(), Sq
 type Entry<'a> = (&'a [u8], Cow<'a, [u8]>);
 
 /// The records of a row after its changes, in their order.
-fn merge<'a>(old: &'a [u8], changes: &'a [Change]) -> Vec<Entry<'a>> {
-    let mut merged = Vec::new();
+fn merge<'a>(old: &'a [u8], changes: &'a [Change<'a>]) -> Vec<Entry<'a>> {
+    let mut merged = Vec::with_capacity(changes.len());
     let mut old = Packed::of(old).peekable();
     for Change { name, edit, .. } in changes {
-        let name: &[u8] = name;
-        while let Some((name, packed)) = old.next_if(|(at, _)| *at < name) {
+        while let Some((name, packed)) = old.next_if(|(at, _)| at < name) {
             merged.push((name, Cow::Borrowed(packed)));
         }
-        let before = old.next_if(|(at, _)| *at == name).map(|(_, packed)| packed);
-        let record = match edit {
-            Edit::Put(record) => Some(*record),
-            Edit::Confirm(time) => {
-                before.and_then(Record::unpack).map(|record| Record { confirmed: *time, ..record })
-            }
+        let before = old.next_if(|(at, _)| at == name).map(|(_, packed)| packed);
+        let packed = match edit {
+            Edit::Put(packed) => Some(Cow::Borrowed(&**packed)),
+            Edit::Confirm(time) => before.and_then(|packed| confirmed(packed, *time)),
             Edit::Drop => None,
         };
-        if let Some(record) = record {
-            let mut packed = Vec::with_capacity(112);
-            record.pack(&mut packed);
-            merged.push((name, Cow::Owned(packed)));
-        }
+        merged.extend(packed.map(|packed| (*name, packed)));
     }
     merged.extend(old.map(|(name, packed)| (name, Cow::Borrowed(packed))));
     merged
@@ -224,7 +214,8 @@ fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::record::tests::record;
+    use crate::index::pending::Pending;
+    use crate::index::record::tests::{packed, record};
     use crate::test_strategies::pure;
     use proptest::collection::{btree_map, vec};
     use proptest::prelude::*;
@@ -236,9 +227,9 @@ mod tests {
         connection
     }
 
-    fn edits() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Edit>> {
+    fn edits() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Edit<'static>>> {
         let edit = prop_oneof![
-            4 => record().prop_map(Edit::Put),
+            4 => record().prop_map(|record| Edit::Put(packed(&record).into())),
             1 => any::<i64>().prop_map(Edit::Confirm),
             1 => Just(Edit::Drop),
         ];
@@ -248,7 +239,7 @@ mod tests {
     }
 
     /// The lowest names go, as old logs do.
-    fn first_names_go() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Edit>> {
+    fn first_names_go() -> impl Strategy<Value = BTreeMap<Box<[u8]>, Edit<'static>>> {
         (1..60u8).prop_map(|to| {
             let names = (0..to).flat_map(|letter| (1..40usize).map(move |length| vec![letter + 40; length]));
             names.map(|name| (name.into(), Edit::Drop)).collect()
@@ -270,13 +261,14 @@ mod tests {
             let connection = connection();
             let mut expected: BTreeMap<Vec<u8>, Record> = BTreeMap::new();
             for edits in rounds {
-                let changes = edits.iter().map(|(name, edit)| {
-                    Change { folder: b"f".as_slice().into(), name: name.clone(), edit: *edit }
+                let mut pending = Pending::default();
+                edits.iter().rev().for_each(|(name, edit)| {
+                    pending.add(&Change { folder: b"f", name, edit: edit.clone() });
                 });
-                edit(&connection, &in_order(changes.rev().collect())).unwrap();
+                edit(&connection, &pending.in_order()).unwrap();
                 for (name, edit) in edits {
                     match edit {
-                        Edit::Put(record) => { expected.insert(name.into(), record); }
+                        Edit::Put(packed) => { expected.insert(name.into(), Record::unpack(&packed).unwrap()); }
                         Edit::Confirm(time) => {
                             if let Some(record) = expected.get_mut(name.as_ref()) { record.confirmed = time; }
                         }

@@ -1,11 +1,15 @@
 //! The open database during a pass, and the changes that wait to be written to it.
 
+use crate::fs::stamp::now;
 use crate::fs::stat::entry_of;
 use crate::index::approvals::Approval;
 use crate::index::history;
 use crate::index::operations::Operations;
+use crate::index::passes::millis;
+use crate::index::pending::Pending;
 use crate::index::places::{Place, write_place};
-use crate::index::rows::{Change, Edit, edit, in_order};
+use crate::index::record::Record;
+use crate::index::rows::{Change, Edit, edit};
 use crate::index::store::{Roots, Unusable};
 use crate::index::volumes::{Volume, Volumes};
 use crate::model::change::Operation;
@@ -14,8 +18,9 @@ use rusqlite::{Connection, Error as SqlError, params};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The number of changes that are written at once.
-const BATCH: usize = 512;
+/// So many changes are written at once, or records and names of so many bytes.
+const BATCH: usize = 2048;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// An open folder of one side, and its device.
 pub(crate) type OpenFolder<'a> = (BorrowedFd<'a>, u64);
@@ -29,7 +34,7 @@ pub(super) struct State {
     pub(super) connection: Option<Connection>,
     pub(super) volumes: Volumes,
     /// Changes that are not written yet, in the order in which they were made.
-    pub(super) edits: Vec<Change>,
+    pub(super) edits: Pending,
     /// Folders of which every file was confirmed, and when.
     pub(super) confirmed: Vec<(Vec<u8>, i64)>,
     /// Folders of the source that are recognized from now on.
@@ -136,7 +141,8 @@ impl State {
     pub(super) fn flush(&mut self) -> Result<(), SqlError> {
         self.begin()?;
         let Some(connection) = &self.connection else { return Ok(()) };
-        let edits = in_order(std::mem::take(&mut self.edits));
+        let pending = std::mem::take(&mut self.edits);
+        let edits = pending.in_order();
         let folders = || edits.chunk_by(|one, other| one.folder == other.folder);
         for here in folders() {
             edit(connection, here)?;
@@ -169,6 +175,10 @@ impl State {
                 statement.execute(params![drop.folder])?;
             }
         }
+        drop(statement);
+        drop(edits);
+        self.edits = pending;
+        self.edits.clear();
         Ok(())
     }
 
@@ -227,24 +237,37 @@ impl State {
         Ok(())
     }
 
-    /// Adds a change.
-    pub(super) fn add(&mut self, change: Change) {
+    /// Adds a change of a record.
+    pub(super) fn add(&mut self, change: &Change<'_>) {
         if self.connection.is_some() && !self.cannot_write {
-            if let Edit::Put(record) = &change.edit
+            if let Edit::Put(packed) = &change.edit
                 && !self.approved.is_empty()
+                && let Some(record) = Record::unpack(packed)
             {
-                self.use_up(&change, record.digest);
+                self.use_up((change.folder, change.name), record.digest);
             }
-            self.edits.push(change);
+            self.edits.add(change);
+            self.flush_if_due();
+        }
+    }
+
+    /// Adds a new record.
+    pub(super) fn put(&mut self, folder: &[u8], name: &[u8], record: &Record) {
+        if self.connection.is_some() && !self.cannot_write {
+            self.use_up((folder, name), record.digest);
+            self.edits.put(folder, name, record);
             self.flush_if_due();
         }
     }
 
     /// Notes an approval whose content has become the recorded one.
-    fn use_up(&mut self, Change { folder, name, .. }: &Change, digest: Digest) {
-        let path = if folder.is_empty() { name.to_vec() } else { [folder, &b"/"[..], name].concat() };
-        let is_it = |approval: &&Approval| approval.digest == digest && approval.path == path;
-        self.used.extend(self.approved.iter().find(is_it).cloned());
+    fn use_up(&mut self, (folder, name): (&[u8], &[u8]), digest: Digest) {
+        let of_digest = self.approved.iter().filter(|approval| approval.digest == digest);
+        let is_it = |approval: &&Approval| match folder {
+            [] => approval.path == name,
+            _ => approval.path == [folder, b"/", name].concat(),
+        };
+        self.used.extend(of_digest.filter(is_it).cloned());
     }
 
     pub(super) fn confirm_folder(&mut self, folder: &[u8], time: i64) {
@@ -273,15 +296,15 @@ impl State {
         }
     }
 
-    /// Notes an operation that was done at this moment, in milliseconds since 1970.
-    pub(super) fn add_operation(&mut self, operation: &Operation<'_>, time: i64) {
+    /// Notes an operation that was done now.
+    pub(super) fn add_operation(&mut self, operation: &Operation<'_>) {
         if self.connection.is_some() && !self.cannot_write {
-            self.operations.add(operation, time);
+            self.operations.add(operation, || millis(now()));
         }
     }
 
     pub(super) fn flush_if_due(&mut self) {
-        if self.waiting() >= BATCH {
+        if self.waiting() >= BATCH || self.edits.bytes() >= BATCH_BYTES {
             self.attempt_write(State::flush);
         }
     }

@@ -77,7 +77,8 @@ impl Merge {
     /// Adds what the index knows of the files, and has it forget those that both sides lack.
     pub(super) fn with_records(self, records: Option<FolderRecords>) -> Merge {
         if let Some(records) = &records {
-            records.keep(|name| self.source.has(name) || self.replica.has(name));
+            let (mut source, mut replica) = (self.source.ascending(), self.replica.ascending());
+            records.keep(|name| source.has(name) || replica.has(name));
         }
         Merge { records, ..self }
     }

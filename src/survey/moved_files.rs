@@ -72,7 +72,10 @@ type Proven = (Candidate, Differences);
 impl Arrivals {
     /// Notes a file, if moves are looked for.
     pub(super) fn add(&self, moves: &Moves, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
-        let Some(key) = key_of(entry).filter(|_| moves.is_on()) else { return };
+        if !moves.is_on() {
+            return;
+        }
+        let Some(key) = key_of(entry) else { return };
         let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if arrivals.len() < MOST_NEW {
             arrivals.push(Arrival { key, folder: Arc::clone(folder), name: name_number(name) });
