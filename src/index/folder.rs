@@ -68,6 +68,7 @@ impl FolderRecords {
         devices: [u64; 2],
     ) -> Option<FolderRecords> {
         let (loaded, confirmed, placement) = lock(&shared.0).attempt(|state| {
+            state.begin_to_read()?;
             let Some(connection) = &state.connection else { return Ok(None) };
             // Within a pass every folder is read before anything is written for it.
             let row = connection

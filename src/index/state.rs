@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) removed: Vec<Vec<u8>>,
     /// The operations of this pass; they are written when it is done.
     pub(super) operations: Operations,
-    pub(super) is_in_transaction: bool,
+    transaction: Open,
     /// True in a pass that only reads.
     pub(super) is_dry_run: bool,
     /// The circumstances of this pass.
@@ -57,6 +57,17 @@ pub(super) struct State {
     pub(super) visited: u64,
     /// Why it is not usable, or cannot be written, any more in this pass.
     pub(super) unusable: Option<Unusable>,
+}
+
+/// The transaction that is open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Open {
+    #[default]
+    None,
+    /// One that only reads: without it every query of a folder would lock the database and unlock it.
+    Reading,
+    /// One that is committed when the pass is done.
+    Writing,
 }
 
 /// Facts about the computer and the process that a record does not hold.
@@ -120,7 +131,7 @@ impl State {
         self.places.clear();
         self.removed.clear();
         self.operations = Operations::default();
-        if std::mem::take(&mut self.is_in_transaction)
+        if std::mem::take(&mut self.transaction) != Open::None
             && let Some(connection) = &self.connection
             // SQLite may have rolled back on its own.
             && !connection.is_autocommit()
@@ -131,9 +142,22 @@ impl State {
     }
 
     pub(super) fn begin(&mut self) -> Result<(), SqlError> {
-        if let Some(connection) = self.connection.as_ref().filter(|_| !self.is_in_transaction) {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        if self.transaction != Open::Writing {
+            if std::mem::take(&mut self.transaction) == Open::Reading {
+                connection.execute_batch("COMMIT")?;
+            }
             connection.execute_batch("BEGIN IMMEDIATE")?;
-            self.is_in_transaction = true;
+            self.transaction = Open::Writing;
+        }
+        Ok(())
+    }
+
+    /// Begins to read, until the pass ends or something is written.
+    pub(super) fn begin_to_read(&mut self) -> Result<(), SqlError> {
+        if let Some(connection) = self.connection.as_ref().filter(|_| self.transaction == Open::None) {
+            connection.execute_batch("BEGIN")?;
+            self.transaction = Open::Reading;
         }
         Ok(())
     }
@@ -227,13 +251,16 @@ impl State {
             self.flush()?;
         }
         self.sweep(roots)?;
-        if let Some(connection) = self.connection.as_ref().filter(|_| self.is_in_transaction) {
+        let Some(connection) = &self.connection else { return Ok(()) };
+        if self.transaction == Open::Writing {
             let Circumstances { boot, rights, .. } = &self.now;
             connection.execute("UPDATE pair SET boot = ?1, rights = ?2", params![boot, rights])?;
             self.operations.write(connection)?;
+        }
+        if self.transaction != Open::None {
             connection.execute_batch("COMMIT")?;
         }
-        self.is_in_transaction = false;
+        self.transaction = Open::None;
         Ok(())
     }
 
