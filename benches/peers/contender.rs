@@ -132,6 +132,8 @@ impl Contender {
             Tool::FileSync { ref quick, .. } => {
                 if quick.is_some() {
                     command.arg("--state-dir").arg(state_of(log));
+                    // In a namespace of its own it cannot see that, and its index would be cold for two minutes.
+                    command.arg("--no-mapped-writes");
                 }
                 command.arg("--once").arg("--source").arg(source).arg("--replica").arg(replica);
                 command.arg("--log_file").arg(log).args(&way.options);

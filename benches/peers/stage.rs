@@ -12,7 +12,7 @@ use crate::mirror::{Depth, warm, wrong};
 use crate::table::Row;
 use crate::work::Work;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ impl Stage<'_> {
         if stays && contender.has_index() {
             // A copy is read back once before it is trusted, and a time of the last seconds proves nothing.
             sleep(SETTLED);
-            self.run(contender, &way, &disk);
+            self.run(at, &way, &disk);
         }
         stays.then_some(Replica { disk, edit })
     }
@@ -125,11 +125,11 @@ impl Stage<'_> {
 
     /// Mirrors the last edit with the contenders that did not take part in it, unmeasured.
     fn catch_up(&self, replicas: &mut [Option<Replica>], edit: u64) {
-        for (contender, replica) in self.contenders.iter().zip(replicas) {
+        for (at, (contender, replica)) in self.contenders.iter().zip(replicas).enumerate() {
             let Some(replica) = replica.as_mut().filter(|replica| replica.edit != edit) else { continue };
             let ways = [Work::Changed, Work::Edit].into_iter().flat_map(|work| contender.ways(work));
             if let Some(way) = ways.into_iter().next() {
-                self.run(contender, &way, &replica.disk);
+                self.run(at, &way, &replica.disk);
             }
             replica.edit = edit;
         }
@@ -157,9 +157,9 @@ impl Stage<'_> {
         }
         if work.is_copy() {
             // As on the first day.
-            let _ = fs::remove_dir_all(state_of(&self.scratch.join("log")));
+            let _ = fs::remove_dir_all(state_of(&self.log(at)));
         }
-        let measured = self.run(contender, way, disk);
+        let measured = self.run(at, way, disk);
         if work.is_cold() {
             // For the works that follow.
             warm(self.source);
@@ -176,13 +176,18 @@ impl Stage<'_> {
         row.wrong = row.wrong.take().or(wrong);
     }
 
-    fn run(&self, contender: &Contender, way: &Way, disk: &Disk) -> Measured {
-        let (log, home) = (self.scratch.join("log"), self.scratch.join("home"));
+    /// The log of a contender; its index is beside it.
+    fn log(&self, at: usize) -> PathBuf {
+        self.scratch.join(format!("log-{at}"))
+    }
+
+    fn run(&self, at: usize, way: &Way, disk: &Disk) -> Measured {
+        let (log, home) = (self.log(at), self.scratch.join("home"));
         // So that neither grows with the rounds. A missing one need not be removed.
         let _ = fs::remove_file(&log);
         let _ = fs::remove_dir_all(&home);
         fs::create_dir(&home).expect("a home");
-        let mut command = contender.command(way, self.source, &disk.replica, &log);
+        let mut command = self.contenders[at].command(way, self.source, &disk.replica, &log);
         command.env("HOME", &home).env("TMPDIR", &home);
         for variable in ["XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "STATE_DIRECTORY"] {
             command.env_remove(variable);
