@@ -7,7 +7,7 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use file_sync::{Counter, Digests, Event, Hasher, Interrupt, Mirror, MirrorOptions, Monitor};
+use file_sync::{Counter, Digests, Event, Hasher, Interrupt, Limits, Mirror, MirrorOptions, Monitor};
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -89,6 +89,7 @@ impl EqualPair {
             dry_run: false,
             verify_writes: false,
             index: None,
+            limits: Limits::default(),
         };
         let mut mirror = Mirror::new(options, Arc::new(Interrupt::new())).expect("two folders");
         mirror.pass(1, &Deaf).expect("a first copy");

@@ -6,6 +6,11 @@
 //! says "not mounted". Where another filesystem is mounted than in the last pass, a person has done that, as with
 //! several backup disks in rotation: then the plan tells whether it is the wrong one.
 
+mod limits;
+
+pub use self::limits::Limits;
+pub(crate) use self::limits::{RootsOf, doubt};
+
 use crate::model::error::Side;
 use crate::model::mounts::{
     Backing, Difference, Identity, InnerMount, Memory, Place, Sight, Step, gone_mount, is_same_end,

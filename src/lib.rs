@@ -4,7 +4,7 @@
 //! It reports each action as an [`Event`] to a [`Monitor`]:
 //!
 //! ```
-//! use file_sync::{Digests, Event, Interrupt, Mirror, MirrorOptions, Monitor, Outcome};
+//! use file_sync::{Digests, Event, Interrupt, Limits, Mirror, MirrorOptions, Monitor, Outcome};
 //! use std::fs;
 //! use std::sync::{Arc, Mutex};
 //!
@@ -32,6 +32,7 @@
 //!     dry_run: false,
 //!     verify_writes: false,
 //!     index: None,
+//!     limits: Limits::default(),
 //! };
 //! fs::create_dir(&options.source)?;
 //! fs::write(options.source.join("cat.jpg"), "meow")?;
@@ -84,17 +85,20 @@ mod workers;
 pub use control::{Interrupt, Requests};
 pub use fs::clock::{BootTime, Timer, Waker};
 pub use fs::raise_open_file_limit;
+pub use guard::Limits;
 pub use index::IndexOptions;
 pub use mirror::{Mirror, MirrorOptions};
 pub use model::change::{Operation, Subtree, Verb};
 pub use model::counters::{Counter, Counters, Counts};
 pub use model::digest::{Digest, Digests, Hasher};
+pub use model::doubt::{Doubt, RootChange, RootIdentity, WayOut};
 pub use model::entry::{FileId, Kind, Timestamp};
 pub use model::errno::Errno;
 pub use model::error::{Cause, Error, Problem, Relation, Side};
 pub use model::event::{Event, Fanout, ForJob, Monitor, Notice, Phase, Reason};
 pub use model::feature::Feature;
 pub use model::interval::{BadInterval, Interval};
+pub use model::limit::{Amount, Limit, Stake};
 pub use model::mounts::{Difference, Identity, Place};
 pub use model::path::RelPath;
 pub use model::problem_kind::ProblemKind;

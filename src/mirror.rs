@@ -18,12 +18,14 @@ use crate::fs::dir::Dir;
 use crate::fs::rights::rights;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, roots, stat};
-use crate::guard::{Facts, Ruling, examine, examine_ways};
+use crate::guard::{Facts, Limits, Ruling, examine, examine_ways};
+use crate::index::held::HeldPlan;
 use crate::index::passes::{PassEnd, carry_problems};
 use crate::index::{Conditions, Index, IndexOptions, Ledger, Warning};
 use crate::lock::ReplicaLock;
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
+use crate::model::doubt::WayOut;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::{Cause, Error, Side};
 use crate::model::event::{Event, Monitor, Notice};
@@ -31,7 +33,7 @@ use crate::model::mounts::{Difference, Identity, Way};
 use crate::model::path::RelPath;
 use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
-use crate::whereabouts::{Inner, Ways, end, find};
+use crate::whereabouts::{Inner, Ways, end, find, identity};
 use crate::workers::{MOST, Workers};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub struct MirrorOptions {
     pub verify_writes: bool,
     /// What is remembered from one pass to the next; none: nothing.
     pub index: Option<IndexOptions>,
+    /// The most that a pass may take from the replica.
+    pub limits: Limits,
 }
 
 /// A checked pair of roots, mirrored pass after pass.
@@ -195,7 +199,7 @@ impl Mirror {
             protected: protected.map(|(_, path)| path),
             lock: ReplicaLock::default(),
             index,
-            carried: Carried { unsynced: true, memory: None },
+            carried: Carried { unsynced: true, memory: None, held: None },
             disk_failed: false,
             remembered: Remembered::default(),
             last: None,
@@ -260,8 +264,8 @@ impl Mirror {
         let (source_way, source) =
             find(&self.options.source, capacity).map_err(|errno| self.source_error(errno))?;
         let source = source.ok_or_else(|| self.source_error(Errno::NOENT))?;
-        let identity = source_way.last().and_then(|step| step.identity);
-        let begin = Begin { start: moment.start, source: source.id(), identity };
+        let source_identity = source_way.last().and_then(|step| step.identity);
+        let begin = Begin { start: moment.start, source: source.id(), identity: source_identity };
         if moment.before.is_some_and(|before| !before.is_with(&begin)) {
             return Ok(Visited::early(Outcome::Held(Hold::SourceReplaced)));
         }
@@ -284,7 +288,8 @@ impl Mirror {
             self.let_go(&hold);
             return Ok(Visited::early(Outcome::Held(hold)));
         }
-        if replica.is_none() && !self.options.dry_run {
+        let is_made = replica.is_none() && !self.options.dry_run;
+        if is_made {
             // RACE: a filesystem unmounted between the judgement and now leaves a folder in its mount point, no more.
             roots::create_with_parents(&self.options.replica)
                 .map_err(|errno| self.replica_error("created", errno))?;
@@ -297,7 +302,16 @@ impl Mirror {
             };
             self.lock(replica.as_ref(), monitor)?;
         }
-        self.mirror(monitor, (source_path, source, replica), &Arrival { ways, swapped }, moment)
+        let identities = identity(&source).zip(replica.as_ref().and_then(identity));
+        let identities = identities.map(|(source, replica)| [source, replica]);
+        let arrival = Arrival { ways, swapped, identities };
+        let visited = self.mirror(monitor, (source_path, source, replica), &arrival, moment);
+        if is_made && matches!(visited, Ok(Visited { outcome: Outcome::Held(_), .. })) {
+            // A held pass leaves nothing behind; above all no folder in the place of a missing mount.
+            self.lock.let_go();
+            let _ = std::fs::remove_dir(&self.options.replica);
+        }
+        visited
     }
 
     /// Locks the replica, if it is there. A dry run takes no lock: it may run beside the process that holds it.
@@ -337,6 +351,8 @@ impl Mirror {
         context.log = LogFile::new(self.options.log.as_deref(), self.protected.as_ref());
         moment.start.let_tick();
         context.ledger = ledger.clone();
+        context.limits = self.options.limits;
+        let identities = arrival.identities;
         let outcome = run(&context, purpose, arrival, &mut self.carried);
         if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {
             context.reporter.kept_back(&context.absence);
@@ -347,9 +363,12 @@ impl Mirror {
         self.disk_failed |= context.has_disk_failed();
         drop(context);
         let is_durable = matches!(outcome, Ok(Outcome::Done)) && !self.carried.unsynced;
-        let warning = self.index.as_mut().and_then(|index| index.end(is_durable));
+        let warning = self.index.as_mut().and_then(|index| index.end(is_durable, identities));
         self.warn(monitor, warning);
-        let outcome = outcome?;
+        let mut outcome = outcome?;
+        if let Outcome::Held(hold) = &mut outcome {
+            self.note_held(hold, moment);
+        }
         match &outcome {
             Outcome::ReplicaLost => {
                 self.lock.let_go();
@@ -381,6 +400,24 @@ impl Mirror {
             index.note_start(moment.number, moment.start);
         }
         begun
+    }
+
+    /// Keeps a held plan in the index, and adds the command that lets it through.
+    fn note_held(&mut self, hold: &mut Hold, moment: Moment) {
+        let message = hold.to_string();
+        let is_of_root = matches!(hold, Hold::OtherRoot { .. });
+        let Some(doubt) = hold.doubt_mut() else { return };
+        let held = moment.start.stamp().millis();
+        let Some(takes) = self.carried.held.take() else {
+            doubt.way_out = WayOut::DryRun;
+            return;
+        };
+        let plan = HeldPlan { held, takes, message };
+        doubt.way_out = match &self.index {
+            Some(index) if index.note_held(&plan) => WayOut::Approve(index.approve_command()),
+            Some(_) | None if is_of_root => WayOut::Index,
+            Some(_) | None => WayOut::NoLimits,
+        };
     }
 
     /// Writes the end of a pass into the index; nothing after a dry run.

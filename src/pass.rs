@@ -4,16 +4,18 @@ use crate::apply::apply;
 use crate::apply::durability::Volumes;
 use crate::context::Context;
 use crate::context::roots::SourceState;
-use crate::guard::{Facts, Ruling, examine};
+use crate::guard::{Facts, RootsOf, Ruling, doubt, examine};
 use crate::model::counters::Counter;
+use crate::model::doubt::{EXAMPLES, RootIdentity};
 use crate::model::error::{Cause, Error, Problem};
-use crate::model::mounts::{Difference, Memory};
+use crate::model::mounts::{Difference, Memory, Place};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
-use crate::model::report::{Outcome, Turnover};
-use crate::plan::Pair;
+use crate::model::report::{Hold, Outcome, Turnover};
+use crate::model::takes::Takes;
+use crate::plan::{Pair, Plan};
 use crate::survey::survey;
-use crate::whereabouts::{Inner, Ways, turnover};
+use crate::whereabouts::{Inner, Ways, is_empty, turnover};
 use std::sync::Arc;
 
 /// Whether the plan is carried out.
@@ -32,6 +34,8 @@ pub(crate) struct Carried {
     pub unsynced: bool,
     /// The places of the trees in the last pass that the guard let through.
     pub memory: Option<Memory>,
+    /// What the plan takes that was held, until it is noted.
+    pub held: Option<Takes>,
 }
 
 /// The places of the roots at the start of a pass.
@@ -41,6 +45,8 @@ pub(crate) struct Arrival {
     pub ways: Ways,
     /// The roots that are on another filesystem than in the last pass.
     pub swapped: Vec<Difference>,
+    /// The identities of the two roots; none where they are not known.
+    pub identities: Option<[RootIdentity; 2]>,
 }
 
 const TAKEN: &str = "nothing was deleted after that; the next pass takes the folder that is there then";
@@ -75,15 +81,30 @@ pub(crate) fn run(
     let totals = plan.totals();
     context.reporter.surveyed(&totals);
     let facts = Facts { source_is_same: state.is_whole(), gone: inner.gone(), swapped: &swapped };
-    if let Ruling::Hold(hold) = examine(facts) {
+    let opinion = Opinion::of(context, &plan, arrival);
+    if let Ruling::Hold(hold) = examine(facts)
+        && !opinion.is_about_same(&hold)
+    {
         inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
     if purpose == Purpose::Plan {
         context.reporter.planned_in_all(&totals);
         plan.describe(|operation| context.reporter.planned(operation));
-        return Ok(Outcome::Planned);
+        return Ok(match opinion {
+            Opinion::Held(hold, _) => Outcome::Held(hold),
+            Opinion::Good | Opinion::Approved(_) => Outcome::Planned,
+        });
     }
+    match opinion {
+        Opinion::Good => {}
+        Opinion::Approved(hold) => context.reporter.plan_approved(&hold),
+        Opinion::Held(hold, takes) => {
+            carried.held = Some(takes);
+            return Ok(Outcome::Held(hold));
+        }
+    }
+    context.ledger.use_up_plans();
     if !context.check_replica() {
         return Ok(Outcome::ReplicaLost);
     }
@@ -131,6 +152,44 @@ pub(crate) fn run(
         consequence,
     ));
     Ok(Outcome::Done)
+}
+
+/// The opinion about a plan, by its numbers and by what the index knows of the roots.
+enum Opinion {
+    Good,
+    /// It is doubtful, and a person has approved it.
+    Approved(Hold),
+    /// It is doubtful, and takes this.
+    Held(Hold, Takes),
+}
+
+impl Opinion {
+    fn of(context: &Context<'_>, plan: &Plan, arrival: &Arrival) -> Opinion {
+        let stake = plan.stake(context.counts()[Counter::Unchanged]);
+        let roots = RootsOf { then: context.ledger.roots(), now: arrival.identities };
+        // Asked only where it matters: a whole folder is listed for it.
+        let is_empty = stake.deleted.entries > 0 && is_empty(&context.roots.source.1);
+        let Some(mut hold) = doubt(context.limits, roots, stake, is_empty) else { return Opinion::Good };
+        let approved = context.ledger.approved_plan();
+        if approved.is_some_and(|takes| plan.is_within(&stake, &takes)) {
+            return Opinion::Approved(hold);
+        }
+        if let Some(doubt) = hold.doubt_mut() {
+            (doubt.examples, doubt.others) = plan.largest(EXAMPLES);
+        }
+        Opinion::Held(hold, plan.takes(&stake))
+    }
+
+    /// Whether it is about the same root as a hold for another filesystem there: then a person can approve the plan.
+    fn is_about_same(&self, other: &Hold) -> bool {
+        let Hold::Swapped { difference, .. } = other else { return false };
+        let (Opinion::Approved(Hold::OtherRoot { root, .. })
+        | Opinion::Held(Hold::OtherRoot { root, .. }, _)) = self
+        else {
+            return false;
+        };
+        root.side == difference.side && !matches!(difference.place, Place::Inside(_))
+    }
 }
 
 fn root_pair(context: &Context<'_>) -> Pair {

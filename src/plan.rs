@@ -1,6 +1,7 @@
 //! The plan: the changes that make the replica match. A dry run prints it, apply carries it out.
 
 mod moves;
+mod stake;
 
 pub(crate) use moves::{Displaced, Move, Moved};
 

@@ -3,8 +3,12 @@
 use crate::context::Context;
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
+use crate::fs::listing::Listing;
+use crate::fs::magic::filesystem_identity;
+use crate::fs::stat::entry_of;
 use crate::fs::way::{folder_at, look, look_inside};
 use crate::guard::{Inside, compare_inside};
+use crate::model::doubt::RootIdentity;
 use crate::model::error::Side;
 use crate::model::mounts::{Backing, Difference, InnerMount, Memory, Place, Sight, Step, Tree, Way, step_at};
 use crate::model::path::RelPath;
@@ -12,6 +16,7 @@ use crate::model::report::Turnover;
 use crate::plan::Plan;
 use crate::survey::count::total;
 use std::collections::BTreeMap;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -60,6 +65,19 @@ impl Ways {
         let tree = |way: &Way| Tree { way: way.clone(), mounts: BTreeMap::new() };
         Memory { source: tree(&self.source), replica: tree(&self.replica) }
     }
+}
+
+/// The identity of a root for the next process; none where it cannot be looked at.
+pub(crate) fn identity(root: &Arc<Dir>) -> Option<RootIdentity> {
+    let folder = root.open().ok()?;
+    let (filesystem, fsid) = filesystem_identity(&folder).ok()?;
+    let facts = entry_of(folder.as_fd()).ok()?;
+    Some(RootIdentity { filesystem, fsid, inode: Some(facts.id.inode), btime: facts.btime })
+}
+
+/// Whether a root has no entry; false where that is not known.
+pub(crate) fn is_empty(root: &Arc<Dir>) -> bool {
+    root.open().and_then(|folder| Listing::read(folder.as_fd())).is_ok_and(|names| names.len() == 0)
 }
 
 /// The state of all mounts inside the trees that the last pass remembered.

@@ -9,7 +9,9 @@ use crate::support::fsops::{chmod, link, make_node, plant};
 use crate::support::monitor::{self, Seen, pass, pass_with};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{Tree, assert_same, differences};
-use file_sync::{Digests, Error, Event, Hold, Interrupt, Mirror, MirrorOptions, Outcome, Signal, Verb};
+use file_sync::{
+    Digests, Error, Event, Hold, Interrupt, Limits, Mirror, MirrorOptions, Outcome, Signal, Verb,
+};
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
 use std::fs;
@@ -261,6 +263,7 @@ fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
         dry_run: false,
         verify_writes: false,
         index: None,
+        limits: Limits::default(),
     };
     Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
 }
@@ -881,6 +884,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             dry_run: false,
             verify_writes: false,
             index: None,
+            limits: Limits::default(),
         };
         let mut mirror = Mirror::new(options, Arc::clone(&interrupt)).unwrap();
         let heard = AtomicUsize::new(0);

@@ -9,6 +9,7 @@ mod pairs;
 pub use self::pairs::PairArgs;
 
 mod checks;
+pub(crate) mod size;
 
 pub use self::checks::{ManifestArgs, ReplicaArgs, VerifyArgs};
 
@@ -22,7 +23,7 @@ const USAGE: &str = "\
 file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
        file-sync --source DIR --replica DIR --once [OPTIONS]
        file-sync --source DIR --replica DIR --dry-run [OPTIONS]
-       file-sync approve PATH...
+       file-sync approve PATH... | --source DIR --replica DIR
        file-sync status | history [--source DIR] [--replica DIR] [OPTIONS]
        file-sync history PATH [OPTIONS]
        file-sync verify | manifest --replica DIR [OPTIONS]
@@ -57,7 +58,8 @@ Exit codes:
   20  Stopped: a signal ended a single pass before it was done
   23  Done with problems: the log names every path that could not be mirrored; or, of status, a
       replica is older than its RPO
-  25  Held: a root, or a disk mounted in it, was replaced or unmounted, so nothing was changed
+  25  Held: the plan looks like a disaster, so nothing was changed; the log says why, and names the
+      command that lets it through
   Repeated passes with problems, or held ones, do not end the program; a missing source does.";
 
 /// The raw arguments.
@@ -114,6 +116,15 @@ pub struct Cli {
     /// Print what one pass would do, then exit; nothing is written but the log
     #[arg(short = 'n', long, help_heading = "When")]
     pub dry_run: bool,
+
+    /// Hold a pass that would delete more: percent of the replica's entries (20%), a number of entries
+    /// (1000), a size (10GiB), 0 for none at all, or off [default: 50%, and at least 100 entries]
+    #[arg(long, value_name = "LIMIT", allow_hyphen_values = true, help_heading = "Safety")]
+    pub max_delete: Option<OsString>,
+
+    /// Hold a pass that would overwrite more with other contents; the same limits and default
+    #[arg(long, value_name = "LIMIT", allow_hyphen_values = true, help_heading = "Safety")]
+    pub max_change: Option<OsString>,
 
     /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32]
     #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true, help_heading = "How")]
@@ -182,8 +193,17 @@ pub struct Cli {
 /// Commands beside the options; each has a file in `commands/`.
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
-    /// Accept files that seem to have rotted as they are: the next pass copies them
-    #[command(after_help = "\
+    /// Let a held plan through once, or accept a file that seems to have rotted as it is
+    #[command(
+        override_usage = "\
+file-sync approve --source DIR --replica DIR [--state-dir DIR]
+       file-sync approve PATH... [--state-dir DIR]",
+        after_help = "\
+The log of a held pass names the command that approves its plan, with the counts to look at first. The
+next pass carries out exactly this plan, or one that takes nothing else from the replica; a plan that
+has grown is held again. One of the two roots is enough if it is in one pair only, and so is the path
+of a folder in them.
+
 A source file seems to have rotted when its content changed and neither its size nor its times nor its
 inode did. It is not copied over its replica, and passes report it until somebody decides. Mostly the
 good content is what you want: where the log says that the replica still has it, copy the file back
@@ -192,16 +212,18 @@ next pass copies that over the replica, and the good content may be gone. An app
 content that the file has now. Touching or rewriting the file accepts what is in it in the same way.
 
 Examples:
+  file-sync approve --source /data --replica /mnt/backup
   file-sync approve /data/photos/2019/cat.jpg
-  file-sync approve --state-dir /var/lib/file-sync /data/disk.img")]
+  file-sync approve --state-dir /var/lib/file-sync /data/disk.img"
+    )]
     Approve {
-        /// Files, in a source or a replica
-        #[arg(required = true, value_name = "PATH")]
+        /// Files that seem to have rotted, in a source or a replica; or folders: the plan of their pair
+        #[arg(value_name = "PATH")]
         paths: Vec<OsString>,
 
-        /// Folder of the indexes [default: as for a pass]
-        #[arg(long, value_name = "DIR")]
-        state_dir: Option<OsString>,
+        /// The pair whose held plan is approved.
+        #[command(flatten)]
+        pairs: PairArgs,
 
         /// Print this help
         #[arg(short, long, action = ArgAction::Help)]

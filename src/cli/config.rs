@@ -3,15 +3,18 @@
 //! No rule here calls the system: facts from outside come in as [`Environment`], so that every rule can be tested with a
 //! table.
 
+mod limits;
 mod rpo;
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
+use crate::guard::Limits;
 use crate::index::IndexOptions;
 use crate::log::{ConsoleOptions, Format, LogOptions};
 use crate::mirror::MirrorOptions;
 use crate::model::digest::Digests;
 use crate::model::interval::Interval;
+use crate::model::limit::Limit;
 use crate::model::path::shown;
 use crate::model::trust::Trust;
 use std::ffi::{OsStr, OsString};
@@ -104,6 +107,8 @@ impl Config {
         let threads = cli.threads.as_deref().map(threads).transpose();
         let rehash_after = trust("--rehash-after", &cli.rehash_after);
         let digest_after = trust("--digest-after", &cli.digest_after);
+        let max_delete = cli.max_delete.as_deref().map(|given| limits::limit("--max-delete", given));
+        let max_change = cli.max_change.as_deref().map(|given| limits::limit("--max-change", given));
         let state_dir =
             cli.state_dir.map(|path| folder("--state-dir", Some(path), "--state-dir /var/lib/file-sync"));
         let source = folder("--source", cli.source, "--source /data")?;
@@ -111,6 +116,10 @@ impl Config {
         let (mode, threads, state_dir) = (mode?, threads?, state_dir.transpose()?);
         let rpo = rpo::rpo(cli.rpo.as_deref(), mode)?;
         let (rehash_after, digest_after) = (rehash_after?, digest_after?);
+        let limits = Limits {
+            max_delete: max_delete.transpose()?.unwrap_or(Limit::DEFAULT),
+            max_change: max_change.transpose()?.unwrap_or(Limit::DEFAULT),
+        };
         let log = match (mode, cli.log_file) {
             (RunMode::Once | RunMode::DryRun, None) => None,
             (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, log) => {
@@ -162,6 +171,7 @@ impl Config {
                 dry_run: mode == RunMode::DryRun,
                 verify_writes: cli.verify_writes,
                 index,
+                limits,
             },
             log: LogOptions {
                 path: log,
@@ -223,14 +233,6 @@ fn trust(option: &str, text: &OsStr) -> Result<Trust, UsageError> {
             "Cannot use {option} {text}: {reason}; give 0, a duration or never, such as {option} 24h or {option} 30d"
         ))
     })
-}
-
-/// The absolute path of a given state folder.
-///
-/// # Errors
-/// It is relative, and there is no current folder.
-pub(crate) fn state_folder_of(given: &OsStr, environment: &Environment) -> Result<PathBuf, UsageError> {
-    state_folder(Path::new(given), [], environment)
 }
 
 /// The absolute path of a folder that an option of a command names. It may be missing.

@@ -31,6 +31,7 @@ use crate::fs::lease::Leases;
 use crate::fs::read_only::ReadOnlyFolders;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, stat};
+use crate::guard::Limits;
 use crate::hasher::LargeFiles;
 use crate::index::Ledger;
 use crate::model::counters::{Counter, Counts};
@@ -87,6 +88,8 @@ pub(crate) struct Context<'a> {
     pub compared: Compared,
     /// The index.
     pub ledger: Ledger,
+    /// The most that the pass may take from the replica.
+    pub limits: Limits,
     /// The devices where reads can be announced at no cost.
     pub on_disk: OnDisk,
     /// The page cache.
@@ -124,6 +127,7 @@ impl<'a> Context<'a> {
             vanished: Vanished::default(),
             compared: Compared::default(),
             ledger: Ledger::off(),
+            limits: Limits::default(),
             on_disk: OnDisk::default(),
             cache: PageCache::now(),
             is_disturbed: AtomicBool::new(false),

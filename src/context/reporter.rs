@@ -16,6 +16,7 @@ use crate::model::error::{Cause, Problem, Side};
 use crate::model::event::{Event, Monitor, Notice, Phase, Reason};
 use crate::model::feature::Feature;
 use crate::model::path::RelPath;
+use crate::model::report::Hold;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -107,6 +108,11 @@ impl<'a> Reporter<'a> {
         for counter in Counter::ALL {
             self.count(counter, totals[counter]);
         }
+    }
+
+    /// Reports that a doubtful plan goes on, because a person has approved it.
+    pub(crate) fn plan_approved(&self, hold: &Hold) {
+        self.monitor.event(&Event::Notice(Notice::PlanApproved { hold }));
     }
 
     /// Reports a problem, and counts it.

@@ -9,6 +9,7 @@ use crate::index::terms::Terms;
 use crate::index::trust::is_settled_source;
 use crate::model::change::Operation;
 use crate::model::digest::Digest;
+use crate::model::doubt::RootIdentity;
 use crate::model::entry::{Entry, Kind};
 use crate::model::path::RelPath;
 use std::sync::Arc;
@@ -27,6 +28,11 @@ impl Ledger {
     /// A ledger that knows nothing.
     pub(crate) fn off() -> Ledger {
         Ledger { shared: None, terms: Arc::new(Terms::off()) }
+    }
+
+    /// The identities of the two roots in the last pass that was done; none where none is recorded.
+    pub(crate) fn roots(&self) -> Option<[RootIdentity; 2]> {
+        self.shared.as_ref().and_then(|shared| lock(&shared.0).roots)
     }
 
     /// Whether nothing is known and nothing is kept.

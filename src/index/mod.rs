@@ -6,7 +6,9 @@
 //! is wrong with it, passes go on without it.
 
 pub(crate) mod approvals;
+mod approved_plans;
 mod folder;
+pub(crate) mod held;
 pub(crate) mod history;
 pub(crate) mod known;
 mod ledger;
@@ -20,6 +22,7 @@ mod pending;
 mod places;
 pub(crate) mod read;
 mod record;
+mod roots;
 mod rows;
 mod state;
 pub(crate) mod store;
@@ -44,6 +47,7 @@ use crate::index::store::{Roots, Unusable};
 use crate::index::terms::{MOST_SEARCHES, Terms};
 use crate::index::trust::Schedule;
 use crate::index::volumes::Volumes;
+use crate::model::doubt::RootIdentity;
 use crate::model::trust::Trust;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -172,6 +176,8 @@ impl Index {
         let ledger = Ledger { shared, terms: Arc::new(terms) };
         state.now = now;
         state.is_dry_run = is_dry_run;
+        state.roots =
+            state.attempt(|state| state.connection.as_ref().map_or(Ok(None), roots::read)).flatten();
         // One that cannot be read approves nothing, and the problem is reported again.
         state.approved = approvals::read(&approvals::file_of(&self.path)).unwrap_or_default();
         state.used.clear();
@@ -236,8 +242,10 @@ impl Index {
     }
 
     /// Ends a pass. With `is_done` everything that was confirmed is kept: the caller has synced the replica.
-    pub(crate) fn end(&mut self, is_done: bool) -> Option<Warning> {
+    /// `roots` are the identities of the two roots in this pass, where they are known.
+    pub(crate) fn end(&mut self, is_done: bool, roots: Option<[RootIdentity; 2]>) -> Option<Warning> {
         let mut state = lock(&self.shared.0);
+        state.roots_now = roots;
         if !is_done {
             state.roll_back();
         } else if state.attempt_write(|state| state.commit(&self.roots)).is_some() && !state.used.is_empty() {

@@ -14,7 +14,6 @@ use crate::index::store::{self, Unusable};
 use crate::index::thin::{Old, superfluous};
 use crate::index::{Index, IndexOptions, Warning, history};
 use crate::model::counters::{Counter, Counts};
-use crate::model::entry::Timestamp;
 use crate::model::error::Error;
 use crate::model::report::Outcome;
 use rusqlite::{Connection, Error as SqlError, Transaction, TransactionBehavior, params};
@@ -45,7 +44,7 @@ pub(crate) struct PassEnd<'a> {
 impl Index {
     /// Begins the row of a pass, after [`Index::begin`].
     pub(crate) fn note_start(&mut self, number: u64, start: Start) {
-        let started = millis(start.stamp());
+        let started = start.stamp().millis();
         let mut state = lock(&self.shared.0);
         self.row = state
             .attempt_write(|state| {
@@ -63,7 +62,7 @@ impl Index {
             return None;
         }
         let ending =
-            Ending { started: millis(end.start.stamp()), duration: end.duration, result: end.result };
+            Ending { started: end.start.stamp().millis(), duration: end.duration, result: end.result };
         let write = |connection: &Connection| {
             let id = match row {
                 Some(id) => id,
@@ -84,7 +83,7 @@ impl Index {
     /// The age of the replica by the last pass that was done, of any process; none where it is not known.
     pub(crate) fn replica_age(&self) -> Option<Duration> {
         let connection = store::open_to_read(&self.path).ok()?;
-        history::age(&connection, millis(now())).ok()?
+        history::age(&connection, now().millis()).ok()?
     }
 }
 
@@ -94,11 +93,6 @@ pub(crate) fn carry_problems(counts: &mut Counts, earlier: &Counts) {
     for counter in [Counter::Problems, Counter::Rotted] {
         counts[counter] = counts[counter].max(earlier[counter]);
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn millis(time: Timestamp) -> i64 {
-    time.seconds.saturating_mul(1000).saturating_add(i64::from(time.nanoseconds / 1_000_000))
 }
 
 /// SQLite has no unsigned numbers.

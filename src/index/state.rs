@@ -3,17 +3,19 @@
 use crate::fs::stamp::now;
 use crate::fs::stat::entry_of;
 use crate::index::approvals::Approval;
+use crate::index::held;
 use crate::index::history;
 use crate::index::operations::Operations;
-use crate::index::passes::millis;
 use crate::index::pending::Pending;
 use crate::index::places::{Place, write_place};
 use crate::index::record::Record;
+use crate::index::roots;
 use crate::index::rows::{Change, Edit, edit};
 use crate::index::store::{Roots, Unusable};
 use crate::index::volumes::{Volume, Volumes};
 use crate::model::change::Operation;
 use crate::model::digest::Digest;
+use crate::model::doubt::RootIdentity;
 use rusqlite::{Connection, Error as SqlError, params};
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,7 +50,10 @@ pub(super) struct State {
     pub(super) is_dry_run: bool,
     /// The circumstances of this pass.
     pub(super) now: Circumstances,
-    /// Contents that a person has accepted, and those of them that this pass has met.
+    /// The identities of the two roots in the last pass that was done, and in this one.
+    pub(super) roots: Option<[RootIdentity; 2]>,
+    pub(super) roots_now: Option<[RootIdentity; 2]>,
+    /// Contents and plans that a person has accepted, and those of them that this pass has met.
     pub(super) approved: Vec<Approval>,
     pub(super) used: Vec<Approval>,
     /// True when nothing more is written in this pass. What is known is used as before.
@@ -245,12 +250,29 @@ impl State {
         Ok(())
     }
 
+    /// Writes the identities of the roots where they have changed, and forgets a held plan.
+    fn note_roots(&mut self) -> Result<(), SqlError> {
+        let has_held = self.connection.as_ref().map_or(Ok(false), held::is_known)?;
+        let roots = self.roots_now.filter(|roots| self.roots.as_ref() != Some(roots));
+        if roots.is_none() && !has_held {
+            return Ok(());
+        }
+        self.begin()?;
+        let Some(connection) = &self.connection else { return Ok(()) };
+        if let Some(roots) = &roots {
+            roots::write(connection, roots)?;
+        }
+        held::forget(connection)?;
+        Ok(())
+    }
+
     /// Commits everything, after a pass that was done.
     pub(super) fn commit(&mut self, roots: &Roots) -> Result<(), SqlError> {
         if self.waiting() > 0 || !self.operations.is_empty() {
             self.flush()?;
         }
         self.sweep(roots)?;
+        self.note_roots()?;
         let Some(connection) = &self.connection else { return Ok(()) };
         if self.transaction == Open::Writing {
             let Circumstances { boot, rights, .. } = &self.now;
@@ -326,7 +348,7 @@ impl State {
     /// Notes an operation that was done now.
     pub(super) fn add_operation(&mut self, operation: &Operation<'_>) {
         if self.connection.is_some() && !self.cannot_write {
-            self.operations.add(operation, || millis(now()));
+            self.operations.add(operation, || now().millis());
         }
     }
 

@@ -17,13 +17,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The schema's version, kept in `PRAGMA user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// "fsix", kept in `PRAGMA application_id`, so that `file(1)` and this program know the file.
 const APPLICATION: i64 = 0x6673_6978;
 
 /// What leads from each version of the schema to the next; the first one from an empty file.
-const MIGRATIONS: [&str; VERSION as usize] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: [&str; VERSION as usize] =
+    [include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// How long another process is waited for.
 const PATIENCE: Duration = Duration::from_secs(2);

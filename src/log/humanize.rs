@@ -152,6 +152,9 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
         Notice::IndexRebuilt { index, reason } => {
             format!("The index {} is damaged ({reason}) and is made anew; no file is at stake", path(index))
         }
+        Notice::PlanApproved { hold } => {
+            format!("Goes on with an approved plan, which would be held: {}", one_line(&hold.to_string()))
+        }
         Notice::UnstableInodes { side, path } => format!(
             "The inode numbers of the {side}'s filesystem change with each mount, as that of {path}; files are \
              recognized without them there"

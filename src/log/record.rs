@@ -104,6 +104,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
         | Event::Stopped => Level::Info,
         Event::Notice(notice) => match notice {
             Notice::LogInside { .. } | Notice::ReplicaCreated { .. } => Level::Info,
+            Notice::PlanApproved { .. } => Level::Warn,
             Notice::KeptBack { reason, .. } => match reason {
                 Reason::Changed => Level::Info,
                 Reason::NotCreated => Level::Warn,
@@ -122,7 +123,8 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
         },
         Event::PassEnded(report) => match report.outcome {
             Outcome::Done | Outcome::Planned | Outcome::Interrupted(_) => Level::Info,
-            Outcome::Held(_) | Outcome::ReplicaLost => Level::Warn,
+            Outcome::Held(_) => Level::Error,
+            Outcome::ReplicaLost => Level::Warn,
         },
         Event::Problem(_) | Event::Overran { .. } | Event::RpoAtRisk { .. } => Level::Warn,
         Event::Failed { .. } | Event::RpoMissed { .. } => Level::Error,

@@ -4,10 +4,12 @@ use crate::fs::Errno;
 use crate::model::change::{Operation, Subtree, Verb};
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::{Digest, Hasher};
-use crate::model::entry::{FileId, Kind};
+use crate::model::doubt::{Doubt, RootChange, RootIdentity, WayOut};
+use crate::model::entry::{FileId, Kind, Timestamp};
 use crate::model::error::{Cause, Error, Problem, Relation, Side};
 use crate::model::event::{Event, Notice, Phase, Reason};
 use crate::model::feature::Feature;
+use crate::model::limit::{Amount, Limit, Stake};
 use crate::model::mounts::{Difference, Identity, Place};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
@@ -62,7 +64,7 @@ fn abc() -> Digest {
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// A disk, 8:17, that is gone from above the replica; another one, 8:33, in its place.
-fn holds() -> [Hold; 4] {
+fn holds() -> [Hold; 8] {
     let identity = |device, is_mount| Identity { id: FileId { device, inode: 2 }, btime: None, is_mount };
     let (disk, other, below) = (identity(2065, true), identity(2081, true), identity(65024, false));
     let difference = |place, now| Box::new(Difference { side: Side::Replica, place, was: disk, now });
@@ -75,7 +77,31 @@ fn holds() -> [Hold; 4] {
             turnover: Turnover { created: 12_345, deleted: 2, kept: 3 },
         },
         Hold::MissingElsewhere(difference(above(), Some(other))),
+        Hold::TooManyDeletions(doubt(Some(Limit::DEFAULT))),
+        Hold::TooManyChanges(doubt(Some(Limit::Bytes(1024)))),
+        Hold::OtherRoot {
+            root: Box::new(RootChange { side: Side::Source, was: root(7, Some(2)), now: root(8, None) }),
+            doubt: Box::new(Doubt { way_out: WayOut::Index, ..*doubt(None) }),
+        },
+        Hold::EmptySource(Box::new(Doubt { way_out: WayOut::DryRun, ..*doubt(None) })),
     ]
+}
+
+fn root(fsid: u64, inode: Option<u64>) -> RootIdentity {
+    let btime = Some(Timestamp { seconds: 1_764_000_000, nanoseconds: 5 });
+    RootIdentity { filesystem: 0xef53, fsid, inode, btime }
+}
+
+fn doubt(limit: Option<Limit>) -> Box<Doubt> {
+    let [deleted, changed] = [(120, 4096), (3, 2048)].map(|(entries, bytes)| Amount { entries, bytes });
+    let command = "file-sync approve --source /home --replica /mnt/home".to_owned();
+    Box::new(Doubt {
+        stake: Stake { deleted, changed, created: 7, all: 152 },
+        limit,
+        examples: vec![(path(b"2019"), 61), (path(b"2020"), 58)],
+        others: 1,
+        way_out: WayOut::Approve(command),
+    })
 }
 
 fn unreadable() -> Problem {
@@ -233,10 +259,25 @@ fn the_end_of_a_pass_as_text() {
             "{disk} the top of a mount (device 8:33) now, and the replica folder is missing there; mount the right one, \
              or, if that is meant, start file-sync anew"
         ),
+        "the plan would delete 120 of the replica's 152 entries (78 %); --max-delete allows 50%: 2019 (61), 2020 (58) and 1 \
+         more; if that is meant: file-sync approve --source /home --replica /mnt/home"
+            .to_owned(),
+        "the plan would overwrite 3 of the replica's 152 entries (1 %) with other contents, 2048 bytes; --max-change allows \
+         1024: 2019 (61), 2020 (58) and 1 more; if that is meant: file-sync approve --source /home --replica /mnt/home"
+            .to_owned(),
+        "the source is not the folder of the last pass (inode 2 of filesystem 7 of type ef53, made at 2025-11-24T16:00:00Z \
+         then, missing on filesystem 8 of type ef53 now; is it mounted?), and the plan would create 7 entries and delete 120 \
+         of the replica's 152 entries (78 %): 2019 (61), 2020 (58) and 1 more; nobody can approve it while the index cannot \
+         be written"
+            .to_owned(),
+        "the source is empty (is it mounted?), and the plan would delete 120 of the replica's 152 entries (78 %), which no \
+         recorded pass has written: 2019 (61), 2020 (58) and 1 more; a pass would be held, and name the command that lets it \
+         through"
+            .to_owned(),
     ];
     for (hold, reason) in holds().into_iter().zip(reasons) {
         let told = ended(report(Outcome::Held(hold)));
-        assert_eq!(told, format!("WARN  pass 7 held: {reason}; nothing was changed"));
+        assert_eq!(told, format!("ERROR pass 7 held: {reason}; nothing was changed"));
     }
     for (problems, words) in [(1, "1 problem"), (3000, "3,000 problems")] {
         let mut report = report(Outcome::Done);
@@ -491,6 +532,10 @@ fn the_end_of_a_pass_as_json() {
     let counts = r#""created":3,"updated":1,"moved":0,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"rotted":0,"trusted":0,"bytes_read":1288490189,"bytes_trusted":0,"bytes_to_write":34603008,"bytes_written":35651584"#;
     let end = r#""duration_seconds":2.1,"replica_age_seconds":2.1"#;
     let place = r#","side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"now_device":"#;
+    let stake = r#""would_delete":120,"would_delete_bytes":4096,"would_change":3,"would_change_bytes":2048,"would_create":7,"of":152"#;
+    let examples = r#""examples":[{"path":"2019","entries":61},{"path":"2020","entries":58}]"#;
+    let approve = r#""approve":"file-sync approve --source /home --replica /mnt/home""#;
+    let was = "inode 2 of filesystem 7 of type ef53, made at 2025-11-24T16:00:00Z";
     let fields = [
         r#""source_replaced""#.to_owned(),
         format!(r#""mount_gone"{place}"254:0","now_mount":false"#),
@@ -498,14 +543,21 @@ fn the_end_of_a_pass_as_json() {
             r#""other_filesystem"{place}"8:33","now_mount":true,"would_create":12345,"would_delete":2,"would_keep":3"#
         ),
         format!(r#""missing_on_other_filesystem"{place}"8:33","now_mount":true"#),
+        format!(r#""too_many_deletions",{stake},"limit":"50%",{examples},{approve}"#),
+        format!(r#""too_many_changes",{stake},"limit":"1024B",{examples},{approve}"#),
+        format!(
+            r#""other_root","side":"source","was":"{was}","now":"missing on filesystem 8 of type ef53",{stake},{examples}"#
+        ),
+        format!(r#""empty_source",{stake},{examples}"#),
     ];
     let head = r#""event":"pass_ended","pass":7,"outcome""#;
     for (hold, fields) in holds().into_iter().zip(fields) {
         let message = hold.to_string();
         let counts = Counter::ALL.map(|counter| format!("\"{}\":0", counter.code())).join(",");
         let line = json(Event::PassEnded(&report(Outcome::Held(hold))));
-        let expected =
-            format!(r#""level":"WARN",{head}:"held","hold":{fields},{counts},{end},"message":"{message}"}}"#);
+        let expected = format!(
+            r#""level":"ERROR",{head}:"held","hold":{fields},{counts},{end},"message":"{message}"}}"#
+        );
         assert_eq!(line, expected);
     }
     let cases = [

@@ -10,7 +10,7 @@ use crate::model::entry::Kind;
 use crate::model::error::{Cause, Error, Problem, Side};
 use crate::model::feature::Feature;
 use crate::model::path::RelPath;
-use crate::model::report::PassReport;
+use crate::model::report::{Hold, PassReport};
 use crate::model::serial;
 use crate::model::signal::Signal;
 use serde::Serialize;
@@ -187,6 +187,12 @@ pub enum Notice<'a> {
         index: &'a Path,
         /// The damage in words.
         reason: &'a str,
+    },
+    /// A doubtful plan is carried out: a person has approved it.
+    PlanApproved {
+        /// What would have held it.
+        #[serde(flatten)]
+        hold: &'a Hold,
     },
     /// The inode numbers of a filesystem change with each mount, and are left out of the comparison with the index.
     UnstableInodes {

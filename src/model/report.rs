@@ -1,6 +1,8 @@
 //! The report of one pass: outcome, counts, duration.
 
 use crate::model::counters::Counts;
+use crate::model::doubt::{Doubt, RootChange, WayOut};
+use crate::model::limit::{Amount, Limit};
 use crate::model::mounts::{Difference, Place};
 use crate::model::serial::{seconds, seconds_if_any};
 use crate::model::signal::Signal;
@@ -49,6 +51,21 @@ pub enum Hold {
     /// The replica folder is missing, and its path is on another filesystem than in the last pass.
     #[serde(rename = "missing_on_other_filesystem")]
     MissingElsewhere(Box<Difference>),
+    /// The plan deletes more than a limit allows.
+    TooManyDeletions(Box<Doubt>),
+    /// The plan overwrites more with other contents than a limit allows.
+    TooManyChanges(Box<Doubt>),
+    /// A root is another folder than in the last pass, and by the plan it is probably the wrong one.
+    OtherRoot {
+        /// The root, with its identity in the last pass and now.
+        #[serde(flatten)]
+        root: Box<RootChange>,
+        /// What the plan takes.
+        #[serde(flatten)]
+        doubt: Box<Doubt>,
+    },
+    /// The source is empty, the replica is not, and no pass is known that mirrored the one into the other.
+    EmptySource(Box<Doubt>),
 }
 
 fn signal<S: Serializer>(signal: &Signal, serializer: S) -> Result<S::Ok, S::Error> {
@@ -79,6 +96,36 @@ impl Hold {
             Hold::MountGone(difference)
             | Hold::Swapped { difference, .. }
             | Hold::MissingElsewhere(difference) => Some(difference),
+            Hold::TooManyDeletions(_)
+            | Hold::TooManyChanges(_)
+            | Hold::OtherRoot { .. }
+            | Hold::EmptySource(_) => None,
+        }
+    }
+
+    /// What makes the plan doubtful, where a person can let it through.
+    pub fn doubt(&self) -> Option<&Doubt> {
+        match self {
+            Hold::TooManyDeletions(doubt)
+            | Hold::TooManyChanges(doubt)
+            | Hold::OtherRoot { doubt, .. }
+            | Hold::EmptySource(doubt) => Some(doubt),
+            Hold::SourceReplaced | Hold::MountGone(_) | Hold::Swapped { .. } | Hold::MissingElsewhere(_) => {
+                None
+            }
+        }
+    }
+
+    /// The same, to be completed.
+    pub(crate) fn doubt_mut(&mut self) -> Option<&mut Doubt> {
+        match self {
+            Hold::TooManyDeletions(doubt)
+            | Hold::TooManyChanges(doubt)
+            | Hold::OtherRoot { doubt, .. }
+            | Hold::EmptySource(doubt) => Some(doubt),
+            Hold::SourceReplaced | Hold::MountGone(_) | Hold::Swapped { .. } | Hold::MissingElsewhere(_) => {
+                None
+            }
         }
     }
 }
@@ -110,7 +157,67 @@ impl fmt::Display for Hold {
                 "{}, and the replica folder is missing there; mount the right one, or, {AGAIN}",
                 difference.told()
             ),
+            Hold::TooManyDeletions(doubt) => {
+                f.write_str("the plan would delete ")?;
+                write_part(f, doubt.stake.deleted, doubt.stake.all)?;
+                write_limit(f, doubt, "--max-delete")
+            }
+            Hold::TooManyChanges(doubt) => {
+                f.write_str("the plan would overwrite ")?;
+                write_part(f, doubt.stake.changed, doubt.stake.all)?;
+                f.write_str(" with other contents")?;
+                write_limit(f, doubt, "--max-change")
+            }
+            Hold::OtherRoot { root, doubt } => {
+                let RootChange { side, was, now } = **root;
+                write!(
+                    f,
+                    "the {} is not the folder of the last pass ({was} then, {now} now; is it mounted?), and the plan would \
+                     create {} entries and delete ",
+                    side,
+                    doubt.stake.created
+                )?;
+                write_part(f, doubt.stake.deleted, doubt.stake.all)?;
+                write_limit(f, doubt, "")
+            }
+            Hold::EmptySource(doubt) => {
+                f.write_str("the source is empty (is it mounted?), and the plan would delete ")?;
+                write_part(f, doubt.stake.deleted, doubt.stake.all)?;
+                f.write_str(", which no recorded pass has written")?;
+                write_limit(f, doubt, "")
+            }
         }
+    }
+}
+
+fn write_part(f: &mut fmt::Formatter<'_>, amount: Amount, all: u64) -> fmt::Result {
+    let percent = u128::from(amount.entries) * 100 / u128::from(all.max(1));
+    write!(f, "{} of the replica's {all} entries ({percent} %)", amount.entries)
+}
+
+/// Writes the limit, the examples, and the way out.
+fn write_limit(f: &mut fmt::Formatter<'_>, doubt: &Doubt, option: &str) -> fmt::Result {
+    if let Some(limit) = doubt.limit {
+        match limit {
+            Limit::Bytes(most) => {
+                write!(f, ", {} bytes; {option} allows {most}", doubt.of_limit(option).bytes)?
+            }
+            Limit::Off | Limit::Share { .. } | Limit::Entries(_) => write!(f, "; {option} allows {limit}")?,
+        }
+    }
+    for (at, (path, entries)) in doubt.examples.iter().enumerate() {
+        write!(f, "{} {path} ({entries})", if at == 0 { ":" } else { "," })?;
+    }
+    if doubt.others > 0 {
+        write!(f, " and {} more", doubt.others)?;
+    }
+    match &doubt.way_out {
+        WayOut::Approve(command) => write!(f, "; if that is meant: {command}"),
+        WayOut::DryRun => f.write_str("; a pass would be held, and name the command that lets it through"),
+        WayOut::NoLimits => {
+            f.write_str("; if that is meant, run it once with --max-delete off --max-change off")
+        }
+        WayOut::Index => f.write_str("; nobody can approve it while the index cannot be written"),
     }
 }
 

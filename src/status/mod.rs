@@ -7,7 +7,6 @@ use crate::fs::process::life;
 use crate::fs::stamp;
 use crate::index::history::{self, History};
 use crate::index::known::{self, KnownPair, Unread};
-use crate::index::passes::millis;
 use crate::index::store::{Roots, Unusable};
 use crate::status::judge::{Verdict, judge};
 use std::path::PathBuf;
@@ -59,7 +58,7 @@ impl Report {
 
 /// This moment, in milliseconds since 1970.
 pub(crate) fn now() -> i64 {
-    millis(stamp::now())
+    stamp::now().millis()
 }
 
 fn look(pair: KnownPair, now: i64) -> Result<PairStatus, Unusable> {

@@ -327,9 +327,10 @@ fn another_disk_that_would_empty_the_replica_holds_the_pass_and_so_does_an_empty
         story.pass("done: 0 created, 0 updated, 0 deleted, 3 unchanged");
     }
     let (_, ended) = story.stop();
-    let told = " and the plan is to create 1 entries, delete 3 and keep 0 there; mount the right one, or, if that is meant, \
-                start file-sync anew; nothing was changed";
+    let told = " and the plan would create 1 entries and delete 3 of the replica's 4 entries (75 %)";
     assert!(ended.stderr.contains(told), "{ended:?}");
+    let approves = "if that is meant: file-sync approve --source ";
+    assert!(ended.stderr.contains(approves), "{ended:?}");
 }
 
 fn another_disk_that_would_take_a_whole_new_copy_holds_the_pass() {

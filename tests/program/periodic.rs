@@ -336,7 +336,7 @@ fn after_a_held_pass_the_program_goes_on_with_the_folder_that_is_there_then() {
     running.hears("pass 1 started");
     place.rename("source", "elsewhere");
     place.write("source/file", "content");
-    running.hears("WARN  pass 1 held: ");
+    running.hears("ERROR pass 1 held: ");
     assert_eq!(Tree::of(&place.at("replica")).stamped(), before);
     running.pass_now();
     assert_mirrored(&place);

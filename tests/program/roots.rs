@@ -131,7 +131,7 @@ fn a_source_swapped_during_the_survey_holds_the_pass() {
     place.folder("source");
     let ended = running.end();
     assert_eq!(ended.code, Some(25), "{ended:?}");
-    assert!(ended.stderr.contains("WARN  pass 1 held: "), "{ended:?}");
+    assert!(ended.stderr.contains("ERROR pass 1 held: "), "{ended:?}");
     assert_eq!(Tree::of(&place.at("replica")).stamped(), before);
 }
 

@@ -200,7 +200,7 @@ fn a_held_pass_and_a_failed_one_leave_their_message() {
     running.hears("pass 1 started");
     place.rename("source", "elsewhere");
     place.folder("source");
-    running.hears("WARN  pass 1 held: ");
+    running.hears("ERROR pass 1 held: ");
     let (_, held) = pair(&place);
     assert_eq!((&held["state"], &held["last_pass"]["outcome"]), (&"held".into(), &"held".into()), "{held}");
     place.remove("source");

@@ -4,8 +4,8 @@ use super::index;
 use super::scratch::Scratch;
 use super::tree::{Tree, assert_same};
 use file_sync::{
-    Counter, Error, Event, IndexOptions, Interrupt, Mirror, MirrorOptions, Monitor, Operation, Outcome,
-    PassReport, Phase, RelPath, Trust, Verb,
+    Counter, Error, Event, IndexOptions, Interrupt, Limit, Limits, Mirror, MirrorOptions, Monitor, Operation,
+    Outcome, PassReport, Phase, RelPath, Trust, Verb,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -43,6 +43,8 @@ impl Scratch {
             dry_run,
             verify_writes: false,
             index: Some(self.index()),
+            // The guard has tests of its own.
+            limits: Limits { max_delete: Limit::Off, max_change: Limit::Off },
         }
     }
 

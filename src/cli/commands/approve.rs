@@ -1,17 +1,21 @@
-//! `file-sync approve PATH...`: accepts files that seem to have rotted as they are.
+//! `file-sync approve`: lets a held plan through once, or accepts files that seem to have rotted as they are.
 //!
-//! The next pass takes exactly this content for right, in every pair that the path lies in. It works beside a running
-//! service: the approval waits in a file next to the index.
+//! The next pass carries out exactly this plan, or a smaller one; or takes exactly this content for right, in every pair
+//! that the path lies in. It works beside a running service: the approval waits in a file next to the index.
 
-use crate::cli::commands::pairs::{Look, below, fitting};
-use crate::cli::config::{Environment, absolute};
+use crate::cli::args::PairArgs;
+use crate::cli::commands::pairs::{Look, Selection, below, fitting, tell_unread};
+use crate::cli::commands::words::local;
+use crate::cli::config::{Environment, UsageError, absolute};
 use crate::fs::Errno;
 use crate::fs::dir::Dir;
 use crate::fs::file::{open_to_read, read_some, with_buffers};
+use crate::fs::resolve::is_folder;
 use crate::fs::stat::entry_at;
 use crate::index::approvals::{self, Approval};
-use crate::index::known::{self, KnownPair, Unread};
-use crate::index::store::Roots;
+use crate::index::held;
+use crate::index::known::{KnownPair, Unread};
+use crate::index::store::{Roots, Unusable};
 use crate::log::humanize;
 use crate::model::digest::{Digest, Hasher};
 use crate::model::entry::Kind;
@@ -21,33 +25,79 @@ use std::ffi::{CString, OsStr, OsString};
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Approves each path; a message for each goes to `out` or `complaints`.
+/// What is approved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    /// Files that seem to have rotted, and folders of pairs whose held plan is meant.
+    paths: Vec<OsString>,
+    selection: Selection,
+}
+
+impl Request {
+    /// Checks and completes the raw arguments.
+    ///
+    /// # Errors
+    /// As [`Selection::new`]; neither a path nor a root is named.
+    pub(super) fn new(
+        paths: Vec<OsString>,
+        pairs: PairArgs,
+        environment: &Environment,
+    ) -> Result<Request, UsageError> {
+        let selection = Selection::new(pairs, environment)?;
+        match (paths.is_empty(), selection.is_narrowed()) {
+            (true, false) => Err(UsageError(
+                "Nothing to approve: name the pair of a held plan (--source DIR --replica DIR, as the log says it), or \
+                 the files that seem to have rotted"
+                    .to_owned(),
+            )),
+            (false, true) => Err(UsageError(
+                "Name either the pair of a held plan or paths, and not both".to_owned(),
+            )),
+            (true, true) | (false, false) => Ok(Request { paths, selection }),
+        }
+    }
+}
+
+/// Approves each path, or the plan of the pair; a message for each goes to `out` or `complaints`.
 ///
 /// # Errors
 /// The output cannot be written.
 pub(super) fn run(
-    paths: &[OsString],
-    state_dir: Option<PathBuf>,
+    request: &Request,
     environment: &Environment,
     (out, complaints): (&mut dyn Write, &mut dyn Write),
 ) -> std::io::Result<Exit> {
-    let Some(state_dir) = state_dir.or_else(|| environment.state_dir.clone()) else {
-        writeln!(complaints, "No folder of indexes is known; name it with --state-dir")?;
-        return Ok(Exit::Error);
-    };
-    let (pairs, unread) = match known::all(&state_dir) {
-        Ok(known) => known,
+    let Request { paths, selection } = request;
+    let (pairs, unread) = match selection.find() {
+        Ok(found) => found,
         Err(error) => {
-            let folder = shown(state_dir.as_os_str().as_bytes());
+            let folder = shown(selection.state_dir.as_os_str().as_bytes());
             writeln!(complaints, "Cannot read the folder of indexes {folder}: {error}")?;
             return Ok(Exit::Error);
         }
     };
+    if paths.is_empty() {
+        tell_unread(complaints, &unread);
+        let pairs: Vec<&KnownPair> = pairs.iter().collect();
+        return approve_plan(&pairs, (out, complaints));
+    }
     let mut exit = Exit::Done;
     for path in paths {
         let name = shown(path.as_bytes());
+        let full = absolute(Path::new(path), environment);
+        let inside = |roots: &Roots, look: Look<'_>| below(full.as_ref()?, roots, look);
+        if full.as_ref().is_some_and(|full| is_folder(full)) {
+            let pairs: Vec<&KnownPair> =
+                fitting(&pairs, environment, inside).into_iter().map(|(pair, _)| pair).collect();
+            if !pairs.is_empty() {
+                if approve_plan(&pairs, (&mut *out, &mut *complaints))? != Exit::Done {
+                    exit = Exit::Error;
+                }
+                continue;
+            }
+        }
         match approve(Path::new(path), (&pairs, &unread), environment) {
             Ok(digest) => writeln!(out, "Approved {name} sha256={digest}; the next pass takes it as it is")?,
             Err(reason) => {
@@ -57,6 +107,64 @@ pub(super) fn run(
         }
     }
     Ok(exit)
+}
+
+/// Lets the held plan of a pair through. Of several pairs only one may have one: nobody approves what was not meant.
+fn approve_plan(
+    pairs: &[&KnownPair],
+    (out, complaints): (&mut dyn Write, &mut dyn Write),
+) -> std::io::Result<Exit> {
+    let mut held = Vec::new();
+    for pair in pairs {
+        match held::read(&pair.connection) {
+            Ok(plan) => held.extend(plan.map(|plan| (*pair, plan))),
+            Err(error) => {
+                let (index, reason) = (humanize::path(&pair.path), Unusable::from(error).to_string());
+                writeln!(complaints, "The index {index} cannot be read: {}", humanize::one_line(&reason))?;
+                return Ok(Exit::Error);
+            }
+        }
+    }
+    let names =
+        |roots: &Roots| format!("{} -> {}", humanize::path(&roots.source), humanize::path(&roots.replica));
+    match held.as_slice() {
+        [] if pairs.is_empty() => {
+            writeln!(complaints, "Cannot approve: no pair with these roots has an index (see --state-dir)")?;
+            Ok(Exit::Error)
+        }
+        [] => {
+            writeln!(complaints, "Nothing to approve: the last pass of the pair was not held for its plan")?;
+            Ok(Exit::Error)
+        }
+        [(pair, plan)] => {
+            if let Err(error) = held::approve(&pair.path, plan) {
+                let file = humanize::path(&approvals::file_of(&pair.path));
+                writeln!(complaints, "Cannot approve: cannot write {file}: {error}")?;
+                return Ok(Exit::Error);
+            }
+            let [deletions, changes] = [plan.takes.deleted, plan.takes.changed].map(|amount| {
+                format!("{} ({})", humanize::number(amount.entries), humanize::size(amount.bytes))
+            });
+            writeln!(
+                out,
+                "Approved the plan of {} that was held at {}: {deletions} deleted, {changes} overwritten; the next pass \
+                 carries it out, once, and none that takes more",
+                names(&pair.roots),
+                local(plan.held)
+            )?;
+            Ok(Exit::Done)
+        }
+        several => {
+            writeln!(
+                complaints,
+                "Which one? Plans of these pairs are held; name one with --source and --replica:"
+            )?;
+            for (pair, _) in several {
+                writeln!(complaints, "  {}", names(&pair.roots))?;
+            }
+            Ok(Exit::Error)
+        }
+    }
 }
 
 /// Approves the present content of a file in every pair that it lies in.

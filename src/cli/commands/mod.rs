@@ -19,7 +19,7 @@ use crate::cli::args::{Cli, Color, Command, StatusFormat, usage_error};
 use crate::cli::commands::chosen::Refused;
 use crate::cli::commands::complaints::complain;
 use crate::cli::commands::pairs::Selection;
-use crate::cli::config::{Config, Environment, state_folder_of};
+use crate::cli::config::{Config, Environment};
 use crate::run::exit::Exit;
 use std::io::{ErrorKind, Write};
 
@@ -35,10 +35,10 @@ pub fn run(
     let color = cli.color;
     let written = match cli.command {
         Some(Command::Completions { shell, .. }) => completions::run(shell, out).map(|()| Exit::Done),
-        Some(Command::Approve { paths, state_dir, .. }) => {
-            let state_dir = state_dir.map(|path| state_folder_of(&path, environment)).transpose();
-            let state_dir = state_dir.map_err(|error| usage_error(&error.to_string(), color))?;
-            approve::run(&paths, state_dir, environment, (out, complaints))
+        Some(Command::Approve { paths, pairs, .. }) => {
+            let request = approve::Request::new(paths, pairs, environment);
+            let request = request.map_err(|error| usage_error(&error.to_string(), color))?;
+            approve::run(&request, environment, (out, complaints))
         }
         Some(Command::Status { pairs, format, json, .. }) => {
             let format = if json { StatusFormat::Json } else { format };

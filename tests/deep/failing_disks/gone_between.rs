@@ -187,8 +187,8 @@ fn swapped(memory: &Path, image: &'static Image) {
     fs::rename(&right, &wrong).expect("renamed");
     let disk = crate::harness::images::mounted(&bench.place, image).expect("a new one mounts");
     let blank = names(&bench.mount_point());
-    let count = passes.place.events().iter().filter(|event| event["hold"] == "other_filesystem").count();
-    assert_eq!(count, 0);
+    let is_other = |event: &serde_json::Value| event["hold"] == "other_root" && event["side"] == "replica";
+    assert_eq!(passes.place.events().iter().filter(|event| is_other(event)).count(), 0);
     passes.end_with("held");
     assert_eq!(names(&bench.mount_point()), blank, "a blank disk was filled");
     drop(disk);
@@ -196,8 +196,8 @@ fn swapped(memory: &Path, image: &'static Image) {
     let _disk = mounted_again(&bench.place, image).expect("it mounts again");
     passes.end_with("done");
     let held = passes.stop();
-    let other = held.iter().find(|held| held["hold"] == "other_filesystem").expect("told");
-    assert_eq!((&other["was_mount"], &other["now_mount"]), (&true.into(), &true.into()), "{other}");
+    let other = held.iter().find(|held| is_other(held)).expect("told");
+    assert!(other["was"] != other["now"] && other["approve"].is_string(), "{other}");
 }
 
 fn inner_disk_goes(memory: &Path, image: &'static Image) {

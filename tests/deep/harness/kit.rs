@@ -84,6 +84,8 @@ impl Scratch {
         if !arguments.contains(&"--log-format") {
             command.args(["--log-format", "json"]);
         }
+        // Trees are emptied and overwritten here. The guard has tests of its own.
+        command.args(["--max-delete", "off", "--max-change", "off"]);
         // Thirty more threads would cost more than most of these passes, above all under strace.
         if !self.chooses_workers && !arguments.iter().any(|word| ["--threads", "-j"].contains(word)) {
             command.args(["--threads", "2"]);

@@ -1,0 +1,99 @@
+//! Held plans in a pass: the one that a person has let through, and the one that is kept for that.
+
+use crate::index::Index;
+use crate::index::approvals::{self, Approval};
+use crate::index::held::{HeldPlan, WHOLE, read, write};
+use crate::index::ledger::Ledger;
+use crate::index::state::lock;
+use crate::model::takes::Takes;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+impl Ledger {
+    /// The held plan that a person has let through.
+    pub(crate) fn approved_plan(&self) -> Option<Takes> {
+        let shared = self.shared.as_ref()?;
+        let mut state = lock(&shared.0);
+        if !state.approved.iter().any(|approval| approval.path == WHOLE) {
+            return None;
+        }
+        let held = state.attempt(|state| state.connection.as_ref().map_or(Ok(None), read)).flatten()?;
+        state.approved.contains(&held.approval()).then_some(held.takes)
+    }
+
+    /// Uses up the approvals of plans: one lets one pass through, and one that was not needed is void.
+    pub(crate) fn use_up_plans(&self) {
+        let Some(shared) = &self.shared else { return };
+        let mut state = lock(&shared.0);
+        let plans: Vec<Approval> =
+            state.approved.iter().filter(|approval| approval.path == WHOLE).cloned().collect();
+        state.used.extend(plans);
+    }
+}
+
+impl Index {
+    /// The command that lets the plan through that was held last.
+    pub(crate) fn approve_command(&self) -> String {
+        let quoted = |path: &Path| quoted(path.as_os_str().as_bytes());
+        let (source, replica) = (quoted(&self.roots.source), quoted(&self.roots.replica));
+        let state_dir = quoted(&self.options.state_dir);
+        format!("file-sync approve --source {source} --replica {replica} --state-dir {state_dir}")
+    }
+
+    /// Keeps a held plan, after [`Index::end`]. Approvals of other plans that this pass has met are void. False where it cannot be kept, and so not be approved.
+    pub(crate) fn note_held(&self, plan: &HeldPlan) -> bool {
+        let mut state = lock(&self.shared.0);
+        let is_of_plan = |approval: &&Approval| approval.path == WHOLE;
+        let void: Vec<Approval> = state.approved.iter().filter(is_of_plan).cloned().collect();
+        if !void.is_empty() {
+            let _ = approvals::remove(&approvals::file_of(&self.path), &void);
+        }
+        let written = state.attempt_write(|state| {
+            state.connection.as_ref().map_or(Ok(false), |connection| write(connection, plan).map(|()| true))
+        });
+        written.unwrap_or_default()
+    }
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-+,:@%".contains(byte);
+    if !path.is_empty() && path.iter().all(is_plain) {
+        return String::from_utf8_lossy(path).into_owned();
+    }
+    let is_printed = |byte: &u8| (0x20..0x7f).contains(byte);
+    if path.iter().all(is_printed) {
+        return format!("'{}'", String::from_utf8_lossy(path).replace('\'', "'\\''"));
+    }
+    // Bash, zsh and ksh read this form; it is plain ASCII whatever the name.
+    let escaped = path.iter().map(|byte| match byte {
+        b'\'' | b'\\' => format!("\\{}", char::from(*byte)),
+        byte if is_printed(byte) => char::from(*byte).to_string(),
+        byte => format!("\\{byte:03o}"),
+    });
+    format!("$'{}'", escaped.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_reads_the_path_again_whatever_is_in_it() {
+        for path in [
+            &b"/srv/photos"[..],
+            b"/my films",
+            b"/it's",
+            b"/a\\b",
+            b"/\xff\n\x1b[31m'",
+            b"",
+            "/\u{e4}".as_bytes(),
+        ] {
+            let script = format!("printf %s {}", quoted(path));
+            let Ok(output) = std::process::Command::new("bash").args(["-c", &script]).output() else {
+                continue;
+            };
+            assert_eq!(output.stdout, path, "{script}");
+        }
+    }
+}

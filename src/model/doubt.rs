@@ -1,0 +1,162 @@
+//! Why a plan is doubtful, as far as numbers and the identities of the roots tell, and what lets it through.
+
+use crate::model::entry::Timestamp;
+use crate::model::error::Side;
+use crate::model::limit::{Amount, Limit, Stake};
+use crate::model::path::RelPath;
+use crate::model::serial;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
+use std::fmt;
+
+/// What a doubtful plan would take, and how a person lets it through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Doubt {
+    /// What the plan takes.
+    #[serde(flatten, serialize_with = "stake")]
+    pub stake: Stake,
+    /// The limit that it exceeds; none where the identities of the roots raise the doubt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Limit>,
+    /// The largest of what it takes, by the number of entries.
+    #[serde(serialize_with = "examples")]
+    pub examples: Vec<(RelPath, u64)>,
+    /// The number of the other ones.
+    #[serde(skip)]
+    pub others: u64,
+    /// What lets the plan through.
+    #[serde(rename = "approve", skip_serializing_if = "WayOut::is_no_command")]
+    pub way_out: WayOut,
+}
+
+/// What lets a held plan through.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum WayOut {
+    /// This command lets exactly this plan through.
+    Approve(String),
+    /// Nothing was held: it was a dry run.
+    DryRun,
+    /// A pass without the limits: there is no index that could keep the plan.
+    NoLimits,
+    /// Nothing, until the index can be written: it knows the roots, and cannot keep the plan.
+    Index,
+}
+
+impl WayOut {
+    fn is_no_command(&self) -> bool {
+        !matches!(self, WayOut::Approve(_))
+    }
+}
+
+/// The type of btrfs, from statfs(2).
+const BTRFS: u64 = 0x9123_683e;
+
+/// The number of examples.
+pub(crate) const EXAMPLES: usize = 3;
+
+impl Doubt {
+    /// Of a plan that takes this; the examples and the command are added later.
+    pub(crate) fn of(stake: Stake, limit: Option<Limit>) -> Box<Doubt> {
+        Box::new(Doubt { stake, limit, examples: Vec::new(), others: 0, way_out: WayOut::NoLimits })
+    }
+
+    /// The amount that the limit of an option is about.
+    pub(crate) fn of_limit(&self, option: &str) -> Amount {
+        if option == "--max-change" { self.stake.changed } else { self.stake.deleted }
+    }
+}
+
+fn stake<S: Serializer>(stake: &Stake, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    for (what, amount) in [("delete", stake.deleted), ("change", stake.changed)] {
+        map.serialize_entry(&format!("would_{what}"), &amount.entries)?;
+        map.serialize_entry(&format!("would_{what}_bytes"), &amount.bytes)?;
+    }
+    map.serialize_entry("would_create", &stake.created)?;
+    map.serialize_entry("of", &stake.all)?;
+    map.end()
+}
+
+fn examples<S: Serializer>(examples: &[(RelPath, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Example<'a> {
+        #[serde(flatten, serialize_with = "serial::path")]
+        path: &'a RelPath,
+        entries: u64,
+    }
+    serializer.collect_seq(examples.iter().map(|(path, entries)| Example { path, entries: *entries }))
+}
+
+/// The identity of a root as it is kept from one process to the next. Device numbers change with each boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootIdentity {
+    /// The type of its filesystem, from statfs(2).
+    pub filesystem: u64,
+    /// The identity of that filesystem, `f_fsid` of statfs(2); 0 where it says nothing.
+    pub fsid: u64,
+    /// The inode number; none where the folder is missing, and the filesystem is that of the nearest folder above.
+    pub inode: Option<u64>,
+    /// The birth time, where the filesystem records it.
+    pub btime: Option<Timestamp>,
+}
+
+impl RootIdentity {
+    /// Whether both are the same folder. Where the birth time is known, the identity of the filesystem says no more, and
+    /// some filesystems change it with each mount.
+    pub(crate) fn is_same(&self, other: &RootIdentity) -> bool {
+        let is_known = self.inode.is_some() && self.btime.is_some() && other.btime.is_some();
+        self.filesystem == other.filesystem
+            && (self.inode, self.btime) == (other.inode, other.btime)
+            && (is_known || self.fsid == other.fsid)
+    }
+
+    /// Whether both are on the same filesystem, as far as it tells.
+    pub(crate) fn is_on_same_filesystem(&self, other: &RootIdentity) -> bool {
+        let fsid = |of: &RootIdentity| match of.filesystem {
+            // The other half tells subvolumes apart.
+            BTRFS => of.fsid & u64::from(u32::MAX),
+            _ => of.fsid,
+        };
+        (self.filesystem, fsid(self)) == (other.filesystem, fsid(other))
+    }
+}
+
+impl fmt::Display for RootIdentity {
+    /// Writes it for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.inode {
+            Some(inode) => write!(f, "inode {inode} of ")?,
+            None => f.write_str("missing on ")?,
+        }
+        write!(f, "filesystem {:x} of type {:x}", self.fsid, self.filesystem)?;
+        match self.btime.filter(|_| self.inode.is_some()) {
+            Some(born) => write!(f, ", made at {}", moment(born)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Serialize for RootIdentity {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A moment for people, to the second.
+fn moment(time: Timestamp) -> String {
+    jiff::Timestamp::from_second(time.seconds)
+        .map_or_else(|_| time.seconds.to_string(), |time| time.to_string())
+}
+
+/// A root that is another folder than in the last pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RootChange {
+    /// Which root.
+    pub side: Side,
+    /// Its identity in the last pass.
+    pub was: RootIdentity,
+    /// Its identity now.
+    pub now: RootIdentity,
+}
