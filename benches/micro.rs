@@ -88,6 +88,7 @@ impl EqualPair {
             digests,
             dry_run: false,
             verify_writes: false,
+            bytes_per_second: None,
             index: None,
         };
         let mut mirror = Mirror::new(options, Arc::new(Interrupt::new())).expect("two folders");

@@ -31,6 +31,7 @@
 //!     digests: Digests::OfAll,
 //!     dry_run: false,
 //!     verify_writes: false,
+//!     bytes_per_second: None,
 //!     index: None,
 //! };
 //! fs::create_dir(&options.source)?;
@@ -76,6 +77,7 @@ mod status;
 mod survey;
 #[cfg(test)]
 mod test_strategies;
+mod throttle;
 mod verify;
 mod walk;
 mod whereabouts;

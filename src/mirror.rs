@@ -31,8 +31,10 @@ use crate::model::mounts::{Difference, Identity, Way};
 use crate::model::path::RelPath;
 use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
+use crate::throttle::Throttle;
 use crate::whereabouts::{Inner, Ways, end, find};
 use crate::workers::{MOST, Workers};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +58,8 @@ pub struct MirrorOptions {
     pub dry_run: bool,
     /// True: every copy is read back from the disk before it gets its name.
     pub verify_writes: bool,
+    /// The limit of `--bwlimit`: the rate at which contents are read and written on each side; none for no limit.
+    pub bytes_per_second: Option<NonZeroU64>,
     /// What is remembered from one pass to the next; none: nothing.
     pub index: Option<IndexOptions>,
 }
@@ -65,6 +69,7 @@ pub struct Mirror {
     options: MirrorOptions,
     interrupt: Arc<Interrupt>,
     workers: Workers,
+    throttle: Option<Throttle>,
     filesystems: Filesystems,
     protected: Option<PathBuf>,
     lock: ReplicaLock,
@@ -188,6 +193,7 @@ impl Mirror {
         let workers = Workers::new(options.processors, threads)
             .map_err(|error| Error::NoThreads { reason: error.to_string() })?;
         Ok(Mirror {
+            throttle: options.bytes_per_second.map(Throttle::new),
             options,
             interrupt,
             workers,
@@ -334,6 +340,7 @@ impl Mirror {
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
         context.verifies_writes = self.options.verify_writes;
+        context.throttle = self.throttle.as_ref();
         context.log = LogFile::new(self.options.log.as_deref(), self.protected.as_ref());
         moment.start.let_tick();
         context.ledger = ledger.clone();

@@ -260,6 +260,7 @@ fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
         digests: Digests::OfAll,
         dry_run: false,
         verify_writes: false,
+        bytes_per_second: None,
         index: None,
     };
     Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
@@ -880,6 +881,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             digests: Digests::OfAll,
             dry_run: false,
             verify_writes: false,
+            bytes_per_second: None,
             index: None,
         };
         let mut mirror = Mirror::new(options, Arc::clone(&interrupt)).unwrap();

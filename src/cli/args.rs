@@ -9,6 +9,7 @@ mod pairs;
 pub use self::pairs::PairArgs;
 
 mod checks;
+pub(crate) mod size;
 
 pub use self::checks::{ManifestArgs, ReplicaArgs, VerifyArgs};
 
@@ -153,6 +154,17 @@ pub struct Cli {
     /// $STATE_DIRECTORY, or file-sync in $XDG_STATE_HOME or in ~/.local/state]
     #[arg(long, value_name = "DIR", help_heading = "How")]
     pub state_dir: Option<OsString>,
+
+    /// At most so many bytes of contents per second, of all threads together, on each of the two sides:
+    /// copying a file, or comparing it, takes at least its size divided by RATE. 50MiB, 10MB, 800K; K, M
+    /// and G are powers of 1024, as for rsync; 0 or off for no limit
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true, help_heading = "Gentle")]
+    pub bwlimit: Option<OsString>,
+
+    /// Give way to other programs: the lowest priority for the processor (nice 19), and with it the
+    /// lowest ordinary one for the disks
+    #[arg(long, help_heading = "Gentle")]
+    pub nice: bool,
 
     /// Also log every file that was compared and found equal, and the phases of each pass
     #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
@@ -369,7 +381,7 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 16] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
@@ -379,6 +391,7 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("--limit", "--limit 100"),
     ("--index", "--index /mnt/disk/index.db"),
     ("--threads", "--threads 4"),
+    ("--bwlimit", "--bwlimit 50MiB"),
     ("--compare", "--compare bytes"),
     ("--rehash-after", "--rehash-after 30d"),
     ("--digest-after", "--digest-after 30d"),

@@ -3,6 +3,7 @@
 //! No rule here calls the system: facts from outside come in as [`Environment`], so that every rule can be tested with a
 //! table.
 
+mod rate;
 mod rpo;
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
@@ -86,6 +87,8 @@ pub struct Config {
     pub mode: RunMode,
     /// The greatest age that the replica may have, where one is promised.
     pub rpo: Option<Duration>,
+    /// True: the process gets the lowest priority.
+    pub nice: bool,
 }
 
 /// A usage error, in words for the person at the command line.
@@ -104,6 +107,7 @@ impl Config {
         let threads = cli.threads.as_deref().map(threads).transpose();
         let rehash_after = trust("--rehash-after", &cli.rehash_after);
         let digest_after = trust("--digest-after", &cli.digest_after);
+        let bytes_per_second = rate::rate(cli.bwlimit.as_deref());
         let state_dir =
             cli.state_dir.map(|path| folder("--state-dir", Some(path), "--state-dir /var/lib/file-sync"));
         let source = folder("--source", cli.source, "--source /data")?;
@@ -111,6 +115,7 @@ impl Config {
         let (mode, threads, state_dir) = (mode?, threads?, state_dir.transpose()?);
         let rpo = rpo::rpo(cli.rpo.as_deref(), mode)?;
         let (rehash_after, digest_after) = (rehash_after?, digest_after?);
+        let bytes_per_second = bytes_per_second?;
         let log = match (mode, cli.log_file) {
             (RunMode::Once | RunMode::DryRun, None) => None,
             (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, log) => {
@@ -161,6 +166,7 @@ impl Config {
                 },
                 dry_run: mode == RunMode::DryRun,
                 verify_writes: cli.verify_writes,
+                bytes_per_second,
                 index,
             },
             log: LogOptions {
@@ -176,6 +182,7 @@ impl Config {
             },
             mode,
             rpo,
+            nice: cli.nice,
         })
     }
 }
@@ -476,6 +483,8 @@ mod tests {
             ("--source a --replica b --interval soon", "--interval soon", "--interval 15m"),
             ("--source a --replica b --once --interval soon", "--interval soon", "--interval 15m"),
             ("--source a --replica b --interval 99999999999999999999", "--interval 9999", "--interval 15m"),
+            (&format!("{all} --bwlimit 1000"), "--bwlimit 1000", "--bwlimit 1000K"),
+            (&format!("{all} --bwlimit ''"), "--bwlimit \"\"", "--bwlimit 50MiB"),
             (&format!("{all} -j 0"), "--threads 0", "--threads 4"),
             (&format!("{all} -j -1"), "--threads -1", "--threads 4"),
             (&format!("{all} -j 1025"), "--threads 1025", "1024"),
@@ -487,6 +496,20 @@ mod tests {
             assert!(message.contains(named), "{line}: {message}");
             assert!(message.contains(valid), "{line}: {message}");
             assert!(message.starts_with(char::is_uppercase) && !message.ends_with('.'), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_pass_is_gentle_only_where_that_was_asked_for() {
+        for (given, bytes_per_second, nice) in [
+            ("", None, false),
+            ("--bwlimit 50MiB", Some(50 << 20), false),
+            ("--bwlimit off --nice", None, true),
+            ("--nice --bwlimit=1.5M", Some(3 << 19), true),
+        ] {
+            let config = config(&format!("{GIVEN} --once {given}")).expect(given);
+            let found = config.mirror.bytes_per_second.map(|rate| rate.get());
+            assert_eq!((found, config.nice), (bytes_per_second, nice), "{given}");
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) mod mappings;
 pub(crate) mod memory;
 pub(crate) mod metadata;
 mod mounts;
+pub(crate) mod priority;
 pub(crate) mod process;
 pub(crate) mod read_only;
 pub(crate) mod resolve;

@@ -124,6 +124,10 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             counted(u64::try_from(*threads).unwrap_or(u64::MAX), "thread", "threads"),
             counted(*open_files, "file", "files"),
         ),
+        Notice::PriorityRefused { cause } => format!(
+            "--nice has no effect, because the system refused a lower priority: {cause}; passes run with the priority of \
+             other programs"
+        ),
         Notice::ReplicaCreated { replica } => {
             format!("The replica folder {} was missing and has been created", path(replica))
         }

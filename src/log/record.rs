@@ -112,6 +112,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             | Notice::NoLock
             | Notice::FewerThreads { .. }
             | Notice::NoStateFolder
+            | Notice::PriorityRefused { .. }
             | Notice::IndexUnusable { .. }
             | Notice::IndexUnwritable { .. }
             | Notice::IndexRebuilt { .. }

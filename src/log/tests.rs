@@ -293,6 +293,10 @@ fn notices_as_text() {
             "WARN  notice Working with 1 thread, fewer than asked for, because only 256 files may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
         ),
         (
+            Notice::PriorityRefused { cause: Cause::System(Errno::PERM) },
+            "WARN  notice --nice has no effect, because the system refused a lower priority: Operation not permitted (os error 1); passes run with the priority of other programs",
+        ),
+        (
             Notice::ReplicaCreated { replica: Path::new("/mnt/my replica") },
             "INFO  notice The replica folder \"/mnt/my replica\" was missing and has been created",
         ),
@@ -460,6 +464,10 @@ fn problems_and_notices_as_json() {
         (
             Notice::FewerThreads { threads: 2, open_files: 64 },
             r#""fewer_threads","threads":2,"open_files":64,"#,
+        ),
+        (
+            Notice::PriorityRefused { cause: Cause::System(Errno::PERM) },
+            r#""priority_refused","cause":"Operation not permitted (os error 1)","errno":1,"#,
         ),
         (Notice::ReplicaCreated { replica: Path::new("/r") }, r#""replica_created","replica":"/r","#),
         (

@@ -9,6 +9,7 @@
 
 mod approve;
 mod cli_arguments;
+mod gentle;
 mod history;
 mod left_out;
 mod no_size;

@@ -42,6 +42,7 @@ impl Scratch {
             digests: self.digests,
             dry_run,
             verify_writes: false,
+            bytes_per_second: None,
             index: Some(self.index()),
         }
     }
