@@ -8,26 +8,26 @@ mod pairs;
 
 pub use self::pairs::PairArgs;
 
+mod answers;
 mod checks;
+mod habits;
+mod screens;
 pub(crate) mod size;
 
 pub use self::checks::{ManifestArgs, ReplicaArgs, VerifyArgs};
 
+use self::answers::{explained, page};
 use self::checks::{AFTER_MANIFEST, AFTER_VERIFY};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use self::screens::SCREEN;
+use clap::error::ErrorKind;
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::OsString;
 
 const USAGE: &str = "\
 file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
-       file-sync --source DIR --replica DIR --once [OPTIONS]
-       file-sync --source DIR --replica DIR --dry-run [OPTIONS]
-       file-sync approve PATH...
-       file-sync status | history [--source DIR] [--replica DIR] [OPTIONS]
-       file-sync history PATH [OPTIONS]
-       file-sync verify | manifest --replica DIR [OPTIONS]
-       file-sync completions SHELL";
+       file-sync --source DIR --replica DIR --once | --dry-run [OPTIONS]
+       file-sync COMMAND [OPTIONS]";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -69,7 +69,7 @@ Exit codes:
     about = "Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.",
     override_usage = USAGE,
     after_help = AFTER_HELP,
-    // Both come last, and `--help` is the compact form that `-h` has: one screen of options, not three.
+    // Both come last, and `--help` has clap's compact form: the other one is three times as long.
     disable_help_flag = true,
     disable_version_flag = true,
     max_term_width = 100,
@@ -182,8 +182,12 @@ pub struct Cli {
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text, help_heading = "What is shown")]
     pub log_format: LogFormat,
 
+    /// Print the options that are used most, on one screen
+    #[arg(short = 'h', help_heading = "About")]
+    screen: bool,
+
     /// Print this help
-    #[arg(short, long, action = ArgAction::HelpShort, help_heading = "About")]
+    #[arg(long, action = ArgAction::HelpShort, help_heading = "About")]
     help: Option<bool>,
 
     /// Print the version
@@ -195,7 +199,9 @@ pub struct Cli {
 #[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
 pub enum Command {
     /// Accept files that seem to have rotted as they are: the next pass copies them
-    #[command(after_help = "\
+    #[command(
+        override_usage = "file-sync approve [OPTIONS] PATH...",
+        after_help = "\
 A source file seems to have rotted when its content changed and neither its size nor its times nor its
 inode did. It is not copied over its replica, and passes report it until somebody decides. Mostly the
 good content is what you want: where the log says that the replica still has it, copy the file back
@@ -205,7 +211,8 @@ content that the file has now. Touching or rewriting the file accepts what is in
 
 Examples:
   file-sync approve /data/photos/2019/cat.jpg
-  file-sync approve --state-dir /var/lib/file-sync /data/disk.img")]
+  file-sync approve --state-dir /var/lib/file-sync /data/disk.img"
+    )]
     Approve {
         /// Files, in a source or a replica
         #[arg(required = true, value_name = "PATH")]
@@ -223,6 +230,7 @@ Examples:
     /// Is every replica as fresh as it has to be? For people, scripts and monitoring systems
     #[command(
         max_term_width = 100,
+        override_usage = "file-sync status [OPTIONS]",
         after_help = "\
 The age of a replica is the time since the start of the last pass that was done. Nothing but the
 state folder is read: neither a service nor the disks of a pair are needed, and no lock is taken.
@@ -326,10 +334,13 @@ Examples:
     Manifest(ManifestArgs),
 
     /// Print what a shell needs to complete file-sync's options with the Tab key
-    #[command(after_help = "\
+    #[command(
+        override_usage = "file-sync completions SHELL",
+        after_help = "\
 Examples:
   file-sync completions bash > /usr/share/bash-completion/completions/file-sync
-  file-sync completions zsh > ~/.zfunc/_file-sync")]
+  file-sync completions zsh > ~/.zfunc/_file-sync"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -338,6 +349,20 @@ Examples:
         #[arg(short, long, action = ArgAction::Help)]
         help: Option<bool>,
     },
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Approve { .. } => "approve",
+            Command::Status { .. } => "status",
+            Command::History { .. } => "history",
+            Command::Verify(_) => "verify",
+            Command::Manifest(_) => "manifest",
+            Command::Completions { .. } => "completions",
+        }
+    }
 }
 
 /// When to use colors.
@@ -381,7 +406,7 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 16] = [
+const EXAMPLES: [(&str, &str); 18] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
@@ -398,7 +423,15 @@ const EXAMPLES: [(&str, &str); 16] = [
     ("--state-dir", "--state-dir /var/lib/file-sync"),
     ("--color", "--color never"),
     ("--log-format", "--log-format json"),
+    ("<PATH>...", "file-sync approve /data/photos/cat.jpg"),
+    ("<SHELL>", "file-sync completions bash"),
 ];
+
+/// A valid use of an option, or of a required argument.
+fn example_of(argument: &str) -> Option<&'static str> {
+    let is_in = |option: &str| argument.split_whitespace().any(|word| word == option);
+    EXAMPLES.iter().find(|(option, _)| is_in(option)).map(|(_, example)| *example)
+}
 
 /// Reads the command line, program name first.
 ///
@@ -406,33 +439,31 @@ const EXAMPLES: [(&str, &str); 16] = [
 /// An option is unknown, given twice, lacks its value or excludes another; or help or the version was requested.
 /// Printing the error and exiting with its `exit_code` is right in every case.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments).map_err(with_example)
-}
-
-/// Adds a valid value to an error about one option.
-fn with_example(mut error: clap::Error) -> clap::Error {
-    if error.kind() != ErrorKind::InvalidValue {
-        return error;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) if cli.screen => page(SCREEN, Some("--help")).map_or(Ok(cli), Err),
+        Ok(cli) => Ok(cli),
+        Err(error) => Err(explained(error, &arguments)),
     }
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
-        return error;
-    };
-    let example = EXAMPLES.iter().find(|(option, _)| argument.split_whitespace().any(|word| word == *option));
-    if let Some((_, example)) = example {
-        let tip = format!("for example {example}").into();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
-    }
-    error
 }
 
 /// An error about the arguments in clap's own form, with exit code 2.
 pub fn usage_error(message: &str, color: Color) -> clap::Error {
+    usage_error_of(None, message, color)
+}
+
+/// As [`usage_error`], with the usage of a command.
+pub(crate) fn usage_error_of(command: Option<&str>, message: &str, color: Color) -> clap::Error {
     let choice = match color {
         Color::Auto => ColorChoice::Auto,
         Color::Always => ColorChoice::Always,
         Color::Never => ColorChoice::Never,
     };
-    Cli::command().color(choice).error(ErrorKind::ValueValidation, message)
+    let mut cli = Cli::command();
+    // Hands settings down to the commands.
+    cli.build();
+    let command = command.and_then(|name| cli.find_subcommand_mut(name)).cloned().unwrap_or(cli);
+    command.color(choice).error(ErrorKind::ValueValidation, message)
 }
 
 #[cfg(test)]
@@ -486,7 +517,9 @@ mod tests {
     fn mistakes_are_refused() {
         let cases = [
             ("--sorce a", ErrorKind::UnknownArgument),
-            ("a b", ErrorKind::InvalidSubcommand),
+            ("a b", ErrorKind::ValueValidation),
+            ("nosuch", ErrorKind::ValueValidation),
+            ("statsu", ErrorKind::InvalidSubcommand),
             ("--source a --source b", ErrorKind::ArgumentConflict),
             ("--log_file a --log-file b", ErrorKind::ArgumentConflict),
             ("--source", ErrorKind::InvalidValue),

@@ -225,7 +225,8 @@ fn interval(text: &OsStr) -> Result<Interval, UsageError> {
 
 fn trust(option: &str, text: &OsStr) -> Result<Trust, UsageError> {
     Trust::parse(&text.to_string_lossy()).map_err(|reason| {
-        let text = shown(text.as_bytes());
+        // The reasons speak of intervals.
+        let (text, reason) = (shown(text.as_bytes()), reason.to_string().replace("interval", "time"));
         UsageError(format!(
             "Cannot use {option} {text}: {reason}; give 0, a duration or never, such as {option} 24h or {option} 30d"
         ))
