@@ -48,7 +48,8 @@ pub struct MirrorOptions {
     pub replica: PathBuf,
     /// The log file. Inside a root it is neither copied nor deleted.
     pub log: Option<PathBuf>,
-    /// The maximum of worker threads, at least 1. None: a default, or `processors` if that is more.
+    /// The maximum of worker threads, at least 1. None: a default, or `processors` if that is more, or if there is a limit
+    /// of the rate.
     pub threads: Option<usize>,
     /// The processors that this process may use, at least 1.
     pub processors: usize,
@@ -186,7 +187,10 @@ impl Mirror {
         let limit = crate::fs::open_file_limit();
         let affordable =
             usize::try_from(limit.saturating_sub(RESERVED) / 2 / PER_THREAD).unwrap_or(usize::MAX).max(1);
-        let threads = options.threads.unwrap_or(MOST.max(options.processors)).clamp(1, affordable);
+        // Under a limit of the rate more workers gain nothing, and each file would be open for longer, in which it may
+        // change.
+        let most = options.bytes_per_second.map_or(MOST, |_| 1);
+        let threads = options.threads.unwrap_or(most.max(options.processors)).clamp(1, affordable);
         if options.threads.is_some_and(|wanted| threads < wanted) {
             first_notices.push(FirstNotice::FewerThreads(threads, limit));
         }

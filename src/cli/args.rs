@@ -116,7 +116,8 @@ pub struct Cli {
     #[arg(short = 'n', long, help_heading = "When")]
     pub dry_run: bool,
 
-    /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32]
+    /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32; with
+    /// --bwlimit one for each processor]
     #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true, help_heading = "How")]
     pub threads: Option<OsString>,
 
