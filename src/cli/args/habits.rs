@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// Options of rsync, rclone and robocopy, and guesses, each with the answer.
-const FOREIGN: [(&[&str], &str); 6] = [
+const FOREIGN: [(&[&str], &str); 8] = [
     (
         &["--delete", "--delete-after", "--del", "--mirror"],
         "what the source does not have is always deleted from the replica",
@@ -17,6 +17,8 @@ const FOREIGN: [(&[&str], &str); 6] = [
         &["-a", "--archive", "-R", "--recursive"],
         "whole folders are always mirrored, with owners, modes, times and links",
     ),
+    (&["-c", "--checksum"], "contents are always compared"),
+    (&["--exclude", "--exclude-from", "--include", "--filter"], "the whole source is mirrored"),
     (&["-s"], "say --source DIR"),
     (&["-r", "-d", "-t", "--dst", "--dest", "--destination", "--target"], "say --replica DIR"),
     (&["-i", "--period", "--every"], "say --interval TIME"),
