@@ -2,7 +2,8 @@
 //!
 //! The bucket is stored as one moment: the time at which everything that has been let through is paid for at the rate.
 //! Bytes are paid for before they are read, and may pass once that moment, less the burst, has come. So many workers
-//! together keep the rate, and each waits for its turn in the order of asking.
+//! together keep the rate, and each waits for its turn in the order of asking. Only of a file that shows no size the bytes
+//! are paid for after the read.
 //!
 //! The clock is `CLOCK_MONOTONIC`, which stops during suspension: a computer that wakes up has no rate saved up.
 //!
