@@ -816,3 +816,15 @@ fn a_log_that_is_a_fifo_that_nobody_empties_stops_nothing() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_mirrored(&place);
 }
+
+#[test]
+fn quiet_repeated_passes_show_their_ends() {
+    let place = Scratch::with_source();
+    place.write("source/file", "content");
+    let running = start(place.command("--interval 1h -q"));
+    running.hears("pass 1 done");
+    let ended = running.stop();
+    assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
+    assert_eq!(ended.stderr, "");
+    assert!(place.log().contains(" create file ") && place.log().contains("pass 1 started"));
+}

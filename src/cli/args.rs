@@ -158,7 +158,8 @@ pub struct Cli {
     #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
     pub verbose: bool,
 
-    /// Show only warnings and errors on the console; the log file keeps every line
+    /// Show only warnings, errors and, of repeated passes, the end of each on the console; the log file
+    /// keeps every line
     #[arg(short, long, help_heading = "What is shown")]
     pub quiet: bool,
 

@@ -8,7 +8,7 @@ mod rpo;
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
 use crate::index::IndexOptions;
-use crate::log::{ConsoleOptions, Format, LogOptions};
+use crate::log::{ConsoleOptions, Format, LogOptions, Show};
 use crate::mirror::MirrorOptions;
 use crate::model::digest::Digests;
 use crate::model::interval::Interval;
@@ -172,11 +172,25 @@ impl Config {
                 },
                 verbose: cli.verbose,
                 // A person waits for the output of a single pass; a schedule waits for nobody.
-                console: ConsoleOptions { quiet: cli.quiet, color, patient: mode.interval().is_none() },
+                console: ConsoleOptions {
+                    show: show(cli.quiet, mode),
+                    color,
+                    patient: mode.interval().is_none(),
+                },
             },
             mode,
             rpo,
         })
+    }
+}
+
+/// cron mails what a single pass shows, so that a quiet one that went well has to show nothing. A service that shows
+/// nothing for weeks looks dead.
+fn show(quiet: bool, mode: RunMode) -> Show {
+    match (quiet, mode) {
+        (false, _) => Show::Everything,
+        (true, RunMode::Every(_)) => Show::PassEnds,
+        (true, RunMode::Once | RunMode::DryRun) => Show::Warnings,
     }
 }
 
@@ -527,6 +541,15 @@ mod tests {
                 "{given}"
             );
         }
+    }
+
+    #[test]
+    fn a_quiet_console_shows_the_ends_of_repeated_passes() {
+        let of = |options: &str| config(&format!("{GIVEN} {options}")).expect(options).log.console.show;
+        assert_eq!(of("--interval 60"), Show::Everything);
+        assert_eq!(of("--interval 60 -q"), Show::PassEnds);
+        assert_eq!(of("--once -q"), Show::Warnings);
+        assert_eq!(of("--dry-run -q"), Show::Warnings);
     }
 
     #[test]

@@ -44,11 +44,23 @@ pub enum Format {
     Json,
 }
 
+/// The lines that the console shows. The file has all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// All.
+    #[default]
+    Everything,
+    /// Warnings, errors, and the end of each pass.
+    PassEnds,
+    /// Warnings and errors.
+    Warnings,
+}
+
 /// The options of the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConsoleOptions {
-    /// Show warnings and errors only.
-    pub quiet: bool,
+    /// The lines that are shown.
+    pub show: Show,
     /// Colour text lines. The file never has colours, and neither has JSON.
     pub color: bool,
     /// Wait for a slow reader instead of dropping lines: for a single pass, whose output somebody pages through.

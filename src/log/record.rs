@@ -78,6 +78,11 @@ pub(super) enum Trouble<'a> {
 }
 
 impl Record<'_> {
+    /// Whether it is the end of a pass.
+    pub(super) fn is_pass_end(&self) -> bool {
+        matches!(self, Record::Event { event: Event::PassEnded(_), .. })
+    }
+
     /// The level of the record.
     pub(super) fn level(&self) -> Level {
         match self {
