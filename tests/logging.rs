@@ -828,3 +828,59 @@ fn quiet_repeated_passes_show_their_ends() {
     assert_eq!(ended.stderr, "");
     assert!(place.log().contains(" create file ") && place.log().contains("pass 1 started"));
 }
+
+/// Files that nobody may read.
+fn closed(place: &Scratch, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        place.write(format!("source/{number:05}"), "content");
+        place.mode(format!("source/{number:05}"), 0o000);
+    }
+}
+
+#[test]
+fn many_problems_of_one_kind_are_summed_up_and_not_told_again_in_the_next_pass() {
+    let place = Scratch::of_ordinary_user();
+    closed(&place, 0..500);
+    let running = place.start("");
+    running.pass_now();
+    closed(&place, 500..502);
+    running.pass_now();
+    let ended = running.stop();
+    let what = "Cannot read the source file: Permission denied (os error 13);";
+    assert_eq!(count(&ended.stderr, " problem "), 12, "{ended:?}");
+    assert_eq!(count(&ended.stderr, " problem 00500 ") + count(&ended.stderr, " problem 00501 "), 2);
+    let summed = [
+        format!("WARN  problems 490 more of this kind: {what} with -v each of them is named"),
+        format!("WARN  problems 500 the same as in pass 1: {what} pass 1 names some of them"),
+        format!("WARN  problems 500 the same as in pass 2: {what} pass 3 names some of them"),
+    ];
+    assert_eq!(lines_with(&ended.stderr, " problems "), summed, "{ended:?}");
+    assert_eq!(lines_with(&place.log(), " problems ")[..1], summed[..1]);
+    assert!(ended.stdout.contains(" old but for 500 problems\n"), "{ended:?}");
+    assert!(ended.stdout.contains(" old but for 502 problems\n"), "{ended:?}");
+}
+
+#[test]
+fn json_and_verbose_name_every_problem_in_every_pass() {
+    for options in ["--log-format json", "-v"] {
+        let place = Scratch::of_ordinary_user();
+        closed(&place, 0..30);
+        let running = start(place.command("--interval 1h").args(options.split(' ')));
+        running.hears(if options == "-v" { "pass 1 done" } else { "\"outcome\":\"done\"" });
+        let ended = running.stop();
+        let named = count(&ended.stderr, " problem ") + count(&ended.stderr, "\"event\":\"problem\"");
+        assert_eq!(named, 30, "{options}: {ended:?}");
+        assert!(!ended.console().contains(" problems ") || options == "-v", "{options}: {ended:?}");
+    }
+}
+
+#[test]
+fn ten_problems_of_one_kind_are_all_told_in_every_pass() {
+    let place = Scratch::of_ordinary_user();
+    closed(&place, 0..10);
+    let running = place.start("");
+    running.pass_now();
+    let ended = running.stop();
+    assert_eq!(count(&ended.stderr, " problem "), 20, "{ended:?}");
+    assert_eq!(lines_with(&ended.stderr, "WARN  problems ").len(), 0, "{ended:?}");
+}

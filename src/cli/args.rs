@@ -55,7 +55,7 @@ Exit codes:
    1  Error: the source is missing, or the replica cannot be used or is locked by another file-sync
    2  Usage: the command line makes no sense
   20  Stopped: a signal ended a single pass before it was done
-  23  Done with problems: the log names every path that could not be mirrored; or, of status, a
+  23  Done with problems: the log names the paths that could not be mirrored; or, of status, a
       replica is older than its RPO
   25  Held: a root, or a disk mounted in it, was replaced or unmounted, so nothing was changed
   Repeated passes with problems, or held ones, do not end the program; a missing source does.";
@@ -154,7 +154,8 @@ pub struct Cli {
     #[arg(long, value_name = "DIR", help_heading = "How")]
     pub state_dir: Option<OsString>,
 
-    /// Also log every file that was compared and found equal, and the phases of each pass
+    /// Also log every file that was compared and found equal, the phases of each pass, and every problem
+    /// where more than ten of a kind would be summed up
     #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
     pub verbose: bool,
 

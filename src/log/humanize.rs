@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::problems::{Recurrence, Summary};
+
 /// `12,345`.
 pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
@@ -178,6 +180,20 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             };
             format!("{entries} that the source lacks {why} (the first: {path})")
         }
+    }
+}
+
+/// The message about many problems.
+pub(super) fn summary(summary: &Summary) -> String {
+    let (many, what) = (number(summary.problems), summary.kind.words());
+    let cause = &summary.cause;
+    match summary.recurrence {
+        Recurrence::More => {
+            format!("{many} more of this kind: Cannot {what}: {cause}; with -v each of them is named")
+        }
+        Recurrence::Same { last_pass, named_in_pass } => format!(
+            "{many} the same as in pass {last_pass}: Cannot {what}: {cause}; pass {named_in_pass} names some of them"
+        ),
     }
 }
 

@@ -7,6 +7,8 @@ use crate::model::serial;
 use serde::Serialize;
 use std::path::Path;
 
+use super::problems::Summary;
+
 /// The level of a line, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -41,6 +43,14 @@ pub(super) enum Record<'a> {
         /// The event.
         #[serde(flatten)]
         event: &'a Event<'a>,
+    },
+    /// Many problems in one line. The JSON form has each of them instead.
+    #[serde(skip)]
+    Summed {
+        /// As of an event.
+        job: Option<&'a str>,
+        /// The problems.
+        summary: Summary,
     },
     /// A failure of the log itself.
     OfLog(Trouble<'a>),
@@ -87,6 +97,7 @@ impl Record<'_> {
     pub(super) fn level(&self) -> Level {
         match self {
             Record::Event { event, .. } => level_of(event),
+            Record::Summed { .. } => Level::Warn,
             Record::OfLog(Trouble::Unwritable { .. }) => Level::Error,
             Record::OfLog(Trouble::Lost { .. } | Trouble::NotShown { .. }) => Level::Warn,
         }

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use super::Format;
 use super::line::Line;
+use super::problems::{Recurrence, Summary};
 use super::record::{Record, Trouble};
 use super::timestamp::Stamp;
 
@@ -679,13 +680,27 @@ fn examples(format: Format) -> Vec<String> {
         Event::Failed { error: &failed, number: None, ends_program: true },
         Event::Failed { error: &locked, number: Some(7), ends_program: false },
     ];
+    let summaries =
+        [Recurrence::More, Recurrence::Same { last_pass: 6, named_in_pass: 1 }].map(|recurrence| {
+            Record::Summed {
+                job: None,
+                summary: Summary {
+                    kind: ProblemKind::ReadSourceFile,
+                    cause: Cause::System(Errno::ACCESS),
+                    problems: 9_990,
+                    recurrence,
+                },
+            }
+        });
+    // The JSON form has every problem.
+    let summaries = summaries.into_iter().filter(|_| format == Format::Text);
     let records = [
         Trouble::Unwritable { log, cause: full },
         Trouble::Lost { log, lines: 1234 },
         Trouble::NotShown { lines: 1 },
     ]
     .map(Record::OfLog);
-    let lines = events.iter().map(|event| Record::Event { job: None, event }).chain(records);
+    let lines = events.iter().map(|event| Record::Event { job: None, event }).chain(summaries).chain(records);
     // The document need not follow every release.
     lines.map(|record| line(format, record).replace(env!("CARGO_PKG_VERSION"), "0.1.0")).collect()
 }
