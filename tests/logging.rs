@@ -818,6 +818,21 @@ fn a_log_that_is_a_fifo_that_nobody_empties_stops_nothing() {
 }
 
 #[test]
+fn a_dash_is_no_log_file_and_no_file_of_that_name() {
+    let place = Scratch::with_source();
+    place.write("source/file", "content");
+    let ended = once(&place, "-");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains(" create file ") && !ended.stdout.contains(" log "), "{ended:?}");
+    assert!(!place.has("-"));
+    let running = place.started(&mut place.with(ROOTS, "--log_file - --interval 1h"));
+    running.stop();
+    assert!(!place.has("-"));
+    assert_eq!(once(&place, "./-").code, Some(0));
+    assert!(place.read("-").contains("pass 1 done"));
+}
+
+#[test]
 fn quiet_repeated_passes_show_their_ends() {
     let place = Scratch::with_source();
     place.write("source/file", "content");

@@ -92,7 +92,8 @@ pub struct Cli {
     pub replica: Option<OsString>,
 
     /// Log file. An existing folder, or a path that ends in a slash, means file-sync.log inside it.
-    /// Missing folders are created; --once and --dry-run do without. --log-file is the same option
+    /// Missing folders are created; --once and --dry-run do without. - means none: the console has
+    /// every line. --log-file is the same option
     #[arg(long = "log_file", alias = "log-file", value_name = "PATH", help_heading = "What to mirror")]
     pub log_file: Option<OsString>,
 

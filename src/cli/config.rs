@@ -113,6 +113,7 @@ impl Config {
         let (rehash_after, digest_after) = (rehash_after?, digest_after?);
         let log = match (mode, cli.log_file) {
             (RunMode::Once | RunMode::DryRun, None) => None,
+            (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, Some(log)) if is_no_file(&log) => None,
             (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, log) => {
                 Some(folder("--log_file", log, "--log_file /var/log/file-sync/")?)
             }
@@ -370,6 +371,12 @@ pub(super) fn check_tilde(option: &str, path: &Path, environment: &Environment) 
     )))
 }
 
+/// Whether the value of `--log_file` means none: `-` is standard output to other programs, and the console has every
+/// line already. A file of that name is `./-`.
+pub(super) fn is_no_file(given: &OsStr) -> bool {
+    given == "-"
+}
+
 /// The log file's absolute path. `..` is kept: removing it would lead elsewhere after a symbolic link.
 pub(super) fn log_file(given: &Path, environment: &Environment) -> Result<PathBuf, UsageError> {
     let Some(path) = absolute(given, environment) else {
@@ -541,6 +548,16 @@ mod tests {
                 "{given}"
             );
         }
+    }
+
+    #[test]
+    fn a_dash_is_no_log_file_also_for_repeated_passes() {
+        for mode in ["--once", "--dry-run", "--interval 60"] {
+            let config = config(&format!("--source /src --replica /dst {mode} --log_file -")).expect(mode);
+            assert_eq!((config.log.path, config.mirror.log), (None, None), "{mode}");
+        }
+        let named = config("--source /src --replica /dst --once --log_file ./-").expect("a file");
+        assert_eq!(named.log.path, Some(PathBuf::from("/here/-")));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::cli::args::ReplicaArgs;
 use crate::cli::commands::pairs::fitting;
-use crate::cli::config::{Environment, UsageError, absolute, check_tilde, folder, log_file};
+use crate::cli::config::{Environment, UsageError, absolute, check_tilde, folder, is_no_file, log_file};
 use crate::fs::stat::entry_at_path;
 use crate::index::known::all;
 use crate::index::read::Reader;
@@ -64,7 +64,8 @@ impl Chosen {
         let source = optional("--source", arguments.source, "--source /data")?;
         let index = optional("--index", arguments.index, "--index /mnt/disk/index.db")?;
         let state_dir = optional("--state-dir", arguments.state_dir, "--state-dir /var/lib/file-sync")?;
-        let log = arguments.log_file.map(|log| log_file(Path::new(&log), environment)).transpose()?;
+        let log = arguments.log_file.filter(|log| !is_no_file(log));
+        let log = log.map(|log| log_file(Path::new(&log), environment)).transpose()?;
         let left_out = log.iter().filter_map(|path| Some(entry_at_path(path).ok()?.id)).collect();
         let index = match index {
             Some(index) => index,
