@@ -817,6 +817,90 @@ fn a_log_that_is_a_fifo_that_nobody_empties_stops_nothing() {
     assert_mirrored(&place);
 }
 
+/// The lines of a log and of its rotated files, oldest first.
+fn with_rotated(place: &Scratch, log: &str) -> String {
+    let mut names = (1..=999).map(|number| format!("{log}.{number}")).take_while(|name| place.has(name));
+    let rotated: Vec<String> = names.by_ref().collect();
+    rotated.iter().rev().map(|name| place.read(name)).collect::<String>() + &place.read(log)
+}
+
+#[test]
+fn a_log_is_rotated_by_its_size_and_has_the_same_lines_as_the_console() {
+    for form in ["text", "json"] {
+        let place = Scratch::with_source();
+        for number in 0..200 {
+            place.write(format!("source/{number}"), "content");
+        }
+        let ended = place.run(&format!("--once --log-format {form} --log-max-size 2kB --log-keep 900"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(place.has("log.5") && place.read("log.1").len() <= 2000, "{ended:?}");
+        let mut number = 1;
+        while place.has(format!("log.{number}")) {
+            let text = place.read(format!("log.{number}"));
+            assert!(text.ends_with('\n') && text.len() <= 2000, "{text}");
+            number += 1;
+        }
+        assert_eq!(sorted(&with_rotated(&place, "log")), sorted(&ended.console()), "{form}");
+    }
+}
+
+#[test]
+fn as_many_rotated_logs_are_kept_as_were_asked_for_and_off_rotates_nothing() {
+    let place = Scratch::with_source();
+    for number in 0..100 {
+        place.write(format!("source/{number}"), "content");
+    }
+    let logs = |place: &Scratch| {
+        let mut names = place.names("");
+        names.retain(|name| name.to_string_lossy().starts_with("log"));
+        names
+    };
+    for off in ["off", "0"] {
+        assert_eq!(place.run(&format!("--once -v --log-max-size {off}")).code, Some(0));
+        assert_eq!(logs(&place), ["log"]);
+    }
+    place.run("--once -v --log-max-size 1000 --log-keep 3");
+    assert_eq!(logs(&place), ["log", "log.1", "log.2", "log.3"]);
+    // What is there already counts.
+    assert!(place.read("log.3").len() <= 1000);
+}
+
+#[test]
+fn a_log_that_cannot_be_rotated_is_told_once_and_goes_on() {
+    let place = Scratch::of_ordinary_user();
+    place.folder("logs");
+    place.write("logs/log", "");
+    place.mode("logs", 0o555);
+    for number in 0..30 {
+        place.write(format!("source/{number}"), "content");
+    }
+    let ended = start(place.with(ROOTS, "--once --log_file logs/log --log-max-size 500")).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let told = lines_with(&ended.console(), "WARN  log Cannot rotate the log file ");
+    assert_eq!(told.len(), 1, "{ended:?}");
+    assert!(told[0].ends_with("Permission denied (os error 13); lines go on into the same file"), "{told:?}");
+    // Without times: the line about the rotation has one of its own in the file.
+    let [mut log, mut console] = [place.read("logs/log"), ended.console()].map(|text| lines_with(&text, ""));
+    log.sort();
+    console.sort();
+    assert_eq!(log, console);
+    assert_eq!(place.names("logs"), ["log"]);
+}
+
+#[test]
+fn a_log_on_a_descriptor_is_never_rotated() {
+    let place = Scratch::with_source();
+    for number in 0..30 {
+        place.write(format!("source/{number}"), "content");
+    }
+    let mut command = place.with(ROOTS, "--once --log_file /dev/stderr --log-max-size 500");
+    let file = File::create(place.at("captured")).expect("created");
+    let status = command.stdout(Stdio::null()).stderr(file).status().expect("it runs");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(count(&place.read("captured"), " create "), 30);
+    assert!(!place.has("captured.1"));
+}
+
 #[test]
 fn a_dash_is_no_log_file_and_no_file_of_that_name() {
     let place = Scratch::with_source();

@@ -47,7 +47,7 @@ Examples:
 
 Signals:
   SIGTERM, SIGINT   Stop: leave no file half done; a second one exits at once
-  SIGHUP            Open the log file anew, for log rotation; stop when the terminal was closed
+  SIGHUP            Open the log file anew, for logrotate; stop when the terminal was closed
   SIGUSR1           Start a pass now
 
 Exit codes:
@@ -168,6 +168,27 @@ pub struct Cli {
     /// Colors on the console; auto means on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "What is shown")]
     pub color: Color,
+
+    /// Size at which the log file is rotated: PATH becomes PATH.1, and so on. A size (64MiB, 10GB), or
+    /// off
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        allow_hyphen_values = true,
+        help_heading = "What is shown"
+    )]
+    pub log_max_size: OsString,
+
+    /// Rotated log files that are kept, 1 to 999
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "5",
+        allow_negative_numbers = true,
+        help_heading = "What is shown"
+    )]
+    pub log_keep: OsString,
 
     /// Form of the lines in the log file and on the console
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text, help_heading = "What is shown")]
@@ -372,7 +393,7 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 17] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
@@ -387,6 +408,8 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("--digest-after", "--digest-after 30d"),
     ("--state-dir", "--state-dir /var/lib/file-sync"),
     ("--color", "--color never"),
+    ("--log-max-size", "--log-max-size 64MiB"),
+    ("--log-keep", "--log-keep 5"),
     ("--log-format", "--log-format json"),
 ];
 

@@ -3,7 +3,10 @@
 //! No rule here calls the system: facts from outside come in as [`Environment`], so that every rule can be tested with a
 //! table.
 
+mod log;
 mod rpo;
+
+pub(super) use self::log::{is_no_file, log_file};
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
@@ -19,9 +22,6 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The log file's name where only its folder is given.
-pub const LOG_NAME: &str = "file-sync.log";
 
 const MAX_THREADS: usize = 1024;
 
@@ -111,6 +111,7 @@ impl Config {
         let (mode, threads, state_dir) = (mode?, threads?, state_dir.transpose()?);
         let rpo = rpo::rpo(cli.rpo.as_deref(), mode)?;
         let (rehash_after, digest_after) = (rehash_after?, digest_after?);
+        let rotation = log::rotation(&cli.log_max_size, &cli.log_keep)?;
         let log = match (mode, cli.log_file) {
             (RunMode::Once | RunMode::DryRun, None) => None,
             (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, Some(log)) if is_no_file(&log) => None,
@@ -167,6 +168,7 @@ impl Config {
             log: LogOptions {
                 path: log,
                 keep_out,
+                rotation,
                 format: match cli.log_format {
                     LogFormat::Text => Format::Text,
                     LogFormat::Json => Format::Json,
@@ -371,31 +373,6 @@ pub(super) fn check_tilde(option: &str, path: &Path, environment: &Environment) 
     )))
 }
 
-/// Whether the value of `--log_file` means none: `-` is standard output to other programs, and the console has every
-/// line already. A file of that name is `./-`.
-pub(super) fn is_no_file(given: &OsStr) -> bool {
-    given == "-"
-}
-
-/// The log file's absolute path. `..` is kept: removing it would lead elsewhere after a symbolic link.
-pub(super) fn log_file(given: &Path, environment: &Environment) -> Result<PathBuf, UsageError> {
-    let Some(path) = absolute(given, environment) else {
-        let given = shown(given.as_os_str().as_bytes());
-        return Err(UsageError(format!(
-            "Cannot use --log_file {given}: the current folder is gone or unreadable, so that a relative path leads \
-             nowhere; give an absolute path, such as --log_file /var/log/file-sync/"
-        )));
-    };
-    let means_folder = names_folder(given) || (environment.is_folder)(&path);
-    Ok(if means_folder { path.join(LOG_NAME) } else { path })
-}
-
-/// True when a path can only mean a folder: its last name is empty, `.` or `..`.
-fn names_folder(path: &Path) -> bool {
-    let bytes = path.as_os_str().as_bytes();
-    matches!(bytes.rsplit(|byte| *byte == b'/').next(), Some(b"" | b"." | b".."))
-}
-
 /// The path from the root of the filesystem, without `.` and doubled slashes.
 pub(crate) fn absolute(path: &Path, environment: &Environment) -> Option<PathBuf> {
     let joined =
@@ -416,6 +393,7 @@ mod properties;
 mod tests {
     use super::*;
     use crate::cli::args::parse;
+    use crate::log::Rotation;
     use std::os::unix::ffi::OsStringExt;
 
     const GIVEN: &str = "--source /src --replica /dst --log_file /log/x.log ";
@@ -558,6 +536,14 @@ mod tests {
         }
         let named = config("--source /src --replica /dst --once --log_file ./-").expect("a file");
         assert_eq!(named.log.path, Some(PathBuf::from("/here/-")));
+    }
+
+    #[test]
+    fn a_log_is_rotated_unless_that_is_switched_off() {
+        let of = |options: &str| config(&format!("{GIVEN} --once {options}")).expect(options).log.rotation;
+        assert_eq!(of(""), Some(Rotation::default()));
+        assert_eq!(of("--log-max-size 1MB --log-keep 2"), Some(Rotation { max_size: 1_000_000, keep: 2 }));
+        assert_eq!(of("--log-max-size off"), None);
     }
 
     #[test]

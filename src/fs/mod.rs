@@ -24,6 +24,7 @@ pub(crate) mod read_only;
 pub(crate) mod resolve;
 pub(crate) mod rights;
 pub(crate) mod roots;
+pub(crate) mod rotated;
 pub(crate) mod spelled;
 pub(crate) mod stamp;
 pub(crate) mod stat;

@@ -111,7 +111,10 @@ pub(crate) fn one_line(words: &str) -> Cow<'_, str> {
 pub(super) fn notice(notice: &Notice<'_>) -> String {
     match notice {
         Notice::LogInside { side, path } => {
-            format!("The log file lies inside the {side} at {path}; it is neither copied nor deleted")
+            format!(
+                "The log file lies inside the {side} at {path}; it is neither copied nor deleted, and neither are its \
+                 rotated files, which have .1 to .999 after its name"
+            )
         }
         Notice::Unsupported { feature } => format!(
             "The replica's filesystem, or the rights of this process, cannot hold {}; they are left out",
@@ -200,6 +203,11 @@ pub(super) fn summary(summary: &Summary) -> String {
 /// The message when the log file cannot be written.
 pub(super) fn unwritable(log: &Path, cause: &str) -> String {
     format!("Cannot write the log file {}: {cause}; the backup goes on without it", path(log))
+}
+
+/// The message when the log file cannot be rotated.
+pub(super) fn unrotated(log: &Path, cause: &str) -> String {
+    format!("Cannot rotate the log file {}: {cause}; lines go on into the same file", path(log))
 }
 
 /// The message when the log file can be written again.

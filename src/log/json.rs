@@ -66,6 +66,7 @@ fn message(record: &Record<'_>) -> Option<String> {
         Record::Event { .. } | Record::Summed { .. } => None,
         Record::OfLog(Trouble::Unwritable { log, cause }) => Some(humanize::unwritable(log, cause)),
         Record::OfLog(Trouble::Lost { log, lines }) => Some(humanize::lost(log, *lines)),
+        Record::OfLog(Trouble::Unrotated { log, cause }) => Some(humanize::unrotated(log, cause)),
         Record::OfLog(Trouble::NotShown { lines }) => Some(humanize::not_shown(*lines)),
     }
 }

@@ -12,6 +12,7 @@ mod line;
 mod problems;
 mod queue;
 mod record;
+mod rotation;
 mod text;
 mod timestamp;
 
@@ -38,6 +39,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+
+pub use rotation::Rotation;
 
 /// The two forms of a line; `docs/log-format.md` documents both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,6 +83,8 @@ pub struct LogOptions {
     /// A folder that is never created for the log, nor anything above it: the source. A removed source must not come
     /// back empty because the log lies inside.
     pub keep_out: Option<PathBuf>,
+    /// When the file is rotated. None: another program does that, or nobody.
+    pub rotation: Option<Rotation>,
     /// The form of the lines, in the file and on the console.
     pub format: Format,
     /// Write debug lines, too, to the file and the console, and do not sum up problems. The JSON form never does.
@@ -120,11 +125,11 @@ impl Log {
         options: LogOptions,
         interrupt: Arc<Interrupt>,
     ) -> Result<Log, Error> {
-        let LogOptions { path, keep_out, format, verbose, console } = options;
+        let LogOptions { path, keep_out, rotation, format, verbose, console } = options;
         let console = Console::start([output, error], console, format, Arc::clone(&interrupt));
         let console = Arc::new(console.map_err(no_thread)?);
         let path = path.map(|path| AppendPath::new(path, keep_out));
-        let file = path.map(|path| LogFile::start(path, format, &console, interrupt));
+        let file = path.map(|path| LogFile::start((path, rotation), format, &console, interrupt));
         let file = file.transpose().map_err(no_thread)?;
         let has_begun = AtomicBool::new(false);
         Ok(Log { format, verbose, file, console, problems: Mutex::default(), has_begun })

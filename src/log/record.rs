@@ -79,6 +79,16 @@ pub(super) enum Trouble<'a> {
         /// The number of lines that it lacks.
         lines: u64,
     },
+    /// The log file cannot be rotated, and is written on.
+    #[serde(rename = "log_not_rotated")]
+    Unrotated {
+        /// The log file.
+        #[serde(flatten, serialize_with = "serial::log")]
+        log: &'a Path,
+        /// The error in words; they are part of the message.
+        #[serde(skip)]
+        cause: &'a str,
+    },
     /// The console takes lines again.
     #[serde(rename = "console_lines_dropped")]
     NotShown {
@@ -99,7 +109,9 @@ impl Record<'_> {
             Record::Event { event, .. } => level_of(event),
             Record::Summed { .. } => Level::Warn,
             Record::OfLog(Trouble::Unwritable { .. }) => Level::Error,
-            Record::OfLog(Trouble::Lost { .. } | Trouble::NotShown { .. }) => Level::Warn,
+            Record::OfLog(Trouble::Lost { .. } | Trouble::Unrotated { .. } | Trouble::NotShown { .. }) => {
+                Level::Warn
+            }
         }
     }
 }

@@ -275,7 +275,7 @@ fn notices_as_text() {
     let cases = [
         (
             Notice::LogInside { side: Side::Source, path: &log },
-            "INFO  notice The log file lies inside the source at logs/file-sync.log; it is neither copied nor deleted",
+            "INFO  notice The log file lies inside the source at logs/file-sync.log; it is neither copied nor deleted, and neither are its rotated files, which have .1 to .999 after its name",
         ),
         (
             Notice::Unsupported { feature: Feature::Symlinks },
@@ -697,6 +697,7 @@ fn examples(format: Format) -> Vec<String> {
     let records = [
         Trouble::Unwritable { log, cause: full },
         Trouble::Lost { log, lines: 1234 },
+        Trouble::Unrotated { log, cause: "Read-only file system (os error 30)" },
         Trouble::NotShown { lines: 1 },
     ]
     .map(Record::OfLog);

@@ -30,6 +30,9 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String,
             out.message("log", &humanize::unwritable(log, cause));
         }
         Record::OfLog(Trouble::Lost { log, lines }) => out.message("log", &humanize::lost(log, *lines)),
+        Record::OfLog(Trouble::Unrotated { log, cause }) => {
+            out.message("log", &humanize::unrotated(log, cause));
+        }
         Record::OfLog(Trouble::NotShown { lines }) => out.message("console", &humanize::not_shown(*lines)),
     }
     out.text.push('\n');

@@ -18,5 +18,6 @@ pub(crate) mod report;
 pub(crate) mod rights;
 pub(crate) mod serial;
 pub(crate) mod signal;
+pub(crate) mod size;
 pub(crate) mod spelling;
 pub(crate) mod trust;

@@ -1,5 +1,6 @@
 //! Property tests of the command line, for any input.
 
+use super::log::names_folder;
 use super::tests::environment;
 use super::*;
 use crate::cli::args::parse;
@@ -11,7 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 
 /// Valid words, values and arbitrary bytes, in any order.
 fn arguments() -> impl Strategy<Value = Vec<OsString>> {
-    const OPTIONS: [&str; 22] = [
+    const OPTIONS: [&str; 24] = [
         "--source",
         "--replica",
         "--log_file",
@@ -28,6 +29,8 @@ fn arguments() -> impl Strategy<Value = Vec<OsString>> {
         "--quiet",
         "--color",
         "--log-format",
+        "--log-max-size",
+        "--log-keep",
         "--",
         "-",
         "--help",
