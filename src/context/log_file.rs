@@ -5,7 +5,7 @@
 //! must not delete them.
 
 use crate::collections::HashSet;
-use crate::fs::rotated::{beside, is_rotated};
+use crate::fs::rotated::{chain, is_rotated};
 use crate::fs::stat;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
@@ -35,7 +35,7 @@ impl<'a> LogFile<'a> {
     /// The log at a path, if there is one, and its path below the roots, if it lies in one of them; it need not exist
     /// yet.
     pub(crate) fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
-        let rotated = path.map(beside).unwrap_or_default();
+        let rotated = path.map(chain).unwrap_or_default();
         let first = path.into_iter().chain(rotated.iter().map(PathBuf::as_path)).filter_map(id_at).collect();
         LogFile { path, below, first, last: Mutex::default() }
     }
