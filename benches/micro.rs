@@ -88,6 +88,7 @@ impl EqualPair {
             digests,
             dry_run: false,
             verify_writes: false,
+            bytes_per_second: None,
             index: None,
             limits: Limits::default(),
         };

@@ -31,6 +31,7 @@
 //!     digests: Digests::OfAll,
 //!     dry_run: false,
 //!     verify_writes: false,
+//!     bytes_per_second: None,
 //!     index: None,
 //!     limits: Limits::default(),
 //! };
@@ -77,6 +78,7 @@ mod status;
 mod survey;
 #[cfg(test)]
 mod test_strategies;
+mod throttle;
 mod verify;
 mod walk;
 mod whereabouts;

@@ -33,8 +33,10 @@ use crate::model::mounts::{Difference, Identity, Way};
 use crate::model::path::RelPath;
 use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
+use crate::throttle::Throttle;
 use crate::whereabouts::{Inner, Ways, end, find, identity};
 use crate::workers::{MOST, Workers};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +50,8 @@ pub struct MirrorOptions {
     pub replica: PathBuf,
     /// The log file. Inside a root it is neither copied nor deleted.
     pub log: Option<PathBuf>,
-    /// The maximum of worker threads, at least 1. None: a default, or `processors` if that is more.
+    /// The maximum of worker threads, at least 1. None: a default, or `processors` if that is more, or if there is a limit
+    /// of the rate.
     pub threads: Option<usize>,
     /// The processors that this process may use, at least 1.
     pub processors: usize,
@@ -58,6 +61,8 @@ pub struct MirrorOptions {
     pub dry_run: bool,
     /// True: every copy is read back from the disk before it gets its name.
     pub verify_writes: bool,
+    /// The limit of `--bwlimit`: the rate at which contents are read and written on each side; none for no limit.
+    pub bytes_per_second: Option<NonZeroU64>,
     /// What is remembered from one pass to the next; none: nothing.
     pub index: Option<IndexOptions>,
     /// The most that a pass may take from the replica.
@@ -69,6 +74,7 @@ pub struct Mirror {
     options: MirrorOptions,
     interrupt: Arc<Interrupt>,
     workers: Workers,
+    throttle: Option<Throttle>,
     filesystems: Filesystems,
     protected: Option<PathBuf>,
     lock: ReplicaLock,
@@ -185,13 +191,17 @@ impl Mirror {
         let limit = crate::fs::open_file_limit();
         let affordable =
             usize::try_from(limit.saturating_sub(RESERVED) / 2 / PER_THREAD).unwrap_or(usize::MAX).max(1);
-        let threads = options.threads.unwrap_or(MOST.max(options.processors)).clamp(1, affordable);
+        // Under a limit of the rate more workers gain nothing, and each file would be open for longer, in which it may
+        // change.
+        let most = options.bytes_per_second.map_or(MOST, |_| 1);
+        let threads = options.threads.unwrap_or(most.max(options.processors)).clamp(1, affordable);
         if options.threads.is_some_and(|wanted| threads < wanted) {
             first_notices.push(FirstNotice::FewerThreads(threads, limit));
         }
         let workers = Workers::new(options.processors, threads)
             .map_err(|error| Error::NoThreads { reason: error.to_string() })?;
         Ok(Mirror {
+            throttle: options.bytes_per_second.map(Throttle::new),
             options,
             interrupt,
             workers,
@@ -348,6 +358,7 @@ impl Mirror {
         context.digests = self.options.digests;
         context.asks_the_disk = self.disk_failed;
         context.verifies_writes = self.options.verify_writes;
+        context.throttle = self.throttle.as_ref();
         context.log = LogFile::new(self.options.log.as_deref(), self.protected.as_ref());
         moment.start.let_tick();
         context.ledger = ledger.clone();

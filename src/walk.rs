@@ -1,9 +1,9 @@
 //! The rules for names of a folder: mirrored, left out, or kept. Used by the survey, the count of one-sided subtrees,
 //! the filling of new folders, and removal.
 //!
-//! The log file is neither copied nor deleted, under any spelling that a folder lists. Its path is known, so each name
-//! on it is compared with the listing. A case-insensitive filesystem, or one that alters names, lists another spelling:
-//! then the name is looked up in the folder, once for each folder on the path.
+//! The log file and its rotated files are neither copied nor deleted, under any spelling that a folder lists. The path of
+//! the log is known, so each name on it is compared with the listing. A case-insensitive filesystem, or one that alters
+//! names, lists another spelling: then the name is looked up in the folder, once for each folder on the path.
 
 use crate::capabilities::Filesystem;
 use crate::context::Context;
@@ -129,11 +129,20 @@ impl ProtectedNames {
         ProtectedNames { protected, spellings }
     }
 
-    /// The relation of the entry of this name to the log: off its path, above it, or the file itself (none).
+    /// The relation of the entry of this name to the log: off its path, above it, or the file itself or a rotated one
+    /// (none).
     pub(crate) fn below(&self, context: &Context<'_>, name: &CStr) -> Option<Protected> {
         match context.log.protected_below(self.protected, name) {
             Some(Protected::No) if self.spellings.iter().any(|spelling| **spelling == *name) => {
                 context.log.protected_of_next(self.protected)
+            }
+            Some(Protected::No)
+                if self
+                    .spellings
+                    .iter()
+                    .any(|spelling| context.log.is_rotated(self.protected, spelling.to_bytes(), name)) =>
+            {
+                None
             }
             protected => protected,
         }

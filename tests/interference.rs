@@ -262,6 +262,7 @@ fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
         digests: Digests::OfAll,
         dry_run: false,
         verify_writes: false,
+        bytes_per_second: None,
         index: None,
         limits: Limits::default(),
     };
@@ -883,6 +884,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             digests: Digests::OfAll,
             dry_run: false,
             verify_writes: false,
+            bytes_per_second: None,
             index: None,
             limits: Limits::default(),
         };

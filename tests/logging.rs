@@ -816,3 +816,170 @@ fn a_log_that_is_a_fifo_that_nobody_empties_stops_nothing() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_mirrored(&place);
 }
+
+/// The lines of a log and of its rotated files, oldest first.
+fn with_rotated(place: &Scratch, log: &str) -> String {
+    let mut names = (1..=999).map(|number| format!("{log}.{number}")).take_while(|name| place.has(name));
+    let rotated: Vec<String> = names.by_ref().collect();
+    rotated.iter().rev().map(|name| place.read(name)).collect::<String>() + &place.read(log)
+}
+
+#[test]
+fn a_log_is_rotated_by_its_size_and_has_the_same_lines_as_the_console() {
+    for form in ["text", "json"] {
+        let place = Scratch::with_source();
+        for number in 0..200 {
+            place.write(format!("source/{number}"), "content");
+        }
+        let ended = place.run(&format!("--once --log-format {form} --log-max-size 2kB --log-keep 900"));
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(place.has("log.5") && place.read("log.1").len() <= 2000, "{ended:?}");
+        let mut number = 1;
+        while place.has(format!("log.{number}")) {
+            let text = place.read(format!("log.{number}"));
+            assert!(text.ends_with('\n') && text.len() <= 2000, "{text}");
+            number += 1;
+        }
+        assert_eq!(sorted(&with_rotated(&place, "log")), sorted(&ended.console()), "{form}");
+    }
+}
+
+#[test]
+fn as_many_rotated_logs_are_kept_as_were_asked_for_and_off_rotates_nothing() {
+    let place = Scratch::with_source();
+    for number in 0..100 {
+        place.write(format!("source/{number}"), "content");
+    }
+    let logs = |place: &Scratch| {
+        let mut names = place.names("");
+        names.retain(|name| name.to_string_lossy().starts_with("log"));
+        names
+    };
+    for off in ["off", "0"] {
+        assert_eq!(place.run(&format!("--once -v --log-max-size {off}")).code, Some(0));
+        assert_eq!(logs(&place), ["log"]);
+    }
+    place.run("--once -v --log-max-size 1000 --log-keep 3");
+    assert_eq!(logs(&place), ["log", "log.1", "log.2", "log.3"]);
+    // What is there already counts.
+    assert!(place.read("log.3").len() <= 1000);
+}
+
+#[test]
+fn a_log_that_cannot_be_rotated_is_told_once_and_goes_on() {
+    let place = Scratch::of_ordinary_user();
+    place.folder("logs");
+    place.write("logs/log", "");
+    place.mode("logs", 0o555);
+    for number in 0..30 {
+        place.write(format!("source/{number}"), "content");
+    }
+    let ended = start(place.with(ROOTS, "--once --log_file logs/log --log-max-size 500")).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let told = lines_with(&ended.console(), "WARN  log Cannot rotate the log file ");
+    assert_eq!(told.len(), 1, "{ended:?}");
+    assert!(told[0].ends_with("Permission denied (os error 13); lines go on into the same file"), "{told:?}");
+    // Without times: the line about the rotation has one of its own in the file.
+    let [mut log, mut console] = [place.read("logs/log"), ended.console()].map(|text| lines_with(&text, ""));
+    log.sort();
+    console.sort();
+    assert_eq!(log, console);
+    assert_eq!(place.names("logs"), ["log"]);
+}
+
+#[test]
+fn a_log_on_a_descriptor_is_never_rotated() {
+    let place = Scratch::with_source();
+    for number in 0..30 {
+        place.write(format!("source/{number}"), "content");
+    }
+    let mut command = place.with(ROOTS, "--once --log_file /dev/stderr --log-max-size 500");
+    let file = File::create(place.at("captured")).expect("created");
+    let status = command.stdout(Stdio::null()).stderr(file).status().expect("it runs");
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(count(&place.read("captured"), " create "), 30);
+    assert!(!place.has("captured.1"));
+}
+
+#[test]
+fn a_dash_is_no_log_file_and_no_file_of_that_name() {
+    let place = Scratch::with_source();
+    place.write("source/file", "content");
+    let ended = once(&place, "-");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains(" create file ") && !ended.stdout.contains(" log "), "{ended:?}");
+    assert!(!place.has("-"));
+    let running = place.started(&mut place.with(ROOTS, "--log_file - --interval 1h"));
+    running.stop();
+    assert!(!place.has("-"));
+    assert_eq!(once(&place, "./-").code, Some(0));
+    assert!(place.read("-").contains("pass 1 done"));
+}
+
+#[test]
+fn quiet_repeated_passes_show_their_ends() {
+    let place = Scratch::with_source();
+    place.write("source/file", "content");
+    let running = start(place.command("--interval 1h -q"));
+    running.hears("pass 1 done");
+    let ended = running.stop();
+    assert_eq!(ended.stdout.lines().count(), 1, "{ended:?}");
+    assert_eq!(ended.stderr, "");
+    assert!(place.log().contains(" create file ") && place.log().contains("pass 1 started"));
+}
+
+/// Files that nobody may read.
+fn closed(place: &Scratch, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        place.write(format!("source/{number:05}"), "content");
+        place.mode(format!("source/{number:05}"), 0o000);
+    }
+}
+
+#[test]
+fn many_problems_of_one_kind_are_summed_up_and_not_told_again_in_the_next_pass() {
+    let place = Scratch::of_ordinary_user();
+    closed(&place, 0..500);
+    let running = place.start("");
+    running.pass_now();
+    closed(&place, 500..502);
+    running.pass_now();
+    let ended = running.stop();
+    let what = "Cannot read the source file: Permission denied (os error 13);";
+    assert_eq!(count(&ended.stderr, " problem "), 12, "{ended:?}");
+    assert_eq!(count(&ended.stderr, " problem 00500 ") + count(&ended.stderr, " problem 00501 "), 2);
+    let summed = [
+        format!("WARN  problems 490 more of this kind: {what} with -v each of them is named"),
+        format!("WARN  problems 500 the same as in pass 1: {what} pass 1 names some of them"),
+        format!("WARN  problems 500 the same as in pass 2: {what} pass 3 names some of them"),
+    ];
+    assert_eq!(lines_with(&ended.stderr, " problems "), summed, "{ended:?}");
+    assert_eq!(lines_with(&place.log(), " problems ")[..1], summed[..1]);
+    assert!(ended.stdout.contains(" old but for 500 problems\n"), "{ended:?}");
+    assert!(ended.stdout.contains(" old but for 502 problems\n"), "{ended:?}");
+}
+
+#[test]
+fn json_and_verbose_name_every_problem_in_every_pass() {
+    for options in ["--log-format json", "-v"] {
+        let place = Scratch::of_ordinary_user();
+        closed(&place, 0..30);
+        let running = start(place.command("--interval 1h").args(options.split(' ')));
+        running.hears(if options == "-v" { "pass 1 done" } else { "\"outcome\":\"done\"" });
+        let ended = running.stop();
+        let named = count(&ended.stderr, " problem ") + count(&ended.stderr, "\"event\":\"problem\"");
+        assert_eq!(named, 30, "{options}: {ended:?}");
+        assert!(!ended.console().contains(" problems ") || options == "-v", "{options}: {ended:?}");
+    }
+}
+
+#[test]
+fn ten_problems_of_one_kind_are_all_told_in_every_pass() {
+    let place = Scratch::of_ordinary_user();
+    closed(&place, 0..10);
+    let running = place.start("");
+    running.pass_now();
+    let ended = running.stop();
+    assert_eq!(count(&ended.stderr, " problem "), 20, "{ended:?}");
+    assert_eq!(lines_with(&ended.stderr, "WARN  problems ").len(), 0, "{ended:?}");
+}

@@ -371,3 +371,23 @@ fn the_real_program_tells_the_service_manager_of_its_start_and_end() {
     let rest: Vec<_> = std::iter::from_fn(|| manager.hear(Duration::from_millis(1))).collect();
     assert_eq!(rest.last().map(String::as_str), Some("STOPPING=1"), "{rest:?}");
 }
+
+#[test]
+fn a_pass_that_waits_for_the_rate_limit_is_alive_to_the_watchdog() {
+    let manager = Manager::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("source")).expect("created");
+    std::fs::write(folder.path().join("source/file"), vec![1; 1 << 20]).expect("written");
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin("file-sync"));
+    command.current_dir(folder.path()).env("NOTIFY_SOCKET", manager.folder.path().join("notify"));
+    command.env("WATCHDOG_USEC", "400000").env_remove("WATCHDOG_PID");
+    command.env("XDG_STATE_HOME", folder.path().join("state")).stdout(Stdio::null()).stderr(Stdio::null());
+    command.args(["--source", "source", "--replica", "replica", "--once", "--bwlimit", "1K"]);
+    let mut child = command.spawn().expect("it starts");
+    // Two minutes from one piece to the next: a pass without a pulse would get some four pings.
+    let heard = std::iter::from_fn(|| manager.hear(Duration::from_secs(30)));
+    let pings = heard.filter(|message| message == "WATCHDOG=1").take(20).count();
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!(pings, 20);
+}

@@ -201,6 +201,7 @@ pub(super) fn read_back(
                     }
                     hasher.update(buffer.get(..read).unwrap_or_default());
                     context.read(read);
+                    context.pace(read);
                     at += read as u64;
                 }
             })?;
@@ -265,10 +266,11 @@ fn copy_content(
                 Segment::Data(range) => {
                     ends_in_hole = false;
                     while at < range.end {
+                        let want = (range.end - at).min(BUFFER as u64) as usize;
+                        context.pace(want);
                         if context.is_halted() {
                             return Err(Failed::Halted);
                         }
-                        let want = (range.end - at).min(BUFFER as u64) as usize;
                         let piece = buffer.get_mut(..want).unwrap_or_default();
                         let read = context
                             .cache
@@ -288,6 +290,10 @@ fn copy_content(
                         }
                         context.read(read);
                         context.reporter.count(Counter::BytesWritten, written);
+                        if base.is_some() {
+                            // The old version was read as well, on the same disk.
+                            context.pace(usize::try_from(written).unwrap_or(read));
+                        }
                         at += read as u64;
                         if read < want {
                             break 'pieces;
@@ -310,10 +316,11 @@ fn hash_prefix(context: &Context<'_>, file: BorrowedFd<'_>, length: u64) -> Resu
     with_buffers(|buffer, _| {
         let mut at = 0;
         while at < length {
+            let want = (length - at).min(BUFFER as u64) as usize;
+            context.pace(want);
             if context.is_halted() {
                 return Err(Failed::Halted);
             }
-            let want = (length - at).min(BUFFER as u64) as usize;
             let piece = buffer.get_mut(..want).unwrap_or_default();
             let read = context
                 .cache

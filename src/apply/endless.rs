@@ -63,7 +63,7 @@ pub(super) fn copy_to_end(
     source: BorrowedFd<'_>,
     copy: BorrowedFd<'_>,
 ) -> Result<Copied, Failed> {
-    let begin = Instant::now();
+    let mut begin = Instant::now();
     let (mut made_up, mut next_step) = (None, STEP);
     let mut hasher = Hasher::new();
     let mut at = 0;
@@ -79,6 +79,10 @@ pub(super) fn copy_to_end(
                 return Ok(Copied::Whole(hasher.finish(), at));
             }
             context.read(read);
+            let paced = Instant::now();
+            context.pace(read);
+            // The limit of the rate is no slowness of the file.
+            begin += paced.elapsed();
             let is_made_up = || *made_up.get_or_insert_with(|| has_false_sizes(source));
             if let Some(why) = too_much(at + read as u64, begin.elapsed(), is_made_up) {
                 return Ok(Copied::TooMuch(why));

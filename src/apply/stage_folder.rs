@@ -149,10 +149,7 @@ impl Apply<'_> {
     /// Announces the first files to a disk that is the bottleneck, so that it can read them in their order on the disk.
     /// A file that cannot be opened is reported when its turn comes.
     fn announce(&self, (dir, folder): (&Arc<Dir>, BorrowedFd<'_>), names: &[Seen], job: &Job) {
-        if self.context.cache.is_used_up()
-            || !self.context.workers.wait_for_disk()
-            || !self.context.on_disk.has(dir)
-        {
+        if !self.context.may_announce() || !self.context.on_disk.has(dir) {
             return;
         }
         let mut room = MOST_FIRST_BYTES;

@@ -8,26 +8,26 @@ mod pairs;
 
 pub use self::pairs::PairArgs;
 
+mod answers;
 mod checks;
+mod habits;
+mod screens;
 pub(crate) mod size;
 
 pub use self::checks::{ManifestArgs, ReplicaArgs, VerifyArgs};
 
+use self::answers::{explained, page};
 use self::checks::{AFTER_MANIFEST, AFTER_VERIFY};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use self::screens::SCREEN;
+use clap::error::ErrorKind;
 use clap::{ArgAction, ColorChoice, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::ffi::OsString;
 
 const USAGE: &str = "\
 file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPTIONS]
-       file-sync --source DIR --replica DIR --once [OPTIONS]
-       file-sync --source DIR --replica DIR --dry-run [OPTIONS]
-       file-sync approve PATH... | --source DIR --replica DIR
-       file-sync status | history [--source DIR] [--replica DIR] [OPTIONS]
-       file-sync history PATH [OPTIONS]
-       file-sync verify | manifest --replica DIR [OPTIONS]
-       file-sync completions SHELL";
+       file-sync --source DIR --replica DIR --once | --dry-run [OPTIONS]
+       file-sync COMMAND [OPTIONS]";
 
 const AFTER_HELP: &str = "\
 Examples:
@@ -48,7 +48,7 @@ Examples:
 
 Signals:
   SIGTERM, SIGINT   Stop: leave no file half done; a second one exits at once
-  SIGHUP            Open the log file anew, for log rotation; stop when the terminal was closed
+  SIGHUP            Open the log file anew, for logrotate; stop when the terminal was closed
   SIGUSR1           Start a pass now
 
 Exit codes:
@@ -56,7 +56,7 @@ Exit codes:
    1  Error: the source is missing, or the replica cannot be used or is locked by another file-sync
    2  Usage: the command line makes no sense
   20  Stopped: a signal ended a single pass before it was done
-  23  Done with problems: the log names every path that could not be mirrored; or, of status, a
+  23  Done with problems: the log names the paths that could not be mirrored; or, of status, a
       replica is older than its RPO
   25  Held: the plan looks like a disaster, so nothing was changed; the log says why, and names the
       command that lets it through
@@ -70,7 +70,7 @@ Exit codes:
     about = "Keeps a replica folder exactly equal to a source folder, pass after pass, on a schedule.",
     override_usage = USAGE,
     after_help = AFTER_HELP,
-    // Both come last, and `--help` is the compact form that `-h` has: one screen of options, not three.
+    // Both come last, and `--help` has clap's compact form: the other one is three times as long.
     disable_help_flag = true,
     disable_version_flag = true,
     max_term_width = 100,
@@ -94,7 +94,8 @@ pub struct Cli {
     pub replica: Option<OsString>,
 
     /// Log file. An existing folder, or a path that ends in a slash, means file-sync.log inside it.
-    /// Missing folders are created; --once and --dry-run do without. --log-file is the same option
+    /// Missing folders are created; --once and --dry-run do without. - means none: the console has
+    /// every line. --log-file is the same option
     #[arg(long = "log_file", alias = "log-file", value_name = "PATH", help_heading = "What to mirror")]
     pub log_file: Option<OsString>,
 
@@ -126,7 +127,8 @@ pub struct Cli {
     #[arg(long, value_name = "LIMIT", allow_hyphen_values = true, help_heading = "Safety")]
     pub max_change: Option<OsString>,
 
-    /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32]
+    /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32; with
+    /// --bwlimit one for each processor]
     #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true, help_heading = "How")]
     pub threads: Option<OsString>,
 
@@ -165,11 +167,24 @@ pub struct Cli {
     #[arg(long, value_name = "DIR", help_heading = "How")]
     pub state_dir: Option<OsString>,
 
-    /// Also log every file that was compared and found equal, and the phases of each pass
+    /// At most so many bytes of contents per second, of all threads together, on each of the two sides:
+    /// copying a file, or comparing it, takes at least its size divided by RATE. 50MiB, 10MB, 800K; K, M
+    /// and G are powers of 1024, as for rsync; 0 or off for no limit
+    #[arg(long, value_name = "RATE", allow_hyphen_values = true, help_heading = "Gentle")]
+    pub bwlimit: Option<OsString>,
+
+    /// Give way to other programs: the lowest priority for the processor (nice 19), and with it the
+    /// lowest ordinary one for the disks
+    #[arg(long, help_heading = "Gentle")]
+    pub nice: bool,
+
+    /// Also log every file that was compared and found equal, the phases of each pass, and every problem
+    /// where more than ten of a kind would be summed up
     #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
     pub verbose: bool,
 
-    /// Show only warnings and errors on the console; the log file keeps every line
+    /// Show only warnings, errors and, of repeated passes, the end of each on the console; the log file
+    /// keeps every line
     #[arg(short, long, help_heading = "What is shown")]
     pub quiet: bool,
 
@@ -177,12 +192,37 @@ pub struct Cli {
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "What is shown")]
     pub color: Color,
 
+    /// Size at which the log file is rotated: PATH becomes PATH.1, and so on. A size (64MiB, 10GB), or
+    /// off
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        allow_hyphen_values = true,
+        help_heading = "What is shown"
+    )]
+    pub log_max_size: OsString,
+
+    /// Rotated log files that are kept, 1 to 999
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "5",
+        allow_negative_numbers = true,
+        help_heading = "What is shown"
+    )]
+    pub log_keep: OsString,
+
     /// Form of the lines in the log file and on the console
     #[arg(long, value_enum, value_name = "FORM", default_value_t = LogFormat::Text, help_heading = "What is shown")]
     pub log_format: LogFormat,
 
+    /// Print the options that are used most, on one screen
+    #[arg(short = 'h', help_heading = "About")]
+    screen: bool,
+
     /// Print this help
-    #[arg(short, long, action = ArgAction::HelpShort, help_heading = "About")]
+    #[arg(long, action = ArgAction::HelpShort, help_heading = "About")]
     help: Option<bool>,
 
     /// Print the version
@@ -233,6 +273,7 @@ Examples:
     /// Is every replica as fresh as it has to be? For people, scripts and monitoring systems
     #[command(
         max_term_width = 100,
+        override_usage = "file-sync status [OPTIONS]",
         after_help = "\
 The age of a replica is the time since the start of the last pass that was done. Nothing but the
 state folder is read: neither a service nor the disks of a pair are needed, and no lock is taken.
@@ -336,10 +377,13 @@ Examples:
     Manifest(ManifestArgs),
 
     /// Print what a shell needs to complete file-sync's options with the Tab key
-    #[command(after_help = "\
+    #[command(
+        override_usage = "file-sync completions SHELL",
+        after_help = "\
 Examples:
   file-sync completions bash > /usr/share/bash-completion/completions/file-sync
-  file-sync completions zsh > ~/.zfunc/_file-sync")]
+  file-sync completions zsh > ~/.zfunc/_file-sync"
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -348,6 +392,20 @@ Examples:
         #[arg(short, long, action = ArgAction::Help)]
         help: Option<bool>,
     },
+}
+
+impl Command {
+    /// Its name on the command line.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Command::Approve { .. } => "approve",
+            Command::Status { .. } => "status",
+            Command::History { .. } => "history",
+            Command::Verify(_) => "verify",
+            Command::Manifest(_) => "manifest",
+            Command::Completions { .. } => "completions",
+        }
+    }
 }
 
 /// When to use colors.
@@ -391,7 +449,7 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 15] = [
+const EXAMPLES: [(&str, &str); 21] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
@@ -400,14 +458,26 @@ const EXAMPLES: [(&str, &str); 15] = [
     ("--format", "--format nagios"),
     ("--limit", "--limit 100"),
     ("--index", "--index /mnt/disk/index.db"),
+    ("--max-delete", "--max-delete 20%"),
+    ("--max-change", "--max-change 1000"),
     ("--threads", "--threads 4"),
+    ("--bwlimit", "--bwlimit 50MiB"),
     ("--compare", "--compare bytes"),
     ("--rehash-after", "--rehash-after 30d"),
     ("--digest-after", "--digest-after 30d"),
     ("--state-dir", "--state-dir /var/lib/file-sync"),
     ("--color", "--color never"),
+    ("--log-max-size", "--log-max-size 64MiB"),
+    ("--log-keep", "--log-keep 5"),
     ("--log-format", "--log-format json"),
+    ("<SHELL>", "file-sync completions bash"),
 ];
+
+/// A valid use of an option, or of a required argument.
+fn example_of(argument: &str) -> Option<&'static str> {
+    let is_in = |option: &str| argument.split_whitespace().any(|word| word == option);
+    EXAMPLES.iter().find(|(option, _)| is_in(option)).map(|(_, example)| *example)
+}
 
 /// Reads the command line, program name first.
 ///
@@ -415,33 +485,31 @@ const EXAMPLES: [(&str, &str); 15] = [
 /// An option is unknown, given twice, lacks its value or excludes another; or help or the version was requested.
 /// Printing the error and exiting with its `exit_code` is right in every case.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
-    Cli::try_parse_from(arguments).map_err(with_example)
-}
-
-/// Adds a valid value to an error about one option.
-fn with_example(mut error: clap::Error) -> clap::Error {
-    if error.kind() != ErrorKind::InvalidValue {
-        return error;
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) if cli.screen => page(SCREEN, Some("--help")).map_or(Ok(cli), Err),
+        Ok(cli) => Ok(cli),
+        Err(error) => Err(explained(error, &arguments)),
     }
-    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
-        return error;
-    };
-    let example = EXAMPLES.iter().find(|(option, _)| argument.split_whitespace().any(|word| word == *option));
-    if let Some((_, example)) = example {
-        let tip = format!("for example {example}").into();
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
-    }
-    error
 }
 
 /// An error about the arguments in clap's own form, with exit code 2.
 pub fn usage_error(message: &str, color: Color) -> clap::Error {
+    usage_error_of(None, message, color)
+}
+
+/// As [`usage_error`], with the usage of a command.
+pub(crate) fn usage_error_of(command: Option<&str>, message: &str, color: Color) -> clap::Error {
     let choice = match color {
         Color::Auto => ColorChoice::Auto,
         Color::Always => ColorChoice::Always,
         Color::Never => ColorChoice::Never,
     };
-    Cli::command().color(choice).error(ErrorKind::ValueValidation, message)
+    let mut cli = Cli::command();
+    // Hands settings down to the commands.
+    cli.build();
+    let command = command.and_then(|name| cli.find_subcommand_mut(name)).cloned().unwrap_or(cli);
+    command.color(choice).error(ErrorKind::ValueValidation, message)
 }
 
 #[cfg(test)]
@@ -495,7 +563,9 @@ mod tests {
     fn mistakes_are_refused() {
         let cases = [
             ("--sorce a", ErrorKind::UnknownArgument),
-            ("a b", ErrorKind::InvalidSubcommand),
+            ("a b", ErrorKind::ValueValidation),
+            ("nosuch", ErrorKind::ValueValidation),
+            ("statsu", ErrorKind::InvalidSubcommand),
             ("--source a --source b", ErrorKind::ArgumentConflict),
             ("--log_file a --log-file b", ErrorKind::ArgumentConflict),
             ("--source", ErrorKind::InvalidValue),

@@ -4,13 +4,17 @@
 //! table.
 
 mod limits;
+mod log;
+mod rate;
 mod rpo;
+
+pub(super) use self::log::{is_no_file, log_file};
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
 use crate::guard::Limits;
 use crate::index::IndexOptions;
-use crate::log::{ConsoleOptions, Format, LogOptions};
+use crate::log::{ConsoleOptions, Format, LogOptions, Show};
 use crate::mirror::MirrorOptions;
 use crate::model::digest::Digests;
 use crate::model::interval::Interval;
@@ -22,9 +26,6 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// The log file's name where only its folder is given.
-pub const LOG_NAME: &str = "file-sync.log";
 
 const MAX_THREADS: usize = 1024;
 
@@ -89,6 +90,8 @@ pub struct Config {
     pub mode: RunMode,
     /// The greatest age that the replica may have, where one is promised.
     pub rpo: Option<Duration>,
+    /// True: the process gets the lowest priority.
+    pub nice: bool,
 }
 
 /// A usage error, in words for the person at the command line.
@@ -109,6 +112,7 @@ impl Config {
         let digest_after = trust("--digest-after", &cli.digest_after);
         let max_delete = cli.max_delete.as_deref().map(|given| limits::limit("--max-delete", given));
         let max_change = cli.max_change.as_deref().map(|given| limits::limit("--max-change", given));
+        let bytes_per_second = rate::rate(cli.bwlimit.as_deref());
         let state_dir =
             cli.state_dir.map(|path| folder("--state-dir", Some(path), "--state-dir /var/lib/file-sync"));
         let source = folder("--source", cli.source, "--source /data")?;
@@ -120,8 +124,11 @@ impl Config {
             max_delete: max_delete.transpose()?.unwrap_or(Limit::DEFAULT),
             max_change: max_change.transpose()?.unwrap_or(Limit::DEFAULT),
         };
+        let bytes_per_second = bytes_per_second?;
+        let rotation = log::rotation(&cli.log_max_size, &cli.log_keep)?;
         let log = match (mode, cli.log_file) {
             (RunMode::Once | RunMode::DryRun, None) => None,
+            (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, Some(log)) if is_no_file(&log) => None,
             (RunMode::Every(_) | RunMode::Once | RunMode::DryRun, log) => {
                 Some(folder("--log_file", log, "--log_file /var/log/file-sync/")?)
             }
@@ -170,23 +177,40 @@ impl Config {
                 },
                 dry_run: mode == RunMode::DryRun,
                 verify_writes: cli.verify_writes,
+                bytes_per_second,
                 index,
                 limits,
             },
             log: LogOptions {
                 path: log,
                 keep_out,
+                rotation,
                 format: match cli.log_format {
                     LogFormat::Text => Format::Text,
                     LogFormat::Json => Format::Json,
                 },
                 verbose: cli.verbose,
                 // A person waits for the output of a single pass; a schedule waits for nobody.
-                console: ConsoleOptions { quiet: cli.quiet, color, patient: mode.interval().is_none() },
+                console: ConsoleOptions {
+                    show: show(cli.quiet, mode),
+                    color,
+                    patient: mode.interval().is_none(),
+                },
             },
             mode,
             rpo,
+            nice: cli.nice,
         })
+    }
+}
+
+/// cron mails what a single pass shows, so that a quiet one that went well has to show nothing. A service that shows
+/// nothing for weeks looks dead.
+fn show(quiet: bool, mode: RunMode) -> Show {
+    match (quiet, mode) {
+        (false, _) => Show::Everything,
+        (true, RunMode::Every(_)) => Show::PassEnds,
+        (true, RunMode::Once | RunMode::DryRun) => Show::Warnings,
     }
 }
 
@@ -228,7 +252,8 @@ fn interval(text: &OsStr) -> Result<Interval, UsageError> {
 
 fn trust(option: &str, text: &OsStr) -> Result<Trust, UsageError> {
     Trust::parse(&text.to_string_lossy()).map_err(|reason| {
-        let text = shown(text.as_bytes());
+        // The reasons speak of intervals.
+        let (text, reason) = (shown(text.as_bytes()), reason.to_string().replace("interval", "time"));
         UsageError(format!(
             "Cannot use {option} {text}: {reason}; give 0, a duration or never, such as {option} 24h or {option} 30d"
         ))
@@ -358,25 +383,6 @@ pub(super) fn check_tilde(option: &str, path: &Path, environment: &Environment) 
     )))
 }
 
-/// The log file's absolute path. `..` is kept: removing it would lead elsewhere after a symbolic link.
-pub(super) fn log_file(given: &Path, environment: &Environment) -> Result<PathBuf, UsageError> {
-    let Some(path) = absolute(given, environment) else {
-        let given = shown(given.as_os_str().as_bytes());
-        return Err(UsageError(format!(
-            "Cannot use --log_file {given}: the current folder is gone or unreadable, so that a relative path leads \
-             nowhere; give an absolute path, such as --log_file /var/log/file-sync/"
-        )));
-    };
-    let means_folder = names_folder(given) || (environment.is_folder)(&path);
-    Ok(if means_folder { path.join(LOG_NAME) } else { path })
-}
-
-/// True when a path can only mean a folder: its last name is empty, `.` or `..`.
-fn names_folder(path: &Path) -> bool {
-    let bytes = path.as_os_str().as_bytes();
-    matches!(bytes.rsplit(|byte| *byte == b'/').next(), Some(b"" | b"." | b".."))
-}
-
 /// The path from the root of the filesystem, without `.` and doubled slashes.
 pub(crate) fn absolute(path: &Path, environment: &Environment) -> Option<PathBuf> {
     let joined =
@@ -397,6 +403,7 @@ mod properties;
 mod tests {
     use super::*;
     use crate::cli::args::parse;
+    use crate::log::Rotation;
     use std::os::unix::ffi::OsStringExt;
 
     const GIVEN: &str = "--source /src --replica /dst --log_file /log/x.log ";
@@ -478,6 +485,8 @@ mod tests {
             ("--source a --replica b --interval soon", "--interval soon", "--interval 15m"),
             ("--source a --replica b --once --interval soon", "--interval soon", "--interval 15m"),
             ("--source a --replica b --interval 99999999999999999999", "--interval 9999", "--interval 15m"),
+            (&format!("{all} --bwlimit 1000"), "--bwlimit 1000", "--bwlimit 1000K"),
+            (&format!("{all} --bwlimit ''"), "--bwlimit \"\"", "--bwlimit 50MiB"),
             (&format!("{all} -j 0"), "--threads 0", "--threads 4"),
             (&format!("{all} -j -1"), "--threads -1", "--threads 4"),
             (&format!("{all} -j 1025"), "--threads 1025", "1024"),
@@ -489,6 +498,20 @@ mod tests {
             assert!(message.contains(named), "{line}: {message}");
             assert!(message.contains(valid), "{line}: {message}");
             assert!(message.starts_with(char::is_uppercase) && !message.ends_with('.'), "{line}: {message}");
+        }
+    }
+
+    #[test]
+    fn a_pass_is_gentle_only_where_that_was_asked_for() {
+        for (given, bytes_per_second, nice) in [
+            ("", None, false),
+            ("--bwlimit 50MiB", Some(50 << 20), false),
+            ("--bwlimit off --nice", None, true),
+            ("--nice --bwlimit=1.5M", Some(3 << 19), true),
+        ] {
+            let config = config(&format!("{GIVEN} --once {given}")).expect(given);
+            let found = config.mirror.bytes_per_second.map(|rate| rate.get());
+            assert_eq!((found, config.nice), (bytes_per_second, nice), "{given}");
         }
     }
 
@@ -529,6 +552,33 @@ mod tests {
                 "{given}"
             );
         }
+    }
+
+    #[test]
+    fn a_dash_is_no_log_file_also_for_repeated_passes() {
+        for mode in ["--once", "--dry-run", "--interval 60"] {
+            let config = config(&format!("--source /src --replica /dst {mode} --log_file -")).expect(mode);
+            assert_eq!((config.log.path, config.mirror.log), (None, None), "{mode}");
+        }
+        let named = config("--source /src --replica /dst --once --log_file ./-").expect("a file");
+        assert_eq!(named.log.path, Some(PathBuf::from("/here/-")));
+    }
+
+    #[test]
+    fn a_log_is_rotated_unless_that_is_switched_off() {
+        let of = |options: &str| config(&format!("{GIVEN} --once {options}")).expect(options).log.rotation;
+        assert_eq!(of(""), Some(Rotation::default()));
+        assert_eq!(of("--log-max-size 1MB --log-keep 2"), Some(Rotation { max_size: 1_000_000, keep: 2 }));
+        assert_eq!(of("--log-max-size off"), None);
+    }
+
+    #[test]
+    fn a_quiet_console_shows_the_ends_of_repeated_passes() {
+        let of = |options: &str| config(&format!("{GIVEN} {options}")).expect(options).log.console.show;
+        assert_eq!(of("--interval 60"), Show::Everything);
+        assert_eq!(of("--interval 60 -q"), Show::PassEnds);
+        assert_eq!(of("--once -q"), Show::Warnings);
+        assert_eq!(of("--dry-run -q"), Show::Warnings);
     }
 
     #[test]

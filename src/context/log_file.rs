@@ -1,6 +1,11 @@
-//! The log file, if it lies in a root: its path and its inode. A file with the inode of the log is the log, whatever
-//! its path (a bind mount, a hard link).
+//! The log file, if it lies in a root: its path and its inode, and the names and inodes of its rotated files. A file with
+//! the inode of the log is the log, whatever its path (a bind mount, a hard link).
+//!
+//! The rotated files are known by their names, whatever the options say: a pass of another process, with other options,
+//! must not delete them.
 
+use crate::collections::HashSet;
+use crate::fs::rotated::{chain, is_rotated};
 use crate::fs::stat;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
@@ -20,8 +25,8 @@ pub(crate) struct LogFile<'a> {
     path: Option<&'a Path>,
     /// Its path below the roots, where it lies in one of them.
     below: Option<&'a PathBuf>,
-    /// Its identity when the pass began.
-    first: Option<FileId>,
+    /// Its identity, and those of its rotated files, when the pass began.
+    first: HashSet<FileId>,
     /// Its identity at the last lookup: a rotation puts another file under the path.
     last: Mutex<Option<(Instant, Option<FileId>)>>,
 }
@@ -30,7 +35,9 @@ impl<'a> LogFile<'a> {
     /// The log at a path, if there is one, and its path below the roots, if it lies in one of them; it need not exist
     /// yet.
     pub(crate) fn new(path: Option<&'a Path>, below: Option<&'a PathBuf>) -> LogFile<'a> {
-        LogFile { path, below, first: path.and_then(id_at), last: Mutex::default() }
+        let rotated = path.map(chain).unwrap_or_default();
+        let first = path.into_iter().chain(rotated.iter().map(PathBuf::as_path)).filter_map(id_at).collect();
+        LogFile { path, below, first, last: Mutex::default() }
     }
 
     /// Whether it lies at or below this path in a root.
@@ -45,12 +52,19 @@ impl<'a> LogFile<'a> {
     }
 
     /// The relation of `name`, in a folder with the relation `protected`, to the log: off its path, above it, or the file
-    /// itself (none).
+    /// itself or a rotated one (none).
     pub(crate) fn protected_below(&self, protected: Protected, name: &CStr) -> Option<Protected> {
         match self.next_name(protected) {
             Some(next) if next == name.to_bytes() => self.protected_of_next(protected),
+            Some(next) if self.is_rotated(protected, next, name) => None,
             Some(_) | None => Some(Protected::No),
         }
+    }
+
+    /// Whether `name`, in a folder with the relation `protected`, is that of a rotated file, where the next name on the
+    /// path to the log is listed as `listed`.
+    pub(crate) fn is_rotated(&self, protected: Protected, listed: &[u8], name: &CStr) -> bool {
+        is_rotated(listed, name.to_bytes()) && self.protected_of_next(protected).is_none()
     }
 
     /// The next name on the path to it in a folder with the relation `protected`; none off the path.
@@ -67,12 +81,12 @@ impl<'a> LogFile<'a> {
         below.components().nth(matched + 1).map(|_| Protected::Ancestor(matched + 1))
     }
 
-    /// Whether an entry was the log when the pass began.
+    /// Whether an entry was the log, or a rotated file, when the pass began.
     pub(crate) fn was(&self, entry: &Entry) -> bool {
-        entry.kind == Kind::File && self.first == Some(entry.id)
+        entry.kind == Kind::File && self.first.contains(&entry.id)
     }
 
-    /// Whether an entry that is about to be removed is the log, or was it when the pass began.
+    /// Whether an entry that is about to be removed is the log, or was it, or a rotated file, when the pass began.
     pub(crate) fn is(&self, entry: &Entry) -> bool {
         let Some(path) = self.path.filter(|_| entry.kind == Kind::File) else { return false };
         if self.was(entry) {

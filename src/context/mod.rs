@@ -42,6 +42,7 @@ use crate::model::event::Reason;
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
 use crate::model::rights::Rights;
+use crate::throttle::Throttle;
 use crate::workers::Workers;
 use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -69,6 +70,8 @@ pub(crate) struct Context<'a> {
     pub asks_the_disk: bool,
     /// True: every copy is read back from the disk before it gets its name.
     pub verifies_writes: bool,
+    /// The limit of the rate, if there is one.
+    pub throttle: Option<&'a Throttle>,
     /// The facts of the replica's filesystems.
     pub filesystems: &'a Filesystems,
     /// The log file, if it lies in a root.
@@ -117,6 +120,7 @@ impl<'a> Context<'a> {
             digests: Digests::OfAll,
             asks_the_disk: false,
             verifies_writes: false,
+            throttle: None,
             filesystems,
             log: LogFile::new(None, protected),
             rights: crate::fs::rights::rights(),
@@ -202,6 +206,25 @@ impl<'a> Context<'a> {
     /// Whether a write of this pass did not become durable.
     pub(crate) fn has_disk_failed(&self) -> bool {
         self.has_disk_failed.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the turn of so many bytes of content under the limit of the rate. Called once for bytes that are read on
+    /// one side and written or compared on the other: the limit holds for each side. A wait ends early when the pass has
+    /// to end, so callers check that next.
+    pub(crate) fn pace(&self, bytes: usize) {
+        if let Some(throttle) = self.throttle {
+            throttle.wait(bytes as u64, || {
+                // The wait is intended: it is progress to the watchdog.
+                self.interrupt.beat();
+                !self.is_halted()
+            });
+        }
+    }
+
+    /// Whether announcing the next reads to the kernel is worth it. What is announced is cached, and is read as fast as
+    /// the disk can, whatever the limit of the rate.
+    pub(crate) fn may_announce(&self) -> bool {
+        self.throttle.is_none() && !self.cache.is_used_up() && self.workers.wait_for_disk()
     }
 
     /// Counts bytes read, and beats.

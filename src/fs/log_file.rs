@@ -8,11 +8,11 @@ use crate::fs::Errno;
 use crate::fs::lease::Leases;
 use crate::fs::resolve::resolve as real_path;
 use crate::model::entry::FileId;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 /// The mode: the owner writes, the group reads (the usual `adm`), others nothing: a log names every path of private
 /// data.
-const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
+pub(super) const FILE_MODE: Mode = Mode::from_raw_mode(0o640);
 
 /// Folders that are created for the file are as private as the file.
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o750);
@@ -155,12 +155,25 @@ impl AppendFile {
         self.ends_mid_line
     }
 
+    /// The size of a regular file; none for anything else, as a FIFO or a terminal, and where it is unknown.
+    pub(crate) fn size(&self) -> Option<u64> {
+        let stat = rustix::fs::fstat(&self.descriptor).ok()?;
+        let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        u64::try_from(stat.st_size).ok().filter(|_| is_file)
+    }
+
     /// One `write(2)`: may write less than everything.
     ///
     /// # Errors
     /// As `write(2)`; `EINTR` included.
     pub(crate) fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         rustix::io::write(&self.descriptor, bytes)
+    }
+}
+
+impl AsFd for AppendFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 

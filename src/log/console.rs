@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::line::Line;
 use super::queue::{Backpressure, Batch, Limits, Queue, Target};
 use super::record::{Level, Record, Trouble};
-use super::{ConsoleOptions, Format};
+use super::{ConsoleOptions, Format, Show};
 
 /// A reader that has taken nothing for this time is stalled.
 const STALL: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ impl Console {
 
     /// Hands a line in, and waits for a slow reader as long as the options allow.
     pub(super) fn show(&self, line: &Line) {
-        if self.wants(line.level) {
+        if self.wants(line) {
             self.queue.push(&dressed(line, self.options), target(line.level));
         }
     }
@@ -98,8 +98,13 @@ impl Console {
         self.queue.close();
     }
 
-    fn wants(&self, level: Level) -> bool {
-        !self.options.quiet || level >= Level::Warn
+    fn wants(&self, line: &Line) -> bool {
+        let is_bad = line.level >= Level::Warn;
+        match self.options.show {
+            Show::Everything => true,
+            Show::PassEnds => is_bad || line.is_pass_end,
+            Show::Warnings => is_bad,
+        }
     }
 }
 
@@ -167,12 +172,14 @@ fn target(level: Level) -> Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::counters::Counts;
     use crate::model::event::Event;
+    use crate::model::report::{Outcome, PassReport};
     use crate::model::signal::Signal;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
 
-    const PLAIN: ConsoleOptions = ConsoleOptions { quiet: false, color: false, patient: false };
+    const PLAIN: ConsoleOptions = ConsoleOptions { show: Show::Everything, color: false, patient: false };
 
     struct Fixture {
         console: Console,
@@ -216,13 +223,27 @@ mod tests {
     }
 
     #[test]
-    fn quiet_shows_warnings_only() {
-        let quiet = fixture(ConsoleOptions { quiet: true, ..PLAIN });
-        quiet.console.show(&info(1));
-        quiet.console.show(&warning());
-        quiet.console.finish();
-        assert_eq!(read(quiet.output), "");
-        assert_eq!(read(quiet.error).lines().count(), 1);
+    fn a_quiet_console_shows_warnings_and_if_asked_for_the_ends_of_passes() {
+        let report = PassReport {
+            number: 7,
+            outcome: Outcome::Done,
+            counts: Counts::default(),
+            duration: Duration::ZERO,
+            replica_age: None,
+            oldest_confirmation: None,
+        };
+        let end = Line::new(Format::Text, &Record::Event { job: None, event: &Event::PassEnded(&report) });
+        for (show, lines) in [(Show::Everything, 2), (Show::PassEnds, 1), (Show::Warnings, 0)] {
+            let quiet = fixture(ConsoleOptions { show, ..PLAIN });
+            quiet.console.show(&info(7));
+            quiet.console.show(&end);
+            quiet.console.show(&warning());
+            quiet.console.finish();
+            let output = read(quiet.output);
+            assert_eq!(output.lines().count(), lines, "{output}");
+            assert!(lines == 0 || output.lines().last().unwrap().contains(" pass 7 done: "), "{output}");
+            assert_eq!(read(quiet.error).lines().count(), 1);
+        }
     }
 
     #[test]

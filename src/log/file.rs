@@ -1,7 +1,8 @@
 //! The log file. It may be rotated, removed, or on a full disk, and must never stop the backup.
 //!
 //! Before each batch of lines the path is checked with `stat(2)`: if it does not lead to the open file any more, the
-//! file is reopened. Lines that cannot be written are lost and counted. Every later batch retries, and the first that
+//! file is reopened, whoever has rotated it. A file that is as large as it may be is rotated by this thread, between two
+//! lines. Lines that cannot be written are lost and counted. Every later batch retries, and the first that
 //! succeeds notes the number of lost lines. There is no `fsync`: a log line is worth less than the time of one.
 
 use crate::control::Interrupt;
@@ -22,6 +23,7 @@ use super::humanize;
 use super::line::Line;
 use super::queue::{Backpressure, Batch, Limits, Pushed, Queue, Target};
 use super::record::{Record, Trouble};
+use super::rotation::{Rotation, Rotator, Step};
 
 /// A slow disk delays the backup. One that has taken nothing for this time is stalled: lines are dropped.
 const PATIENCE: Backpressure = Backpressure {
@@ -40,7 +42,7 @@ pub(super) struct LogFile {
 impl LogFile {
     /// Starts the thread. The file is opened with the first line, or by a request to reopen it.
     pub(super) fn start(
-        path: AppendPath,
+        (path, rotation): (AppendPath, Option<Rotation>),
         format: Format,
         console: &Arc<Console>,
         interrupt: Arc<Interrupt>,
@@ -48,7 +50,7 @@ impl LogFile {
         let queue = Arc::new(Queue::new(PATIENCE, interrupt));
         let log =
             LogFile { queue: Arc::clone(&queue), path: path.path().to_owned(), console: Arc::clone(console) };
-        let mut writer = Writer::new(path, format, Arc::clone(console));
+        let mut writer = Writer::new((path, rotation), format, Arc::clone(console));
         // The thread is never joined: it may hang in a write until the program exits.
         thread::Builder::new().name("log".to_owned()).spawn(move || {
             let mut batch = Batch::default();
@@ -106,6 +108,9 @@ struct Writer {
     format: Format,
     console: Arc<Console>,
     file: Option<AppendFile>,
+    rotator: Rotator,
+    /// A line about a rotation that failed, to be written before the next one; empty if there is none.
+    unrotated: String,
     /// The file that ends in the middle of a line.
     torn: Option<FileId>,
     /// Lost lines that are not noted in the file yet.
@@ -119,12 +124,18 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(path: AppendPath, format: Format, console: Arc<Console>) -> Writer {
+    fn new(
+        (path, rotation): (AppendPath, Option<Rotation>),
+        format: Format,
+        console: Arc<Console>,
+    ) -> Writer {
         Writer {
             path,
             format,
             console,
             file: None,
+            rotator: Rotator::new(rotation),
+            unrotated: String::new(),
             torn: None,
             lost: 0,
             unheard: 0,
@@ -151,41 +162,88 @@ impl Writer {
         }
     }
 
-    /// Writes lines, after the end of a torn line and a note of lost lines. False when not all of it was written.
-    fn write(&mut self, lines: &[u8], progress: &mut impl FnMut()) -> bool {
+    /// Writes lines, each in one file. False when not all of them were written.
+    fn write(&mut self, mut lines: &[u8], progress: &mut impl FnMut()) -> bool {
+        loop {
+            let Some(written) = self.write_piece(lines, progress) else { return false };
+            lines = lines.get(written..).unwrap_or_default();
+            if lines.is_empty() {
+                return true;
+            }
+        }
+    }
+
+    /// Writes the first of these lines, as many as the file may take, after the end of a torn line and notes about the
+    /// log. Or rotates the file, and writes nothing. None when they are lost.
+    fn write_piece(&mut self, lines: &[u8], progress: &mut impl FnMut()) -> Option<usize> {
         let file = match self.opened() {
             Ok(file) => file,
             Err(error) => {
                 self.lose(count(lines));
                 self.fail(&open_error(&error));
-                return false;
+                return None;
             }
         };
+        let piece = match self.rotator.step(&self.path, &file, lines) {
+            Step::Rotate => {
+                self.rotate(file, progress);
+                return Some(0);
+            }
+            Step::Write(length) => lines.get(..length).unwrap_or(lines),
+        };
+        let before = self.before(&file);
+        if let Err((written, errno)) = write_all(|bytes| file.write(bytes), &before, progress) {
+            // A torn note is written again with the next batch. A lone newline counts as no line.
+            self.stopped_at(file.id(), &before, written);
+            self.lose(count(lines));
+            self.fail(&io::Error::from(errno).to_string());
+            return None;
+        }
+        self.torn = None;
+        self.lost = 0;
+        self.unrotated.clear();
+        if let Err((written, errno)) = write_all(|bytes| file.write(bytes), piece, progress) {
+            self.stopped_at(file.id(), piece, written);
+            self.lose(count(lines.get(written..).unwrap_or_default()));
+            self.fail(&io::Error::from(errno).to_string());
+            return None;
+        }
+        self.rotator.has_written();
+        self.file = Some(file);
+        Some(piece.len())
+    }
+
+    /// The end of a torn line, a note of a rotation that failed, and one of lost lines.
+    fn before(&self, file: &AppendFile) -> Vec<u8> {
         let mut before = Vec::new();
         if self.torn == Some(file.id()) {
             before.push(b'\n');
         }
+        before.extend_from_slice(self.unrotated.as_bytes());
         if self.lost > 0 {
             let record = Record::OfLog(Trouble::Lost { log: self.path.path(), lines: self.lost });
             before.extend_from_slice(Line::new(self.format, &record).text.as_bytes());
         }
-        if let Err((written, errno)) = write_all(|bytes| file.write(bytes), &before, progress) {
-            // A torn note of lost lines is written again with the next batch. A lone newline counts as no line.
-            self.stopped_at(file.id(), &before, written);
-            self.lose(count(lines));
-            self.fail(&io::Error::from(errno).to_string());
-            return false;
+        before
+    }
+
+    /// Rotates the file, or tells why that is impossible and goes on with it.
+    fn rotate(&mut self, file: AppendFile, progress: &mut impl FnMut()) {
+        // A torn line ends in its own file. If that fails there is no room, and the line stays torn.
+        if self.torn == Some(file.id()) && write_all(|bytes| file.write(bytes), b"\n", progress).is_ok() {
+            self.torn = None;
         }
-        self.torn = None;
-        self.lost = 0;
-        if let Err((written, errno)) = write_all(|bytes| file.write(bytes), lines, progress) {
-            self.stopped_at(file.id(), lines, written);
-            self.lose(count(lines.get(written..).unwrap_or_default()));
-            self.fail(&io::Error::from(errno).to_string());
-            return false;
+        match self.rotator.rotate(&self.path, &file) {
+            Ok(true) => {}
+            Ok(false) => self.file = Some(file),
+            Err(errno) => {
+                let cause = rotation_error(errno);
+                let trouble = Trouble::Unrotated { log: self.path.path(), cause: &cause };
+                self.unrotated = Line::new(self.format, &Record::OfLog(trouble)).text;
+                self.console.tell(trouble);
+                self.file = Some(file);
+            }
         }
-        self.file = Some(file);
-        true
     }
 
     /// The open file, reopened if the path does not lead to it.
@@ -259,6 +317,14 @@ fn write_all(
     Ok(())
 }
 
+fn rotation_error(errno: Errno) -> String {
+    match errno {
+        Errno::WOULDBLOCK => "another process holds a lock on it".to_owned(),
+        Errno::EXIST => "another program rotates it at this moment".to_owned(),
+        errno => io::Error::from(errno).to_string(),
+    }
+}
+
 fn open_error(error: &OpenError) -> String {
     match error {
         OpenError::File(errno) => io::Error::from(*errno).to_string(),
@@ -280,6 +346,7 @@ mod tests {
     use crate::fs::console::Stream;
     use crate::log::{ConsoleOptions, Log, LogOptions};
     use crate::model::event::{Event, Monitor};
+    use std::collections::BTreeSet;
     use std::fs;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
@@ -296,12 +363,18 @@ mod tests {
 
     /// A log at `path` below a new folder, and the end of its standard error.
     fn fixture(path: &str, keep_out: Option<&str>) -> Fixture {
+        rotated(path, keep_out, None)
+    }
+
+    /// The same with rotation.
+    fn rotated(path: &str, keep_out: Option<&str>, rotation: Option<Rotation>) -> Fixture {
         let temp = tempfile::tempdir().unwrap();
         let (error, error_end) = io::pipe().unwrap();
         let options = LogOptions {
             path: Some(temp.path().join(path)),
             keep_out: keep_out.map(|folder| temp.path().join(folder)),
             format: Format::Text,
+            rotation,
             verbose: false,
             console: ConsoleOptions::default(),
         };
@@ -507,6 +580,141 @@ mod tests {
         assert_eq!(lines.len(), usize::try_from(threads * each).unwrap());
     }
 
+    /// A line of [`started`] with a number of one digit has 51 bytes in the file.
+    const THREE_LINES: Option<Rotation> = Some(Rotation { max_size: 3 * 51, keep: 2 });
+
+    #[test]
+    fn a_full_file_is_rotated_between_two_lines_also_within_a_batch() {
+        let fixture = rotated("log", None, THREE_LINES);
+        fixture.write(1..=2);
+        assert!(!fixture.at("log.1").exists());
+        fixture.write(3..=8);
+        assert_eq!(fixture.content("log.2"), [started(1), started(2), started(3)]);
+        assert_eq!(fixture.content("log.1"), [started(4), started(5), started(6)]);
+        assert_eq!(fixture.content("log"), [started(7), started(8)]);
+        fixture.write(9..=9);
+        assert_eq!(fs::metadata(fixture.at("log")).unwrap().len(), 3 * 51);
+        fixture.write(1..=1);
+        assert_eq!(fixture.content("log.2"), [started(4), started(5), started(6)]);
+        assert!(!fixture.at("log.3").exists());
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn many_threads_lose_no_line_at_the_seams() {
+        let fixture = rotated("log", None, Some(Rotation { max_size: 100_000, keep: 999 }));
+        let (threads, each) = (4_u64, 5_000);
+        thread::scope(|scope| {
+            for first in 0..threads {
+                let log = &fixture.log;
+                scope.spawn(move || {
+                    for number in 0..each {
+                        log.event(&Event::PassStarted { number: first * each + number });
+                    }
+                });
+            }
+        });
+        fixture.log.finish();
+        let mut lines = BTreeSet::new();
+        for entry in fs::read_dir(fixture.temp.path()).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            assert!(text.ends_with(" started\n") && text.len() <= 100_000);
+            lines.extend(fixture.plain(&text));
+        }
+        assert_eq!(lines.len(), usize::try_from(threads * each).unwrap());
+        assert!(fixture.at("log.9").exists());
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn two_logs_of_one_file_lose_no_line_and_rotate_it_once_each_time() {
+        let options = Some(Rotation { max_size: 20_000, keep: 999 });
+        let one = rotated("log", None, options);
+        let path = AppendPath::new(one.at("log"), None);
+        let streams = [None, None];
+        let other = LogOptions {
+            path: Some(path.path().to_owned()),
+            keep_out: None,
+            rotation: options,
+            format: Format::Text,
+            verbose: false,
+            console: ConsoleOptions::default(),
+        };
+        let other = Log::start_on(streams, other, Arc::new(Interrupt::new())).unwrap();
+        let each = 5_000;
+        thread::scope(|scope| {
+            for (log, first) in [(&one.log, 0), (&other, each)] {
+                scope.spawn(move || {
+                    for number in first..first + each {
+                        log.event(&Event::PassStarted { number });
+                        if number % 50 == 0 {
+                            log.flush();
+                        }
+                    }
+                    log.finish();
+                });
+            }
+        });
+        let mut lines = BTreeSet::new();
+        let mut files = 0;
+        for entry in fs::read_dir(one.temp.path()).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            assert!(text.is_empty() || text.ends_with(" started\n"));
+            files += u64::from(text.len() > 1_000);
+            lines.extend(one.plain(&text));
+        }
+        assert_eq!(lines.len(), usize::try_from(2 * each).unwrap());
+        // Some 560,000 bytes. A file that is rotated twice would leave a small one.
+        assert!(files <= 40, "{files}");
+        assert!(one.shown().is_empty());
+    }
+
+    #[test]
+    fn a_log_that_is_truncated_in_place_goes_on_from_its_beginning() {
+        let fixture = rotated("log", None, THREE_LINES);
+        fixture.write(1..=3);
+        // As logrotate does with copytruncate.
+        fs::copy(fixture.at("log"), fixture.at("copy")).unwrap();
+        fs::File::options().write(true).truncate(true).open(fixture.at("log")).unwrap();
+        fixture.write(4..=5);
+        assert_eq!(fixture.content("log"), [started(4), started(5)]);
+        assert!(!fixture.at("log.1").exists());
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn a_rotation_that_fails_is_told_once_and_the_log_goes_on() {
+        let fixture = rotated("log", None, Some(Rotation { max_size: 3 * 51, keep: 1 }));
+        // A folder where the oldest file has to go.
+        fs::create_dir(fixture.at("log.1")).unwrap();
+        fixture.write(1..=4);
+        fixture.write(5..=9);
+        let told = "WARN  log Cannot rotate the log file TEMP/log: Is a directory (os error 21); lines go on into the same file";
+        let mut expected: Vec<String> = (1..=9).map(started).collect();
+        expected.insert(3, told.to_owned());
+        assert_eq!(fixture.content("log"), expected);
+        assert_eq!(fixture.shown(), [told]);
+    }
+
+    #[test]
+    fn half_a_line_is_ended_in_its_own_file() {
+        let fixture = rotated("log", None, THREE_LINES);
+        fs::write(fixture.at("log"), "x".repeat(200)).unwrap();
+        fixture.write(1..=1);
+        assert_eq!(fs::read_to_string(fixture.at("log.1")).unwrap(), "x".repeat(200) + "\n");
+        assert_eq!(fixture.content("log"), [started(1)]);
+        assert!(fixture.shown().is_empty());
+    }
+
+    #[test]
+    fn what_is_no_file_is_never_rotated() {
+        let fixture = rotated("log", None, Some(Rotation { max_size: 1, keep: 2 }));
+        symlink("/dev/null", fixture.at("log")).unwrap();
+        fixture.write(1..=3);
+        assert_eq!(fs::read_dir(fixture.temp.path()).unwrap().count(), 1);
+        assert!(fixture.shown().is_empty());
+    }
+
     #[test]
     fn events_after_the_end_are_ignored() {
         let fixture = fixture("log", None);
@@ -542,7 +750,7 @@ mod tests {
         let fixture = fixture("unused", None);
         let console = Arc::clone(&fixture.log.console);
         let path = AppendPath::new(fixture.at("log"), None);
-        let mut writer = Writer::new(path, Format::Text, console);
+        let mut writer = Writer::new((path, None), Format::Text, console);
         let id = FileId { device: 1, inode: 2 };
         let lines = b"a\nbcd\ne\n";
         for (written, torn, lost) in

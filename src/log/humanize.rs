@@ -9,6 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use super::problems::{Recurrence, Summary};
+
 /// `12,345`.
 pub(crate) fn number(number: u64) -> String {
     let digits = number.to_string();
@@ -109,7 +111,10 @@ pub(crate) fn one_line(words: &str) -> Cow<'_, str> {
 pub(super) fn notice(notice: &Notice<'_>) -> String {
     match notice {
         Notice::LogInside { side, path } => {
-            format!("The log file lies inside the {side} at {path}; it is neither copied nor deleted")
+            format!(
+                "The log file lies inside the {side} at {path}; it is neither copied nor deleted, and neither are its \
+                 rotated files, which have .1 to .999 after its name"
+            )
         }
         Notice::Unsupported { feature } => format!(
             "The replica's filesystem, or the rights of this process, cannot hold {}; they are left out",
@@ -123,6 +128,10 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             "Working with {}, fewer than asked for, because only {} may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
             counted(u64::try_from(*threads).unwrap_or(u64::MAX), "thread", "threads"),
             counted(*open_files, "file", "files"),
+        ),
+        Notice::PriorityRefused { cause } => format!(
+            "--nice has no effect, because the system refused a lower priority: {cause}; passes run with the priority of \
+             other programs"
         ),
         Notice::ReplicaCreated { replica } => {
             format!("The replica folder {} was missing and has been created", path(replica))
@@ -184,9 +193,28 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
     }
 }
 
+/// The message about many problems.
+pub(super) fn summary(summary: &Summary) -> String {
+    let (many, what) = (number(summary.problems), summary.kind.words());
+    let cause = &summary.cause;
+    match summary.recurrence {
+        Recurrence::More => {
+            format!("{many} more of this kind: Cannot {what}: {cause}; with -v each of them is named")
+        }
+        Recurrence::Same { last_pass, named_in_pass } => format!(
+            "{many} the same as in pass {last_pass}: Cannot {what}: {cause}; pass {named_in_pass} names some of them"
+        ),
+    }
+}
+
 /// The message when the log file cannot be written.
 pub(super) fn unwritable(log: &Path, cause: &str) -> String {
     format!("Cannot write the log file {}: {cause}; the backup goes on without it", path(log))
+}
+
+/// The message when the log file cannot be rotated.
+pub(super) fn unrotated(log: &Path, cause: &str) -> String {
+    format!("Cannot rotate the log file {}: {cause}; lines go on into the same file", path(log))
 }
 
 /// The message when the log file can be written again.

@@ -38,7 +38,7 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> String {
         Record::Event { job, event } => {
             (*job, matches!(event, Event::Started { .. } | Event::PassStarted { .. }).then_some(LOG_VERSION))
         }
-        Record::OfLog(_) => (None, None),
+        Record::Summed { .. } | Record::OfLog(_) => (None, None),
     };
     let object = Object { time: stamp.as_str(), level, job, log_version, record, message: message(record) };
     self::object(&object)
@@ -63,9 +63,10 @@ fn message(record: &Record<'_>) -> Option<String> {
             Outcome::Held(hold) => Some(hold.to_string()),
             Outcome::Done | Outcome::Planned | Outcome::Interrupted(_) | Outcome::ReplicaLost => None,
         },
-        Record::Event { .. } => None,
+        Record::Event { .. } | Record::Summed { .. } => None,
         Record::OfLog(Trouble::Unwritable { log, cause }) => Some(humanize::unwritable(log, cause)),
         Record::OfLog(Trouble::Lost { log, lines }) => Some(humanize::lost(log, *lines)),
+        Record::OfLog(Trouble::Unrotated { log, cause }) => Some(humanize::unrotated(log, cause)),
         Record::OfLog(Trouble::NotShown { lines }) => Some(humanize::not_shown(*lines)),
     }
 }

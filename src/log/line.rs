@@ -11,6 +11,8 @@ pub(super) struct Line {
     pub(super) text: String,
     /// Its level.
     pub(super) level: Level,
+    /// True for the end of a pass.
+    pub(super) is_pass_end: bool,
     /// Text form only: the end of the verb, which begins after time and level, as a byte offset.
     head_end: Option<usize>,
 }
@@ -29,13 +31,15 @@ impl Line {
 
     /// Formats a record with a given time.
     pub(super) fn at(stamp: &Stamp, format: Format, record: &Record<'_>) -> Line {
-        let level = record.level();
+        let (level, is_pass_end) = (record.level(), record.is_pass_end());
         match format {
             Format::Text => {
                 let (text, head_end) = text::line(stamp, level, record);
-                Line { text, level, head_end: Some(head_end) }
+                Line { text, level, is_pass_end, head_end: Some(head_end) }
             }
-            Format::Json => Line { text: json::line(stamp, level, record), level, head_end: None },
+            Format::Json => {
+                Line { text: json::line(stamp, level, record), level, is_pass_end, head_end: None }
+            }
         }
     }
 

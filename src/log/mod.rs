@@ -9,8 +9,10 @@ mod file;
 pub(crate) mod humanize;
 pub(crate) mod json;
 mod line;
+mod problems;
 mod queue;
 mod record;
+mod rotation;
 mod text;
 mod timestamp;
 
@@ -25,14 +27,20 @@ use crate::fs::console::Stream;
 use crate::fs::log_file::AppendPath;
 use crate::model::error::{Cause, Error};
 use crate::model::event::{Event, Monitor};
+use crate::model::report::Outcome;
 use console::Console;
 use file::LogFile;
 use line::Line;
+use problems::{Extent, Late, Problems};
 use record::{Level, Record, level_of};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+pub use rotation::Rotation;
 
 /// The two forms of a line; `docs/log-format.md` documents both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,11 +52,23 @@ pub enum Format {
     Json,
 }
 
+/// The lines that the console shows. The file has all of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Show {
+    /// All.
+    #[default]
+    Everything,
+    /// Warnings, errors, and the end of each pass.
+    PassEnds,
+    /// Warnings and errors.
+    Warnings,
+}
+
 /// The options of the console.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConsoleOptions {
-    /// Show warnings and errors only.
-    pub quiet: bool,
+    /// The lines that are shown.
+    pub show: Show,
     /// Colour text lines. The file never has colours, and neither has JSON.
     pub color: bool,
     /// Wait for a slow reader instead of dropping lines: for a single pass, whose output somebody pages through.
@@ -63,9 +83,11 @@ pub struct LogOptions {
     /// A folder that is never created for the log, nor anything above it: the source. A removed source must not come
     /// back empty because the log lies inside.
     pub keep_out: Option<PathBuf>,
+    /// When the file is rotated. None: another program does that, or nobody.
+    pub rotation: Option<Rotation>,
     /// The form of the lines, in the file and on the console.
     pub format: Format,
-    /// Write debug lines, too, to the file and the console.
+    /// Write debug lines, too, to the file and the console, and do not sum up problems. The JSON form never does.
     pub verbose: bool,
     /// The options of the console.
     pub console: ConsoleOptions,
@@ -78,6 +100,8 @@ pub struct Log {
     verbose: bool,
     file: Option<LogFile>,
     console: Arc<Console>,
+    /// The problems of each job, from pass to pass.
+    problems: Mutex<BTreeMap<Option<String>, Problems>>,
     /// True after the first line.
     has_begun: AtomicBool,
 }
@@ -101,13 +125,14 @@ impl Log {
         options: LogOptions,
         interrupt: Arc<Interrupt>,
     ) -> Result<Log, Error> {
-        let LogOptions { path, keep_out, format, verbose, console } = options;
+        let LogOptions { path, keep_out, rotation, format, verbose, console } = options;
         let console = Console::start([output, error], console, format, Arc::clone(&interrupt));
         let console = Arc::new(console.map_err(no_thread)?);
         let path = path.map(|path| AppendPath::new(path, keep_out));
-        let file = path.map(|path| LogFile::start(path, format, &console, interrupt));
+        let file = path.map(|path| LogFile::start((path, rotation), format, &console, interrupt));
         let file = file.transpose().map_err(no_thread)?;
-        Ok(Log { format, verbose, file, console, has_begun: AtomicBool::new(false) })
+        let has_begun = AtomicBool::new(false);
+        Ok(Log { format, verbose, file, console, problems: Mutex::default(), has_begun })
     }
 
     /// Reopens the file at once, even if no line follows (SIGHUP, after a rotation). Before the first line it does nothing:
@@ -145,7 +170,58 @@ impl Log {
             return;
         }
         self.has_begun.store(true, Ordering::SeqCst);
-        let line = Line::new(self.format, &Record::Event { job, event });
+        let has_all = self.verbose || self.format == Format::Json;
+        if has_all || self.is_written(job, event) {
+            self.put(&Record::Event { job, event });
+        }
+    }
+
+    /// Whether an event is written in full. At the end of a pass its other problems are written first.
+    fn is_written(&self, job: Option<&str>, event: &Event<'_>) -> bool {
+        let extent = match event {
+            Event::PassStarted { number } => {
+                self.with_problems(job, |problems| problems.begin(*number, Instant::now()));
+                return true;
+            }
+            Event::Problem(problem) => {
+                return self.with_problems(job, |problems| problems.take(problem, Instant::now()));
+            }
+            Event::PassEnded(report) => match report.outcome {
+                Outcome::Done | Outcome::Planned => Extent::Whole,
+                Outcome::Held(_) | Outcome::Interrupted(_) | Outcome::ReplicaLost => Extent::Partial,
+            },
+            Event::Failed { number: Some(_), .. } => Extent::Partial,
+            Event::Failed { number: None, .. }
+            | Event::Started { .. }
+            | Event::Phase { .. }
+            | Event::Verified { .. }
+            | Event::Done(_)
+            | Event::Planned(_)
+            | Event::Skipped { .. }
+            | Event::Notice(_)
+            | Event::Overran { .. }
+            | Event::RpoAtRisk { .. }
+            | Event::RpoMissed { .. }
+            | Event::RpoMet { .. }
+            | Event::Stopping { .. }
+            | Event::Stopped => return true,
+        };
+        for late in self.with_problems(job, |problems| problems.end(extent, Instant::now())) {
+            match late {
+                Late::Named(problem) => self.put(&Record::Event { job, event: &Event::Problem(&problem) }),
+                Late::Summed(summary) => self.put(&Record::Summed { job, summary }),
+            }
+        }
+        true
+    }
+
+    fn with_problems<T>(&self, job: Option<&str>, work: impl FnOnce(&mut Problems) -> T) -> T {
+        let mut all = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        work(all.entry(job.map(str::to_owned)).or_default())
+    }
+
+    fn put(&self, record: &Record<'_>) {
+        let line = Line::new(self.format, record);
         self.file.iter().for_each(|file| file.write(&line));
         self.console.show(&line);
     }

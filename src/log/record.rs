@@ -7,6 +7,8 @@ use crate::model::serial;
 use serde::Serialize;
 use std::path::Path;
 
+use super::problems::Summary;
+
 /// The level of a line, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -42,6 +44,14 @@ pub(super) enum Record<'a> {
         #[serde(flatten)]
         event: &'a Event<'a>,
     },
+    /// Many problems in one line. The JSON form has each of them instead.
+    #[serde(skip)]
+    Summed {
+        /// As of an event.
+        job: Option<&'a str>,
+        /// The problems.
+        summary: Summary,
+    },
     /// A failure of the log itself.
     OfLog(Trouble<'a>),
 }
@@ -69,6 +79,16 @@ pub(super) enum Trouble<'a> {
         /// The number of lines that it lacks.
         lines: u64,
     },
+    /// The log file cannot be rotated, and is written on.
+    #[serde(rename = "log_not_rotated")]
+    Unrotated {
+        /// The log file.
+        #[serde(flatten, serialize_with = "serial::log")]
+        log: &'a Path,
+        /// The error in words; they are part of the message.
+        #[serde(skip)]
+        cause: &'a str,
+    },
     /// The console takes lines again.
     #[serde(rename = "console_lines_dropped")]
     NotShown {
@@ -78,12 +98,20 @@ pub(super) enum Trouble<'a> {
 }
 
 impl Record<'_> {
+    /// Whether it is the end of a pass.
+    pub(super) fn is_pass_end(&self) -> bool {
+        matches!(self, Record::Event { event: Event::PassEnded(_), .. })
+    }
+
     /// The level of the record.
     pub(super) fn level(&self) -> Level {
         match self {
             Record::Event { event, .. } => level_of(event),
+            Record::Summed { .. } => Level::Warn,
             Record::OfLog(Trouble::Unwritable { .. }) => Level::Error,
-            Record::OfLog(Trouble::Lost { .. } | Trouble::NotShown { .. }) => Level::Warn,
+            Record::OfLog(Trouble::Lost { .. } | Trouble::Unrotated { .. } | Trouble::NotShown { .. }) => {
+                Level::Warn
+            }
         }
     }
 }
@@ -113,6 +141,7 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
             | Notice::NoLock
             | Notice::FewerThreads { .. }
             | Notice::NoStateFolder
+            | Notice::PriorityRefused { .. }
             | Notice::IndexUnusable { .. }
             | Notice::IndexUnwritable { .. }
             | Notice::IndexRebuilt { .. }

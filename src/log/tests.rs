@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use super::Format;
 use super::line::Line;
+use super::problems::{Recurrence, Summary};
 use super::record::{Record, Trouble};
 use super::timestamp::Stamp;
 
@@ -315,7 +316,7 @@ fn notices_as_text() {
     let cases = [
         (
             Notice::LogInside { side: Side::Source, path: &log },
-            "INFO  notice The log file lies inside the source at logs/file-sync.log; it is neither copied nor deleted",
+            "INFO  notice The log file lies inside the source at logs/file-sync.log; it is neither copied nor deleted, and neither are its rotated files, which have .1 to .999 after its name",
         ),
         (
             Notice::Unsupported { feature: Feature::Symlinks },
@@ -332,6 +333,10 @@ fn notices_as_text() {
         (
             Notice::FewerThreads { threads: 1, open_files: 256 },
             "WARN  notice Working with 1 thread, fewer than asked for, because only 256 files may be open at once; raise the hard limit (ulimit -Hn, or LimitNOFILE= of a service)",
+        ),
+        (
+            Notice::PriorityRefused { cause: Cause::System(Errno::PERM) },
+            "WARN  notice --nice has no effect, because the system refused a lower priority: Operation not permitted (os error 1); passes run with the priority of other programs",
         ),
         (
             Notice::ReplicaCreated { replica: Path::new("/mnt/my replica") },
@@ -501,6 +506,10 @@ fn problems_and_notices_as_json() {
         (
             Notice::FewerThreads { threads: 2, open_files: 64 },
             r#""fewer_threads","threads":2,"open_files":64,"#,
+        ),
+        (
+            Notice::PriorityRefused { cause: Cause::System(Errno::PERM) },
+            r#""priority_refused","cause":"Operation not permitted (os error 1)","errno":1,"#,
         ),
         (Notice::ReplicaCreated { replica: Path::new("/r") }, r#""replica_created","replica":"/r","#),
         (
@@ -731,13 +740,28 @@ fn examples(format: Format) -> Vec<String> {
         Event::Failed { error: &failed, number: None, ends_program: true },
         Event::Failed { error: &locked, number: Some(7), ends_program: false },
     ];
+    let summaries =
+        [Recurrence::More, Recurrence::Same { last_pass: 6, named_in_pass: 1 }].map(|recurrence| {
+            Record::Summed {
+                job: None,
+                summary: Summary {
+                    kind: ProblemKind::ReadSourceFile,
+                    cause: Cause::System(Errno::ACCESS),
+                    problems: 9_990,
+                    recurrence,
+                },
+            }
+        });
+    // The JSON form has every problem.
+    let summaries = summaries.into_iter().filter(|_| format == Format::Text);
     let records = [
         Trouble::Unwritable { log, cause: full },
         Trouble::Lost { log, lines: 1234 },
+        Trouble::Unrotated { log, cause: "Read-only file system (os error 30)" },
         Trouble::NotShown { lines: 1 },
     ]
     .map(Record::OfLog);
-    let lines = events.iter().map(|event| Record::Event { job: None, event }).chain(records);
+    let lines = events.iter().map(|event| Record::Event { job: None, event }).chain(summaries).chain(records);
     // The document need not follow every release.
     lines.map(|record| line(format, record).replace(env!("CARGO_PKG_VERSION"), "0.1.0")).collect()
 }

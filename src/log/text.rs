@@ -19,15 +19,20 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String,
     out.words(format_args!("{} {:<5} ", stamp.as_str(), level.word()));
     match record {
         Record::Event { job, event } => {
-            if let Some(job) = job {
-                out.words(format_args!("[{}] ", humanize::one_line(job)));
-            }
+            out.job(*job);
             write_event(&mut out, event);
+        }
+        Record::Summed { job, summary } => {
+            out.job(*job);
+            out.message("problems", &humanize::summary(summary));
         }
         Record::OfLog(Trouble::Unwritable { log, cause }) => {
             out.message("log", &humanize::unwritable(log, cause));
         }
         Record::OfLog(Trouble::Lost { log, lines }) => out.message("log", &humanize::lost(log, *lines)),
+        Record::OfLog(Trouble::Unrotated { log, cause }) => {
+            out.message("log", &humanize::unrotated(log, cause));
+        }
         Record::OfLog(Trouble::NotShown { lines }) => out.message("console", &humanize::not_shown(*lines)),
     }
     out.text.push('\n');
@@ -44,6 +49,12 @@ impl Out {
     fn words(&mut self, words: fmt::Arguments<'_>) {
         let written = self.text.write_fmt(words);
         debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    }
+
+    fn job(&mut self, job: Option<&str>) {
+        if let Some(job) = job {
+            self.words(format_args!("[{}] ", humanize::one_line(job)));
+        }
     }
 
     /// The words that a terminal shows in bold.

@@ -133,6 +133,12 @@ pub enum Notice<'a> {
         /// The limit (`ulimit -Hn`).
         open_files: u64,
     },
+    /// The system refused the lower priority of `--nice`; at the start of the program.
+    PriorityRefused {
+        /// The error.
+        #[serde(flatten)]
+        cause: Cause,
+    },
     /// The replica folder was missing and was created.
     ReplicaCreated {
         /// The replica as the user gave it.

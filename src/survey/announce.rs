@@ -19,8 +19,7 @@ impl Survey<'_> {
     /// opened is reported when its turn comes.
     pub(super) fn announce(&self, merge: &Merge, fds: PairBorrowed<'_>, names: Range<usize>) {
         let (Some(source), Some(replica)) = (fds.source, fds.replica) else { return };
-        // What is announced is cached.
-        if self.context.cache.is_used_up() || !self.context.workers.wait_for_disk() {
+        if !self.context.may_announce() {
             return;
         }
         let is_on_disk =

@@ -84,9 +84,7 @@ const STEP: u64 = 8 << 20;
 
 /// Announces the next step of files that are read in turns, while the disk is the bottleneck.
 fn announce_step(context: &Context<'_>, files: &[BorrowedFd<'_>], at: u64, end: u64) {
-    // What is announced is cached.
-    let may_cache = !context.cache.is_used_up();
-    if may_cache && at.is_multiple_of(STEP) && end - at > BUFFER as u64 && context.workers.wait_for_disk() {
+    if at.is_multiple_of(STEP) && end - at > BUFFER as u64 && context.may_announce() {
         files.iter().for_each(|file| announce(*file, at, STEP.min(end - at)));
     }
 }
@@ -124,6 +122,7 @@ pub(crate) fn compare_to_end(
                 Err(errno) => return Comparison::ReplicaUnreadable(errno),
             }
             context.read(2 * read);
+            context.pace(read);
             if ours != theirs {
                 return Comparison::Different;
             }
@@ -145,10 +144,11 @@ fn compare_data(
 ) -> Option<Comparison> {
     let mut at = range.start;
     while at < range.end {
+        let want = (range.end - at).min(BUFFER as u64) as usize;
+        context.pace(want);
         if context.interrupt.is_set() {
             return Some(Comparison::Interrupted);
         }
-        let want = (range.end - at).min(BUFFER as u64) as usize;
         announce_step(context, &[source, replica], at, range.end);
         let (ours, theirs) = (source_buffer.get_mut(..want)?, replica_buffer.get_mut(..want)?);
         match context.cache.read_at(source, ours, at) {
@@ -190,10 +190,11 @@ fn compare_hole(
         };
         at = data.start;
         while at < data.end {
+            let want = (data.end - at).min(BUFFER as u64) as usize;
+            context.pace(want);
             if context.interrupt.is_set() {
                 return Some(Comparison::Interrupted);
             }
-            let want = (data.end - at).min(BUFFER as u64) as usize;
             let piece = buffer.get_mut(..want)?;
             match context.cache.read_at(replica, piece, at) {
                 Ok(read) if read == want => {}

@@ -175,6 +175,7 @@ impl Survey<'_> {
                 }
                 hasher.update(buffer.get(..read).unwrap_or_default());
                 self.context.read(read);
+                self.context.pace(read);
                 at += read as u64;
             }
             Ok(hasher.finish())

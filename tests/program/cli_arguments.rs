@@ -44,8 +44,42 @@ fn help_is_worth_reading() {
     for line in help.lines() {
         assert!(line.chars().count() <= 100, "too long: {line}");
     }
-    assert_eq!(stdout(&file_sync().arg("-h").assert().code(0)), help);
     assert_eq!(stderr(&assert), "");
+}
+
+#[test]
+fn the_short_help_is_one_screen() {
+    let assert = file_sync().arg("-h").assert().code(0);
+    let screen = stdout(&assert);
+    assert_snapshot!(screen);
+    assert_eq!(stderr(&assert), "");
+    for words in ["help", "-h status", "-h --nosuch", "--once -h", "-nh"] {
+        assert_eq!(stdout(&file_sync().args(words.split(' ')).assert().code(0)), screen, "{words}");
+    }
+}
+
+#[test]
+fn nothing_but_the_name_is_answered_in_five_lines() {
+    let place = Scratch::with_source();
+    let message = refuse::<&str>(&place, &[]);
+    assert_eq!(message.lines().count(), 5, "{message}");
+    assert_snapshot!(message);
+}
+
+#[test]
+fn paths_without_options_are_answered_with_the_options() {
+    let place = Scratch::with_source();
+    for (line, advice) in [
+        ("/a /b", "say --source /a --replica /b, at first with --dry-run"),
+        ("source replica", "say --source source --replica replica,"),
+        ("./source/ replica/ --once", "say --source ./source/ --replica replica/,"),
+        ("-v source/ replica/", "say --source source/ --replica replica/,"),
+        ("--source source replica/", "say --replica replica/,"),
+        ("--source source --replica replica /c", "There is no place for the path /c"),
+    ] {
+        let message = refuse(&place, &line.split(' ').collect::<Vec<_>>());
+        assert!(message.contains(advice), "{line} should say {advice}: {message}");
+    }
 }
 
 #[test]
@@ -71,8 +105,7 @@ fn every_mistake_is_named_and_a_valid_value_shown() {
     let log = format!("{ROOTS} --log_file log");
     let full = format!("{log} --interval 60");
     let cases = [
-        (String::new(), "--source <DIR>", "--source /data"),
-        (String::new(), "--interval <TIME>", "--interval 15m"),
+        (String::new(), "--source DIR", "--dry-run"),
         ("-v".into(), "--source is missing", "--source /data"),
         (log.clone(), "--interval is missing", "--interval 15m"),
         (log.clone(), "--interval is missing", "--once"),
@@ -98,6 +131,11 @@ fn every_mistake_is_named_and_a_valid_value_shown() {
         (format!("{full} -j 1025"), "--threads 1025", "--threads 4"),
         (format!("{full} -j many"), "--threads many", "--threads 4"),
         (format!("{full} -j"), "--threads <N>", "--threads 4"),
+        (format!("{full} --bwlimit 5000"), "--bwlimit 5000", "--bwlimit 5000K or --bwlimit 5000B"),
+        (format!("{full} --bwlimit -1"), "--bwlimit -1", "--bwlimit 50MiB"),
+        (format!("{full} --bwlimit 3Mbit"), "--bwlimit 3Mbit", "--bwlimit 50MiB"),
+        (format!("{full} --bwlimit"), "--bwlimit <RATE>", "--bwlimit 50MiB"),
+        (format!("{full} --nice=10"), "--nice", "Usage: file-sync --source DIR"),
         (format!("{full} --color blue"), "--color <WHEN>", "always"),
         (format!("{full} --log-format xml"), "--log-format <FORM>", "json"),
         (format!("{full} -v -q"), "--verbose", "--quiet"),
@@ -187,6 +225,33 @@ fn a_log_inside_a_missing_source_does_not_bring_the_source_back() {
             assert!(!place.path().join("gone").exists(), "--source {source} --log_file {log}: {output}");
             assert!(!place.path().join("replica").exists(), "--source {source} --log_file {log}: {output}");
         }
+    }
+}
+
+#[test]
+fn words_that_no_option_and_no_command_takes_are_answered_with_what_to_type() {
+    let place = Scratch::with_source();
+    for (line, answer) in [
+        ("nosuch", "There is no command nosuch; the commands are approve, status, history,"),
+        ("statsu", "similar subcommand exists: 'status'"),
+        ("--source source status", "The command status comes first"),
+        ("--delete --once", "There is no option --delete: what the source does not have is always deleted"),
+        ("-av /a /b", "There is no option -a: whole folders are always mirrored"),
+        ("-s source -r replica", "There is no option -s: say --source DIR"),
+        ("--source source --dest replica", "There is no option --dest: say --replica DIR"),
+        (
+            "--interval --source source",
+            "--interval needs a value, and --source comes next; for example --interval 15m",
+        ),
+        ("approve", "for example file-sync approve /data/photos/cat.jpg"),
+        ("completions", "for example file-sync completions bash"),
+        ("status --replica=", "Usage: file-sync status [OPTIONS]"),
+        ("status /a", "Usage: file-sync status [OPTIONS]"),
+        ("history --limit 0", "Usage: file-sync history"),
+        ("verify -j 0", "Usage: file-sync verify --replica DIR"),
+    ] {
+        let message = refuse(&place, &line.split(' ').collect::<Vec<_>>());
+        assert!(message.contains(answer), "{line} should say {answer}: {message}");
     }
 }
 

@@ -487,8 +487,52 @@ fn beside_a_log_in_a_folder_that_the_source_lacks_everything_else_is_deleted() {
         start(place.with("--source source --replica replica --log_file replica/own/log", "--once")).end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(place.names("replica"), ["file", "own"]);
-    assert_eq!(place.names("replica/own"), ["log"]);
+    assert_eq!(place.names("replica/own"), ["log", "log.1"]);
     assert!(place.read("replica/own/log").starts_with("an older line\n"));
+}
+
+#[test]
+fn the_rotated_files_of_a_log_in_a_root_are_neither_copied_nor_deleted() {
+    for root in ["source", "replica"] {
+        let place = Scratch::with_source();
+        for number in 0..40 {
+            place.write(format!("source/a/{number}"), "content");
+        }
+        place.write(format!("{root}/logs/log.x"), "no rotated file");
+        place.write(format!("{root}/logs/log.77"), "of another run with other options");
+        let log = format!("{root}/logs/log");
+        let roots = format!("--source source --replica replica --log_file {log}");
+        for options in ["--log-max-size 1000 --log-keep 3", "--log-max-size off"] {
+            let ended = start(place.with(&roots, &format!("--once {options}"))).end();
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+        }
+        let mut kept = vec!["log", "log.1", "log.2", "log.3", "log.77"];
+        if root == "source" {
+            assert_eq!(place.names("replica/logs"), ["log.x"]);
+            kept.push("log.x");
+        }
+        assert_eq!(place.names(&format!("{root}/logs")), kept);
+        assert_eq!(place.names("replica/a").len(), 40);
+    }
+}
+
+#[test]
+fn a_log_that_is_rotated_in_a_root_by_repeated_passes_comes_to_rest() {
+    for root in ["source", "replica"] {
+        let place = Scratch::with_source();
+        place.write("source/file", "content");
+        let roots = format!("--source source --replica replica --log_file {root}/log --log-max-size 300");
+        let running = place.started(&mut place.with(&roots, "--interval 1h"));
+        for _ in 0..4 {
+            running.pass_now();
+        }
+        let ended = running.stop();
+        assert_eq!(ended.stderr, "", "{ended:?}");
+        assert_eq!(count(&ended.stdout, " create file "), 1, "{ended:?}");
+        assert_eq!(count(&ended.stdout, " delete "), 0, "{ended:?}");
+        assert!(place.has(format!("{root}/log.2")));
+        assert!(!place.has("source/log.1") || !place.has("replica/log.1"));
+    }
 }
 
 #[test]

@@ -179,6 +179,7 @@ fn a_log_inside_the_replica_is_no_extra_where_it_is_named() {
         start(place.with("--source source --replica replica --log_file replica/logs/ --once", "")).end();
     assert_eq!(run.code, Some(0), "{run:?}");
     assert_eq!(wrong(&verify(&place)), ["extra logs/file-sync.log"]);
+    place.write("replica/logs/file-sync.log.1", "rotated");
     assert_eq!(check(&place, "verify --replica replica --log-file replica/logs/").code, Some(0));
     assert_eq!(check(&place, "manifest --replica replica --log_file replica/logs/").code, Some(0));
 }

@@ -42,6 +42,7 @@ impl Scratch {
             digests: self.digests,
             dry_run,
             verify_writes: false,
+            bytes_per_second: None,
             index: Some(self.index()),
             // The guard has tests of its own.
             limits: Limits { max_delete: Limit::Off, max_change: Limit::Off },

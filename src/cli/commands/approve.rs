@@ -49,7 +49,7 @@ impl Request {
         match (paths.is_empty(), selection.is_narrowed()) {
             (true, false) => Err(UsageError(
                 "Nothing to approve: name the pair of a held plan (--source DIR --replica DIR, as the log says it), or \
-                 the files that seem to have rotted"
+                 the files that seem to have rotted, for example file-sync approve /data/photos/cat.jpg"
                     .to_owned(),
             )),
             (false, true) => Err(UsageError(

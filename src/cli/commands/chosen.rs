@@ -2,7 +2,8 @@
 
 use crate::cli::args::ReplicaArgs;
 use crate::cli::commands::pairs::fitting;
-use crate::cli::config::{Environment, UsageError, absolute, check_tilde, folder, log_file};
+use crate::cli::config::{Environment, UsageError, absolute, check_tilde, folder, is_no_file, log_file};
+use crate::fs::rotated::beside;
 use crate::fs::stat::entry_at_path;
 use crate::index::known::all;
 use crate::index::read::Reader;
@@ -23,7 +24,7 @@ pub(super) struct Chosen {
     pub index: PathBuf,
     /// It is open.
     pub reader: Reader,
-    /// The log file, which may lie in the replica and does not belong to it.
+    /// The log file and its rotated files, which may lie in the replica and do not belong to it.
     pub left_out: Vec<FileId>,
 }
 
@@ -64,8 +65,11 @@ impl Chosen {
         let source = optional("--source", arguments.source, "--source /data")?;
         let index = optional("--index", arguments.index, "--index /mnt/disk/index.db")?;
         let state_dir = optional("--state-dir", arguments.state_dir, "--state-dir /var/lib/file-sync")?;
-        let log = arguments.log_file.map(|log| log_file(Path::new(&log), environment)).transpose()?;
-        let left_out = log.iter().filter_map(|path| Some(entry_at_path(path).ok()?.id)).collect();
+        let log = arguments.log_file.filter(|log| !is_no_file(log));
+        let log = log.map(|log| log_file(Path::new(&log), environment)).transpose()?;
+        let rotated = log.iter().flat_map(|log| beside(log));
+        let logs = log.iter().cloned().chain(rotated);
+        let left_out = logs.filter_map(|path| Some(entry_at_path(&path).ok()?.id)).collect();
         let index = match index {
             Some(index) => index,
             None => {

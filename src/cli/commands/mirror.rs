@@ -8,6 +8,7 @@ use crate::cli::commands::complaints::complain;
 use crate::cli::config::Config;
 use crate::control::{Interrupt, Requests};
 use crate::fs::clock::Timer;
+use crate::fs::priority::lower_priority;
 use crate::fs::resolve::is_folder;
 use crate::fs::{Errno, raise_open_file_limit};
 use crate::log::Log;
@@ -32,7 +33,9 @@ struct Ready {
 
 /// Runs the passes. A message goes to `complaints` when there is no log for it.
 pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
-    let Config { mirror: options, log: log_options, mode, rpo } = config;
+    let Config { mirror: options, log: log_options, mode, rpo, nice } = config;
+    // Before the first thread is started: threads inherit the priority.
+    let lowered = if nice { lower_priority() } else { Ok(()) };
     let interrupt = Arc::new(Interrupt::new());
     let log_path = log_options.path.clone();
     let log = match Log::start(log_options, Arc::clone(&interrupt)) {
@@ -64,6 +67,9 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
         dry_run,
         log: log_path.as_deref(),
     });
+    if let Err(errno) = lowered {
+        log.event(&Event::Notice(Notice::PriorityRefused { cause: Cause::System(errno) }));
+    }
     // A log inside a root creates its file and folders there. They must exist before the first pass lists that root:
     // later they would count as a change by another program.
     log.flush_file();

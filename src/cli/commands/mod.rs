@@ -15,11 +15,11 @@ mod table;
 mod verify;
 mod words;
 
-use crate::cli::args::{Cli, Color, Command, StatusFormat, usage_error};
+use crate::cli::args::{Cli, Command, StatusFormat, usage_error_of};
 use crate::cli::commands::chosen::Refused;
 use crate::cli::commands::complaints::complain;
 use crate::cli::commands::pairs::Selection;
-use crate::cli::config::{Config, Environment};
+use crate::cli::config::{Config, Environment, UsageError};
 use crate::run::exit::Exit;
 use std::io::{ErrorKind, Write};
 
@@ -32,39 +32,39 @@ pub fn run(
     environment: &Environment,
     (out, complaints): (&mut dyn Write, &mut dyn Write),
 ) -> Result<Exit, clap::Error> {
-    let color = cli.color;
+    let (color, name) = (cli.color, cli.command.as_ref().map(Command::name));
+    let refused = |error: UsageError| usage_error_of(name, &error.to_string(), color);
     let written = match cli.command {
         Some(Command::Completions { shell, .. }) => completions::run(shell, out).map(|()| Exit::Done),
         Some(Command::Approve { paths, pairs, .. }) => {
-            let request = approve::Request::new(paths, pairs, environment);
-            let request = request.map_err(|error| usage_error(&error.to_string(), color))?;
+            let request = approve::Request::new(paths, pairs, environment).map_err(refused)?;
             approve::run(&request, environment, (out, complaints))
         }
         Some(Command::Status { pairs, format, json, .. }) => {
             let format = if json { StatusFormat::Json } else { format };
             let selection = Selection::new(pairs, environment);
-            let selection = selection.map_err(|error| usage_error(&error.to_string(), color))?;
+            let selection = selection.map_err(refused)?;
             status::run(&selection, format, out)
         }
         Some(Command::History { path: Some(path), pairs, limit, json, .. }) => {
             let options = path_history::Options::new((path, pairs), &limit, json, environment);
-            let options = options.map_err(|error| usage_error(&error.to_string(), color))?;
+            let options = options.map_err(refused)?;
             path_history::run(&options, environment, (out, complaints))
         }
         Some(Command::History { path: None, pairs, limit, json, .. }) => {
             let options = history::Options::new(pairs, &limit, json, environment);
-            let options = options.map_err(|error| usage_error(&error.to_string(), color))?;
+            let options = options.map_err(refused)?;
             history::run(&options, (out, complaints))
         }
         Some(Command::Verify(arguments)) => {
-            return ended(verify::run(arguments, environment, (out, complaints)), color, complaints);
+            return ended(verify::run(arguments, environment, (out, complaints)), refused, complaints);
         }
         Some(Command::Manifest(arguments)) => {
-            return ended(manifest::run(arguments, environment, (out, complaints)), color, complaints);
+            return ended(manifest::run(arguments, environment, (out, complaints)), refused, complaints);
         }
         None => {
             let config = Config::new(cli, environment);
-            let config = config.map_err(|error| usage_error(&error.to_string(), color))?;
+            let config = config.map_err(refused)?;
             return Ok(mirror::run(config, complaints));
         }
     };
@@ -80,10 +80,14 @@ pub fn run(
 }
 
 /// The end of a command that can be refused.
-fn ended(exit: Result<Exit, Refused>, color: Color, complaints: &mut dyn Write) -> Result<Exit, clap::Error> {
+fn ended(
+    exit: Result<Exit, Refused>,
+    refused: impl Fn(UsageError) -> clap::Error,
+    complaints: &mut dyn Write,
+) -> Result<Exit, clap::Error> {
     let message = match exit {
         Ok(exit) => return Ok(exit),
-        Err(Refused::Usage(error)) => return Err(usage_error(&error.to_string(), color)),
+        Err(Refused::Usage(error)) => return Err(refused(error)),
         // EPIPE: the reader has closed the pipe, as `head` does, so that not all was said.
         Err(Refused::Output(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(Exit::Stopped),
         Err(Refused::Output(error)) => format!("Cannot write the output: {error}"),
