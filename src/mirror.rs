@@ -4,6 +4,7 @@
 //! filesystems, and whether writes may not be durable yet.
 
 mod checks;
+mod notes;
 
 use self::checks::{check_apart, check_source, patiently, place_inside, protected};
 use crate::capabilities::registry::Filesystems;
@@ -15,17 +16,14 @@ use crate::context::reporter::Reporter;
 use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
-use crate::fs::rights::rights;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, roots, stat};
 use crate::guard::{Facts, Limits, Ruling, examine, examine_ways};
-use crate::index::held::HeldPlan;
 use crate::index::passes::{PassEnd, carry_problems};
-use crate::index::{Conditions, Index, IndexOptions, Ledger, Warning};
+use crate::index::{Index, IndexOptions};
 use crate::lock::ReplicaLock;
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
-use crate::model::doubt::WayOut;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::{Cause, Error, Side};
 use crate::model::event::{Event, Monitor, Notice};
@@ -37,7 +35,7 @@ use crate::throttle::Throttle;
 use crate::whereabouts::{Inner, Ways, end, find, identity};
 use crate::workers::{MOST, Workers};
 use std::num::NonZeroU64;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -397,62 +395,6 @@ impl Mirror {
         }
         let oldest_confirmation = ledger.oldest_confirmation().filter(|_| counts[Counter::Trusted] > 0);
         Ok(Visited { outcome, counts, oldest_confirmation })
-    }
-
-    fn begin_index(&mut self, moment: Moment, source: &Path) -> (Ledger, Option<Warning>) {
-        let Some(index) = &mut self.index else { return (Ledger::off(), None) };
-        let begun = index.begin(&Conditions {
-            start: moment.start,
-            is_dry_run: self.options.dry_run,
-            source: source.to_path_buf(),
-            rights: rights().fingerprint(),
-        });
-        if !self.options.dry_run {
-            index.note_start(moment.number, moment.start);
-        }
-        begun
-    }
-
-    /// Keeps a held plan in the index, and adds the command that lets it through.
-    fn note_held(&mut self, hold: &mut Hold, moment: Moment) {
-        let message = hold.to_string();
-        let is_of_root = matches!(hold, Hold::OtherRoot { .. });
-        let Some(doubt) = hold.doubt_mut() else { return };
-        let held = moment.start.stamp().millis();
-        let Some(takes) = self.carried.held.take() else {
-            doubt.way_out = WayOut::DryRun;
-            return;
-        };
-        let plan = HeldPlan { held, takes, message };
-        doubt.way_out = match &self.index {
-            Some(index) if index.note_held(&plan) => WayOut::Approve(index.approve_command()),
-            Some(_) | None if is_of_root => WayOut::Index,
-            Some(_) | None => WayOut::NoLimits,
-        };
-    }
-
-    /// Writes the end of a pass into the index; nothing after a dry run.
-    fn note_end(&mut self, end: &PassEnd<'_>) -> Option<Warning> {
-        let index = self.index.as_mut().filter(|_| !self.options.dry_run)?;
-        index.note_disk(self.disk_failed);
-        index.note_end(end)
-    }
-
-    /// The age of the replica by the last pass that was done, of this process or an earlier one; none where the index
-    /// knows of none.
-    pub fn replica_age(&self) -> Option<Duration> {
-        self.index.as_ref().and_then(Index::replica_age)
-    }
-
-    fn warn(&self, monitor: &dyn Monitor, warning: Option<Warning>) {
-        if let (Some(warning), Some(index)) = (warning, &self.index) {
-            let index = index.path();
-            monitor.event(&Event::Notice(match &warning {
-                Warning::Unusable(reason) => Notice::IndexUnusable { index, reason },
-                Warning::Unwritable(reason) => Notice::IndexUnwritable { index, reason },
-                Warning::Rebuilt(reason) => Notice::IndexRebuilt { index, reason },
-            }));
-        }
     }
 
     /// Has the guard compare the places of the roots with the last pass.

@@ -6,7 +6,7 @@ use crate::context::Context;
 use crate::context::roots::SourceState;
 use crate::guard::{Facts, RootsOf, Ruling, doubt, examine};
 use crate::model::counters::Counter;
-use crate::model::doubt::{EXAMPLES, RootIdentity};
+use crate::model::doubt::{EXAMPLES, RootIdentity, WayOut};
 use crate::model::error::{Cause, Error, Problem};
 use crate::model::mounts::{Difference, Memory, Place};
 use crate::model::path::RelPath;
@@ -171,11 +171,13 @@ impl Opinion {
         let is_empty = stake.deleted.entries > 0 && is_empty(&context.roots.source.1);
         let Some(mut hold) = doubt(context.limits, roots, stake, is_empty) else { return Opinion::Good };
         let approved = context.ledger.approved_plan();
-        if approved.is_some_and(|takes| plan.is_within(&stake, &takes)) {
-            return Opinion::Approved(hold);
-        }
+        let is_approved = approved.is_some_and(|takes| plan.is_within(&stake, &takes));
         if let Some(doubt) = hold.doubt_mut() {
             (doubt.examples, doubt.others) = plan.largest(EXAMPLES);
+            doubt.way_out = if is_approved { WayOut::Approved } else { WayOut::DryRun };
+        }
+        if is_approved {
+            return Opinion::Approved(hold);
         }
         Opinion::Held(hold, plan.takes(&stake))
     }

@@ -38,6 +38,8 @@ pub enum WayOut {
     Approve(String),
     /// Nothing was held: it was a dry run.
     DryRun,
+    /// Nothing was held: a person has approved it.
+    Approved,
     /// A pass without the limits: there is no index that could keep the plan.
     NoLimits,
     /// Nothing, until the index can be written: it knows the roots, and cannot keep the plan.

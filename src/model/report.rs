@@ -213,6 +213,7 @@ fn write_limit(f: &mut fmt::Formatter<'_>, doubt: &Doubt, option: &str) -> fmt::
     }
     match &doubt.way_out {
         WayOut::Approve(command) => write!(f, "; if that is meant: {command}"),
+        WayOut::Approved => Ok(()),
         WayOut::DryRun => f.write_str("; a pass would be held, and name the command that lets it through"),
         WayOut::NoLimits => {
             f.write_str("; if that is meant, run it once with --max-delete off --max-change off")
