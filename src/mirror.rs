@@ -32,7 +32,7 @@ use crate::model::path::RelPath;
 use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
 use crate::throttle::Throttle;
-use crate::whereabouts::{Inner, Ways, end, find, identity};
+use crate::whereabouts::{Inner, Ways, end, find, identity, identity_of_missing};
 use crate::workers::{MOST, Workers};
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -297,6 +297,7 @@ impl Mirror {
             return Ok(Visited::early(Outcome::Held(hold)));
         }
         let is_made = replica.is_none() && !self.options.dry_run;
+        let made = if is_made { roots::missing(&self.options.replica) } else { Vec::new() };
         if is_made {
             // RACE: a filesystem unmounted between the judgement and now leaves a folder in its mount point, no more.
             roots::create_with_parents(&self.options.replica)
@@ -310,14 +311,18 @@ impl Mirror {
             };
             self.lock(replica.as_ref(), monitor)?;
         }
-        let identities = identity(&source).zip(replica.as_ref().and_then(identity));
+        let of_replica = match &replica {
+            Some(replica) => identity(replica),
+            None => identity_of_missing(&self.options.replica),
+        };
+        let identities = identity(&source).zip(of_replica);
         let identities = identities.map(|(source, replica)| [source, replica]);
         let arrival = Arrival { ways, swapped, identities };
         let visited = self.mirror(monitor, (source_path, source, replica), &arrival, moment);
         if is_made && matches!(visited, Ok(Visited { outcome: Outcome::Held(_), .. })) {
             // A held pass leaves nothing behind; above all no folder in the place of a missing mount.
             self.lock.let_go();
-            let _ = std::fs::remove_dir(&self.options.replica);
+            roots::remove_made(&made);
         }
         visited
     }

@@ -12,7 +12,7 @@ use crate::model::mounts::{Difference, Memory, Place};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
 use crate::model::report::{Hold, Outcome, Turnover};
-use crate::model::takes::Takes;
+use crate::model::takes::{Taken, Takes};
 use crate::plan::{Pair, Plan};
 use crate::survey::survey;
 use crate::whereabouts::{Inner, Ways, is_empty, turnover};
@@ -97,14 +97,14 @@ pub(crate) fn run(
         });
     }
     match opinion {
-        Opinion::Good => {}
+        // One that was not needed is void.
+        Opinion::Good => context.ledger.use_up_plans(),
         Opinion::Approved(hold) => context.reporter.plan_approved(&hold),
         Opinion::Held(hold, takes) => {
             carried.held = Some(takes);
             return Ok(Outcome::Held(hold));
         }
     }
-    context.ledger.use_up_plans();
     if !context.check_replica() {
         return Ok(Outcome::ReplicaLost);
     }
@@ -127,6 +127,10 @@ pub(crate) fn run(
     if *unsynced {
         context.reporter.syncing();
         *unsynced = disks.sync(context).is_err();
+    }
+    // What is left of an approved plan, the next pass may still do.
+    if !context.has_kept_back() && context.counts()[Counter::Deleted] >= totals[Counter::Deleted] {
+        context.ledger.use_up_plans();
     }
     let (elsewhere, consequence) = match context.roots.source_state() {
         SourceState::Same | SourceState::LeftBehind if context.roots.was_source_away() => {
@@ -166,20 +170,26 @@ enum Opinion {
 impl Opinion {
     fn of(context: &Context<'_>, plan: &Plan, arrival: &Arrival) -> Opinion {
         let stake = plan.stake(context.counts()[Counter::Unchanged]);
-        let roots = RootsOf { then: context.ledger.roots(), now: arrival.identities };
-        // Asked only where it matters: a whole folder is listed for it.
-        let is_empty = stake.deleted.entries > 0 && is_empty(&context.roots.source.1);
-        let Some(mut hold) = doubt(context.limits, roots, stake, is_empty) else { return Opinion::Good };
-        let approved = context.ledger.approved_plan();
-        let is_approved = approved.is_some_and(|takes| plan.is_within(&stake, &takes));
+        let (then, now) = (context.ledger.roots(), arrival.identities);
+        let is_empty = is_empty(context);
+        let judged = doubt(context.limits, RootsOf { then, now }, stake, is_empty);
+        let Some(mut hold) = judged else { return Opinion::Good };
+        let roots = now.map_or_else(String::new, |[source, replica]| format!("{source}; {replica}"));
+        let approved = context.ledger.approved_plan().filter(|takes| takes.roots == roots);
+        // What it takes besides is judged as that of any plan: a log that has grown voids no approval.
+        let is_approved = approved.is_some_and(|takes| {
+            let rest = plan.rest(&stake, &takes);
+            doubt(context.limits, RootsOf { then: now, now }, rest, false).is_none()
+        });
+        let way = if matches!(hold, Hold::TooManyChanges(_)) { Taken::Overwritten } else { Taken::Deleted };
         if let Some(doubt) = hold.doubt_mut() {
-            (doubt.examples, doubt.others) = plan.largest(EXAMPLES);
+            (doubt.examples, doubt.others) = plan.largest(way, EXAMPLES);
             doubt.way_out = if is_approved { WayOut::Approved } else { WayOut::DryRun };
         }
         if is_approved {
             return Opinion::Approved(hold);
         }
-        Opinion::Held(hold, plan.takes(&stake))
+        Opinion::Held(hold, plan.takes(&stake, roots))
     }
 
     /// Whether it is about the same root as a hold for another filesystem there: then a person can approve the plan.

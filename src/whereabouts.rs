@@ -13,9 +13,10 @@ use crate::model::error::Side;
 use crate::model::mounts::{Backing, Difference, InnerMount, Memory, Place, Sight, Step, Tree, Way, step_at};
 use crate::model::path::RelPath;
 use crate::model::report::Turnover;
-use crate::plan::Plan;
+use crate::plan::{Plan, Protected};
 use crate::survey::count::total;
 use std::collections::BTreeMap;
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -75,9 +76,22 @@ pub(crate) fn identity(root: &Arc<Dir>) -> Option<RootIdentity> {
     Some(RootIdentity { filesystem, fsid, inode: Some(facts.id.inode), btime: facts.btime })
 }
 
-/// Whether a root has no entry; false where that is not known.
-pub(crate) fn is_empty(root: &Arc<Dir>) -> bool {
-    root.open().and_then(|folder| Listing::read(folder.as_fd())).is_ok_and(|names| names.len() == 0)
+/// Whether the source has no entry but the log and the folder that some filesystems are made with; false where that is
+/// not known.
+pub(crate) fn is_empty(context: &Context<'_>) -> bool {
+    let protected = context.log.protected_of_roots();
+    let counts = |name: &CStr| {
+        name != c"lost+found" && context.log.protected_below(protected, name) == Some(Protected::No)
+    };
+    let names = context.roots.source.1.open().and_then(|folder| Listing::read(folder.as_fd()));
+    names.is_ok_and(|names| !(0..names.len()).filter_map(|at| names.get(at)).any(counts))
+}
+
+/// The identity of the filesystem on which a missing folder would be made; none where it cannot be looked at.
+pub(crate) fn identity_of_missing(path: &Path) -> Option<RootIdentity> {
+    let path = std::path::absolute(path).ok()?;
+    let above = path.ancestors().skip(1).find_map(|above| Dir::root(above, 1).ok())?;
+    identity(&above).map(|above| RootIdentity { inode: None, btime: None, ..above })
 }
 
 /// The state of all mounts inside the trees that the last pass remembered.

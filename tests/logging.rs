@@ -859,7 +859,7 @@ fn as_many_rotated_logs_are_kept_as_were_asked_for_and_off_rotates_nothing() {
         assert_eq!(place.run(&format!("--once -v --log-max-size {off}")).code, Some(0));
         assert_eq!(logs(&place), ["log"]);
     }
-    place.run("--once -v --log-max-size 1000 --log-keep 3");
+    place.run("--once -v --log-max-size 1000B --log-keep 3");
     assert_eq!(logs(&place), ["log", "log.1", "log.2", "log.3"]);
     // What is there already counts.
     assert!(place.read("log.3").len() <= 1000);
@@ -874,7 +874,7 @@ fn a_log_that_cannot_be_rotated_is_told_once_and_goes_on() {
     for number in 0..30 {
         place.write(format!("source/{number}"), "content");
     }
-    let ended = start(place.with(ROOTS, "--once --log_file logs/log --log-max-size 500")).end();
+    let ended = start(place.with(ROOTS, "--once --log_file logs/log --log-max-size 500B")).end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let told = lines_with(&ended.console(), "WARN  log Cannot rotate the log file ");
     assert_eq!(told.len(), 1, "{ended:?}");
@@ -893,7 +893,7 @@ fn a_log_on_a_descriptor_is_never_rotated() {
     for number in 0..30 {
         place.write(format!("source/{number}"), "content");
     }
-    let mut command = place.with(ROOTS, "--once --log_file /dev/stderr --log-max-size 500");
+    let mut command = place.with(ROOTS, "--once --log_file /dev/stderr --log-max-size 500B");
     let file = File::create(place.at("captured")).expect("created");
     let status = command.stdout(Stdio::null()).stderr(file).status().expect("it runs");
     assert_eq!(status.code(), Some(0));

@@ -28,6 +28,17 @@ pub(crate) fn create_with_parents(path: &Path) -> Result<(), Errno> {
     }
 }
 
+/// The folders that [`create_with_parents`] would make, the deepest first.
+pub(crate) fn missing(path: &Path) -> Vec<PathBuf> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && folder.symlink_metadata().is_err();
+    path.ancestors().take_while(is_missing).map(Path::to_owned).collect()
+}
+
+/// Removes folders that were made, as far as they are empty.
+pub(crate) fn remove_made(folders: &[PathBuf]) {
+    let _ = folders.iter().try_for_each(std::fs::remove_dir);
+}
+
 /// Whether open descriptors can be reached under `/proc/self/fd` (proc(5)), which setting the mode of an unopenable
 /// entry and the xattrs of symbolic links need.
 pub(crate) fn has_descriptor_paths() -> bool {

@@ -35,6 +35,11 @@ const FEW: u64 = 10;
 /// Rules on the numbers of a plan.
 pub(crate) fn doubt(limits: Limits, roots: RootsOf, stake: Stake, source_is_empty: bool) -> Option<Hold> {
     if let (Some(then), Some(now)) = (roots.then, roots.now) {
+        // Both disks are missing: nothing would be done, and the empty folders would be the right ones from then on.
+        if source_is_empty && !then[0].is_same(&now[0]) && !then[1].is_same(&now[1]) {
+            let root = Box::new(RootChange { side: Side::Source, was: then[0], now: now[0] });
+            return Some(Hold::OtherRoot { root, doubt: Doubt::of(stake, None) });
+        }
         let sides = [Side::Source, Side::Replica].into_iter().zip(then.into_iter().zip(now));
         for (side, (was, now)) in sides.filter(|(_, (was, now))| !was.is_same(now)) {
             let is_on_other = !was.is_on_same_filesystem(&now);
@@ -73,7 +78,8 @@ mod tests {
     use crate::model::entry::Timestamp;
     use crate::model::limit::Amount;
 
-    const DISK: RootIdentity = RootIdentity { filesystem: 1, fsid: 7, inode: Some(2), btime: born(5) };
+    const DISK: RootIdentity = RootIdentity { filesystem: 0xef53, fsid: 7, inode: Some(2), btime: born(5) };
+    const XFS: RootIdentity = RootIdentity { filesystem: 0x5846_5342, ..DISK };
 
     const fn born(seconds: i64) -> Option<Timestamp> {
         Some(Timestamp { seconds, nanoseconds: 1 })
@@ -100,12 +106,25 @@ mod tests {
     fn another_root_is_held_only_where_the_plan_is_a_disaster() {
         let other = RootIdentity { fsid: 8, btime: born(6), ..DISK };
         let moved = RootIdentity { inode: Some(99), btime: born(6), ..DISK };
-        let mounted_anew = RootIdentity { fsid: 9, ..DISK };
+        // Formatted in the same second.
+        let twin = RootIdentity { fsid: 9, ..DISK };
+        let mounted_anew = RootIdentity { fsid: 9, ..XFS };
         let gone = RootIdentity { inode: None, btime: None, fsid: 8, ..DISK };
         let ext = |fsid| RootIdentity { btime: None, fsid, ..DISK };
         for (then, now, stake, is_empty, expected) in [
             ([DISK, DISK], [DISK, DISK], stake(0, 9, 9), false, "go"),
-            ([DISK, DISK], [mounted_anew, DISK], stake(0, 9, 9), true, "go"),
+            ([DISK, DISK], [twin, DISK], stake(0, 9, 9), true, "other source"),
+            ([DISK, DISK], [DISK, twin], stake(3, 0, 0), false, "other replica"),
+            ([XFS, DISK], [mounted_anew, DISK], stake(0, 9, 9), true, "go"),
+            (
+                [DISK, XFS],
+                [DISK, RootIdentity { inode: Some(9), btime: born(9), ..mounted_anew }],
+                stake(3, 0, 0),
+                false,
+                "go",
+            ),
+            ([DISK, DISK], [other, other], stake(0, 0, 0), true, "other source"),
+            ([DISK, DISK], [other, other], stake(0, 0, 9), false, "go"),
             ([DISK, DISK], [other, DISK], stake(0, 1, 50), true, "other source"),
             ([DISK, DISK], [other, DISK], stake(3, 5, 9), false, "other source"),
             ([DISK, DISK], [other, DISK], stake(3, 4, 9), false, "go"),

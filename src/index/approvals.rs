@@ -18,8 +18,15 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Approval {
     /// The digest of the content.
     pub digest: Digest,
-    /// The path below the roots.
+    /// The path below the roots; empty for a held plan.
     pub path: Vec<u8>,
+}
+
+impl Approval {
+    /// Whether it is about a whole held plan, and not about a file.
+    pub(crate) fn is_of_plan(&self) -> bool {
+        self.path.is_empty()
+    }
 }
 
 /// The file of a database.

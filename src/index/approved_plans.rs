@@ -2,19 +2,22 @@
 
 use crate::index::Index;
 use crate::index::approvals::{self, Approval};
-use crate::index::held::{HeldPlan, WHOLE, read, write};
+use crate::index::held::{HeldPlan, read, write};
 use crate::index::ledger::Ledger;
 use crate::index::state::lock;
 use crate::model::takes::Takes;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+/// So many digits of its digest tell a held plan from the next one.
+const PREFIX: usize = 8;
+
 impl Ledger {
     /// The held plan that a person has let through.
     pub(crate) fn approved_plan(&self) -> Option<Takes> {
         let shared = self.shared.as_ref()?;
         let mut state = lock(&shared.0);
-        if !state.approved.iter().any(|approval| approval.path == WHOLE) {
+        if !state.approved.iter().any(Approval::is_of_plan) {
             return None;
         }
         let held = state.attempt(|state| state.connection.as_ref().map_or(Ok(None), read)).flatten()?;
@@ -26,25 +29,30 @@ impl Ledger {
         let Some(shared) = &self.shared else { return };
         let mut state = lock(&shared.0);
         let plans: Vec<Approval> =
-            state.approved.iter().filter(|approval| approval.path == WHOLE).cloned().collect();
+            state.approved.iter().filter(|approval| approval.is_of_plan()).cloned().collect();
         state.used.extend(plans);
     }
 }
 
 impl Index {
     /// The command that lets the plan through that was held last.
-    pub(crate) fn approve_command(&self) -> String {
+    pub(crate) fn approve_command(&self, plan: &HeldPlan) -> String {
         let quoted = |path: &Path| quoted(path.as_os_str().as_bytes());
         let (source, replica) = (quoted(&self.roots.source), quoted(&self.roots.replica));
         let state_dir = quoted(&self.options.state_dir);
-        format!("file-sync approve --source {source} --replica {replica} --state-dir {state_dir}")
+        let digest = plan.approval().digest.to_string();
+        let plan = digest.get(..PREFIX).unwrap_or_default();
+        format!(
+            "file-sync approve --source {source} --replica {replica} --state-dir {state_dir} --plan {plan}"
+        )
     }
 
-    /// Keeps a held plan, after [`Index::end`]. Approvals of other plans that this pass has met are void. False where it cannot be kept, and so not be approved.
+    /// Keeps a held plan, after [`Index::end`]. Approvals of other plans that this pass has met are void. False where it
+    /// cannot be kept, and so not be approved.
     pub(crate) fn note_held(&self, plan: &HeldPlan) -> bool {
         let mut state = lock(&self.shared.0);
-        let is_of_plan = |approval: &&Approval| approval.path == WHOLE;
-        let void: Vec<Approval> = state.approved.iter().filter(is_of_plan).cloned().collect();
+        let void: Vec<Approval> =
+            state.approved.iter().filter(|approval| approval.is_of_plan()).cloned().collect();
         if !void.is_empty() {
             let _ = approvals::remove(&approvals::file_of(&self.path), &void);
         }

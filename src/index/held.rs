@@ -17,13 +17,10 @@ pub(crate) struct HeldPlan {
     pub message: String,
 }
 
-/// The path of an approval that is about a whole plan.
-pub(super) const WHOLE: &[u8] = b"";
-
 impl HeldPlan {
     /// The approval that lets it through.
     pub(crate) fn approval(&self) -> Approval {
-        Approval { digest: self.takes.digest(), path: WHOLE.to_vec() }
+        Approval { digest: self.takes.digest(), path: Vec::new() }
     }
 }
 
@@ -32,10 +29,10 @@ pub(super) fn write(
     HeldPlan { held, takes, message }: &HeldPlan,
 ) -> Result<(), SqlError> {
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let Takes { deleted, changed, is_listed, hashes } = takes;
+    let Takes { deleted, changed, roots, is_listed, hashes } = takes;
     let hashes: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
     let sql = "INSERT OR REPLACE INTO held (id, held, digest, deleted, deleted_bytes, changed, changed_bytes, is_listed, \
-               takes, message) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+               takes, message, roots) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
     connection.execute(
         sql,
         params![
@@ -47,7 +44,8 @@ pub(super) fn write(
             signed(changed.bytes),
             is_listed,
             hashes,
-            message
+            message,
+            roots
         ],
     )?;
     Ok(())
@@ -68,8 +66,7 @@ pub(super) fn forget(connection: &Connection) -> Result<usize, SqlError> {
 /// # Errors
 /// As `sqlite3_step`.
 pub(crate) fn read(connection: &Connection) -> Result<Option<HeldPlan>, SqlError> {
-    let sql =
-        "SELECT held, deleted, deleted_bytes, changed, changed_bytes, is_listed, takes, message FROM held";
+    let sql = "SELECT held, deleted, deleted_bytes, changed, changed_bytes, is_listed, takes, message, roots FROM held";
     let read = |row: &rusqlite::Row<'_>| {
         let number = |at| row.get::<_, i64>(at).map(|number| number.try_into().unwrap_or_default());
         let hashes: Vec<u8> = row.get(6)?;
@@ -79,6 +76,7 @@ pub(crate) fn read(connection: &Connection) -> Result<Option<HeldPlan>, SqlError
             takes: Takes {
                 deleted: Amount { entries: number(1)?, bytes: number(2)? },
                 changed: Amount { entries: number(3)?, bytes: number(4)? },
+                roots: row.get(8)?,
                 is_listed: row.get(5)?,
                 hashes: hashes.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect(),
             },

@@ -41,6 +41,7 @@ pub(crate) use record::Record;
 use crate::fs::is_lazy;
 use crate::fs::mappings::{Mapped, mapped_files};
 use crate::fs::stamp::Start;
+use crate::index::approvals::Approval;
 use crate::index::operations::Operations;
 use crate::index::state::{Circumstances, Shared, State, lock};
 use crate::index::store::{Roots, Unusable};
@@ -191,6 +192,7 @@ impl Index {
         state.unusable = None;
         state.visited = 0;
         if std::mem::take(&mut state.cannot_write) {
+            state.roll_back();
             state.connection = None;
         }
         let mut warning = None;
@@ -248,9 +250,16 @@ impl Index {
         state.roots_now = roots;
         if !is_done {
             state.roll_back();
-        } else if state.attempt_write(|state| state.commit(&self.roots)).is_some() && !state.used.is_empty() {
-            // One that stays holds for the same content only.
-            let _ = approvals::remove(&approvals::file_of(&self.path), &state.used);
+        } else {
+            if state.attempt_write(|state| state.commit(&self.roots)).is_none() {
+                // Of an index that is only read a transaction is open: the next write could not begin its own.
+                state.roll_back();
+                // One of a content that stays holds for that content only. One of a plan may not be used twice.
+                state.used.retain(Approval::is_of_plan);
+            }
+            if !state.used.is_empty() {
+                let _ = approvals::remove(&approvals::file_of(&self.path), &state.used);
+            }
         }
         let warning = match state.unusable.take() {
             // A page may have been misread. Otherwise the next pass, perhaps of another process, begins a new one.

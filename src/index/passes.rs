@@ -76,8 +76,9 @@ impl Index {
             // The pass ended early, or its records could not be written; one row may find room.
             None => store::open(&self.path, &self.roots).and_then(|connection| write(&connection)),
         };
+        let is_told = state.cannot_write;
         drop(state);
-        self.once(written.err().map(|unusable| Warning::Unusable(unusable.to_string())))
+        self.once(written.err().filter(|_| !is_told).map(|unusable| Warning::Unusable(unusable.to_string())))
     }
 
     /// The age of the replica by the last pass that was done, of any process; none where it is not known.

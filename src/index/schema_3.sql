@@ -17,6 +17,7 @@ CREATE TABLE held (
     deleted_bytes INTEGER NOT NULL,
     changed       INTEGER NOT NULL,
     changed_bytes INTEGER NOT NULL,
+    roots         TEXT NOT NULL,        -- the two roots, in words
     is_listed     INTEGER NOT NULL,     -- 0: it takes more than are listed, and only its numbers count
     takes         BLOB NOT NULL,        -- a hash of each path that it deletes or overwrites, 8 bytes each, sorted
     message       TEXT NOT NULL         -- why it was held

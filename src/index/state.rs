@@ -252,7 +252,10 @@ impl State {
 
     /// Writes the identities of the roots where they have changed, and forgets a held plan.
     fn note_roots(&mut self) -> Result<(), SqlError> {
-        let has_held = self.connection.as_ref().map_or(Ok(false), held::is_known)?;
+        // One that was approved and is not done yet stays.
+        let is_open =
+            self.approved.iter().any(|approval| approval.is_of_plan() && !self.used.contains(approval));
+        let has_held = !is_open && self.connection.as_ref().map_or(Ok(false), held::is_known)?;
         let roots = self.roots_now.filter(|roots| self.roots.as_ref() != Some(roots));
         if roots.is_none() && !has_held {
             return Ok(());
@@ -262,7 +265,9 @@ impl State {
         if let Some(roots) = &roots {
             roots::write(connection, roots)?;
         }
-        held::forget(connection)?;
+        if has_held {
+            held::forget(connection)?;
+        }
         Ok(())
     }
 

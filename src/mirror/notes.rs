@@ -36,7 +36,7 @@ impl Mirror {
         let Some(takes) = self.carried.held.take() else { return };
         let plan = HeldPlan { held, takes, message };
         doubt.way_out = match &self.index {
-            Some(index) if index.note_held(&plan) => WayOut::Approve(index.approve_command()),
+            Some(index) if index.note_held(&plan) => WayOut::Approve(index.approve_command(&plan)),
             Some(_) | None if is_of_root => WayOut::Index,
             Some(_) | None => WayOut::NoLimits,
         };

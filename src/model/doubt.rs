@@ -52,8 +52,13 @@ impl WayOut {
     }
 }
 
-/// The type of btrfs, from statfs(2).
+/// Types of filesystems whose identity stays the same, from statfs(2).
+const EXT: u64 = 0xef53;
 const BTRFS: u64 = 0x9123_683e;
+const F2FS: u64 = 0xf2f5_2010;
+const BCACHEFS: u64 = 0xca45_1a4e;
+const ZFS: u64 = 0x2fc1_2fc1;
+const TMPFS: u64 = 0x0102_1994;
 
 /// The number of examples.
 pub(crate) const EXAMPLES: usize = 3;
@@ -105,21 +110,29 @@ pub struct RootIdentity {
 }
 
 impl RootIdentity {
-    /// Whether both are the same folder. Where the birth time is known, the identity of the filesystem says no more, and
-    /// some filesystems change it with each mount.
+    /// Whether both are the same folder. The birth time tells, and the filesystem, too: disks that were formatted in one
+    /// go have roots that were born in the same second.
     pub(crate) fn is_same(&self, other: &RootIdentity) -> bool {
-        let is_known = self.inode.is_some() && self.btime.is_some() && other.btime.is_some();
+        let is_born = self.btime.is_some() && other.btime.is_some();
+        let is_there = self.inode.is_some();
+        // A tmpfs has another identity with each mount, and other folders.
+        let is_on_same = match is_born {
+            true => self.filesystem == TMPFS || self.is_on_same_filesystem(other),
+            false => self.fsid == other.fsid,
+        };
         self.filesystem == other.filesystem
+            && is_there
             && (self.inode, self.btime) == (other.inode, other.btime)
-            && (is_known || self.fsid == other.fsid)
+            && is_on_same
     }
 
-    /// Whether both are on the same filesystem, as far as it tells.
+    /// Whether both are on the same filesystem, as far as it tells: the identity of many is their device number.
     pub(crate) fn is_on_same_filesystem(&self, other: &RootIdentity) -> bool {
         let fsid = |of: &RootIdentity| match of.filesystem {
             // The other half tells subvolumes apart.
             BTRFS => of.fsid & u64::from(u32::MAX),
-            _ => of.fsid,
+            EXT | F2FS | BCACHEFS | ZFS | TMPFS => of.fsid,
+            _ => 0,
         };
         (self.filesystem, fsid(self)) == (other.filesystem, fsid(other))
     }

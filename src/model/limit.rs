@@ -22,9 +22,12 @@ impl AddAssign for Amount {
 }
 
 impl Amount {
-    /// Whether it is not more than another one, in either number.
-    pub(crate) fn is_within(&self, other: &Amount) -> bool {
-        self.entries <= other.entries && self.bytes <= other.bytes
+    /// What is left of it without another one.
+    pub(crate) fn less(&self, other: &Amount) -> Amount {
+        Amount {
+            entries: self.entries.saturating_sub(other.entries),
+            bytes: self.bytes.saturating_sub(other.bytes),
+        }
     }
 }
 
@@ -34,7 +37,7 @@ pub struct Stake {
     /// Entries that it deletes. What is moved is not deleted.
     pub deleted: Amount,
     /// Entries whose content it overwrites with another one of the source, with the bytes of the new content. A repair is
-    /// none: the source did not change.
+    /// none where the index knows that the source did not change.
     pub changed: Amount,
     /// Entries that it creates.
     pub created: u64,

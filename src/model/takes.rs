@@ -23,6 +23,8 @@ pub(crate) struct Takes {
     pub deleted: Amount,
     /// What it overwrites.
     pub changed: Amount,
+    /// The two roots, in words: with others it is another plan.
+    pub roots: String,
     /// Whether the paths are listed.
     pub is_listed: bool,
     /// The hashes of the paths, sorted.
@@ -31,8 +33,8 @@ pub(crate) struct Takes {
 
 impl Takes {
     /// Nothing yet, of so much.
-    pub(crate) fn of(deleted: Amount, changed: Amount) -> Takes {
-        Takes { deleted, changed, is_listed: true, hashes: Vec::new() }
+    pub(crate) fn of(deleted: Amount, changed: Amount, roots: String) -> Takes {
+        Takes { deleted, changed, roots, is_listed: true, hashes: Vec::new() }
     }
 
     /// Adds a path.
@@ -72,6 +74,7 @@ impl Takes {
             hasher.update(&number.to_le_bytes());
         }
         self.hashes.iter().for_each(|hash| hasher.update(&hash.to_le_bytes()));
+        hasher.update(self.roots.as_bytes());
         hasher.finish()
     }
 }
@@ -95,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_path_is_taken_if_it_was_listed_or_a_folder_above_it_goes() {
-        let mut takes = Takes::of(Amount::default(), Amount::default());
+        let mut takes = Takes::of(Amount::default(), Amount::default(), String::new());
         takes.add(Taken::Overwritten, &path("b/file"));
         takes.add(Taken::Deleted, &path("a"));
         let takes = takes.sorted();
@@ -116,11 +119,13 @@ mod tests {
     #[test]
     fn the_digest_tells_any_two_apart() {
         let amount = |entries| Amount { entries, bytes: 0 };
-        let of = |deleted, paths: &[&str]| {
-            let mut takes = Takes::of(amount(deleted), amount(0));
+        let of_roots = |roots: &str, deleted, paths: &[&str]| {
+            let mut takes = Takes::of(amount(deleted), amount(0), roots.to_owned());
             paths.iter().for_each(|text| takes.add(Taken::Deleted, &path(text)));
             takes.sorted().digest()
         };
+        let of = |deleted, paths: &[&str]| of_roots("", deleted, paths);
+        assert_ne!(of(2, &["a", "b"]), of_roots("another", 2, &["a", "b"]));
         assert_eq!(of(2, &["a", "b"]), of(2, &["b", "a"]));
         assert_ne!(of(2, &["a", "b"]), of(3, &["a", "b"]));
         assert_ne!(of(2, &["a", "b"]), of(2, &["a", "c"]));

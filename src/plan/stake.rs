@@ -12,8 +12,11 @@ impl Plan {
     pub(crate) fn stake(&self, unchanged: u64) -> Stake {
         let mut stake = Stake { all: unchanged, ..Stake::default() };
         for moved in &self.moves {
-            stake.deleted += Amount { entries: moved.deletes(), bytes: moved.deleted_bytes() };
-            stake.all += 1;
+            let (deleted, changed) = (moved.deleted(), moved.overwritten());
+            stake.deleted += deleted;
+            stake.changed += changed;
+            // A moved folder is compared like any other, and counts there.
+            stake.all += deleted.entries + changed.entries + u64::from(moved.kind() != Kind::Folder);
         }
         for change in &self.changes {
             let (deleted, changed) = (change.deletes(), change.overwrites());
@@ -24,20 +27,23 @@ impl Plan {
             // A deletion counts itself.
             stake.all += u64::from(is_there && change.action != Action::Delete) + deleted.entries;
         }
-        stake.all += self.folders.len() as u64;
+        let below_root = self.folders.iter().filter(|folder| !folder.pair.path().is_root());
+        stake.all += below_root.count() as u64;
         stake
     }
 
-    /// The largest of what it takes, by the number of entries, and the number of the other ones.
-    pub(crate) fn largest(&self, most: usize) -> (Vec<(RelPath, u64)>, u64) {
+    /// The largest of what it takes in one way, by the number of entries, and the number of the other ones.
+    pub(crate) fn largest(&self, way: Taken, most: usize) -> (Vec<(RelPath, u64)>, u64) {
         let mut largest: Vec<(RelPath, u64)> = Vec::new();
         let mut all = 0;
-        self.each_taken(|_, path, entries| {
-            all += 1;
-            let at = largest.partition_point(|(_, others)| *others >= entries);
-            if at < most {
-                largest.insert(at, (path.clone(), entries));
-                largest.truncate(most);
+        self.each_taken(|taken, path, Amount { entries, .. }| {
+            if taken == way {
+                all += 1;
+                let at = largest.partition_point(|(_, others)| *others >= entries);
+                if at < most {
+                    largest.insert(at, (path.clone(), entries));
+                    largest.truncate(most);
+                }
             }
         });
         let others = all - largest.len() as u64;
@@ -45,37 +51,43 @@ impl Plan {
     }
 
     /// What it takes, to be kept.
-    pub(crate) fn takes(&self, stake: &Stake) -> Takes {
-        let mut takes = Takes::of(stake.deleted, stake.changed);
+    pub(crate) fn takes(&self, stake: &Stake, roots: String) -> Takes {
+        let mut takes = Takes::of(stake.deleted, stake.changed, roots);
         self.each_taken(|taken, path, _| takes.add(taken, path));
         takes.sorted()
     }
 
-    /// Whether it takes nothing that another plan would not.
-    pub(crate) fn is_within(&self, stake: &Stake, other: &Takes) -> bool {
-        let mut is_within =
-            stake.deleted.is_within(&other.deleted) && stake.changed.is_within(&other.changed);
-        if is_within {
-            self.each_taken(|taken, path, _| is_within &= other.has(taken, path));
+    /// What it takes besides what another plan would take as well.
+    pub(crate) fn rest(&self, stake: &Stake, other: &Takes) -> Stake {
+        if !other.is_listed {
+            let (deleted, changed) = (stake.deleted.less(&other.deleted), stake.changed.less(&other.changed));
+            return Stake { deleted, changed, ..*stake };
         }
-        is_within
+        let mut rest = Stake { deleted: Amount::default(), changed: Amount::default(), ..*stake };
+        self.each_taken(|taken, path, amount| match taken {
+            _ if other.has(taken, path) => {}
+            Taken::Deleted => rest.deleted += amount,
+            Taken::Overwritten => rest.changed += amount,
+        });
+        rest
     }
 
-    /// Tells of each entry that it deletes, with all below, or overwrites: the path, and the number of entries.
-    fn each_taken(&self, mut tell: impl FnMut(Taken, &RelPath, u64)) {
-        for moved in self.moves.iter().filter(|moved| moved.deletes() > 0) {
-            tell(Taken::Deleted, &moved.path(), moved.deletes());
+    /// Tells of each entry that it deletes, with all below, or overwrites.
+    fn each_taken(&self, mut tell: impl FnMut(Taken, &RelPath, Amount)) {
+        let mut both = |path: RelPath, deleted: Amount, changed: Amount| {
+            for (taken, amount) in [(Taken::Deleted, deleted), (Taken::Overwritten, changed)] {
+                if amount.entries > 0 {
+                    tell(taken, &path, amount);
+                }
+            }
+        };
+        for moved in &self.moves {
+            both(moved.path(), moved.deleted(), moved.overwritten());
         }
         for change in &self.changes {
-            let (deleted, changed) = (change.deletes().entries, change.overwrites().entries);
-            if deleted + changed > 0 {
-                let path = change.pair.path().join(&change.name);
-                if deleted > 0 {
-                    tell(Taken::Deleted, &path, deleted);
-                }
-                if changed > 0 {
-                    tell(Taken::Overwritten, &path, changed);
-                }
+            let (deleted, changed) = (change.deletes(), change.overwrites());
+            if deleted.entries + changed.entries > 0 {
+                both(change.pair.path().join(&change.name), deleted, changed);
             }
         }
     }
@@ -126,6 +138,8 @@ impl Change {
         let bytes = if self.kind == Kind::File { self.size } else { 0 };
         match self.action {
             Action::Replace(Verb::Update | Verb::Retype) => Amount { entries: 1, bytes },
+            // By the times alone it may as well be an older source; only the index knows the content.
+            Action::Replace(Verb::Repair) if self.recorded.is_none() => Amount { entries: 1, bytes },
             Action::Link { same: false } if self.expected.is_some() => Amount { entries: 1, bytes },
             Action::Create
             | Action::Replace(_)
@@ -138,9 +152,17 @@ impl Change {
 }
 
 impl Move {
-    /// The bytes of the files that are deleted because it takes their place.
-    fn deleted_bytes(&self) -> u64 {
+    /// The entries that are deleted because it takes their place.
+    fn deleted(&self) -> Amount {
         let below = self.displaced.as_ref().and_then(|displaced| displaced.subtree.as_ref());
-        below.map_or(0, |counted| counted.subtree().bytes)
+        Amount { entries: self.deletes(), bytes: below.map_or(0, |counted| counted.subtree().bytes) }
+    }
+
+    /// The entry that a moved file replaces, as an update would.
+    fn overwritten(&self) -> Amount {
+        match &self.displaced {
+            Some(_) if self.deletes() == 0 => Amount { entries: 1, bytes: self.seen.size },
+            Some(_) | None => Amount::default(),
+        }
     }
 }

@@ -525,3 +525,33 @@ fn what_has_gone_is_forgotten() {
     assert_eq!(number("SELECT count(*) FROM folder WHERE path = x'646565702f6572'"), 0);
     assert_eq!(number("SELECT count(*) FROM folder"), 2, "the root, and the one that is left");
 }
+
+#[test]
+fn an_index_that_was_locked_during_a_pass_is_written_by_the_next_ones() {
+    let scratch = Scratch::new();
+    // So many folders that something is written before the last one is read.
+    for folder in 0..2200 {
+        fs::create_dir(scratch.source.join(format!("{folder}"))).unwrap();
+        fs::write(scratch.source.join(format!("{folder}/file")), "content").unwrap();
+    }
+    let mut mirror = scratch.mirror(2);
+    pass(&mut mirror).assert_clean();
+    let other = Connection::open(scratch.database_of_pair()).unwrap();
+    let outcomes = || -> Vec<Option<String>> {
+        let mut statement = other.prepare("SELECT outcome FROM pass ORDER BY id").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    };
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let locked = pass(&mut mirror);
+    assert_eq!(locked.report.outcome, Outcome::Done);
+    assert_eq!(locked.seen.notices.len(), 1, "{:?}", locked.seen.notices);
+    other.execute_batch("ROLLBACK").unwrap();
+    for _ in 0..2 {
+        let before = outcomes().len();
+        let next = pass(&mut mirror);
+        assert!(next.seen.notices.is_empty(), "{:?}", next.seen.notices);
+        let after = outcomes();
+        assert_eq!(after.len(), before + 1);
+        assert_eq!(after.last().unwrap().as_deref(), Some("done"), "{after:?}");
+    }
+}

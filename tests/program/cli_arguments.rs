@@ -237,7 +237,7 @@ fn words_that_no_option_and_no_command_takes_are_answered_with_what_to_type() {
         ("--source source status", "The command status comes first"),
         ("--delete --once", "There is no option --delete: what the source does not have is always deleted"),
         ("-av /a /b", "There is no option -a: whole folders are always mirrored"),
-        ("-s source -r replica", "There is no option -s: say --source DIR"),
+        ("-r source replica", "There is no option -r: whole folders are always mirrored"),
         ("--source source --dest replica", "There is no option --dest: say --replica DIR"),
         (
             "--interval --source source",

@@ -502,7 +502,7 @@ fn the_rotated_files_of_a_log_in_a_root_are_neither_copied_nor_deleted() {
         place.write(format!("{root}/logs/log.77"), "of another run with other options");
         let log = format!("{root}/logs/log");
         let roots = format!("--source source --replica replica --log_file {log}");
-        for options in ["--log-max-size 1000 --log-keep 3", "--log-max-size off"] {
+        for options in ["--log-max-size 1000B --log-keep 3", "--log-max-size off"] {
             let ended = start(place.with(&roots, &format!("--once {options}"))).end();
             assert_eq!(ended.code, Some(0), "{ended:?}");
         }
@@ -521,7 +521,7 @@ fn a_log_that_is_rotated_in_a_root_by_repeated_passes_comes_to_rest() {
     for root in ["source", "replica"] {
         let place = Scratch::with_source();
         place.write("source/file", "content");
-        let roots = format!("--source source --replica replica --log_file {root}/log --log-max-size 300");
+        let roots = format!("--source source --replica replica --log_file {root}/log --log-max-size 300B");
         let running = place.started(&mut place.with(&roots, "--interval 1h"));
         for _ in 0..4 {
             running.pass_now();

@@ -17,8 +17,8 @@ file-sync approve --source DIR --replica DIR [--state-dir DIR]
        file-sync approve PATH... [--state-dir DIR]",
         after_help = "\
 The log of a held pass names the command that approves its plan, with the counts to look at first. The
-next pass carries out exactly this plan, or one that takes nothing else from the replica; a plan that
-has grown is held again. One of the two roots is enough if it is in one pair only, and so is the path
+next pass carries out this plan; what it would take besides has to keep within the limits, or it is
+held again. One of the two roots is enough if it is in one pair only, and so is the path
 of a folder in them.
 
 A source file seems to have rotted when its content changed and neither its size nor its times nor its
@@ -41,6 +41,10 @@ Examples:
         /// The pair whose held plan is approved.
         #[command(flatten)]
         pairs: PairArgs,
+
+        /// Only the plan with this number, as the log gives it: one that was held since is refused
+        #[arg(long, value_name = "PLAN", help_heading = "Which pairs")]
+        plan: Option<String>,
 
         /// Print this help
         #[arg(short, long, action = ArgAction::Help)]

@@ -8,19 +8,19 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// Options of rsync, rclone and robocopy, and guesses, each with the answer.
-const FOREIGN: [(&[&str], &str); 8] = [
+const FOREIGN: [(&[&str], &str); 7] = [
     (
         &["--delete", "--delete-after", "--del", "--mirror"],
         "what the source does not have is always deleted from the replica",
     ),
     (
-        &["-a", "--archive", "-R", "--recursive"],
+        &["-a", "--archive", "-r", "-R", "--recursive"],
         "whole folders are always mirrored, with owners, modes, times and links",
     ),
     (&["-c", "--checksum"], "contents are always compared"),
     (&["--exclude", "--exclude-from", "--include", "--filter"], "the whole source is mirrored"),
-    (&["-s"], "say --source DIR"),
-    (&["-r", "-d", "-t", "--dst", "--dest", "--destination", "--target"], "say --replica DIR"),
+    // Short ones mean other things elsewhere: a wrong guess would make the source the replica.
+    (&["--dst", "--dest", "--destination", "--target"], "say --replica DIR"),
     (&["-i", "--period", "--every"], "say --interval TIME"),
     (&["-l", "--log"], "say --log_file PATH"),
 ];
@@ -60,6 +60,13 @@ pub(super) fn advice(arguments: &[OsString], stray: &str, is_command: bool) -> O
     let missing: Vec<&str> =
         ["--source", "--replica"].into_iter().filter(|option| !is_given(option)).collect();
     let first = shown(first.as_bytes());
+    if words.len() > missing.len() && !missing.is_empty() {
+        return Some(format!(
+            "The path {first} is given without its option, and which of {} words is which is not clear; say --source DIR \
+             --replica DIR, at first with --dry-run, because what the source does not have is deleted from the replica",
+            words.len()
+        ));
+    }
     if missing.is_empty() {
         return Some(format!(
             "There is no place for the path {first}: there is one --source and one --replica; start another file-sync for \
@@ -100,7 +107,7 @@ mod tests {
             ("--source /a /b", "/b", Some("say --replica /b,")),
             ("--source=/a /b --once", "/b", Some("say --replica /b,")),
             ("--replica /b /a", "/a", Some("say --source /a,")),
-            ("/a /b /c", "/a", Some("say --source /a --replica /b,")),
+            ("/a /b /c", "/a", Some("which of 3 words is which is not clear")),
             ("--source /a --replica /b /c", "/c", Some("no place for the path /c")),
             ("photos", "photos", None),
             ("photos --once", "photos", None),

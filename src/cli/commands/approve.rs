@@ -32,6 +32,8 @@ use std::path::Path;
 pub(super) struct Request {
     /// Files that seem to have rotted, and folders of pairs whose held plan is meant.
     paths: Vec<OsString>,
+    /// The first digits of the digest of the plan that is meant.
+    plan: Option<String>,
     selection: Selection,
 }
 
@@ -41,7 +43,7 @@ impl Request {
     /// # Errors
     /// As [`Selection::new`]; neither a path nor a root is named.
     pub(super) fn new(
-        paths: Vec<OsString>,
+        (paths, plan): (Vec<OsString>, Option<String>),
         pairs: PairArgs,
         environment: &Environment,
     ) -> Result<Request, UsageError> {
@@ -55,7 +57,7 @@ impl Request {
             (false, true) => Err(UsageError(
                 "Name either the pair of a held plan or paths, and not both".to_owned(),
             )),
-            (true, true) | (false, false) => Ok(Request { paths, selection }),
+            (true, true) | (false, false) => Ok(Request { paths, plan, selection }),
         }
     }
 }
@@ -69,7 +71,7 @@ pub(super) fn run(
     environment: &Environment,
     (out, complaints): (&mut dyn Write, &mut dyn Write),
 ) -> std::io::Result<Exit> {
-    let Request { paths, selection } = request;
+    let Request { paths, plan, selection } = request;
     let (pairs, unread) = match selection.find() {
         Ok(found) => found,
         Err(error) => {
@@ -81,7 +83,7 @@ pub(super) fn run(
     if paths.is_empty() {
         tell_unread(complaints, &unread);
         let pairs: Vec<&KnownPair> = pairs.iter().collect();
-        return approve_plan(&pairs, (out, complaints));
+        return approve_plan(&pairs, plan.as_deref(), (out, complaints));
     }
     let mut exit = Exit::Done;
     for path in paths {
@@ -92,7 +94,7 @@ pub(super) fn run(
             let pairs: Vec<&KnownPair> =
                 fitting(&pairs, environment, inside).into_iter().map(|(pair, _)| pair).collect();
             if !pairs.is_empty() {
-                if approve_plan(&pairs, (&mut *out, &mut *complaints))? != Exit::Done {
+                if approve_plan(&pairs, plan.as_deref(), (&mut *out, &mut *complaints))? != Exit::Done {
                     exit = Exit::Error;
                 }
                 continue;
@@ -112,6 +114,7 @@ pub(super) fn run(
 /// Lets the held plan of a pair through. Of several pairs only one may have one: nobody approves what was not meant.
 fn approve_plan(
     pairs: &[&KnownPair],
+    meant: Option<&str>,
     (out, complaints): (&mut dyn Write, &mut dyn Write),
 ) -> std::io::Result<Exit> {
     let mut held = Vec::new();
@@ -134,6 +137,14 @@ fn approve_plan(
         }
         [] => {
             writeln!(complaints, "Nothing to approve: the last pass of the pair was not held for its plan")?;
+            Ok(Exit::Error)
+        }
+        [(_, plan)] if meant.is_some_and(|meant| !plan.approval().digest.to_string().starts_with(meant)) => {
+            let message = humanize::one_line(&plan.message);
+            writeln!(
+                complaints,
+                "Cannot approve: another plan is held by now, see the log or `status`: {message}"
+            )?;
             Ok(Exit::Error)
         }
         [(pair, plan)] => {

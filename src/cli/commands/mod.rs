@@ -36,8 +36,8 @@ pub fn run(
     let refused = |error: UsageError| usage_error_of(name, &error.to_string(), color);
     let written = match cli.command {
         Some(Command::Completions { shell, .. }) => completions::run(shell, out).map(|()| Exit::Done),
-        Some(Command::Approve { paths, pairs, .. }) => {
-            let request = approve::Request::new(paths, pairs, environment).map_err(refused)?;
+        Some(Command::Approve { paths, pairs, plan, .. }) => {
+            let request = approve::Request::new((paths, plan), pairs, environment).map_err(refused)?;
             approve::run(&request, environment, (out, complaints))
         }
         Some(Command::Status { pairs, format, json, .. }) => {

@@ -17,6 +17,9 @@ pub(in crate::cli) fn is_no_file(given: &OsStr) -> bool {
     given == "-"
 }
 
+/// Fewer bytes without a unit are taken for a forgotten unit.
+const LEAST: u64 = 4096;
+
 /// The log file's absolute path. `..` is kept: removing it would lead elsewhere after a symbolic link.
 pub(in crate::cli) fn log_file(given: &Path, environment: &Environment) -> Result<PathBuf, UsageError> {
     let Some(path) = absolute(given, environment) else {
@@ -46,12 +49,17 @@ pub(super) fn rotation(max_size: &OsStr, keep: &OsStr) -> Result<Option<Rotation
         return Ok(None);
     }
     // A byte that is not UTF-8 becomes a replacement character, which no size contains.
-    let max_size = Size::parse(&max_size.to_string_lossy()).map(|size| size.bytes).map_err(|reason| {
+    let refused = |reason: &str| {
         let given = shown(max_size.as_bytes());
         UsageError(format!(
             "Cannot use --log-max-size {given}: {reason}; give bytes, a size, or off, such as --log-max-size 64MiB"
         ))
-    })?;
+    };
+    let size = Size::parse(&max_size.to_string_lossy()).map_err(|reason| refused(&reason.to_string()))?;
+    if !size.has_unit && (1..LEAST).contains(&size.bytes) {
+        return Err(refused("so few bytes hold no more than some lines"));
+    }
+    let max_size = size.bytes;
     Ok((max_size > 0).then_some(Rotation { max_size, keep }))
 }
 
@@ -75,7 +83,7 @@ mod tests {
     fn the_rotation_follows_from_a_size_and_a_number() {
         for (max_size, keep, expected) in [
             ("64MiB", "5", Some((64 << 20, 5))),
-            ("1000", "1", Some((1000, 1))),
+            ("1000B", "1", Some((1000, 1))),
             ("10GB", "999", Some((10_000_000_000, 999))),
             ("0", "5", None),
             ("0MiB", "5", None),
@@ -98,7 +106,7 @@ mod tests {
             ("", "5", "--log-max-size \"\"", "--log-max-size 64MiB"),
             ("9EiB", "5", "--log-max-size 9EiB", "--log-max-size 64MiB"),
             ("64MiB", "0", "--log-keep 0", "--log-keep 5"),
-            ("64MiB", "1000", "--log-keep 1000", "--log-keep 5"),
+            ("64MiB", "1000B", "--log-keep 1000", "--log-keep 5"),
             ("off", "many", "--log-keep many", "--log-keep 5"),
         ] {
             let message = rotation(max_size.as_ref(), keep.as_ref()).expect_err(named).to_string();
