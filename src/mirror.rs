@@ -414,7 +414,8 @@ impl Mirror {
     /// Closes the lock if the hold concerns the replica: a disk unmounted in use (`umount -l`) becomes free, and the
     /// wrong one can be unmounted.
     fn let_go(&mut self, hold: &Hold) {
-        if hold.difference().is_some_and(|difference| difference.side == Side::Replica) {
+        let is_of_root = matches!(hold, Hold::OtherRoot { root, .. } if root.side == Side::Replica);
+        if is_of_root || hold.difference().is_some_and(|difference| difference.side == Side::Replica) {
             self.lock.let_go();
         }
     }

@@ -366,5 +366,6 @@ fn an_index_that_cannot_be_written_costs_no_pass() {
     let ended = place.run("--once");
     place.mode("state/file-sync", 0o700);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert_eq!(count(&ended.stderr, "WARN  notice Cannot use the index "), 1, "{ended:?}");
+    assert_eq!(count(&ended.stderr, "WARN  notice Cannot write the index "), 1, "{ended:?}");
+    assert_eq!(count(&ended.stderr, "WARN "), 1, "{ended:?}");
 }
