@@ -53,6 +53,8 @@ pub(crate) struct Known<'a> {
     pub confirmed: i64,
     /// Its place among the loaded records.
     at: Option<usize>,
+    /// True where the record is that of another name of the file.
+    is_of_other_name: bool,
     /// True where the source's facts are those of the record, settled or not; and the replica's.
     alike: [bool; 2],
     /// True when it has just been found out that a side's inode numbers are unstable.
@@ -104,6 +106,7 @@ impl FolderRecords {
             standing: Standing::Unknown,
             confirmed: 0,
             at,
+            is_of_other_name: false,
             alike: [false; 2],
             unstable: [false; 2],
         };
@@ -303,6 +306,7 @@ impl Known<'_> {
                 standing: Standing::Source,
                 confirmed: record.confirmed,
                 alike: [true, false],
+                is_of_other_name: true,
                 ..self
             },
             None => self,
@@ -364,7 +368,7 @@ impl Known<'_> {
         let is_as_before = old.is_some_and(|old| Record { confirmed: now, ..old } == new);
         match &folder.loaded {
             Loaded::Whole { .. } => folder.note(*at),
-            Loaded::Large { confirmed, .. } if old.is_some() => {
+            Loaded::Large { confirmed, .. } if old.is_some() && !self.is_of_other_name => {
                 confirmed.fetch_add(1, Ordering::Relaxed);
             }
             Loaded::Large { .. } => {}

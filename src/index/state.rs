@@ -158,9 +158,11 @@ impl State {
         Ok(())
     }
 
-    /// Begins to read, until the pass ends or something is written.
+    /// Begins to read, until the pass ends or something is written. Not in a dry run, which may run beside a pass: where the
+    /// database has no WAL, no pass could write meanwhile.
     pub(super) fn begin_to_read(&mut self) -> Result<(), SqlError> {
-        if let Some(connection) = self.connection.as_ref().filter(|_| self.transaction == Open::None) {
+        let may_begin = self.transaction == Open::None && !self.is_dry_run;
+        if let Some(connection) = self.connection.as_ref().filter(|_| may_begin) {
             connection.execute_batch("BEGIN")?;
             self.transaction = Open::Reading;
         }

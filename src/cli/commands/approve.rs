@@ -159,7 +159,7 @@ fn approve_plan(
             writeln!(
                 out,
                 "Approved the plan of {} that was held at {}: {deletions} deleted, {changes} overwritten; the next pass \
-                 carries it out, once, and none that takes more",
+                 carries it out, once, and nothing else beyond the limits",
                 names(&pair.roots),
                 local(plan.held)
             )?;
