@@ -129,7 +129,9 @@ pub(crate) fn run(
         *unsynced = disks.sync(context).is_err();
     }
     // What is left of an approved plan, the next pass may still do.
-    if !context.has_kept_back() && context.counts()[Counter::Deleted] >= totals[Counter::Deleted] {
+    let is_done = |counter: &Counter| context.counts()[*counter] >= totals[*counter];
+    if !context.has_kept_back() && [Counter::Deleted, Counter::Updated, Counter::Retyped].iter().all(is_done)
+    {
         context.ledger.use_up_plans();
     }
     let (elsewhere, consequence) = match context.roots.source_state() {

@@ -36,6 +36,7 @@ pub(crate) fn missing(path: &Path) -> Vec<PathBuf> {
 
 /// Removes folders that were made, as far as they are empty.
 pub(crate) fn remove_made(folders: &[PathBuf]) {
+    // An empty folder that stays does no harm, and the held pass tells its reason.
     let _ = folders.iter().try_for_each(std::fs::remove_dir);
 }
 

@@ -92,7 +92,7 @@ pub(crate) fn beside(log: &Path) -> Vec<PathBuf> {
 /// The folder cannot be opened or changed, the new log cannot be made, or somebody else holds the lock or rotates by
 /// other means. The log is where it was.
 pub(crate) fn rotate(path: &AppendPath, file: &AppendFile, keep: u16) -> Result<Rotated, Errno> {
-    // Where the path is a symbolic link, its target is rotated, and the link stays.
+    // The target of a symbolic link is rotated, and the link stays.
     let log = resolve(path.path());
     let (Some(folder), Some(name)) = (log.parent(), log.file_name()) else { return Err(Errno::ISDIR) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

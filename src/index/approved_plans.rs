@@ -47,19 +47,23 @@ impl Index {
         )
     }
 
-    /// Keeps a held plan, after [`Index::end`]. Approvals of other plans that this pass has met are void. False where it
-    /// cannot be kept, and so not be approved.
-    pub(crate) fn note_held(&self, plan: &HeldPlan) -> bool {
+    /// Keeps a held plan, after [`Index::end`], and returns it as it is kept: an equal one was held before. None where it
+    /// cannot be kept, and so not be approved. Approvals of other plans that this pass has met are void.
+    pub(crate) fn note_held(&self, plan: HeldPlan) -> Option<HeldPlan> {
         let mut state = lock(&self.shared.0);
         let void: Vec<Approval> =
             state.approved.iter().filter(|approval| approval.is_of_plan()).cloned().collect();
         if !void.is_empty() {
-            let _ = approvals::remove(&approvals::file_of(&self.path), &void);
+            approvals::remove(&approvals::file_of(&self.path), &void).ok()?;
         }
-        let written = state.attempt_write(|state| {
-            state.connection.as_ref().map_or(Ok(false), |connection| write(connection, plan).map(|()| true))
+        let kept = state.attempt_write(|state| {
+            let Some(connection) = &state.connection else { return Ok(None) };
+            let before = read(connection)?.filter(|before| before.takes == plan.takes);
+            let plan = HeldPlan { held: before.map_or(plan.held, |before| before.held), ..plan };
+            write(connection, &plan)?;
+            Ok(Some(plan))
         });
-        written.unwrap_or_default()
+        kept.flatten()
     }
 }
 

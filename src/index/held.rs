@@ -1,6 +1,7 @@
-//! The plan that was held last, so that a person can let exactly this one through (`file-sync approve`), or a smaller one.
+//! The plan that was held last, so that a person can let this one through (`file-sync approve`).
 
 use crate::index::approvals::{self, Approval};
+use crate::model::digest::Hasher;
 use crate::model::limit::Amount;
 use crate::model::takes::Takes;
 use rusqlite::{Connection, Error as SqlError, OptionalExtension, params};
@@ -9,18 +10,22 @@ use std::path::Path;
 /// A held plan as `approve` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HeldPlan {
-    /// Milliseconds since 1970.
+    /// Moment at which it was held for the first time, in milliseconds since 1970.
     pub held: i64,
-    /// What it takes.
+    /// Deletions and overwrites of it.
     pub takes: Takes,
-    /// Why it was held.
+    /// Reason of the hold, in words.
     pub message: String,
 }
 
 impl HeldPlan {
-    /// The approval that lets it through.
+    /// The approval that lets it through. An equal plan that is held after this one was done is another one: an approval
+    /// whose file could not be removed is worth nothing then.
     pub(crate) fn approval(&self) -> Approval {
-        Approval { digest: self.takes.digest(), path: Vec::new() }
+        let mut hasher = Hasher::new();
+        hasher.update(self.takes.digest().as_bytes());
+        hasher.update(&self.held.to_le_bytes());
+        Approval { digest: hasher.finish(), path: Vec::new() }
     }
 }
 
@@ -31,13 +36,12 @@ pub(super) fn write(
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let Takes { deleted, changed, roots, is_listed, hashes } = takes;
     let hashes: Vec<u8> = hashes.iter().flat_map(|hash| hash.to_le_bytes()).collect();
-    let sql = "INSERT OR REPLACE INTO held (id, held, digest, deleted, deleted_bytes, changed, changed_bytes, is_listed, \
-               takes, message, roots) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+    let sql = "INSERT OR REPLACE INTO held (id, held, deleted, deleted_bytes, changed, changed_bytes, is_listed, \
+               takes, message, roots) VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
     connection.execute(
         sql,
         params![
             held,
-            takes.digest().as_bytes(),
             signed(deleted.entries),
             signed(deleted.bytes),
             signed(changed.entries),

@@ -258,6 +258,7 @@ impl Index {
                 state.used.retain(Approval::is_of_plan);
             }
             if !state.used.is_empty() {
+                // One that stays is of this content alone, or of a plan that is forgotten.
                 let _ = approvals::remove(&approvals::file_of(&self.path), &state.used);
             }
         }

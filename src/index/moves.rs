@@ -19,11 +19,11 @@ pub(crate) struct Departed {
     pub folder: RelPath,
     /// Its name.
     pub name: Box<[u8]>,
-    /// What is known of it.
+    /// Its record.
     pub record: Record,
 }
 
-/// Where a folder of the source was.
+/// Old place of a folder of the source.
 #[derive(Clone, Debug)]
 pub(crate) struct OldPlace {
     /// Its path below the roots.

@@ -22,7 +22,7 @@ use std::time::Duration;
 /// Every pass of so long is kept.
 const WEEK: i64 = 7 * DAY;
 
-/// What is left of earlier passes is kept for so long.
+/// Rows of earlier passes are kept for so long.
 const LONGEST: i64 = 730 * DAY;
 
 /// At most so many rows are kept whole, with intervals of less than 6 seconds: some 15 MB.
@@ -37,7 +37,7 @@ pub(crate) struct PassEnd<'a> {
     pub start: Start,
     /// From start to end.
     pub duration: Duration,
-    /// What became of it.
+    /// Its outcome.
     pub result: Result<(&'a Outcome, &'a Counts), &'a Error>,
 }
 

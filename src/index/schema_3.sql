@@ -8,11 +8,10 @@ CREATE TABLE root (
     born_ns  INTEGER
 );
 
--- The plan that was held last, until a pass is done. `file-sync approve` lets it through by its digest.
+-- The plan that was held last, until a pass is done. `file-sync approve` lets it through by a digest of it.
 CREATE TABLE held (
     id            INTEGER PRIMARY KEY CHECK (id = 1),
-    held          INTEGER NOT NULL,     -- milliseconds since 1970
-    digest        BLOB NOT NULL,        -- of all that follows but the message
+    held          INTEGER NOT NULL,     -- for the first time: milliseconds since 1970
     deleted       INTEGER NOT NULL,     -- entries
     deleted_bytes INTEGER NOT NULL,
     changed       INTEGER NOT NULL,

@@ -35,10 +35,14 @@ impl Mirror {
         let held = moment.start.stamp().millis();
         let Some(takes) = self.carried.held.take() else { return };
         let plan = HeldPlan { held, takes, message };
-        doubt.way_out = match &self.index {
-            Some(index) if index.note_held(&plan) => WayOut::Approve(index.approve_command(&plan)),
-            Some(_) | None if is_of_root => WayOut::Index,
-            Some(_) | None => WayOut::NoLimits,
+        let approve = self.index.as_ref().and_then(|index| {
+            let kept = index.note_held(plan)?;
+            Some(index.approve_command(&kept))
+        });
+        doubt.way_out = match approve {
+            Some(command) => WayOut::Approve(command),
+            None if is_of_root => WayOut::Index,
+            None => WayOut::NoLimits,
         };
     }
 

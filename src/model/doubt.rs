@@ -2,7 +2,7 @@
 
 use crate::model::entry::Timestamp;
 use crate::model::error::Side;
-use crate::model::limit::{Amount, Limit, Stake};
+use crate::model::limit::{Limit, Stake};
 use crate::model::path::RelPath;
 use crate::model::serial;
 use serde::Serialize;
@@ -67,11 +67,6 @@ impl Doubt {
     /// Of a plan that takes this; the examples and the command are added later.
     pub(crate) fn of(stake: Stake, limit: Option<Limit>) -> Box<Doubt> {
         Box::new(Doubt { stake, limit, examples: Vec::new(), others: 0, way_out: WayOut::NoLimits })
-    }
-
-    /// The amount that the limit of an option is about.
-    pub(crate) fn of_limit(&self, option: &str) -> Amount {
-        if option == "--max-change" { self.stake.changed } else { self.stake.deleted }
     }
 }
 

@@ -103,20 +103,7 @@ impl Hold {
         }
     }
 
-    /// What makes the plan doubtful, where a person can let it through.
-    pub fn doubt(&self) -> Option<&Doubt> {
-        match self {
-            Hold::TooManyDeletions(doubt)
-            | Hold::TooManyChanges(doubt)
-            | Hold::OtherRoot { doubt, .. }
-            | Hold::EmptySource(doubt) => Some(doubt),
-            Hold::SourceReplaced | Hold::MountGone(_) | Hold::Swapped { .. } | Hold::MissingElsewhere(_) => {
-                None
-            }
-        }
-    }
-
-    /// The same, to be completed.
+    /// The doubt about a plan that a person can let through, to be completed.
     pub(crate) fn doubt_mut(&mut self) -> Option<&mut Doubt> {
         match self {
             Hold::TooManyDeletions(doubt)
@@ -160,13 +147,13 @@ impl fmt::Display for Hold {
             Hold::TooManyDeletions(doubt) => {
                 f.write_str("the plan would delete ")?;
                 write_part(f, doubt.stake.deleted, doubt.stake.all)?;
-                write_limit(f, doubt, "--max-delete")
+                write_limit(f, doubt, "--max-delete", doubt.stake.deleted)
             }
             Hold::TooManyChanges(doubt) => {
                 f.write_str("the plan would overwrite ")?;
                 write_part(f, doubt.stake.changed, doubt.stake.all)?;
                 f.write_str(" with other contents")?;
-                write_limit(f, doubt, "--max-change")
+                write_limit(f, doubt, "--max-change", doubt.stake.changed)
             }
             Hold::OtherRoot { root, doubt } => {
                 let RootChange { side, was, now } = **root;
@@ -178,13 +165,13 @@ impl fmt::Display for Hold {
                     doubt.stake.created
                 )?;
                 write_part(f, doubt.stake.deleted, doubt.stake.all)?;
-                write_limit(f, doubt, "")
+                write_way_out(f, doubt)
             }
             Hold::EmptySource(doubt) => {
                 f.write_str("the source is empty (is it mounted?), and the plan would delete ")?;
                 write_part(f, doubt.stake.deleted, doubt.stake.all)?;
                 f.write_str(", which no recorded pass has written")?;
-                write_limit(f, doubt, "")
+                write_way_out(f, doubt)
             }
         }
     }
@@ -195,16 +182,19 @@ fn write_part(f: &mut fmt::Formatter<'_>, amount: Amount, all: u64) -> fmt::Resu
     write!(f, "{} of the replica's {all} entries ({percent} %)", amount.entries)
 }
 
-/// Writes the limit, the examples, and the way out.
-fn write_limit(f: &mut fmt::Formatter<'_>, doubt: &Doubt, option: &str) -> fmt::Result {
+/// Writes the limit of an option and what exceeds it, and the rest.
+fn write_limit(f: &mut fmt::Formatter<'_>, doubt: &Doubt, option: &str, amount: Amount) -> fmt::Result {
     if let Some(limit) = doubt.limit {
         match limit {
-            Limit::Bytes(most) => {
-                write!(f, ", {} bytes; {option} allows {most}", doubt.of_limit(option).bytes)?
-            }
+            Limit::Bytes(most) => write!(f, ", {} bytes; {option} allows {most}", amount.bytes)?,
             Limit::Off | Limit::Share { .. } | Limit::Entries(_) => write!(f, "; {option} allows {limit}")?,
         }
     }
+    write_way_out(f, doubt)
+}
+
+/// Writes the examples and the way out.
+fn write_way_out(f: &mut fmt::Formatter<'_>, doubt: &Doubt) -> fmt::Result {
     for (at, (path, entries)) in doubt.examples.iter().enumerate() {
         write!(f, "{} {path} ({entries})", if at == 0 { ":" } else { "," })?;
     }

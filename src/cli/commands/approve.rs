@@ -27,7 +27,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// What is approved.
+/// Files or a held plan to approve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     /// Files that seem to have rotted, and folders of pairs whose held plan is meant.

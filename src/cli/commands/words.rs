@@ -76,7 +76,7 @@ pub(super) struct OfPair<'a, T> {
 }
 
 impl<'a, T> OfPair<'a, T> {
-    /// What is told of the pair with these roots.
+    /// Facts about the pair with these roots.
     pub(super) fn new(roots: &'a Roots, told: T) -> OfPair<'a, T> {
         OfPair { source: &roots.source, replica: &roots.replica, told }
     }
