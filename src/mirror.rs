@@ -5,6 +5,7 @@
 
 mod checks;
 mod notes;
+mod places;
 
 use self::checks::{check_apart, check_source, patiently, place_inside, protected};
 use crate::capabilities::registry::Filesystems;
@@ -18,7 +19,7 @@ use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::stamp::Start;
 use crate::fs::{Errno, roots, stat};
-use crate::guard::{Facts, Limits, Ruling, examine, examine_ways};
+use crate::guard::{Facts, Limits, Ruling, examine};
 use crate::index::passes::{PassEnd, carry_problems};
 use crate::index::{Index, IndexOptions};
 use crate::lock::ReplicaLock;
@@ -27,7 +28,7 @@ use crate::model::digest::Digests;
 use crate::model::entry::{FileId, Kind};
 use crate::model::error::{Cause, Error, Side};
 use crate::model::event::{Event, Monitor, Notice};
-use crate::model::mounts::{Difference, Identity, Way};
+use crate::model::mounts::Identity;
 use crate::model::path::RelPath;
 use crate::model::report::{Hold, Outcome, PassReport};
 use crate::pass::{Arrival, Carried, Purpose, run};
@@ -400,51 +401,5 @@ impl Mirror {
         }
         let oldest_confirmation = ledger.oldest_confirmation().filter(|_| counts[Counter::Trusted] > 0);
         Ok(Visited { outcome, counts, oldest_confirmation })
-    }
-
-    /// Has the guard compare the places of the roots with the last pass.
-    fn judge(&mut self, ways: &Ways) -> Result<Vec<Difference>, Hold> {
-        let judged = examine_ways(self.carried.memory.as_ref(), &ways.source, &ways.replica);
-        if let Err(hold) = &judged {
-            self.let_go(hold);
-        }
-        judged
-    }
-
-    /// Closes the lock if the hold concerns the replica: a disk unmounted in use (`umount -l`) becomes free, and the
-    /// wrong one can be unmounted.
-    fn let_go(&mut self, hold: &Hold) {
-        let is_of_root = matches!(hold, Hold::OtherRoot { root, .. } if root.side == Side::Replica);
-        if is_of_root || hold.difference().is_some_and(|difference| difference.side == Side::Replica) {
-            self.lock.let_go();
-        }
-    }
-
-    /// The number of folders of each tree that stay open.
-    fn handle_capacity(&self) -> usize {
-        let threads = self.workers.most() as u64;
-        let free = crate::fs::open_file_limit().saturating_sub(RESERVED + threads * PER_THREAD);
-        usize::try_from(free / 2).unwrap_or(usize::MAX).clamp(4, 512)
-    }
-
-    fn find_replica(&self, capacity: usize) -> Result<(Way, Option<Arc<Dir>>), Error> {
-        find(&self.options.replica, capacity).map_err(|errno| self.replica_error("opened", errno))
-    }
-
-    fn source_error(&self, errno: Errno) -> Error {
-        let path = self.options.source.clone();
-        match errno {
-            Errno::NOENT => Error::SourceMissing { path },
-            Errno::NOTDIR => Error::SourceNotAFolder { path },
-            errno => Error::SourceUnreadable { path, cause: errno.into() },
-        }
-    }
-
-    fn replica_error(&self, action: &'static str, errno: Errno) -> Error {
-        let path = self.options.replica.clone();
-        match errno {
-            Errno::NOTDIR => Error::ReplicaNotAFolder { path },
-            errno => Error::ReplicaUnusable { path, action, cause: errno.into() },
-        }
     }
 }

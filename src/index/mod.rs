@@ -11,6 +11,7 @@ mod folder;
 pub(crate) mod held;
 pub(crate) mod history;
 pub(crate) mod known;
+mod known_file;
 mod ledger;
 mod loaded;
 pub(crate) mod location;
@@ -31,7 +32,8 @@ mod thin;
 pub(crate) mod trust;
 mod volumes;
 
-pub(crate) use folder::{FolderRecords, Known};
+pub(crate) use folder::FolderRecords;
+pub(crate) use known_file::Known;
 pub(crate) use ledger::Ledger;
 pub(crate) use moves::Departed;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod absent;
 mod aliases;
 mod announce;
+mod arrivals;
 mod ask;
 pub(crate) mod compare_bytes;
 mod contents;
@@ -41,9 +42,9 @@ use crate::model::feature::Feature;
 use crate::plan::{Action, Change, Pair, Plan, Protected};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
+use crate::survey::arrivals::Arrivals;
 use crate::survey::hardlinks::LinkTable;
 use crate::survey::merge::Merge;
-use crate::survey::moved_files::Arrivals;
 use crate::survey::moves::Moves;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
 use crate::walk::{ProtectedNames, Standing, standing, tell_left_out};

@@ -10,45 +10,29 @@ use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::metadata::Subject;
 use crate::fs::stat;
-use crate::identity::hash_of;
 use crate::index::{Departed, Record};
 use crate::model::change::{Differences, Verb};
 use crate::model::digest::Digests;
-use crate::model::entry::{Entry, FileId, Kind, Timestamp};
+use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
 use crate::plan::{Action, Displaced, Move, Moved, Pair, Plan, Protected, SubtreeTotals};
 use crate::survey::Survey;
+use crate::survey::arrivals::{Arrival, key_of, key_of_record};
 use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end};
 use crate::survey::hardlinks::{NamesThatGo, name_number};
 use crate::survey::metadata::Subjects;
-use crate::survey::moves::{Moves, Spot};
+use crate::survey::moves::Spot;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The most new files that are noted, and the most files that are moved one by one. A pass with more of them copies the
-/// others.
-const MOST_NEW: usize = 1 << 19;
+/// The most files that are moved one by one. A pass with more of them copies the others.
 const MOST_MOVED: usize = 1 << 16;
 
 /// The files that are looked for, and read, at once.
 const HANDFUL: usize = 1024;
-
-/// The new files of one survey.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals(Mutex<Vec<Arrival>>);
-
-/// A new file of the source.
-#[derive(Debug)]
-struct Arrival {
-    /// The hash of the facts that a move leaves alone.
-    key: u64,
-    folder: Arc<Dir>,
-    /// The number of its name.
-    name: u32,
-}
 
 /// The names of the folder of the source that was listed last, by their numbers.
 #[derive(Default)]
@@ -68,37 +52,6 @@ struct Candidate {
 
 /// A candidate that was proven, with the metadata that differ.
 type Proven = (Candidate, Differences);
-
-impl Arrivals {
-    /// Notes a file, if moves are looked for.
-    pub(super) fn add(&self, moves: &Moves, (folder, name): (&Arc<Dir>, &CStr), entry: &Entry) {
-        if !moves.is_on() {
-            return;
-        }
-        let Some(key) = key_of(entry) else { return };
-        let mut arrivals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if arrivals.len() < MOST_NEW {
-            arrivals.push(Arrival { key, folder: Arc::clone(folder), name: name_number(name) });
-        }
-    }
-
-    fn take(&self) -> Vec<Arrival> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// The hash of the facts of a file that a move leaves alone; none without a birth time.
-fn key_of(entry: &Entry) -> Option<u64> {
-    entry.btime.map(|born| key(entry.id.inode, born, entry.size, entry.mtime))
-}
-
-fn key_of_record(record: &Record) -> Option<u64> {
-    record.source.btime.map(|born| key(record.source.inode, born, record.size, record.source.mtime))
-}
-
-fn key(inode: u64, born: Timestamp, size: u64, mtime: Timestamp) -> u64 {
-    hash_of(&(inode, born.seconds, born.nanoseconds, size, mtime.seconds, mtime.nanoseconds))
-}
 
 impl Survey<'_> {
     /// Finds moved files, and has the plan rename them instead of copying them.
