@@ -328,14 +328,6 @@ impl Mirror {
         visited
     }
 
-    /// Locks the replica, if it is there. A dry run takes no lock: it may run beside the process that holds it.
-    fn lock(&mut self, replica: Option<&Arc<Dir>>, monitor: &dyn Monitor) -> Result<(), Error> {
-        match replica {
-            Some(replica) if !self.options.dry_run => self.lock.take(replica, &self.options.replica, monitor),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     /// Runs a pass over the open roots, and keeps its results for the next one.
     fn mirror(
         &mut self,

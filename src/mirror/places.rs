@@ -5,12 +5,21 @@ use crate::fs::Errno;
 use crate::fs::dir::Dir;
 use crate::guard::examine_ways;
 use crate::model::error::{Error, Side};
+use crate::model::event::Monitor;
 use crate::model::mounts::{Difference, Way};
 use crate::model::report::Hold;
 use crate::whereabouts::{Ways, find};
 use std::sync::Arc;
 
 impl Mirror {
+    /// Locks the replica, if it is there. A dry run takes no lock: it may run beside the process that holds it.
+    pub(super) fn lock(&mut self, replica: Option<&Arc<Dir>>, monitor: &dyn Monitor) -> Result<(), Error> {
+        match replica {
+            Some(replica) if !self.options.dry_run => self.lock.take(replica, &self.options.replica, monitor),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Has the guard compare the places of the roots with the last pass.
     pub(super) fn judge(&mut self, ways: &Ways) -> Result<Vec<Difference>, Hold> {
         let judged = examine_ways(self.carried.memory.as_ref(), &ways.source, &ways.replica);
