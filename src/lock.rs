@@ -17,7 +17,21 @@ use std::sync::Arc;
 
 /// The lock of this process on a replica.
 #[derive(Debug, Default)]
-pub(crate) struct ReplicaLock(Option<(FileId, Arc<OwnedFd>)>);
+pub(crate) struct ReplicaLock(Option<Locked>);
+
+#[derive(Debug)]
+struct Locked {
+    id: FileId,
+    fd: Arc<OwnedFd>,
+}
+
+impl Drop for Locked {
+    /// Unlocks explicitly. Closing would not do while a process that another thread has just forked still has the
+    /// descriptor, until its exec(2). `LOCK_UN` on an open descriptor has no error that matters here.
+    fn drop(&mut self) {
+        let _ = dirent::unlock_folder(self.fd.as_fd());
+    }
+}
 
 impl ReplicaLock {
     /// Locks an open replica. The lock on an earlier replica folder is released. Where the filesystem has no locks,
@@ -26,7 +40,7 @@ impl ReplicaLock {
     /// # Errors
     /// Another process has the lock, or the folder cannot be locked.
     pub(crate) fn take(&mut self, dir: &Arc<Dir>, path: &Path, monitor: &dyn Monitor) -> Result<(), Error> {
-        let is_mine = self.0.as_ref().is_some_and(|(id, _)| *id == dir.id());
+        let is_mine = self.0.as_ref().is_some_and(|locked| locked.id == dir.id());
         if !is_mine {
             self.let_go();
         }
@@ -36,10 +50,17 @@ impl ReplicaLock {
             cause: errno.into(),
         };
         let fd = dir.open().map_err(|errno| failed("opened", errno))?;
-        match dirent::lock_folder(fd.as_fd()) {
-            // Also where another disk shows the numbers of the locked folder.
+        let mut locked = dirent::lock_folder(fd.as_fd());
+        if is_mine && locked.is_ok() {
+            // Another disk shows the numbers of the locked folder, or the filesystem keeps one lock for each process:
+            // there the release of the old one ends the new one, too.
+            self.let_go();
+            locked = dirent::lock_folder(fd.as_fd());
+        } else if is_mine {
+            return Ok(());
+        }
+        match locked {
             Ok(()) => {}
-            Err(_) if is_mine => return Ok(()),
             Err(Errno::WOULDBLOCK) => return Err(Error::ReplicaLocked { path: path.to_path_buf() }),
             Err(errno)
                 if is_unsupported(errno) || matches!(errno, Errno::NOLCK | Errno::BADF | Errno::INVAL) =>
@@ -48,12 +69,50 @@ impl ReplicaLock {
             }
             Err(errno) => return Err(failed("locked", errno)),
         }
-        self.0 = Some((dir.id(), fd));
+        self.0 = Some(Locked { id: dir.id(), fd });
         Ok(())
     }
 
     /// Releases the lock.
     pub(crate) fn let_go(&mut self) {
         self.0 = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::test_strategies::Deaf;
+
+    #[test]
+    fn a_lock_that_was_released_is_free_although_a_child_still_has_the_descriptor() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = || Dir::root(scratch.path(), 4).unwrap();
+        let path = scratch.path();
+        let mut first = ReplicaLock::default();
+        first.take(&dir(), path, &Deaf).unwrap();
+        let inherited = first.0.as_ref().unwrap().fd.try_clone().unwrap();
+        let mut second = ReplicaLock::default();
+        assert!(matches!(second.take(&dir(), path, &Deaf), Err(Error::ReplicaLocked { .. })));
+        first.let_go();
+        second.take(&dir(), path, &Deaf).unwrap();
+        drop(inherited);
+    }
+
+    #[test]
+    fn a_replica_stays_locked_from_pass_to_pass() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = || Dir::root(scratch.path(), 4).unwrap();
+        let path = scratch.path();
+        let mut first = ReplicaLock::default();
+        for _pass in 0..3 {
+            first.take(&dir(), path, &Deaf).unwrap();
+            let mut second = ReplicaLock::default();
+            assert!(matches!(second.take(&dir(), path, &Deaf), Err(Error::ReplicaLocked { .. })));
+        }
+        let same = first.0.as_ref().map(|locked| Arc::clone(&locked.fd));
+        drop(first);
+        drop(same);
+        ReplicaLock::default().take(&dir(), path, &Deaf).unwrap();
     }
 }

@@ -10,6 +10,7 @@ use crate::fs::dir::Dir;
 use crate::model::acl::AccessList;
 use crate::model::acl::tests::list_of;
 use crate::model::entry::{Entry, FileId, Kind, Timestamp};
+use crate::model::event::{Event, Monitor};
 use crate::model::feature::Feature;
 use crate::model::rights::tests::ALL;
 use crate::model::rights::{IdMap, Rights};
@@ -20,6 +21,13 @@ use proptest::sample::{select, subsequence};
 use std::ffi::CString;
 use std::path::Path;
 use std::sync::Arc;
+
+/// A monitor that ignores all events.
+pub(crate) struct Deaf;
+
+impl Monitor for Deaf {
+    fn event(&self, _: &Event<'_>) {}
+}
 
 pub(crate) const KINDS: [Kind; 7] =
     [Kind::File, Kind::Folder, Kind::Symlink, Kind::Fifo, Kind::Socket, Kind::CharDevice, Kind::BlockDevice];

@@ -159,16 +159,10 @@ mod tests {
     use crate::control::Interrupt;
     use crate::fs::dir::Dir;
     use crate::index::Ledger;
-    use crate::model::event::{Event, Monitor};
+    use crate::test_strategies::Deaf;
     use crate::workers::Workers;
     use std::fs;
     use std::path::Path;
-
-    struct Deaf;
-
-    impl Monitor for Deaf {
-        fn event(&self, _: &Event<'_>) {}
-    }
 
     fn making(work: impl FnOnce(&Context<'_>, Destination<'_>, &Path)) {
         let scratch = tempfile::tempdir().unwrap();

@@ -243,3 +243,11 @@ pub(crate) fn sync_filesystem(folder: BorrowedFd<'_>) -> Result<(), Errno> {
 pub(crate) fn lock_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
     retry_on_intr(|| flock(folder, FlockOperation::NonBlockingLockExclusive))
 }
+
+/// Releases the lock of [`lock_folder`], also where another process has inherited the descriptor.
+///
+/// # Errors
+/// As `flock(2)`.
+pub(crate) fn unlock_folder(folder: BorrowedFd<'_>) -> Result<(), Errno> {
+    retry_on_intr(|| flock(folder, FlockOperation::Unlock))
+}

@@ -179,16 +179,10 @@ mod tests {
     use crate::control::Interrupt;
     use crate::fs::magic::MSDOS;
     use crate::index::Ledger;
-    use crate::model::event::{Event, Monitor};
+    use crate::test_strategies::Deaf;
     use crate::workers::Workers;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
-
-    struct Deaf;
-
-    impl Monitor for Deaf {
-        fn event(&self, _: &Event<'_>) {}
-    }
 
     #[test]
     fn what_a_replica_never_has_is_not_counted() {
