@@ -7,7 +7,9 @@
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use file_sync::{Counter, Digests, Event, Hasher, Interrupt, Limits, Mirror, MirrorOptions, Monitor};
+use file_sync::{
+    Counter, Digests, Event, FilterOptions, Hasher, Interrupt, Limits, Mirror, MirrorOptions, Monitor,
+};
 use std::fs::{self, File};
 use std::path::Path;
 use std::sync::Arc;
@@ -91,6 +93,7 @@ impl EqualPair {
             bytes_per_second: None,
             index: None,
             limits: Limits::default(),
+            filter: FilterOptions::default(),
         };
         let mut mirror = Mirror::new(options, Arc::new(Interrupt::new())).expect("two folders");
         mirror.pass(1, &Deaf).expect("a first copy");

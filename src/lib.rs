@@ -4,7 +4,7 @@
 //! It reports each action as an [`Event`] to a [`Monitor`]:
 //!
 //! ```
-//! use file_sync::{Digests, Event, Interrupt, Limits, Mirror, MirrorOptions, Monitor, Outcome};
+//! use file_sync::{Digests, Event, FilterOptions, Interrupt, Limits, Mirror, MirrorOptions, Monitor, Outcome};
 //! use std::fs;
 //! use std::sync::{Arc, Mutex};
 //!
@@ -34,6 +34,7 @@
 //!     bytes_per_second: None,
 //!     index: None,
 //!     limits: Limits::default(),
+//!     filter: FilterOptions::default(),
 //! };
 //! fs::create_dir(&options.source)?;
 //! fs::write(options.source.join("cat.jpg"), "meow")?;
@@ -61,6 +62,7 @@ pub mod cli;
 mod collections;
 mod context;
 mod control;
+mod filter;
 mod fs;
 mod guard;
 mod hasher;
@@ -85,8 +87,10 @@ mod whereabouts;
 mod workers;
 
 pub use control::{Interrupt, Requests};
+pub use filter::{BadOrder, BadPattern, BadRules, FilterOptions, Origin, Rule, Rules};
 pub use fs::clock::{BootTime, Timer, Waker};
 pub use fs::raise_open_file_limit;
+pub use fs::rules_file::UnreadRules;
 pub use guard::Limits;
 pub use index::IndexOptions;
 pub use mirror::{Mirror, MirrorOptions};

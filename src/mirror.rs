@@ -15,6 +15,7 @@ use crate::context::compared::Compared;
 use crate::context::log_file::LogFile;
 use crate::context::reporter::Reporter;
 use crate::control::Interrupt;
+use crate::filter::{Filter, FilterOptions};
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::stamp::Start;
@@ -66,6 +67,8 @@ pub struct MirrorOptions {
     pub index: Option<IndexOptions>,
     /// The most that a pass may take from the replica.
     pub limits: Limits,
+    /// What is left out.
+    pub filter: FilterOptions,
 }
 
 /// A checked pair of roots, mirrored pass after pass.
@@ -75,6 +78,7 @@ pub struct Mirror {
     workers: Workers,
     throttle: Option<Throttle>,
     filesystems: Filesystems,
+    filter: Arc<Filter>,
     protected: Option<PathBuf>,
     lock: ReplicaLock,
     index: Option<Index>,
@@ -201,6 +205,7 @@ impl Mirror {
             .map_err(|error| Error::NoThreads { reason: error.to_string() })?;
         Ok(Mirror {
             throttle: options.bytes_per_second.map(Throttle::new),
+            filter: Arc::new(Filter::new(options.filter.clone())),
             options,
             interrupt,
             workers,
@@ -359,6 +364,8 @@ impl Mirror {
         moment.start.let_tick();
         context.ledger = ledger.clone();
         context.limits = self.options.limits;
+        context.filter = Arc::clone(&self.filter);
+        self.filter.begin_pass();
         let identities = arrival.identities;
         let outcome = run(&context, purpose, arrival, &mut self.carried);
         if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {

@@ -80,6 +80,7 @@ pub(crate) fn run(
     }
     let totals = plan.totals();
     context.reporter.surveyed(&totals);
+    context.reporter.rules(&context.filter);
     let facts = Facts { source_is_same: state.is_whole(), gone: inner.gone(), swapped: &swapped };
     let opinion = Opinion::of(context, &plan, arrival);
     if let Ruling::Hold(hold) = examine(facts)

@@ -124,6 +124,24 @@ pub(crate) struct Change {
     pub recorded: Option<Digest>,
 }
 
+impl Change {
+    /// Whether the filter leaves out an entry below the folder of the replica that it removes.
+    pub(crate) fn has_excluded(&self) -> bool {
+        self.subtree.as_ref().is_some_and(|below| below.excluded.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Whether it removes what is in a folder and not the folder, because of such an entry.
+    pub(crate) fn stays_itself(&self) -> bool {
+        self.action == Action::Delete && self.has_excluded()
+    }
+
+    /// Whether there is nothing that it removes.
+    pub(crate) fn is_void(&self) -> bool {
+        let below = self.subtree.as_ref().map(|below| below.subtree()).unwrap_or_default();
+        self.stays_itself() && below.files + below.folders == 0
+    }
+}
+
 /// Metadata of a folder that both sides have.
 #[derive(Debug)]
 pub(crate) struct FolderChange {
@@ -187,6 +205,11 @@ pub(crate) struct SubtreeTotals {
     pub folders: AtomicU64,
     /// Bytes of regular files.
     pub bytes: AtomicU64,
+    /// Entries of the replica that the filter leaves out. They stay, and are not counted above; nor is what is below
+    /// them.
+    pub excluded: AtomicU64,
+    /// The folders below the top that stay for their sake, among the folders.
+    pub folders_that_stay: AtomicU64,
 }
 
 impl SubtreeTotals {
@@ -194,7 +217,10 @@ impl SubtreeTotals {
     pub(crate) fn subtree(&self) -> Subtree {
         Subtree {
             files: self.files.load(Ordering::Relaxed),
-            folders: self.folders.load(Ordering::Relaxed),
+            folders: self
+                .folders
+                .load(Ordering::Relaxed)
+                .saturating_sub(self.folders_that_stay.load(Ordering::Relaxed)),
             bytes: self.bytes.load(Ordering::Relaxed),
         }
     }
@@ -231,7 +257,7 @@ impl Plan {
     pub(crate) fn totals(&self) -> Counts {
         let mut totals = Counts::default();
         for change in &self.changes {
-            totals[Counter::of(change.action.verb())] += 1;
+            totals[Counter::of(change.action.verb())] += u64::from(!change.stays_itself());
             if let Some(below) = &change.subtree {
                 let below = below.subtree();
                 // The new entry or else the old one: of the two sides of a retype one may be a folder.
@@ -271,7 +297,8 @@ impl Plan {
         let below = self.changes.iter().filter_map(|change| change.subtree.as_ref());
         let below = below.map(|counted| counted.subtree()).map(|below| below.files + below.folders);
         let displaced = self.moves.iter().map(Move::deletes).sum::<u64>();
-        let own = self.changes.len() + self.moves.len() + self.renames.len() + self.folders.len();
+        let changes = self.changes.iter().filter(|change| !change.stays_itself()).count();
+        let own = changes + self.moves.len() + self.renames.len() + self.folders.len();
         own as u64 + displaced + below.sum::<u64>()
     }
 
@@ -293,7 +320,7 @@ impl Plan {
             match change.action {
                 Action::Create => created += 1 + below,
                 Action::Delete if path == *top => {}
-                Action::Delete => deleted += 1 + below,
+                Action::Delete => deleted += u64::from(!change.stays_itself()) + below,
                 // The new entry or else the old one: one of the two may be a folder.
                 Action::Replace(Verb::Retype) if change.kind == Kind::Folder => created += below,
                 Action::Replace(Verb::Retype) => deleted += below,
@@ -339,6 +366,7 @@ impl Plan {
                 | Action::Link { .. }
                 | Action::Delete => change.reason,
             };
+            let reason = if change.stays_itself() { "what is excluded in it stays" } else { reason };
             tell(Operation {
                 size: (change.kind == Kind::File).then_some(change.size),
                 replica_unreadable: change.replica_unreadable,
@@ -399,7 +427,8 @@ mod tests {
             recorded: None,
         };
         let mode = Differences { mode: true, ..Differences::default() };
-        let counted = SubtreeTotals { files: 1.into(), folders: 2.into(), bytes: 3.into() };
+        let counted =
+            SubtreeTotals { files: 1.into(), folders: 2.into(), bytes: 3.into(), ..SubtreeTotals::default() };
         let replaced = change(&deep, c"y", Kind::File, Action::Replace(Verb::Repair));
         let mut plan = Plan {
             changes: vec![
@@ -480,7 +509,12 @@ mod tests {
             expected: None,
             replica_unreadable: false,
             subtree: subtree.map(|[files, folders]| {
-                Arc::new(SubtreeTotals { files: files.into(), folders: folders.into(), bytes: 9.into() })
+                Arc::new(SubtreeTotals {
+                    files: files.into(),
+                    folders: folders.into(),
+                    bytes: 9.into(),
+                    ..SubtreeTotals::default()
+                })
             }),
             reason: "",
             recorded: None,

@@ -1,12 +1,21 @@
 //! The rules for names of a folder: mirrored, left out, or kept. Used by the survey, the count of one-sided subtrees,
 //! the filling of new folders, and removal.
 //!
+//! An entry that the filter excludes is not looked at where a pattern alone decides: a user excludes the mount point of
+//! a dead server because looking at it hangs.
+//!
 //! The log file and its rotated files are neither copied nor deleted, under any spelling that a folder lists. The path of
 //! the log is known, so each name on it is compared with the listing. A case-insensitive filesystem, or one that alters
 //! names, lists another spelling: then the name is looked up in the folder, once for each folder on the path.
 
+mod excluded;
+
+pub(crate) use self::excluded::exclusion_of;
+
+use self::excluded::Filtered;
 use crate::capabilities::Filesystem;
 use crate::context::Context;
+use crate::filter::Exclusion;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::spelled::{Listed, Spellings};
@@ -30,6 +39,8 @@ pub(crate) enum Standing {
     Log,
     /// The root of the other tree, through a mount.
     OtherRoot,
+    /// The filter leaves it out. In the replica it stays, unless what is left out is to be deleted.
+    Excluded(Exclusion),
 }
 
 /// The reason to leave out an entry of the source by design.
@@ -44,17 +55,20 @@ pub(crate) enum LeftOut {
 /// The role of an entry of a folder whose names have this relation to the log file.
 pub(crate) fn standing(
     context: &Context<'_>,
-    protected_names: &ProtectedNames,
+    rules: &FolderRules,
     side: Side,
     (name, entry): (&CStr, &Entry),
 ) -> Standing {
-    match protected_names.below(context, name) {
+    match rules.below(context, name) {
         None => Standing::Log,
         Some(_) if context.log.was(entry) => Standing::Log,
         Some(_) if entry.kind == Kind::Folder && context.roots.is_other_root(side, entry) => {
             Standing::OtherRoot
         }
-        Some(protected) => Standing::Mirrored(protected),
+        Some(protected) => match rules.excludes(context, side, (name, entry)) {
+            Some(exclusion) => Standing::Excluded(exclusion),
+            None => Standing::Mirrored(protected),
+        },
     }
 }
 
@@ -100,33 +114,80 @@ pub(crate) fn stays(context: &Context<'_>, entry: &Entry) -> Option<Stays> {
     }
 }
 
-/// The relation of the names of one folder to the log file.
+/// The rules for the names of one folder: their relation to the log file, and the filter.
 #[derive(Debug)]
-pub(crate) struct ProtectedNames {
+pub(crate) struct FolderRules {
     protected: Protected,
     /// The listed names that are other spellings of the next name on the way to the log.
     spellings: Vec<Box<CStr>>,
+    /// None where nothing is excluded.
+    filtered: Option<Filtered>,
 }
 
-impl ProtectedNames {
-    /// The relation for a folder that is not on the path to the log.
-    pub(crate) fn off() -> ProtectedNames {
-        ProtectedNames { protected: Protected::No, spellings: Vec::new() }
+/// One side of a folder, listed.
+#[derive(Clone, Copy)]
+pub(crate) struct ListedFolder<'f> {
+    pub dir: &'f Arc<Dir>,
+    pub fd: BorrowedFd<'f>,
+    pub listing: &'f Listing,
+}
+
+impl FolderRules {
+    /// The rules for a folder that is not on the path to the log, and in which nothing is excluded.
+    pub(crate) fn off() -> FolderRules {
+        FolderRules { protected: Protected::No, spellings: Vec::new(), filtered: None }
     }
 
-    /// Looks up the listed spellings of the next name on the path, on each existing side of a folder.
+    /// The rules for a folder, given the sides that have it. The filter goes by the first of them, so that of two the
+    /// source has to be that.
     pub(crate) fn in_folder<'f>(
         context: &Context<'_>,
         protected: Protected,
-        sides: impl IntoIterator<Item = (BorrowedFd<'f>, &'f Listing)>,
-    ) -> ProtectedNames {
+        sides: impl IntoIterator<Item = ListedFolder<'f>>,
+    ) -> FolderRules {
+        let sides: Vec<ListedFolder<'f>> = sides.into_iter().collect();
+        let filtered = sides.first().and_then(|first| Filtered::of(context, *first, || first.dir.path()));
         let mut spellings = Vec::new();
         if let Some(next) = context.log.next_name(protected).and_then(|next| CString::new(next).ok()) {
-            for (folder, listing) in sides {
-                spellings.extend(spellings_of(&next, folder, listing));
+            for side in sides {
+                spellings.extend(spellings_of(&next, side.fd, side.listing));
             }
         }
-        ProtectedNames { protected, spellings }
+        FolderRules { protected, spellings, filtered }
+    }
+
+    /// The rules for a folder of the replica that is being removed. It may have a temporary name, and this path for the
+    /// filter.
+    pub(crate) fn of_removed(context: &Context<'_>, folder: ListedFolder<'_>, path: &RelPath) -> FolderRules {
+        FolderRules { filtered: Filtered::of(context, folder, || path.clone()), ..FolderRules::off() }
+    }
+
+    /// The rule that leaves out whatever has this name, of any kind, so that it need not be looked at.
+    pub(crate) fn excludes_name(&self, context: &Context<'_>, name: &CStr) -> Option<Exclusion> {
+        self.filtered.as_ref()?.excludes_name(&context.filter, name)
+    }
+
+    /// Whether the filter leaves out a name of the replica, of any kind, so that it stays.
+    pub(crate) fn keeps_name(&self, context: &Context<'_>, name: &CStr) -> bool {
+        context.filter.protects() && self.excludes_name(context, name).is_some()
+    }
+
+    /// Whether the filter leaves out an entry of the replica, so that it stays.
+    pub(crate) fn keeps(&self, context: &Context<'_>, name: &CStr, entry: &Entry) -> bool {
+        self.excludes(context, Side::Replica, (name, entry)).is_some()
+    }
+
+    /// The rule that leaves out an entry of one side.
+    fn excludes(
+        &self,
+        context: &Context<'_>,
+        side: Side,
+        (name, entry): (&CStr, &Entry),
+    ) -> Option<Exclusion> {
+        if side == Side::Replica && !context.filter.protects() {
+            return None;
+        }
+        self.filtered.as_ref()?.excludes(&context.filter, side, (name, entry))
     }
 
     /// The relation of the entry of this name to the log: off its path, above it, or the file itself or a rotated one
@@ -164,8 +225,9 @@ pub(crate) fn protected_of_folder(
     let listed = parent.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
     match listed {
         Ok((listing, fd)) => {
-            let protected_names = ProtectedNames::in_folder(context, protected, [(fd.as_fd(), &listing)]);
-            protected_names.below(context, name).unwrap_or(Protected::No)
+            let listed = ListedFolder { dir: parent, fd: fd.as_fd(), listing: &listing };
+            let rules = FolderRules::in_folder(context, protected, [listed]);
+            rules.below(context, name).unwrap_or(Protected::No)
         }
         // It may be on the path.
         Err(_) => context.log.protected_of_next(protected).unwrap_or(Protected::No),

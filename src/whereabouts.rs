@@ -76,12 +76,14 @@ pub(crate) fn identity(root: &Arc<Dir>) -> Option<RootIdentity> {
     Some(RootIdentity { filesystem, fsid, inode: Some(facts.id.inode), btime: facts.btime })
 }
 
-/// Whether the source has no entry but the log and the folder that some filesystems are made with; false where that is
-/// not known.
+/// Whether the source has no entry but the log, the folder that some filesystems are made with, and what a pattern leaves
+/// out; false where that is not known.
 pub(crate) fn is_empty(context: &Context<'_>) -> bool {
     let protected = context.log.protected_of_roots();
     let counts = |name: &CStr| {
-        name != c"lost+found" && context.log.protected_below(protected, name) == Some(Protected::No)
+        name != c"lost+found"
+            && context.log.protected_below(protected, name) == Some(Protected::No)
+            && context.filter.excludes_any_kind(name.to_bytes()).is_none()
     };
     let names = context.roots.source.1.open().and_then(|folder| Listing::read(folder.as_fd()));
     names.is_ok_and(|names| !(0..names.len()).filter_map(|at| names.get(at)).any(counts))

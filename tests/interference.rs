@@ -10,7 +10,8 @@ use crate::support::monitor::{self, Seen, pass, pass_with};
 use crate::support::scratch::Scratch;
 use crate::support::tree::{Tree, assert_same, differences};
 use file_sync::{
-    Digests, Error, Event, Hold, Interrupt, Limits, Mirror, MirrorOptions, Outcome, Signal, Verb,
+    Digests, Error, Event, FilterOptions, Hold, Interrupt, Limits, Mirror, MirrorOptions, Outcome, Signal,
+    Verb,
 };
 use rustix::fs::FileType;
 use std::collections::BTreeSet;
@@ -265,6 +266,7 @@ fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
         bytes_per_second: None,
         index: None,
         limits: Limits::default(),
+        filter: FilterOptions::default(),
     };
     Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
 }
@@ -887,6 +889,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             bytes_per_second: None,
             index: None,
             limits: Limits::default(),
+            filter: FilterOptions::default(),
         };
         let mut mirror = Mirror::new(options, Arc::clone(&interrupt)).unwrap();
         let heard = AtomicUsize::new(0);

@@ -11,7 +11,7 @@ use std::path::Path;
 const FLOORS: [&[&str]; 13] = [
     &["collections", "model"],
     &["control", "fs"],
-    &["capabilities", "hasher", "identity", "index", "lock", "log", "throttle", "workers"],
+    &["capabilities", "filter", "hasher", "identity", "index", "lock", "log", "throttle", "workers"],
     &["metadata_rules", "plan", "status", "verify"],
     &["guard"],
     &["context"],

@@ -18,7 +18,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::{Cause, Side};
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
-use crate::walk::{ProtectedNames, Standing, left_out, standing, tell_left_out};
+use crate::walk::{FolderRules, Standing, left_out, standing, tell_left_out};
 use rayon::Scope;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
@@ -63,9 +63,12 @@ impl Apply<'_> {
         entry: Entry,
         holder: Option<Arc<PendingFolder>>,
     ) {
-        // `ProtectedNames::off`: the name itself was checked in its folder.
-        match standing(self.context, &ProtectedNames::off(), Side::Source, (&job.name, &entry)) {
+        // The survey has judged an entry that is not in a new folder.
+        let off = FolderRules::off();
+        let rules = holder.as_ref().map_or(&off, |holder| &holder.rules);
+        match standing(self.context, rules, Side::Source, (&job.name, &entry)) {
             Standing::Mirrored(_) => {}
+            Standing::Excluded(_) => return self.release(holder),
             Standing::Log => {
                 self.context.reporter.skipped(&job.path(), entry.kind, "it is the log file");
                 return self.release(holder);

@@ -4,17 +4,13 @@ use crate::apply::job::Job;
 use crate::apply::pending_folder::PendingFolder;
 use crate::apply::stage_folder::StagedFolder;
 use crate::apply::{Apply, CHUNK};
-use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::model::change::Operation;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Cause;
 use crate::model::problem_kind::ProblemKind;
-use crate::plan::{Pair, Protected};
-use crate::walk::ProtectedNames;
 use rayon::Scope;
 use std::ops::Range;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Apply<'_> {
@@ -32,7 +28,7 @@ impl Apply<'_> {
         }
         self.context.interrupt.beat();
         self.publish_overdue();
-        let StagedFolder { pair, listing, first } = match self.stage_folder(job, seen) {
+        let StagedFolder { pair, listing, rules, first } = match self.stage_folder(job, seen) {
             Ok(Some(shown)) => shown,
             Ok(None) => return self.release(parent),
             Err(failed) => {
@@ -57,8 +53,7 @@ impl Apply<'_> {
             }
         };
         self.context.workers.did_name();
-        let protected_names = self.protected_names(&pair, &listing);
-        let folder = Arc::new(PendingFolder::new(pair, parent, protected_names));
+        let folder = Arc::new(PendingFolder::new(pair, parent, rules));
         if first.names < listing.len() {
             folder.retain();
             let rest = Arc::clone(&folder);
@@ -83,17 +78,6 @@ impl Apply<'_> {
         self.context.workers.in_chunks(scope, (len, CHUNK), make, |_| self.release(Some(folder)));
     }
 
-    /// The relation of a new folder's names to the log file.
-    fn protected_names(&self, pair: &Pair, listing: &Listing) -> ProtectedNames {
-        let open = if pair.protected == Protected::No { None } else { pair.source.as_ref().map(Dir::open) };
-        match open {
-            Some(Ok(folder)) => {
-                ProtectedNames::in_folder(self.context, pair.protected, [(folder.as_fd(), listing)])
-            }
-            Some(Err(_)) | None => ProtectedNames::in_folder(self.context, pair.protected, []),
-        }
-    }
-
     /// Creates the entries of a new folder, from one of its names on. Holds the folder once.
     fn fill_from<'s>(
         &'s self,
@@ -109,7 +93,9 @@ impl Apply<'_> {
                     break;
                 }
                 let has_moved = holder.pair.replica.as_ref().is_some_and(|dir| self.has_moved_to(dir, name));
-                if !has_moved && holder.protected_names.below(self.context, name).is_some() {
+                let is_mirrored = holder.rules.below(self.context, name).is_some()
+                    && holder.rules.excludes_name(self.context, name).is_none();
+                if !has_moved && is_mirrored {
                     holder.retain();
                     self.start(scope, Job::in_new_folder(&holder.pair, name), Some(Arc::clone(&holder)));
                     self.context.workers.did_name();

@@ -3,7 +3,7 @@
 use crate::apply::Apply;
 use crate::apply::metadata::Extent;
 use crate::plan::Pair;
-use crate::walk::ProtectedNames;
+use crate::walk::FolderRules;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub(super) struct PendingFolder {
     pub(super) pair: Arc<Pair>,
     pub(super) parent: Option<Arc<PendingFolder>>,
-    /// The relation of its names to the log file.
-    pub(super) protected_names: ProtectedNames,
+    /// The rules for its names.
+    pub(super) rules: FolderRules,
     /// Tasks and folders below that are not done yet.
     pending: AtomicUsize,
 }
@@ -22,9 +22,9 @@ impl PendingFolder {
     pub(super) fn new(
         pair: Arc<Pair>,
         parent: Option<Arc<PendingFolder>>,
-        protected_names: ProtectedNames,
+        rules: FolderRules,
     ) -> PendingFolder {
-        PendingFolder { pair, parent, protected_names, pending: AtomicUsize::new(1) }
+        PendingFolder { pair, parent, rules, pending: AtomicUsize::new(1) }
     }
 
     /// Counts one more task that [`Apply::release`] is called for.

@@ -13,7 +13,7 @@ use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::path::RelPath;
 use crate::plan::Pair;
-use crate::walk::left_out;
+use crate::walk::{exclusion_of, left_out};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 /// The precondition of a removal, checked as often as needed.
 #[derive(Clone, Copy)]
 pub(crate) enum Precondition<'a> {
-    /// The source lacks this name in this folder, or has an entry there that is left out by design.
+    /// The source lacks this name in this folder, or has an entry there that is left out, by design or by the filter.
     Absent(&'a Pair, &'a CStr),
     /// It was replaced by an entry of another kind and lies under a temporary name now.
     Replaced,
@@ -61,7 +61,10 @@ impl Precondition<'_> {
         }
         let Precondition::Absent(pair, name) = self else { return Check::Holds };
         let path = || pair.path().join(name);
-        let left_out = |entry: &Entry| left_out(entry, &pair.filesystem).is_some();
+        let left_out = |entry: &Entry| {
+            left_out(entry, &pair.filesystem).is_some()
+                || context.filter.is_on() && exclusion_of(context, Side::Source, &path()).is_some()
+        };
         let seen = match &pair.source {
             Some(dir) => is_where_it_was(context, dir, look).and_then(|is_there| {
                 if is_there { find(context, dir, name, left_out) } else { Ok(Seen::Nowhere) }

@@ -16,7 +16,7 @@ use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
-use crate::walk::{Stays, stays};
+use crate::walk::{FolderRules, ListedFolder, Stays, stays};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -65,6 +65,8 @@ struct Level {
     /// The length of its path. Paths themselves would add up to the square of the depth in a chain of folders.
     path: usize,
     listing: Listing,
+    /// The filter.
+    rules: FolderRules,
     next: usize,
     /// Set when an entry in it could not be removed, so that it stays.
     stays: bool,
@@ -187,6 +189,9 @@ fn remove_inner(
         problem(context, path, cause);
         Kept
     };
+    if level.rules.keeps_name(context, name) {
+        return Err(Kept);
+    }
     let fd = level.dir.open().map_err(|errno| told(Cause::System(errno)))?;
     let entry = match stat::entry_at(fd.as_fd(), name) {
         Ok(entry) => entry,
@@ -194,7 +199,7 @@ fn remove_inner(
         Err(errno) => return Err(told(Cause::System(errno))),
     };
     let stays = stays(context, &entry);
-    if stays == Some(Stays::Log) {
+    if stays == Some(Stays::Log) || level.rules.keeps(context, name, &entry) {
         return Err(Kept);
     }
     match cached.check(context, entry.kind) {
@@ -235,12 +240,14 @@ fn enter(
 ) -> Result<Level, Cause> {
     let dir = parent.child(name, entry.id);
     make_writable(context, &dir);
-    let listing = match dir.open().and_then(|fd| Listing::read(fd.as_fd())) {
+    let (listing, fd) = match dir.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd))) {
         // rmdir(2) could remove a locked folder, whose names are hidden.
         Err(LOCKED) => return Err(Cause::Refused(WORDS)),
         listed => listed.map_err(Cause::System)?,
     };
-    Ok(Level { dir, path: path.as_bytes().len(), listing, next: 0, stays: false })
+    let rules =
+        FolderRules::of_removed(context, ListedFolder { dir: &dir, fd: fd.as_fd(), listing: &listing }, path);
+    Ok(Level { dir, path: path.as_bytes().len(), listing, rules, next: 0, stays: false })
 }
 
 /// Removes a folder that may not be read, as `lost+found` of another user, if it is empty: rmdir(2) needs rights in the

@@ -17,11 +17,11 @@ use crate::fs::listing::Listing;
 use crate::fs::locked::{LOCKED, WORDS};
 use crate::fs::{Errno, dirent, is_gone, is_unsupported, stat};
 use crate::model::entry::{Entry, Kind};
-use crate::model::error::Cause;
+use crate::model::error::{Cause, Side};
 use crate::model::feature::Feature;
 use crate::model::problem_kind::ProblemKind;
 use crate::plan::{Pair, Protected};
-use crate::walk::protected_of_folder;
+use crate::walk::{FolderRules, ListedFolder, Standing, protected_of_folder, standing};
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub(super) struct StagedFolder {
     pub(super) pair: Arc<Pair>,
     /// The source's listing, or the error of reading it.
     pub(super) listing: Result<Listing, Errno>,
+    /// The rules for its names.
+    pub(super) rules: FolderRules,
     pub(super) first: Prefill,
 }
 
@@ -67,7 +69,15 @@ struct FolderToStage<'a> {
     ours: Arc<Dir>,
     from: Option<Arc<OwnedFd>>,
     protected: Protected,
-    /// Its first names.
+    first: First,
+}
+
+/// The first names of a folder.
+#[derive(Default)]
+struct First {
+    /// The number of names.
+    looked_at: usize,
+    /// Those that are mirrored.
     names: Vec<Seen>,
 }
 
@@ -94,29 +104,36 @@ impl Apply<'_> {
         let ours = source.child(&job.name, seen.id);
         let protected = protected_of_folder(self.context, job.pair.protected, source, &job.name);
         let opened = ours.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
-        let (listing, from, names) = match opened {
+        let mut rules = FolderRules::off();
+        if let Ok((listing, fd)) = &opened
+            && (protected != Protected::No || self.context.filter.is_on())
+        {
+            let listed = ListedFolder { dir: &ours, fd: fd.as_fd(), listing };
+            rules = FolderRules::in_folder(self.context, protected, [listed]);
+        }
+        let (listing, from, first) = match opened {
             // Each name is checked more closely later if the log may lie in the folder.
             Ok((listing, fd)) if protected == Protected::No => {
-                let names = look_at_first(&listing, fd.as_fd());
-                (Ok(listing), Some(fd), names)
+                let first = self.look_at_first(&listing, fd.as_fd(), &rules);
+                (Ok(listing), Some(fd), first)
             }
-            Ok((listing, fd)) => (Ok(listing), Some(fd), Vec::new()),
+            Ok((listing, fd)) => (Ok(listing), Some(fd), First::default()),
             Err(errno) if is_gone(errno) => return Err(Failed::Gone(ProblemKind::ReadSourceFolder, errno)),
             // ENOKEY: the folder is encrypted and locked, and its real names are hidden.
             Err(LOCKED) => {
                 return Err(Failed::Because(ProblemKind::ReadSourceFolder, Cause::Refused(WORDS), false));
             }
-            Err(errno) => (Err(errno), None, Vec::new()),
+            Err(errno) => (Err(errno), None, First::default()),
         };
         if let Some(from) = &from {
-            self.announce((&ours, from.as_fd()), &names, job);
+            self.announce((&ours, from.as_fd()), &first.names, job);
         }
-        let new = FolderToStage { job, at, ours, protected, from, names };
+        let new = FolderToStage { job, at, ours, protected, from, first };
         if let Some(theirs) = self.skeleton(replica, &job.name) {
             let (pair, first) = (new.pair(theirs), Prefill::default());
-            return Ok(Some(StagedFolder { pair, listing, first }));
+            return Ok(Some(StagedFolder { pair, listing, rules, first }));
         }
-        let has_first = new.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
+        let has_first = new.first.names.iter().any(|(_, seen)| seen.is_ok_and(|entry| is_first(&entry, job)));
         let filesystem = &job.pair.filesystem;
         let may_fill = || filesystem.renames_filled_folders() && replica.open_for_temporaries().is_ok();
         if job.expected.is_some() || has_first && may_fill() {
@@ -130,7 +147,9 @@ impl Apply<'_> {
                     filesystem.learn_no_filled_folders();
                     return Err(Failed::Taken);
                 }
-                shown => return shown.map(|(pair, first)| Some(StagedFolder { pair, listing, first })),
+                shown => {
+                    return shown.map(|(pair, first)| Some(StagedFolder { pair, listing, rules, first }));
+                }
             }
         }
         match dirent::make_folder(at.replica, &job.name) {
@@ -142,8 +161,32 @@ impl Apply<'_> {
         }
         let made = stat::entry_at(at.replica, &job.name).map_err(Failed::replica(ACTION))?;
         let pair = new.pair(replica.child(&job.name, made.id));
-        let first = self.prefill(&pair, None, &new.names);
-        Ok(Some(StagedFolder { pair, listing, first }))
+        let first = self.prefill(&pair, None, &new.first);
+        Ok(Some(StagedFolder { pair, listing, rules, first }))
+    }
+
+    /// Stats the first names of a source listing.
+    fn look_at_first(&self, listing: &Listing, folder: BorrowedFd<'_>, rules: &FolderRules) -> First {
+        let begin = Instant::now();
+        let mut first = First::default();
+        for name in listing.iter().take(MOST_FIRST) {
+            if begin.elapsed() >= LONG_ENOUGH {
+                break;
+            }
+            first.looked_at += 1;
+            if rules.excludes_name(self.context, name).is_some() {
+                continue;
+            }
+            let seen = stat::entry_at(folder, name);
+            let is_excluded = seen.is_ok_and(|entry| {
+                let standing = standing(self.context, rules, Side::Source, (name, &entry));
+                matches!(standing, Standing::Excluded(_))
+            });
+            if !is_excluded {
+                first.names.push((Box::from(name), seen));
+            }
+        }
+        first
     }
 
     /// Announces the first files to a disk that is the bottleneck, so that it can read them in their order on the disk.
@@ -180,7 +223,7 @@ impl Apply<'_> {
         let shown = opened.and_then(|(theirs, to)| {
             let pair = new.pair(theirs);
             let folders = new.from.as_ref().map(|from| (from.as_fd(), to.as_fd()));
-            let mut first = self.prefill(&pair, folders, &new.names);
+            let mut first = self.prefill(&pair, folders, &new.first);
             let published = match first.remains {
                 // A torn entry must not be published.
                 Some(failed @ (Failed::Halted | Failed::Because(..))) => Err(failed),
@@ -246,13 +289,13 @@ impl Apply<'_> {
         &self,
         pair: &Arc<Pair>,
         folders: Option<(BorrowedFd<'_>, BorrowedFd<'_>)>,
-        names: &[Seen],
+        of: &First,
     ) -> Prefill {
-        let mut first = Prefill { names: names.len(), ..Prefill::default() };
+        let mut first = Prefill { names: of.looked_at, ..Prefill::default() };
         let mut room = MOST_FIRST_BYTES;
         let begin = Instant::now();
         let mut here = Here::default();
-        for (name, seen) in names {
+        for (name, seen) in &of.names {
             let job = Job::in_new_folder(pair, name);
             let entry = match seen {
                 Ok(entry) => *entry,
@@ -297,14 +340,6 @@ impl Apply<'_> {
         }
         first
     }
-}
-
-/// Stats the first names of a source listing.
-fn look_at_first(listing: &Listing, folder: BorrowedFd<'_>) -> Vec<Seen> {
-    let begin = Instant::now();
-    let names = (0..listing.len().min(MOST_FIRST)).filter_map(|at| listing.get(at));
-    let names = names.take_while(|_| begin.elapsed() < LONG_ENOUGH);
-    names.map(|name| (Box::from(name), stat::entry_at(folder, name))).collect()
 }
 
 /// Whether an entry can be created before its folder is published: it takes little time.

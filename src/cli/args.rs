@@ -11,12 +11,14 @@ pub use self::pairs::PairArgs;
 mod answers;
 mod checks;
 mod command;
+pub(crate) mod filter;
 mod habits;
 mod screens;
 pub(crate) mod size;
 
 pub use self::checks::{ManifestArgs, ReplicaArgs, VerifyArgs};
 pub use self::command::Command;
+pub use self::filter::{FilterArgs, RuleArg};
 
 use self::answers::{explained, page};
 use self::screens::SCREEN;
@@ -99,6 +101,10 @@ pub struct Cli {
     #[arg(long = "log_file", alias = "log-file", value_name = "PATH", help_heading = "What to mirror")]
     pub log_file: Option<OsString>,
 
+    /// What is left out.
+    #[command(flatten)]
+    pub filter: FilterArgs,
+
     /// Time from the start of one pass to the start of the next: seconds (60) or a duration (90s,
     /// 15m, 1h30m, 2d). A pass that takes longer is followed by the next at once
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, help_heading = "When")]
@@ -178,8 +184,8 @@ pub struct Cli {
     #[arg(long, help_heading = "Gentle")]
     pub nice: bool,
 
-    /// Also log every file that was compared and found equal, the phases of each pass, and every problem
-    /// where more than ten of a kind would be summed up
+    /// Also log every file that was compared and found equal, every entry that is left out and its rule,
+    /// the phases of each pass, and every problem where more than ten of a kind would be summed up
     #[arg(short, long, conflicts_with = "quiet", help_heading = "What is shown")]
     pub verbose: bool,
 
@@ -285,7 +291,7 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 21] = [
+const EXAMPLES: [(&str, &str); 27] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
@@ -294,6 +300,12 @@ const EXAMPLES: [(&str, &str); 21] = [
     ("--format", "--format nagios"),
     ("--limit", "--limit 100"),
     ("--index", "--index /mnt/disk/index.db"),
+    ("--exclude", "--exclude '*.tmp'"),
+    ("--include", "--exclude '*.tmp' --include keep.tmp"),
+    ("--exclude-from", "--exclude-from /etc/file-sync/exclude"),
+    ("--exclude-if-present", "--exclude-if-present .nobackup"),
+    ("--min-size", "--min-size 1"),
+    ("--max-size", "--max-size 4GiB"),
     ("--max-delete", "--max-delete 20%"),
     ("--max-change", "--max-change 1000"),
     ("--threads", "--threads 4"),

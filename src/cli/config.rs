@@ -3,6 +3,7 @@
 //! No rule here calls the system: facts from outside come in as [`Environment`], so that every rule can be tested with a
 //! table.
 
+mod filter;
 mod limits;
 mod log;
 mod rate;
@@ -12,6 +13,7 @@ pub(super) use self::log::{is_no_file, log_file};
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
+use crate::fs::rules_file::{UnreadRules, read_rules};
 use crate::guard::Limits;
 use crate::index::IndexOptions;
 use crate::log::{ConsoleOptions, Format, LogOptions, Show};
@@ -49,6 +51,8 @@ pub struct Environment {
     pub is_folder: fn(&Path) -> bool,
     /// Resolves the symbolic links of an absolute path, of which any part may be missing.
     pub resolve: fn(&Path) -> PathBuf,
+    /// Reads a file of rules.
+    pub read_rules: fn(&Path) -> Result<Vec<u8>, UnreadRules>,
 }
 
 impl Default for Environment {
@@ -64,6 +68,7 @@ impl Default for Environment {
             exists,
             is_folder,
             resolve,
+            read_rules,
         }
     }
 }
@@ -151,6 +156,7 @@ impl Config {
                 state_folder(&path, roots, environment)
             })
             .transpose()?;
+        let filter = filter::filter(cli.filter, [("source", &source), ("replica", &replica)], environment)?;
         let index = state_dir.or_else(|| environment.state_dir.clone()).map(|state_dir| IndexOptions {
             state_dir,
             rehash_after,
@@ -180,6 +186,7 @@ impl Config {
                 bytes_per_second,
                 index,
                 limits,
+                filter,
             },
             log: LogOptions {
                 path: log,
@@ -422,6 +429,7 @@ mod tests {
                 Ok(rest) => Path::new("/src").join(rest),
                 Err(_) => path.to_owned(),
             },
+            read_rules: |_| Ok(b"*.tmp\n!keep.tmp\n".to_vec()),
         }
     }
 

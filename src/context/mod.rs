@@ -25,6 +25,7 @@ use crate::context::roots::{ReplicaState, Roots};
 use crate::context::unread::Unread;
 use crate::context::vanished::Vanished;
 use crate::control::Interrupt;
+use crate::filter::Filter;
 use crate::fs::dir::Dir;
 use crate::fs::file::open_to_read;
 use crate::fs::lease::Leases;
@@ -76,6 +77,8 @@ pub(crate) struct Context<'a> {
     pub filesystems: &'a Filesystems,
     /// The log file, if it lies in a root.
     pub log: LogFile<'a>,
+    /// What is left out.
+    pub filter: Arc<Filter>,
     /// The rights of this process.
     pub rights: Rights,
     /// The large files of this pass that are being hashed.
@@ -123,6 +126,7 @@ impl<'a> Context<'a> {
             throttle: None,
             filesystems,
             log: LogFile::new(None, protected),
+            filter: Arc::default(),
             rights: crate::fs::rights::rights(),
             large_files: LargeFiles::new(workers.computing()),
             read_only: ReadOnlyFolders::default(),

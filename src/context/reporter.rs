@@ -5,6 +5,7 @@
 use crate::collections::HashSet;
 use crate::context::absence::{Absence, Kept};
 use crate::context::unread::{Telling, Unread};
+use crate::filter::Filter;
 use crate::fs::Errno;
 use crate::identity::hash_of;
 use crate::index::Ledger;
@@ -125,6 +126,31 @@ impl<'a> Reporter<'a> {
     pub(crate) fn skipped(&self, path: &RelPath, kind: Kind, reason: &str) {
         self.count(Counter::Skipped, 1);
         self.monitor.event(&Event::Skipped { path, kind, reason });
+    }
+
+    /// Reports an entry that the filter leaves out, and the rule.
+    pub(crate) fn excluded(&self, path: &RelPath, rule: &str) {
+        self.monitor.event(&Event::Excluded { path, rule });
+    }
+
+    /// Reports the folders that stay because of excluded entries in them, unless the last pass had as many.
+    pub(crate) fn folders_stay(&self, filter: &Filter, folders: u64, path: &RelPath) {
+        if filter.are_other_folders(folders) {
+            self.monitor.event(&Event::Notice(Notice::FoldersStay { folders, path }));
+        }
+    }
+
+    /// Reports, after a survey, the rules that matched nothing, once; and the others to those who want every name.
+    pub(crate) fn rules(&self, filter: &Filter) {
+        let is_first = filter.is_first_report();
+        for (rule, entries) in filter.hits() {
+            let words = rule.to_string();
+            if entries == 0 && is_first {
+                self.monitor.event(&Event::Notice(Notice::RuleUnused { rule: &words }));
+            } else if self.wants_verified() {
+                self.monitor.event(&Event::Notice(Notice::RuleUsed { rule: &words, entries }));
+            }
+        }
     }
 
     /// Whether the monitor wants [`Event::Verified`].

@@ -157,6 +157,11 @@ impl Dir {
             || std::iter::successors(self.parent(), |dir| dir.parent()).any(|dir| std::ptr::eq(&**dir, top))
     }
 
+    /// Whether both are of one tree.
+    pub(crate) fn is_in_tree_of(&self, other: &Dir) -> bool {
+        Arc::ptr_eq(&self.handles, &other.handles)
+    }
+
     /// The identity of this folder when it was seen.
     pub(crate) fn id(&self) -> FileId {
         self.id

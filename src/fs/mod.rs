@@ -26,6 +26,7 @@ pub(crate) mod resolve;
 pub(crate) mod rights;
 pub(crate) mod roots;
 pub(crate) mod rotated;
+pub(crate) mod rules_file;
 pub(crate) mod spelled;
 pub(crate) mod stamp;
 pub(crate) mod stat;

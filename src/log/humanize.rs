@@ -172,6 +172,21 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             "The content of {path} changed in the source and its times did not; it is copied, because its filesystem does \
              not tell damage from change. No more like it are told in this pass"
         ),
+        Notice::RuleUnused { rule } => format!(
+            "The rule {rule} decided about nothing: patterns begin at the source root, a later rule goes before an \
+             earlier one, and nothing below a folder that is left out is looked at"
+        ),
+        Notice::RuleUsed { rule, entries } => {
+            format!("The rule {rule} decided about {}", counted(*entries, "entry", "entries"))
+        }
+        Notice::FoldersStay { folders: 1, path } => format!(
+            "The folder {path} has gone from the source and stays in the replica, because entries in it are excluded"
+        ),
+        Notice::FoldersStay { folders, path } => format!(
+            "{} folders have gone from the source and stay in the replica, because entries in them are excluded; the \
+             first is {path}",
+            number(*folders)
+        ),
         Notice::KeptBack { reason, entries, path } => {
             let (is_one, entries) = (*entries == 1, counted(*entries, "entry", "entries"));
             let why = match (reason, is_one) {

@@ -198,6 +198,7 @@ impl Log {
             | Event::Done(_)
             | Event::Planned(_)
             | Event::Skipped { .. }
+            | Event::Excluded { .. }
             | Event::Notice(_)
             | Event::Overran { .. }
             | Event::RpoAtRisk { .. }

@@ -181,6 +181,7 @@ proptest! {
     #[test]
     fn every_event_that_names_a_path_stays_one_harmless_line(raw in bytes(), words in any::<String>()) {
         let (below, path) = (relative(raw.clone()), Path::new(OsStr::from_bytes(&raw)));
+        let rule = words.clone();
         let cause = Cause::System(Errno::IO);
         let problem = Problem {
             path: below.clone(),
@@ -201,6 +202,7 @@ proptest! {
             Event::Started { version: "0.1.0", source: path, replica: path, interval, dry_run: false, log: Some(path) },
             Event::Verified { path: &below, size: 5, digest: None },
             Event::Skipped { path: &below, kind: Kind::Socket, reason: "sockets are not mirrored" },
+            Event::Excluded { path: &below, rule: &rule },
             Event::Problem(&problem),
             Event::Notice(Notice::LogInside { side: Side::Source, path: &below }),
             Event::Notice(Notice::Unsupported { feature: Feature::Owner }),

@@ -119,7 +119,7 @@ impl Record<'_> {
 /// The level of an event.
 pub(super) fn level_of(event: &Event<'_>) -> Level {
     match event {
-        Event::Verified { .. } | Event::Phase { .. } => Level::Debug,
+        Event::Verified { .. } | Event::Excluded { .. } | Event::Phase { .. } => Level::Debug,
         // The replica was not what it should be.
         Event::Done(operation) if operation.verb == Verb::Repair => Level::Warn,
         Event::Started { .. }
@@ -131,13 +131,17 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
         | Event::Stopping { .. }
         | Event::Stopped => Level::Info,
         Event::Notice(notice) => match notice {
-            Notice::LogInside { .. } | Notice::ReplicaCreated { .. } => Level::Info,
+            Notice::LogInside { .. } | Notice::ReplicaCreated { .. } | Notice::FoldersStay { .. } => {
+                Level::Info
+            }
+            Notice::RuleUsed { .. } => Level::Debug,
             Notice::PlanApproved { .. } => Level::Warn,
             Notice::KeptBack { reason, .. } => match reason {
                 Reason::Changed => Level::Info,
                 Reason::NotCreated => Level::Warn,
             },
             Notice::Unsupported { .. }
+            | Notice::RuleUnused { .. }
             | Notice::NoLock
             | Notice::FewerThreads { .. }
             | Notice::NoStateFolder

@@ -327,6 +327,22 @@ fn notices_as_text() {
             "WARN  notice The replica's filesystem knows no locks; make sure that no second file-sync works on it",
         ),
         (
+            Notice::RuleUnused { rule: "*.tpm (--exclude)" },
+            "WARN  notice The rule *.tpm (--exclude) decided about nothing: patterns begin at the source root, a later rule goes before an earlier one, and nothing below a folder that is left out is looked at",
+        ),
+        (
+            Notice::RuleUsed { rule: "*.tmp (/etc/rules:3)", entries: 1200 },
+            "DEBUG notice The rule *.tmp (/etc/rules:3) decided about 1,200 entries",
+        ),
+        (
+            Notice::FoldersStay { folders: 1, path: &log },
+            "INFO  notice The folder logs/file-sync.log has gone from the source and stays in the replica, because entries in it are excluded",
+        ),
+        (
+            Notice::FoldersStay { folders: 1200, path: &log },
+            "INFO  notice 1,200 folders have gone from the source and stay in the replica, because entries in them are excluded; the first is logs/file-sync.log",
+        ),
+        (
             Notice::NoStateFolder,
             "WARN  notice No folder is known for what passes remember: neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME is set; every file is read and hashed in every pass; name a folder with --state-dir",
         ),
@@ -502,6 +518,9 @@ fn problems_and_notices_as_json() {
         ),
         (Notice::Unsupported { feature: Feature::Owner }, r#""unsupported","feature":"owner","#),
         (Notice::NoLock, r#""no_lock","#),
+        (Notice::RuleUnused { rule: "*.tpm (--exclude)" }, r#""rule_unused","rule":"*.tpm (--exclude)","#),
+        (Notice::RuleUsed { rule: "a (/r:3)", entries: 5 }, r#""rule_used","rule":"a (/r:3)","entries":5,"#),
+        (Notice::FoldersStay { folders: 2, path: &log }, r#""folders_stay","folders":2,"path":"l","#),
         (Notice::NoStateFolder, r#""no_state_folder","#),
         (
             Notice::FewerThreads { threads: 2, open_files: 64 },
@@ -538,7 +557,7 @@ fn problems_and_notices_as_json() {
 
 #[test]
 fn the_end_of_a_pass_as_json() {
-    let counts = r#""created":3,"updated":1,"moved":0,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"kept_back":0,"problems":0,"rotted":0,"trusted":0,"bytes_read":1288490189,"bytes_trusted":0,"bytes_to_write":34603008,"bytes_written":35651584"#;
+    let counts = r#""created":3,"updated":1,"moved":0,"repaired":0,"retyped":0,"renamed":0,"linked":0,"metadata":0,"deleted":2,"unchanged":12345,"skipped":0,"excluded":0,"excluded_in_replica":0,"kept_back":0,"problems":0,"rotted":0,"trusted":0,"bytes_read":1288490189,"bytes_trusted":0,"bytes_to_write":34603008,"bytes_written":35651584"#;
     let end = r#""duration_seconds":2.1,"replica_age_seconds":2.1"#;
     let place = r#","side":"replica","place":"/mnt","was_device":"8:17","was_mount":true,"now_device":"#;
     let stake = r#""would_delete":120,"would_delete_bytes":4096,"would_change":3,"would_change_bytes":2048,"would_create":7,"of":152"#;
@@ -593,7 +612,10 @@ fn the_end_of_a_pass_as_json() {
     first.replica_age = None;
     assert!(json(Event::PassEnded(&first)).ends_with(r#""duration_seconds":2.1}"#));
     first.counts[Counter::KeptBack] = 3;
-    assert!(json(Event::PassEnded(&first)).contains(r#""skipped":0,"kept_back":3,"problems":0"#));
+    assert!(
+        json(Event::PassEnded(&first))
+            .contains(r#""skipped":0,"excluded":0,"excluded_in_replica":0,"kept_back":3,"problems":0"#)
+    );
     assert!(text(Event::PassEnded(&first)).contains("12,345 unchanged, 3 kept back, 0 problems"));
 }
 
@@ -695,6 +717,7 @@ fn examples(format: Format) -> Vec<String> {
         Operation { renamed_from: Some(&listed), ..Operation::new(Verb::Rename, &readme, Kind::File) };
     let (trip, before) = (path(b"2026/trip"), path(b"unsorted/trip"));
     let moved = Operation { moved_from: Some(&before), ..Operation::new(Verb::Move, &trip, Kind::Folder) };
+    let backup = path(b"docs/~a.tmp");
     let subtree = Some(Subtree { files: 12, folders: 3, bytes: 3_565_158 });
     let mut done = report(Outcome::Done);
     done.counts[Counter::Problems] = 1;
@@ -721,6 +744,7 @@ fn examples(format: Format) -> Vec<String> {
         Event::Planned(Operation { subtree, ..Operation::new(Verb::Create, &docs, Kind::Folder) }),
         Event::Verified { path: &same, size: 12, digest: Some(abc()) },
         Event::Skipped { path: &socket, kind: Kind::Socket, reason: "sockets are not mirrored" },
+        Event::Excluded { path: &backup, rule: "*.tmp (--exclude)" },
         Event::Problem(&unreadable),
         Event::Notice(Notice::KeptBack { reason: Reason::Changed, entries: 3, path: &a }),
         Event::PassEnded(&done),

@@ -124,6 +124,10 @@ fn write_event(out: &mut Out, event: &Event<'_>) {
             let reason = if reason.is_empty() { kind.word() } else { reason };
             out.words(format_args!(" {} ({})", humanize::below(path, *kind), humanize::one_line(reason)));
         }
+        Event::Excluded { path, rule } => {
+            out.head(format_args!("exclude"));
+            out.words(format_args!(" {path} by {}", humanize::one_line(rule)));
+        }
         Event::Problem(problem) => {
             out.head(format_args!("problem"));
             out.words(format_args!(" {}", problem.path));
@@ -295,6 +299,8 @@ fn numbers(counts: &Counts, tense: Tense) -> String {
             | Counter::Linked
             | Counter::Metadata
             | Counter::Skipped
+            | Counter::Excluded
+            | Counter::ExcludedInReplica
             | Counter::KeptBack
             | Counter::Rotted
             | Counter::Trusted => {
@@ -326,6 +332,8 @@ fn words(counter: Counter, tense: Tense, number: u64) -> &'static str {
         Counter::Deleted => ("deleted", "to delete"),
         Counter::Unchanged => return "unchanged",
         Counter::Skipped => return "skipped",
+        Counter::Excluded => return "excluded",
+        Counter::ExcludedInReplica => return "excluded still in the replica",
         Counter::KeptBack => return "kept back",
         Counter::Problems => return if number == 1 { "problem" } else { "problems" },
         Counter::Rotted => return "rotted",

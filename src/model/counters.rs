@@ -31,6 +31,10 @@ pub enum Counter {
     Unchanged,
     /// Entries left out by design: sockets, kinds that the replica cannot hold.
     Skipped,
+    /// Entries of the source that the filter leaves out; what is below them is not looked at.
+    Excluded,
+    /// Entries of the replica that the filter leaves out, and that stay; what is below them is not looked at.
+    ExcludedInReplica,
     /// Replica entries that the source lacks and that are not deleted before the next pass: they may have moved during
     /// this one ([`Reason::Changed`](crate::Reason::Changed)).
     KeptBack,
@@ -52,7 +56,7 @@ pub enum Counter {
 
 impl Counter {
     /// Every counter, in the order of the summary.
-    pub const ALL: [Counter; 19] = [
+    pub const ALL: [Counter; 21] = [
         Counter::Created,
         Counter::Updated,
         Counter::Moved,
@@ -64,6 +68,8 @@ impl Counter {
         Counter::Deleted,
         Counter::Unchanged,
         Counter::Skipped,
+        Counter::Excluded,
+        Counter::ExcludedInReplica,
         Counter::KeptBack,
         Counter::Problems,
         Counter::Rotted,
@@ -103,6 +109,8 @@ impl Counter {
             Counter::Deleted => "deleted",
             Counter::Unchanged => "unchanged",
             Counter::Skipped => "skipped",
+            Counter::Excluded => "excluded",
+            Counter::ExcludedInReplica => "excluded_in_replica",
             Counter::KeptBack => "kept_back",
             Counter::Problems => "problems",
             Counter::Rotted => "rotted",

@@ -29,7 +29,8 @@ pub trait Monitor: Sync {
         self.event(event);
     }
 
-    /// Whether to send [`Event::Verified`], one for every unchanged file.
+    /// Whether to send [`Event::Verified`], one for every unchanged file, [`Event::Excluded`], one for every entry that is
+    /// left out, and [`Notice::RuleUsed`].
     fn wants_verified(&self) -> bool {
         false
     }
@@ -215,6 +216,27 @@ pub enum Notice<'a> {
         #[serde(flatten, serialize_with = "serial::path")]
         path: &'a RelPath,
     },
+    /// A rule of the filter matched nothing; in the first whole pass of a process.
+    RuleUnused {
+        /// The rule, and its place.
+        rule: &'a str,
+    },
+    /// The number of entries that a rule of the filter decided about; sent to those who want every name.
+    RuleUsed {
+        /// The rule, and its place.
+        rule: &'a str,
+        /// The number.
+        entries: u64,
+    },
+    /// Folders that the source lacks stay in the replica, because the filter leaves out entries in them; when their
+    /// number changes.
+    FoldersStay {
+        /// Their number; one that lies in another is not counted.
+        folders: u64,
+        /// The path of the first.
+        #[serde(flatten, serialize_with = "serial::path")]
+        path: &'a RelPath,
+    },
     /// Replica entries that the source lacks are not deleted in this pass.
     KeptBack {
         /// The reason.
@@ -316,6 +338,15 @@ pub enum Event<'a> {
         /// The reason; empty if it is the kind.
         #[serde(skip_serializing_if = "str::is_empty")]
         reason: &'a str,
+    },
+    /// The filter leaves an entry out. Sent as [`Event::Verified`] is, to those who want every name.
+    #[serde(rename = "exclude")]
+    Excluded {
+        /// The path of the entry.
+        #[serde(flatten, serialize_with = "serial::path")]
+        path: &'a RelPath,
+        /// The rule or option, and its place: `*.tmp (--exclude)`, `*.tmp (/etc/rules:3)`.
+        rule: &'a str,
     },
     /// A problem with one path; the pass continues.
     Problem(&'a Problem),

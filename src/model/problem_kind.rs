@@ -50,6 +50,7 @@ pub enum ProblemKind {
     Delete,
     ChangeFolder,
     ReplaceFolder,
+    ReplaceExcluded,
     IdentifyMount,
     SetOwner,
     SetMode,
@@ -67,7 +68,7 @@ pub enum ProblemKind {
 }
 
 /// Every kind, its name in the JSON log, and its words, to be read after "Cannot".
-const TABLE: [(ProblemKind, &str, &str); 56] = [
+const TABLE: [(ProblemKind, &str, &str); 57] = [
     (ProblemKind::ReadSourceFile, "read_source_file", "read the source file"),
     (ProblemKind::ReadReplicaFile, "read_replica_file", "read the replica file"),
     (ProblemKind::ReadSourceFolder, "read_source_folder", "read the source folder"),
@@ -118,6 +119,7 @@ const TABLE: [(ProblemKind, &str, &str); 56] = [
     (ProblemKind::Delete, "delete", "delete it from the replica"),
     (ProblemKind::ChangeFolder, "change_folder", "change this folder of the replica"),
     (ProblemKind::ReplaceFolder, "replace_folder", "replace this folder of the replica"),
+    (ProblemKind::ReplaceExcluded, "replace_excluded", "replace this entry of the replica"),
     (ProblemKind::IdentifyMount, "identify_mount", "identify the mount there in the replica"),
     (ProblemKind::SetOwner, "set_owner", "set the owner"),
     (ProblemKind::SetMode, "set_mode", "set the mode"),

@@ -118,7 +118,7 @@ impl Change {
         let entries = below.files + below.folders;
         match self.action {
             Action::Delete if self.kind == Kind::Folder => {
-                Amount { entries: 1 + entries, bytes: below.bytes }
+                Amount { entries: u64::from(!self.stays_itself()) + entries, bytes: below.bytes }
             }
             Action::Delete => Amount { entries: 1, bytes: self.size },
             // The new entry or else the old one: one of the two may be a folder.

@@ -391,6 +391,7 @@ mod tests {
                 | Event::Done(_)
                 | Event::Planned(_)
                 | Event::Skipped { .. }
+                | Event::Excluded { .. }
                 | Event::Problem(_)
                 | Event::Notice(_) => panic!("not an event of the schedule: {event:?}"),
             };

@@ -126,6 +126,7 @@ impl Monitor for Service {
             | Event::Done(_)
             | Event::Planned(_)
             | Event::Skipped { .. }
+            | Event::Excluded { .. }
             | Event::Problem(_)
             | Event::Notice(_)
             | Event::Overran { .. }

@@ -12,7 +12,7 @@ use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
 use crate::survey::Survey;
 use crate::survey::merge::Merge;
-use crate::walk::ProtectedNames;
+use crate::walk::FolderRules;
 use rayon::Scope;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -24,6 +24,7 @@ pub(super) struct Denied {
     name: Box<CStr>,
     in_source: bool,
     has_changed: bool,
+    rules: Arc<FolderRules>,
 }
 
 impl Survey<'_> {
@@ -66,7 +67,8 @@ impl Survey<'_> {
     /// Notes a name that the replica lists and denies.
     pub(super) fn deny(&self, merge: &Merge, name: &CStr, in_source: bool) {
         let (pair, has_changed) = (Arc::clone(&merge.pair), merge.has_changed);
-        self.denied().push(Denied { pair, name: name.into(), in_source, has_changed });
+        let rules = Arc::clone(&merge.rules);
+        self.denied().push(Denied { pair, name: name.into(), in_source, has_changed, rules });
     }
 
     fn denied(&self) -> MutexGuard<'_, Vec<Denied>> {
@@ -106,8 +108,8 @@ impl Survey<'_> {
         let Doubt { dir, suspects, gone, there, unreadable, failed } = doubt;
         let any =
             suspects.iter().chain(&gone).chain(&there).chain(unreadable.iter().map(|(denied, _)| denied));
-        let Some(Denied { pair, has_changed, .. }) = any.into_iter().next() else { return };
-        let (pair, has_changed) = (Arc::clone(pair), *has_changed);
+        let Some(Denied { pair, has_changed, rules, .. }) = any.into_iter().next() else { return };
+        let (pair, has_changed, rules) = (Arc::clone(pair), *has_changed, Arc::clone(rules));
         match failed {
             Some(errno) if is_gone(errno) => return self.gone(&pair, Side::Replica, errno),
             Some(errno) => return self.unreadable_folder(&pair, Side::Replica, errno),
@@ -117,8 +119,7 @@ impl Survey<'_> {
             tell_ghost(self.context, Side::Replica, &dir, &denied.name);
         }
         let Some(open) = self.open_both(&pair) else { return };
-        let protected_names = ProtectedNames::in_folder(self.context, pair.protected, []);
-        let merge = Merge::new(Arc::clone(&pair), Listing::default(), Listing::default(), protected_names);
+        let merge = Merge::new(Arc::clone(&pair), Listing::default(), Listing::default(), rules);
         let merge = Arc::new(merge.of_folder_that_changed(has_changed));
         let listed = there.into_iter().chain(unreadable.into_iter().map(|(denied, _)| denied));
         let listed = listed.map(|denied| (denied, true));

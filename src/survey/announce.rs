@@ -33,7 +33,10 @@ impl Survey<'_> {
             if self.context.is_halted() {
                 return;
             }
-            if !(in_source && in_replica) || merge.protected_names.below(self.context, name).is_none() {
+            if !(in_source && in_replica) || merge.rules.below(self.context, name).is_none() {
+                continue;
+            }
+            if merge.rules.excludes_name(self.context, name).is_some() {
                 continue;
             }
             let (Ok(ours), Ok(theirs)) = (entry_at(source, name), entry_at(replica, name)) else { continue };

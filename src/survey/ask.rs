@@ -66,9 +66,8 @@ impl Survey<'_> {
         if merge.pair.replica.is_none() || !merge.differs_on_both_sides() {
             return Vec::new();
         }
-        let is_free = |name: Option<&CStr>| {
-            name.is_some_and(|name| merge.protected_names.below(self.context, name).is_some())
-        };
+        let is_free =
+            |name: Option<&CStr>| name.is_some_and(|name| merge.rules.below(self.context, name).is_some());
         if !merge.only(Side::Replica).any(|at| is_free(merge.replica.get(at))) {
             return Vec::new();
         }
@@ -104,8 +103,7 @@ impl Survey<'_> {
         // A listed name that the source has as well belongs to that name; the log file belongs to none.
         let is_extra = |at: &usize| {
             merge.replica.get(*at).is_some_and(|name| {
-                merge.source.position(name).is_none()
-                    && merge.protected_names.below(self.context, name).is_some()
+                merge.source.position(name).is_none() && merge.rules.below(self.context, name).is_some()
             })
         };
         let every = || (0..merge.replica.len()).filter(is_extra).collect();

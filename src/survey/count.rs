@@ -2,29 +2,34 @@
 //! of its creation, or survive its deletion, are not counted.
 
 use crate::capabilities::Filesystem;
+use crate::collections::HashSet;
 use crate::context::Context;
+use crate::filter::Exclusion;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;
-use crate::model::entry::{Entry, Kind};
+use crate::model::counters::Counter;
+use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::Side;
 use crate::plan::{Pair, Protected, SubtreeTotals};
 use crate::survey::moves::Arrived;
 use crate::survey::{CHUNK, Survey};
-use crate::walk::{ProtectedNames, Standing, is_kept_mount, left_out, protected_of_folder, standing};
+use crate::walk::{
+    FolderRules, ListedFolder, Standing, is_kept_mount, left_out, protected_of_folder, standing,
+};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The number of source entries below a folder that a replica on this filesystem can have: an entry that a plan leaves
 /// out must not look like one that both sides have.
 pub(crate) fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
     let survey = Survey::new(context);
-    let counted = Arc::new(SubtreeTotals::default());
-    let tree = Tree { side: Side::Source, filesystem, device: 0, counted: Arc::clone(&counted) };
+    let tree = Tree::new(Side::Source, filesystem, 0, &dir);
+    let counted = Arc::clone(&tree.counted);
     context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, Protected::No));
     let below = counted.subtree();
     below.files + below.folders
@@ -38,13 +43,36 @@ struct Tree {
     /// The device of that folder.
     device: u64,
     counted: Arc<SubtreeTotals>,
+    /// The number of folders above its top, and those below the top that stay.
+    depth: usize,
+    kept: Mutex<HashSet<FileId>>,
+}
+
+impl Tree {
+    fn new(side: Side, filesystem: Arc<Filesystem>, device: u64, top: &Dir) -> Tree {
+        let counted = Arc::new(SubtreeTotals::default());
+        Tree { side, filesystem, device, counted, depth: top.depth(), kept: Mutex::default() }
+    }
+
+    /// Counts a folder, and those above it up to the top, as staying.
+    fn keep_above(&self, folder: &Arc<Dir>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut next = Some(folder);
+        while let Some(dir) = next.filter(|dir| dir.depth() > self.depth) {
+            if !kept.insert(dir.id()) {
+                break;
+            }
+            self.counted.folders_that_stay.fetch_add(1, Ordering::Relaxed);
+            next = dir.parent();
+        }
+    }
 }
 
 /// One folder of it.
 struct Folder {
     dir: Arc<Dir>,
     listing: Listing,
-    protected_names: ProtectedNames,
+    rules: FolderRules,
 }
 
 impl Survey<'_> {
@@ -66,10 +94,10 @@ impl Survey<'_> {
         let parent = parent.as_ref().filter(|_| entry.kind == Kind::Folder && !stays)?;
         let protected = protected_of_folder(self.context, pair.protected, parent, name);
         let dir = parent.child(name, entry.id);
-        let counted = Arc::new(SubtreeTotals::default());
         let device = pair.replica.as_ref().map_or(0, |dir| dir.id().device);
         let filesystem = Arc::clone(&pair.filesystem);
-        let tree = Arc::new(Tree { side, filesystem, device, counted: Arc::clone(&counted) });
+        let tree = Arc::new(Tree::new(side, filesystem, device, &dir));
+        let counted = Arc::clone(&tree.counted);
         self.context.workers.spawn(scope, move |scope| self.count(scope, tree, dir, protected));
         Some(counted)
     }
@@ -82,8 +110,9 @@ impl Survey<'_> {
         self.context.interrupt.beat();
         let Ok(fd) = dir.open() else { return };
         let Ok(listing) = Listing::read(fd.as_fd()) else { return };
-        let protected_names = ProtectedNames::in_folder(self.context, protected, [(fd.as_fd(), &listing)]);
-        let (len, folder) = (listing.len(), Folder { dir, listing, protected_names });
+        let listed = ListedFolder { dir: &dir, fd: fd.as_fd(), listing: &listing };
+        let rules = FolderRules::in_folder(self.context, protected, [listed]);
+        let (len, folder) = (listing.len(), Folder { dir, listing, rules });
         let work = move |scope: &Scope<'s>, chunk: Range<usize>| {
             if let Ok(fd) = folder.dir.open() {
                 self.count_names(scope, &tree, (&folder, fd.as_fd()), chunk);
@@ -115,6 +144,16 @@ impl Survey<'_> {
         protected == Protected::No && self.is_moved(scope, arrived, None).is_some()
     }
 
+    /// Notes an entry that the filter leaves out. In the replica the folders above it stay as well.
+    fn leave_out(&self, tree: &Tree, folder: &Folder, name: &CStr, exclusion: Exclusion) {
+        self.excluded(&folder.dir.path().join(name), exclusion, tree.side == Side::Source);
+        if tree.side == Side::Replica {
+            self.context.reporter.count(Counter::ExcludedInReplica, 1);
+            tree.counted.excluded.fetch_add(1, Ordering::Relaxed);
+            tree.keep_above(&folder.dir);
+        }
+    }
+
     fn count_names<'s>(
         &'s self,
         scope: &Scope<'s>,
@@ -129,15 +168,24 @@ impl Survey<'_> {
             }
             self.context.interrupt.beat();
             self.context.workers.did_name();
+            if let Some(exclusion) = folder.rules.excludes_name(self.context, name)
+                && (tree.side == Side::Source || self.context.filter.protects())
+            {
+                self.leave_out(tree, folder, name, exclusion);
+                continue;
+            }
             let Ok(entry) = stat::entry_at(fd, name) else { continue };
-            if entry.is_mount {
+            let protected = match standing(self.context, &folder.rules, tree.side, (name, &entry)) {
+                Standing::Mirrored(protected) => protected,
+                Standing::Excluded(exclusion) => {
+                    self.leave_out(tree, folder, name, exclusion);
+                    continue;
+                }
+                Standing::Log | Standing::OtherRoot => continue,
+            };
+            if entry.is_mount && !self.leaves_out_mount(tree.side, &entry) {
                 self.context.inner_mounts.meet(tree.side, (&folder.dir, name), &entry);
             }
-            let Standing::Mirrored(protected) =
-                standing(self.context, &folder.protected_names, tree.side, (name, &entry))
-            else {
-                continue;
-            };
             // A source name is a name outside the replica, even where both have the same inode (as after `cp -al`):
             // counted as a replica name it would let that inode be written through.
             match tree.side {

@@ -10,7 +10,7 @@ use crate::model::error::Side;
 use crate::plan::Pair;
 use crate::survey::CHUNK;
 use crate::survey::aliases::{Alias, Aliases};
-use crate::walk::ProtectedNames;
+use crate::walk::FolderRules;
 use std::cmp::Ordering;
 use std::ffi::CStr;
 use std::sync::{Arc, OnceLock};
@@ -22,8 +22,8 @@ pub(super) struct Merge {
     pub(super) replica: Listing,
     /// Whether the source's folder changed after the start of the pass.
     pub(super) has_changed: bool,
-    /// The relation of the names to the log file.
-    pub(super) protected_names: ProtectedNames,
+    /// The rules for the names.
+    pub(super) rules: Arc<FolderRules>,
     /// What the index knows of the files.
     pub(super) records: Option<FolderRecords>,
     /// The source names that the replica lists otherwise, once they have been looked up.
@@ -40,7 +40,7 @@ impl Merge {
         pair: Arc<Pair>,
         source: Listing,
         replica: Listing,
-        protected_names: ProtectedNames,
+        rules: impl Into<Arc<FolderRules>>,
     ) -> Merge {
         let mut order = Vec::with_capacity(source.len().max(replica.len()));
         let (mut ours, mut theirs) = (0, 0);
@@ -67,7 +67,7 @@ impl Merge {
             source,
             replica,
             has_changed: false,
-            protected_names,
+            rules: rules.into(),
             records: None,
             aliases: OnceLock::new(),
             order,
@@ -140,7 +140,7 @@ mod tests {
             pair(Filesystem::default()),
             listing(&[c"a", c"b", c"d"]),
             listing(&[c"b", c"c", c"e"]),
-            ProtectedNames::off(),
+            FolderRules::off(),
         );
         let names: Vec<_> = (0..merge.len()).filter_map(|at| merge.get(at)).collect();
         let expected = [
@@ -170,7 +170,7 @@ mod tests {
             Listing::read(std::os::fd::AsFd::as_fd(&folder)).unwrap()
         };
         let merge =
-            Merge::new(pair(Filesystem::default()), read("source"), read("replica"), ProtectedNames::off());
+            Merge::new(pair(Filesystem::default()), read("source"), read("replica"), FolderRules::off());
         assert_eq!(merge.len(), 2 * CHUNK);
         let inode = |name: &CStr| {
             let path = scratch.path().join("source").join(name.to_str().unwrap());
@@ -189,7 +189,7 @@ mod tests {
             pair(Filesystem::default()),
             Listing::of([c"A", c"b", c"c", c"d."]),
             Listing::of([c"a", c"b", c"d", c"e", c"z"]),
-            ProtectedNames::off(),
+            FolderRules::off(),
         );
         let (source, replica, both) = ((true, false), (false, true), (true, true));
         let expect = |expected: &[(&'static str, (bool, bool))]| {
@@ -221,7 +221,7 @@ mod tests {
     fn nothing_is_asked_where_one_side_has_all_names_of_the_other() {
         let differs = |source: &[&'static CStr], replica: &[&'static CStr]| {
             let [source, replica] = [source, replica].map(|names| Listing::of(names.iter().copied()));
-            Merge::new(pair(Filesystem::default()), source, replica, ProtectedNames::off())
+            Merge::new(pair(Filesystem::default()), source, replica, FolderRules::off())
                 .differs_on_both_sides()
         };
         assert!(!differs(&[c"a", c"b"], &[c"a", c"b"]));

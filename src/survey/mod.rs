@@ -14,6 +14,7 @@ pub(crate) mod compare_bytes;
 mod contents;
 pub(crate) mod count;
 mod entry_pair;
+mod filtered;
 mod folders;
 pub(crate) mod hardlinks;
 mod merge;
@@ -30,6 +31,7 @@ mod rot;
 mod waiting;
 
 use crate::context::Context;
+use crate::filter::Exclusion;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::{is_denial, is_gone, stat};
@@ -47,7 +49,7 @@ use crate::survey::hardlinks::LinkTable;
 use crate::survey::merge::Merge;
 use crate::survey::moves::Moves;
 use crate::survey::reconcile::{Decision, Sighting, reconcile};
-use crate::walk::{ProtectedNames, Standing, standing, tell_left_out};
+use crate::walk::{FolderRules, ListedFolder, Standing, standing, tell_left_out};
 use rayon::Scope;
 use std::ffi::CStr;
 use std::ops::Range;
@@ -71,7 +73,7 @@ pub(crate) fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     let resolution = survey.resolve_links();
     context.vanished.settle(context);
     let mut moves = survey.moves.take();
-    let mut plan = survey.plan.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut plan = std::mem::take(&mut *survey.plan());
     if resolution.not_held {
         context.reporter.not_held(Feature::HardLinks);
     }
@@ -79,6 +81,7 @@ pub(crate) fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     plan.moves.append(&mut moves);
     plan.changes.extend(resolution.changes);
     plan.anchors.extend(resolution.anchors);
+    survey.spare_excluded(&mut plan);
     context.workers.install(|| plan.sort());
     plan
 }
@@ -95,8 +98,14 @@ struct Survey<'a> {
     arrivals: Arrivals,
 }
 
-/// The name is the log file, of this kind.
-struct IsLog(Kind);
+/// A look at one name on one side.
+enum Look {
+    Seen(Sighting),
+    /// The name is the log file, of this kind.
+    Log(Kind),
+    /// The filter leaves it out; with its facts, if it was looked at.
+    Excluded(Exclusion, Option<Entry>),
+}
 
 /// The open folders of a pair.
 #[derive(Clone, Copy)]
@@ -188,16 +197,15 @@ impl Survey<'_> {
             self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
         }
         if let (Some((source, ours)), Some((replica, theirs))) = (source, replica) {
-            let protected_names = ProtectedNames::in_folder(
-                self.context,
-                pair.protected,
-                [(&ours, &source), (&theirs, &replica)]
-                    .into_iter()
-                    .filter_map(|(fd, listing)| Some((fd.as_ref()?.as_fd(), listing))),
-            );
+            let side = |dir: &'_ Option<Arc<Dir>>, fd: &'_ Option<Arc<OwnedFd>>| dir.clone().zip(fd.clone());
+            let sides = [(side(&pair.source, &ours), &source), (side(&pair.replica, &theirs), &replica)];
+            let listed = sides.iter().filter_map(|(side, listing)| {
+                side.as_ref().map(|(dir, fd)| ListedFolder { dir, fd: fd.as_fd(), listing })
+            });
+            let rules = FolderRules::in_folder(self.context, pair.protected, listed);
             self.merge(
                 scope,
-                Merge::new(pair, source, replica, protected_names)
+                Merge::new(pair, source, replica, rules)
                     .of_folder_that_changed(has_changed)
                     .with_records(records),
             );
@@ -274,18 +282,31 @@ impl Survey<'_> {
         (name, in_source, in_replica): (&CStr, bool, bool),
     ) -> u64 {
         let pair = &merge.pair;
-        let Some(mut protected) = merge.protected_names.below(self.context, name) else { return 0 };
+        let Some(mut protected) = merge.rules.below(self.context, name) else { return 0 };
+        let sides = (in_source, in_replica);
         let look = |side, fd: Option<BorrowedFd<'_>>| match fd {
             Some(fd) => self.look(merge, side, fd, name),
-            None => Ok(Sighting::Absent),
+            None => Look::Seen(Sighting::Absent),
         };
-        let source = look(Side::Source, fds.source.filter(|_| in_source));
-        let replica = look(Side::Replica, fds.replica.filter(|_| in_replica));
-        let (source, replica) = match (source, replica) {
-            (Ok(source), Ok(replica)) => (source, replica),
-            (Err(IsLog(kind)), _) | (_, Err(IsLog(kind))) => {
-                self.context.reporter.skipped(&pair.path().join(name), kind, "it is the log file");
-                return 0;
+        let source = match merge.rules.excludes_name(self.context, name) {
+            Some(exclusion) => Look::Excluded(exclusion, None),
+            None => look(Side::Source, fds.source.filter(|_| in_source)),
+        };
+        let source = match source {
+            Look::Seen(source) => source,
+            Look::Log(kind) => return self.is_log(pair, name, kind),
+            Look::Excluded(exclusion, _) if self.is_excluded(pair, name, exclusion, sides) => return 0,
+            Look::Excluded(..) => Sighting::Excluded,
+        };
+        let replica = match look(Side::Replica, fds.replica.filter(|_| in_replica)) {
+            Look::Seen(replica) => replica,
+            Look::Log(kind) => return self.is_log(pair, name, kind),
+            // The size that counts is that of the source.
+            Look::Excluded(Exclusion::Small | Exclusion::Large, Some(entry)) if source.entry().is_some() => {
+                Sighting::Present(entry)
+            }
+            Look::Excluded(exclusion, _) => {
+                return self.is_excluded_in_replica(pair, name, exclusion, &source);
             }
         };
         if in_source && source == Sighting::Absent {
@@ -301,7 +322,7 @@ impl Survey<'_> {
         }
         let alias = if in_source && in_replica { merge.alias(name) } else { None };
         if let (Protected::No, Some(Alias::Listed(listed))) = (protected, alias) {
-            protected = merge.protected_names.below(self.context, listed).unwrap_or(Protected::No);
+            protected = merge.rules.below(self.context, listed).unwrap_or(Protected::No);
         }
         if let (Sighting::Present(ours), Sighting::Present(theirs), Protected::Ancestor(_)) =
             (&source, &replica, protected)
@@ -395,17 +416,19 @@ impl Survey<'_> {
     }
 
     /// The facts of one name on one side.
-    fn look(&self, merge: &Merge, side: Side, fd: BorrowedFd<'_>, name: &CStr) -> Result<Sighting, IsLog> {
+    fn look(&self, merge: &Merge, side: Side, fd: BorrowedFd<'_>, name: &CStr) -> Look {
         let pair = &merge.pair;
         let seen = match stat::entry_at(fd, name) {
-            Ok(entry) => match standing(self.context, &merge.protected_names, side, (name, &entry)) {
-                Standing::Log => return Err(IsLog(entry.kind)),
+            Ok(entry) => match standing(self.context, &merge.rules, side, (name, &entry)) {
+                Standing::Log => return Look::Log(entry.kind),
+                Standing::Excluded(exclusion) => return Look::Excluded(exclusion, Some(entry)),
                 Standing::OtherRoot => {
                     self.is_of_other_tree(pair, name);
                     Sighting::Unreadable
                 }
                 Standing::Mirrored(_) => {
-                    if entry.is_mount {
+                    // The content of a mount that is left out is none that could be missed.
+                    if entry.is_mount && !self.leaves_out_mount(side, &entry) {
                         self.meet_mount(pair, side, name, &entry);
                     }
                     Sighting::Present(entry)
@@ -417,7 +440,7 @@ impl Survey<'_> {
                 Sighting::Unreadable
             }
         };
-        Ok(seen)
+        Look::Seen(seen)
     }
 
     fn meet_mount(&self, pair: &Pair, side: Side, name: &CStr, entry: &Entry) {

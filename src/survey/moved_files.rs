@@ -14,6 +14,7 @@ use crate::index::{Departed, Record};
 use crate::model::change::{Differences, Verb};
 use crate::model::digest::Digests;
 use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::error::Side;
 use crate::model::path::RelPath;
 use crate::plan::{Action, Displaced, Move, Moved, Pair, Plan, Protected, SubtreeTotals};
 use crate::survey::Survey;
@@ -22,6 +23,7 @@ use crate::survey::compare_bytes::{Comparison, compare_contents, compare_to_end}
 use crate::survey::hardlinks::{NamesThatGo, name_number};
 use crate::survey::metadata::Subjects;
 use crate::survey::moves::Spot;
+use crate::walk::exclusion_of;
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
@@ -167,6 +169,9 @@ impl Survey<'_> {
         if held.kind != Kind::File || held.size != source.2.size || !is_free {
             return None;
         }
+        if self.context.filter.protects() && exclusion_of(self.context, Side::Replica, &was).is_some() {
+            return None;
+        }
         taken.extend([held.id, source.2.id]);
         Some(Candidate { source, replica, was, record })
     }
@@ -228,7 +233,7 @@ impl Survey<'_> {
         for change in &plan.changes {
             let (Some(source), Some(replica)) = (&change.pair.source, &change.pair.replica) else { continue };
             if let Some(at) = arriving.get(&(address(source), change.name.clone())) {
-                is_refused[*at] = moves[*at].held.id.device != replica.id().device;
+                is_refused[*at] = moves[*at].held.id.device != replica.id().device || change.has_excluded();
             }
         }
         arriving.retain(|_, at| !is_refused[*at]);

@@ -13,10 +13,11 @@ use crate::context::Context;
 use crate::fs::dir::Dir;
 use crate::fs::{Errno, points_below, stat};
 use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::error::Side;
 use crate::model::path::RelPath;
 use crate::plan::{Displaced, Move, Moved, Pair, Protected};
 use crate::survey::Survey;
-use crate::walk::is_kept_mount;
+use crate::walk::{exclusion_of, is_kept_mount};
 use rayon::Scope;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::AsFd;
@@ -173,7 +174,8 @@ impl Survey<'_> {
             if self.context.log.is_at_or_below(&was) {
                 continue;
             }
-            if !self.has_left(&was, entry) || self.moves.has_mount(&was) {
+            if !self.has_left(&was, entry) || self.moves.has_mount(&was) || self.is_kept_in_place(&was, &now)
+            {
                 continue;
             }
             let Some((from, old, held)) = self.find_in_replica(&was) else { continue };
@@ -222,6 +224,14 @@ impl Survey<'_> {
         let mut way = way.take_while(|dir| dir.depth() >= depth).map(|dir| dir.id());
         let is_below = above.depth() + usize::from(!name.is_empty()) >= depth;
         is_below && found.taken.contains_key(&entry.id) || way.any(|id| found.taken.contains_key(&id))
+    }
+
+    /// Whether the filter leaves out a folder of the replica, or something in it that it might not leave out elsewhere.
+    fn is_kept_in_place(&self, was: &RelPath, now: &RelPath) -> bool {
+        let filter = &self.context.filter;
+        filter.is_on()
+            && ([was, now].iter().any(|path| filter.depends_on_place(path.as_bytes()))
+                || filter.protects() && exclusion_of(self.context, Side::Replica, was).is_some())
     }
 
     /// Whether a folder of the source has certainly left a place, and what is there now is not compared with the replica's

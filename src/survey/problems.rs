@@ -2,6 +2,7 @@
 
 use crate::fs::{Errno, is_denial, is_gone, is_passing};
 use crate::model::change::Verb;
+use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
@@ -146,6 +147,12 @@ impl Survey<'_> {
             Cause::Refused("something is mounted there; unmount it first"),
             "it stays",
         ));
+    }
+
+    /// Reports that a name is the log file, which is not mirrored.
+    pub(super) fn is_log(&self, pair: &Pair, name: &CStr, kind: Kind) -> u64 {
+        self.context.reporter.skipped(&pair.path().join(name), kind, "it is the log file");
+        0
     }
 
     pub(super) fn holds_log(&self, pair: &Pair, name: &CStr) {

@@ -14,7 +14,7 @@ use crate::model::feature::Feature;
 use crate::plan::{Action, Change};
 use crate::survey::reconcile::tests::file;
 use crate::test_strategies::{entries, filesystem, name, pair, pure};
-use crate::walk::{LeftOut, ProtectedNames, left_out};
+use crate::walk::{FolderRules, LeftOut, left_out};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -146,7 +146,7 @@ proptest! {
         let expected: Vec<_> = expected.into_iter().map(|(name, (ours, theirs))| (name, ours, theirs)).collect();
 
         let listing = |names: &[CString]| Listing::of(names.iter().map(CString::as_c_str));
-        let merge = Merge::new(pair(Filesystem::default()), listing(&source), listing(&replica), ProtectedNames::off());
+        let merge = Merge::new(pair(Filesystem::default()), listing(&source), listing(&replica), FolderRules::off());
         let found: Vec<_> = (0..merge.len()).filter_map(|at| merge.get(at)).collect();
         prop_assert_eq!(found, expected);
         prop_assert_eq!(merge.get(merge.len()), None);

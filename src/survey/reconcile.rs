@@ -15,6 +15,8 @@ pub(crate) enum Sighting {
     Present(Entry),
     /// The name is there and its facts could not be read. Never the same as absent.
     Unreadable,
+    /// The filter leaves the source's entry out, and the replica's is to go.
+    Excluded,
 }
 
 impl Sighting {
@@ -22,7 +24,7 @@ impl Sighting {
     pub(crate) fn entry(&self) -> Option<&Entry> {
         match self {
             Sighting::Present(entry) => Some(entry),
-            Sighting::Absent | Sighting::Unreadable => None,
+            Sighting::Absent | Sighting::Unreadable | Sighting::Excluded => None,
         }
     }
 }
@@ -62,13 +64,16 @@ pub(crate) fn reconcile(source: &Sighting, replica: &Sighting, filesystem: &File
     let source = match (source, replica) {
         (Sighting::Unreadable, _) => return Decision::Blocked(Side::Source),
         (_, Sighting::Unreadable) => return Decision::Blocked(Side::Replica),
-        (Sighting::Absent, Sighting::Absent) => return Decision::Nothing,
+        (Sighting::Absent | Sighting::Excluded, Sighting::Absent | Sighting::Excluded) => {
+            return Decision::Nothing;
+        }
         (Sighting::Absent, Sighting::Present(_)) => return Decision::Delete(""),
+        (Sighting::Excluded, Sighting::Present(_)) => return Decision::Delete("it is excluded"),
         (Sighting::Present(source), _) => source,
     };
     let replica = match replica {
         Sighting::Present(replica) => Some(replica),
-        Sighting::Absent | Sighting::Unreadable => None,
+        Sighting::Absent | Sighting::Unreadable | Sighting::Excluded => None,
     };
     let left_out = left_out(source, filesystem);
     let Some(replica) = replica else {

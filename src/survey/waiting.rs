@@ -23,7 +23,9 @@ impl Survey<'_> {
         }
         // The old folder may have moved to where the survey had been before: then the next pass decides.
         let is_quiet = above.entry().is_ok_and(|facts| !self.context.absence.has_changed(&facts));
-        let is_free = is_quiet && !self.moves.has_mount(&replica.path());
+        // What another folder takes the place of goes, and must not have an entry in it that is excluded and stays.
+        let may_go = !self.context.filter.protects() && !self.moves.has_mount(&replica.path());
+        let is_free = is_quiet && may_go;
         let theirs = replica.entry().ok().filter(|theirs| !theirs.is_mount && is_free);
         let Some(theirs) = theirs else {
             // Whoever takes it first has it.

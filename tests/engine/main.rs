@@ -9,6 +9,7 @@
 
 mod budget;
 mod convergence;
+mod filter;
 mod index;
 mod model;
 mod moves;

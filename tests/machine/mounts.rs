@@ -12,6 +12,7 @@ use std::os::unix::fs::MetadataExt;
 pub(crate) const TESTS: &[Test] = tests![
     a_source_whose_mount_is_gone_holds_the_pass_whatever_is_in_the_mount_point,
     a_replica_whose_mount_is_gone_holds_the_pass_and_nothing_is_made_below,
+    with_one_file_system_a_mount_is_an_empty_folder_that_nobody_misses,
     a_mount_inside_the_source_that_is_gone_holds_the_pass_until_it_is_back_or_its_mount_point_is_removed,
     a_file_that_is_mounted_inside_the_source_is_missed_like_a_folder,
     a_mount_in_a_folder_that_the_source_has_anew_is_missed_as_well,
@@ -31,6 +32,24 @@ pub(crate) const TESTS: &[Test] = tests![
 ];
 
 const WORDS: &str = "--source source --replica replica --log_file log --interval 1h";
+
+fn with_one_file_system_a_mount_is_an_empty_folder_that_nobody_misses() {
+    let place = Scratch::with_source();
+    fs::create_dir_all(place.at("source/mounted/below")).expect("created");
+    place.write("source/file", "content");
+    let mounts =
+        "mount -t tmpfs none source/mounted; mkdir source/mounted/below; touch source/mounted/below/x";
+    let story = Story::new(place, mounts, &format!("{WORDS} -x"));
+    assert_eq!(story.place.names("replica"), ["file", "mounted"]);
+    assert!(story.place.names("replica/mounted").is_empty());
+    // The folder below the mount is on the root's filesystem.
+    story.does("umount source/mounted; touch source/mounted/y");
+    story.pass("done: 2 created");
+    assert_eq!(story.place.names("replica/mounted"), ["below", "y"]);
+    story.does("mount -t tmpfs none source/mounted");
+    story.pass("0 deleted, 1 unchanged, 2 excluded still in the replica");
+    assert_eq!(story.place.names("replica/mounted"), ["below", "y"]);
+}
 
 /// One process that makes several passes, among mounts visible only in its own namespace.
 struct Story {

@@ -9,6 +9,7 @@
 
 mod approve;
 mod cli_arguments;
+mod filter;
 mod gentle;
 mod guard;
 mod history;

@@ -4,8 +4,8 @@ use super::index;
 use super::scratch::Scratch;
 use super::tree::{Tree, assert_same};
 use file_sync::{
-    Counter, Error, Event, IndexOptions, Interrupt, Limit, Limits, Mirror, MirrorOptions, Monitor, Operation,
-    Outcome, PassReport, Phase, RelPath, Trust, Verb,
+    Counter, Error, Event, FilterOptions, IndexOptions, Interrupt, Limit, Limits, Mirror, MirrorOptions,
+    Monitor, Operation, Outcome, PassReport, Phase, RelPath, Trust, Verb,
 };
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,6 +46,7 @@ impl Scratch {
             index: Some(self.index()),
             // The guard has tests of its own.
             limits: Limits { max_delete: Limit::Off, max_change: Limit::Off },
+            filter: FilterOptions::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 /// Options of rsync, rclone and robocopy, and guesses, each with the answer.
-const FOREIGN: [(&[&str], &str); 7] = [
+const FOREIGN: [(&[&str], &str); 9] = [
     (
         &["--delete", "--delete-after", "--del", "--mirror"],
         "what the source does not have is always deleted from the replica",
@@ -18,7 +18,12 @@ const FOREIGN: [(&[&str], &str); 7] = [
         "whole folders are always mirrored, with owners, modes, times and links",
     ),
     (&["-c", "--checksum"], "contents are always compared"),
-    (&["--exclude", "--exclude-from", "--include", "--filter"], "the whole source is mirrored"),
+    (
+        &["--filter", "-f", "-F"],
+        "say --exclude PATTERN and --include PATTERN; the last one that matches decides",
+    ),
+    (&["--include-from"], "say --exclude-from FILE, with a ! before each exception"),
+    (&["-C", "--cvs-exclude", "--ignore"], "say --exclude PATTERN"),
     // Short ones mean other things elsewhere: a wrong guess would make the source the replica.
     (&["--dst", "--dest", "--destination", "--target"], "say --replica DIR"),
     (&["-i", "--period", "--every"], "say --interval TIME"),

@@ -14,6 +14,8 @@ Usage: file-sync --source DIR --replica DIR --interval TIME --log_file PATH [OPT
 What to mirror:
   --source DIR         Folder to copy from; it is only ever read
   --replica DIR        Folder to make equal to it: what the source lacks is DELETED from it
+  --exclude PATTERN    Leave out, as in .gitignore: '*.tmp', /cache/; the replica keeps what it has
+  --include PATTERN    Make an exception to the patterns before it: the last match decides
 When:
   --interval TIME      From the start of a pass to the start of the next: 60 (seconds), 15m, 1d
   --once               One pass, then exit
@@ -31,7 +33,7 @@ Gentle:
   -j, --threads N      At most so many worker threads
 What is shown:
   --log_file PATH      Log file, or a folder for it; optional with --once and --dry-run
-  -v, --verbose        Also name what is equal
+  -v, --verbose        Also name what is equal, and what is left out by which rule
   -q, --quiet          Only warnings and errors on the console
   --log-format FORM    text, or json: one object per line
   -h                   This screen; --help has all options, COMMAND --help those of a command
