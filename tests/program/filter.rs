@@ -98,6 +98,8 @@ fn what_is_left_out_stays_in_the_replica_and_goes_with_delete_excluded() {
     assert_eq!(replica(&place), ["a.tmp", "b/c.tmp", "b/d", "cache/x"]);
     assert_eq!(place.read("replica/a.tmp"), "content of a.tmp");
     assert!(said.contains(" 3 excluded, 3 excluded still in the replica,"), "{said}");
+    let status = start(place.bare().arg("status")).end();
+    assert!(status.stdout.contains("replica still has 3 entries that the rules leave out"), "{status:?}");
     let said = done(&place, "--exclude|*.tmp|--exclude|cache/|--delete-excluded");
     assert_eq!(replica(&place), ["b/d"]);
     assert!(said.contains("delete a.tmp") && said.contains("4 deleted"), "{said}");

@@ -43,12 +43,25 @@ pub(super) fn page(report: &Report, selection: &Selection) -> String {
             ));
         }
     }
+    page.extend(report.pairs.iter().filter_map(excluded));
     for (index, unusable) in &report.unread {
         let reason = unusable.to_string();
         let (index, reason) = (humanize::path(index), humanize::one_line(&reason));
         page.push_str(&format!("\nThe index {index} cannot be read: {reason}\n"));
     }
     page
+}
+
+/// What the filter leaves out and the replica has all the same: people forget it for years.
+fn excluded(pair: &PairStatus) -> Option<String> {
+    let entries = pair.history.last_done.as_ref()?.counts[Counter::ExcludedInReplica];
+    let (replica, entries) = match entries {
+        0 => return None,
+        entries => (humanize::path(&pair.roots.replica), humanize::counted(entries, "entry", "entries")),
+    };
+    Some(format!(
+        "\n{replica} still has {entries} that the rules leave out; --delete-excluded removes such\n"
+    ))
 }
 
 fn row(pair: &PairStatus, now: i64) -> [String; 8] {
