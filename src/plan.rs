@@ -130,6 +130,12 @@ impl Change {
         self.subtree.as_ref().is_some_and(|below| below.excluded.load(Ordering::Relaxed) > 0)
     }
 
+    /// Whether the filter may leave out an entry below the folder of the replica that it removes.
+    pub(crate) fn may_have_excluded(&self) -> bool {
+        let is_unread = self.subtree.as_ref().is_some_and(|below| below.unread.load(Ordering::Relaxed) > 0);
+        self.has_excluded() || is_unread && self.kind != Kind::Folder
+    }
+
     /// Whether it removes what is in a folder and not the folder, because of such an entry.
     pub(crate) fn stays_itself(&self) -> bool {
         self.action == Action::Delete && self.has_excluded()
@@ -210,6 +216,8 @@ pub(crate) struct SubtreeTotals {
     pub excluded: AtomicU64,
     /// The folders below the top that stay for their sake, among the folders.
     pub folders_that_stay: AtomicU64,
+    /// Folders and entries that could not be looked at.
+    pub unread: AtomicU64,
 }
 
 impl SubtreeTotals {

@@ -162,19 +162,24 @@ impl FolderRules {
         FolderRules { filtered: Filtered::of(context, folder, || path.clone()), ..FolderRules::off() }
     }
 
-    /// The rule that leaves out whatever has this name, of any kind, so that it need not be looked at.
-    pub(crate) fn excludes_name(&self, context: &Context<'_>, name: &CStr) -> Option<Exclusion> {
-        self.filtered.as_ref()?.excludes_name(&context.filter, name)
+    /// The rule that leaves out whatever has this name on one side, of any kind, so that it need not be looked at.
+    pub(crate) fn excludes_name(&self, context: &Context<'_>, side: Side, name: &CStr) -> Option<Exclusion> {
+        self.filtered.as_ref()?.excludes_name(&context.filter, side, name)
+    }
+
+    /// Whether what is in the folder is left out because it is on another filesystem.
+    pub(crate) fn leave_out_filesystem(&self) -> bool {
+        self.filtered.as_ref().is_some_and(Filtered::is_other_filesystem)
     }
 
     /// Whether the filter leaves out a name of the replica, of any kind, so that it stays.
     pub(crate) fn keeps_name(&self, context: &Context<'_>, name: &CStr) -> bool {
-        context.filter.protects() && self.excludes_name(context, name).is_some()
+        context.filter.protects() && self.excludes_name(context, Side::Replica, name).is_some()
     }
 
-    /// Whether the filter leaves out an entry of the replica, so that it stays.
-    pub(crate) fn keeps(&self, context: &Context<'_>, name: &CStr, entry: &Entry) -> bool {
-        self.excludes(context, Side::Replica, (name, entry)).is_some()
+    /// The rule that leaves out an entry of the replica, so that it stays.
+    pub(crate) fn keeps(&self, context: &Context<'_>, name: &CStr, entry: &Entry) -> Option<Exclusion> {
+        self.excludes(context, Side::Replica, (name, entry))
     }
 
     /// The rule that leaves out an entry of one side.

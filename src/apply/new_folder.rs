@@ -7,7 +7,7 @@ use crate::apply::{Apply, CHUNK};
 use crate::fs::listing::Listing;
 use crate::model::change::Operation;
 use crate::model::entry::{Entry, Kind};
-use crate::model::error::Cause;
+use crate::model::error::{Cause, Side};
 use crate::model::problem_kind::ProblemKind;
 use rayon::Scope;
 use std::ops::Range;
@@ -94,7 +94,7 @@ impl Apply<'_> {
                 }
                 let has_moved = holder.pair.replica.as_ref().is_some_and(|dir| self.has_moved_to(dir, name));
                 let is_mirrored = holder.rules.below(self.context, name).is_some()
-                    && holder.rules.excludes_name(self.context, name).is_none();
+                    && holder.rules.excludes_name(self.context, Side::Source, name).is_none();
                 if !has_moved && is_mirrored {
                     holder.retain();
                     self.start(scope, Job::in_new_folder(&holder.pair, name), Some(Arc::clone(&holder)));

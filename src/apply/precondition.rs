@@ -61,13 +61,18 @@ impl Precondition<'_> {
         }
         let Precondition::Absent(pair, name) = self else { return Check::Holds };
         let path = || pair.path().join(name);
-        let left_out = |entry: &Entry| {
-            left_out(entry, &pair.filesystem).is_some()
-                || context.filter.is_on() && exclusion_of(context, Side::Source, &path()).is_some()
-        };
+        let left_out = |entry: &Entry| left_out(entry, &pair.filesystem).is_some();
+        // Before a look at the entry, which may hang.
+        let is_excluded = context.filter.is_on() && exclusion_of(context, Side::Source, &path()).is_some();
         let seen = match &pair.source {
             Some(dir) => is_where_it_was(context, dir, look).and_then(|is_there| {
-                if is_there { find(context, dir, name, left_out) } else { Ok(Seen::Nowhere) }
+                if is_there && is_excluded {
+                    Ok(Seen::Nothing(stat::entry_of(dir.open()?.as_fd())?))
+                } else if is_there {
+                    find(context, dir, name, left_out)
+                } else {
+                    Ok(Seen::Nowhere)
+                }
             }),
             None => look_down(context, &context.roots.source.1, &path(), left_out),
         };

@@ -199,7 +199,7 @@ fn remove_inner(
         Err(errno) => return Err(told(Cause::System(errno))),
     };
     let stays = stays(context, &entry);
-    if stays == Some(Stays::Log) || level.rules.keeps(context, name, &entry) {
+    if stays == Some(Stays::Log) || level.rules.keeps(context, name, &entry).is_some() {
         return Err(Kept);
     }
     match cached.check(context, entry.kind) {

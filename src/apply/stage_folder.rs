@@ -174,7 +174,7 @@ impl Apply<'_> {
                 break;
             }
             first.looked_at += 1;
-            if rules.excludes_name(self.context, name).is_some() {
+            if rules.excludes_name(self.context, Side::Source, name).is_some() {
                 continue;
             }
             let seen = stat::entry_at(folder, name);

@@ -77,19 +77,31 @@ pub enum BadOrder {
 /// # Errors
 /// An exception stands before all rules, or a rule for everything behind one.
 pub(super) fn check_order(rules: &[Rule]) -> Result<(), BadOrder> {
-    let Some(first) = rules.iter().position(|rule| rule.includes) else { return Ok(()) };
-    let way_out = || match reordered(rules) {
+    let order: Vec<&Rule> = rules.iter().collect();
+    let Some(mistake) = mistake(&order) else { return Ok(()) };
+    let way_out = match reordered(rules) {
         Some(line) => format!("; say {line}"),
         None => "; put the rule that leaves out before its exceptions".to_owned(),
     };
-    if let Some(rule) = rules.get(first).filter(|_| first == 0) {
-        return Err(BadOrder::NothingBefore { rule: rule.clone(), way_out: way_out() });
+    Err(match mistake {
+        Mistake::NothingBefore(rule) => BadOrder::NothingBefore { rule: rule.clone(), way_out },
+        Mistake::UndoesAll(rule) => BadOrder::UndoesAll { rule: rule.clone(), way_out },
+    })
+}
+
+/// A rule in the wrong place.
+enum Mistake<'a> {
+    NothingBefore(&'a Rule),
+    UndoesAll(&'a Rule),
+}
+
+fn mistake<'a>(rules: &[&'a Rule]) -> Option<Mistake<'a>> {
+    let first = rules.iter().position(|rule| rule.includes)?;
+    if first == 0 {
+        return rules.first().map(|rule| Mistake::NothingBefore(rule));
     }
-    let last = rules.iter().skip(first).position(|rule| !rule.includes && matches_all(&rule.pattern));
-    match last.and_then(|at| rules.get(first + at)) {
-        Some(rule) => Err(BadOrder::UndoesAll { rule: rule.clone(), way_out: way_out() }),
-        None => Ok(()),
-    }
+    let undoes = |rule: &&&Rule| !rule.includes && matches_all(&rule.pattern);
+    rules.iter().skip(first).find(undoes).map(|rule| Mistake::UndoesAll(rule))
 }
 
 fn matches_all(pattern: &str) -> bool {
@@ -101,7 +113,8 @@ fn matches_all(pattern: &str) -> bool {
 /// A list that begins with an exception is read as one of rsync, where the first rule that matches decides: backwards, it
 /// means the same here. In any other list only the rules for everything have to come first.
 fn reordered(rules: &[Rule]) -> Option<String> {
-    let is_typed = |rule: &Rule| rule.origin == Origin::CommandLine;
+    let is_typed =
+        |rule: &Rule| rule.origin == Origin::CommandLine && !rule.pattern.contains(char::is_control);
     if !rules.iter().all(is_typed) || rules.iter().all(|rule| rule.includes) {
         return None;
     }
@@ -111,6 +124,9 @@ fn reordered(rules: &[Rule]) -> Option<String> {
     }
     // A stable sort: the others keep their order.
     order.sort_by_key(|rule| rule.includes || !matches_all(&rule.pattern));
+    if mistake(&order).is_some() {
+        return None;
+    }
     let option = |rule: &Rule| {
         let option = if rule.includes { "--include" } else { "--exclude" };
         format!("{option} '{}'", rule.pattern.replace('\'', r"'\''"))
@@ -150,7 +166,10 @@ mod tests {
         let said = answer(&["+*.jpg"]).unwrap();
         assert!(said.contains("*.jpg (--include) does nothing"), "{said}");
         assert!(said.ends_with("; put the rule that leaves out before its exceptions"), "{said}");
-        assert!(answer(&["+a", "*.tmp"]).is_some());
+        assert!(answer(&["+a", "*.tmp"]).unwrap().ends_with("; say --exclude '*.tmp' --include 'a'"));
+        // Backwards, it would begin with an exception, too.
+        assert!(answer(&["+a", "b", "+c"]).unwrap().ends_with("before its exceptions"));
+        assert!(answer(&["+a\n", "b"]).unwrap().ends_with("before its exceptions"));
         assert_eq!(answer(&["*.tmp", "+a.tmp", "b"]), None);
         assert_eq!(answer(&["*.tmp"]), None);
         assert_eq!(answer(&[]), None);

@@ -27,6 +27,9 @@ pub enum BadRules {
         /// The reason.
         reason: BadPattern,
     },
+    /// All of them together are too large for the matcher.
+    #[error("Cannot use so many rules at once: {0}; use fewer, or shorter ones")]
+    TooMany(String),
     /// They are in an order that can only be a mistake.
     #[error("{0}")]
     Order(BadOrder),
@@ -64,15 +67,7 @@ impl Rules {
                 .map_err(|error| bad(BadPattern::Refused(error.to_string())))?;
         }
         check_order(&rules).map_err(BadRules::Order)?;
-        let matcher = match (builder.build(), rules.last()) {
-            (Ok(matcher), _) => matcher,
-            // All of them together are too large.
-            (Err(error), Some(rule)) => {
-                let reason = BadPattern::Refused(error.to_string());
-                return Err(BadRules::Pattern { rule: rule.clone(), reason });
-            }
-            (Err(_), None) => Gitignore::empty(),
-        };
+        let matcher = builder.build().map_err(|error| BadRules::TooMany(error.to_string()))?;
         Ok(Rules { rules, matcher: Arc::new(matcher) })
     }
 

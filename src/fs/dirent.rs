@@ -22,6 +22,12 @@ pub(crate) fn temporary_name() -> Result<CString, Errno> {
     CString::new(name).map_err(|_| Errno::INVAL)
 }
 
+/// Whether a name has the form of [`temporary_name`].
+pub(crate) fn is_temporary_name(name: &CStr) -> bool {
+    let random = name.to_bytes().strip_prefix(b".file-sync-").and_then(|rest| rest.strip_suffix(b".tmp"));
+    random.is_some_and(|random| random.len() == 32 && random.iter().all(u8::is_ascii_hexdigit))
+}
+
 /// Random bytes from the kernel, fetched for many names at once.
 fn random() -> Result<[u8; 16], Errno> {
     const NAMES: usize = 64;

@@ -27,7 +27,7 @@ pub enum UnreadRules {
     #[error("it cannot be read: {0}")]
     System(#[from] io::Error),
     /// It is a folder, a pipe or a device.
-    #[error("it is not a regular file")]
+    #[error("it is not a regular file (the output of a command has to be in a file)")]
     NoFile,
     /// It is larger than 1 MiB.
     #[error("it is larger than 1 MiB")]
@@ -67,7 +67,11 @@ fn open_trusted(path: &Path) -> Result<OwnedFd, UnreadRules> {
     let mut links = 0;
     while let Some(name) = names.pop_front() {
         let look = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let found = retry_on_intr(|| openat(&folder, name.as_os_str(), look, Mode::empty()))?;
+        let found = match retry_on_intr(|| openat(&folder, name.as_os_str(), look, Mode::empty())) {
+            // The link of a descriptor of this process (proc(5)), which is no path.
+            Err(Errno::NOENT) if name.as_bytes().starts_with(b"pipe:[") => return Err(UnreadRules::NoFile),
+            found => found?,
+        };
         let facts = fstat(&found)?;
         let kind = FileType::from_raw_mode(facts.st_mode);
         if kind != FileType::Symlink {

@@ -8,6 +8,7 @@ use crate::fs::dir::Dir;
 use crate::fs::file::{announce, open_to_read};
 use crate::fs::stat::entry_at;
 use crate::model::entry::Kind;
+use crate::model::error::Side;
 use crate::survey::merge::Merge;
 use crate::survey::{LARGE, PairBorrowed, Survey};
 use std::ops::Range;
@@ -36,7 +37,7 @@ impl Survey<'_> {
             if !(in_source && in_replica) || merge.rules.below(self.context, name).is_none() {
                 continue;
             }
-            if merge.rules.excludes_name(self.context, name).is_some() {
+            if merge.rules.excludes_name(self.context, Side::Source, name).is_some() {
                 continue;
             }
             let (Ok(ours), Ok(theirs)) = (entry_at(source, name), entry_at(replica, name)) else { continue };

@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// out must not look like one that both sides have.
 pub(crate) fn total(context: &Context<'_>, dir: Arc<Dir>, filesystem: Arc<Filesystem>) -> u64 {
     let survey = Survey::new(context);
-    let tree = Tree::new(Side::Source, filesystem, 0, &dir);
+    let tree = Tree { is_told: false, ..Tree::new(Side::Source, filesystem, 0, &dir) };
     let counted = Arc::clone(&tree.counted);
     context.workers.scope(|scope| survey.count(scope, Arc::new(tree), dir, Protected::No));
     let below = counted.subtree();
@@ -43,6 +43,8 @@ struct Tree {
     /// The device of that folder.
     device: u64,
     counted: Arc<SubtreeTotals>,
+    /// Whether what is left out is told, and counted.
+    is_told: bool,
     /// The number of folders above its top, and those below the top that stay.
     depth: usize,
     kept: Mutex<HashSet<FileId>>,
@@ -51,7 +53,7 @@ struct Tree {
 impl Tree {
     fn new(side: Side, filesystem: Arc<Filesystem>, device: u64, top: &Dir) -> Tree {
         let counted = Arc::new(SubtreeTotals::default());
-        Tree { side, filesystem, device, counted, depth: top.depth(), kept: Mutex::default() }
+        Tree { side, filesystem, device, counted, is_told: true, depth: top.depth(), kept: Mutex::default() }
     }
 
     /// Counts a folder, and those above it up to the top, as staying.
@@ -102,14 +104,18 @@ impl Survey<'_> {
         Some(counted)
     }
 
-    /// Counts one folder of a subtree. An unreadable folder is not counted; apply reports it.
+    /// Counts one folder of a subtree. An unreadable folder is not counted; apply reports it. Whether something in it is
+    /// left out is not known then.
     fn count<'s>(&'s self, scope: &Scope<'s>, tree: Arc<Tree>, dir: Arc<Dir>, protected: Protected) {
         if self.context.is_halted() {
             return;
         }
         self.context.interrupt.beat();
-        let Ok(fd) = dir.open() else { return };
-        let Ok(listing) = Listing::read(fd.as_fd()) else { return };
+        let opened = dir.open().and_then(|fd| Ok((Listing::read(fd.as_fd())?, fd)));
+        let Ok((listing, fd)) = opened else {
+            tree.counted.unread.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
         let listed = ListedFolder { dir: &dir, fd: fd.as_fd(), listing: &listing };
         let rules = FolderRules::in_folder(self.context, protected, [listed]);
         let (len, folder) = (listing.len(), Folder { dir, listing, rules });
@@ -146,6 +152,9 @@ impl Survey<'_> {
 
     /// Notes an entry that the filter leaves out. In the replica the folders above it stay as well.
     fn leave_out(&self, tree: &Tree, folder: &Folder, name: &CStr, exclusion: Exclusion) {
+        if !tree.is_told {
+            return;
+        }
         self.excluded(&folder.dir.path().join(name), exclusion, tree.side == Side::Source);
         if tree.side == Side::Replica {
             self.context.reporter.count(Counter::ExcludedInReplica, 1);
@@ -168,13 +177,16 @@ impl Survey<'_> {
             }
             self.context.interrupt.beat();
             self.context.workers.did_name();
-            if let Some(exclusion) = folder.rules.excludes_name(self.context, name)
+            if let Some(exclusion) = folder.rules.excludes_name(self.context, tree.side, name)
                 && (tree.side == Side::Source || self.context.filter.protects())
             {
                 self.leave_out(tree, folder, name, exclusion);
                 continue;
             }
-            let Ok(entry) = stat::entry_at(fd, name) else { continue };
+            let Ok(entry) = stat::entry_at(fd, name) else {
+                tree.counted.unread.fetch_add(1, Ordering::Relaxed);
+                continue;
+            };
             let protected = match standing(self.context, &folder.rules, tree.side, (name, &entry)) {
                 Standing::Mirrored(protected) => protected,
                 Standing::Excluded(exclusion) => {
@@ -183,7 +195,8 @@ impl Survey<'_> {
                 }
                 Standing::Log | Standing::OtherRoot => continue,
             };
-            if entry.is_mount && !self.leaves_out_mount(tree.side, &entry) {
+            // The replica has no content of such a mount.
+            if entry.is_mount && !(tree.side == Side::Source && self.leaves_out_mount(&entry)) {
                 self.context.inner_mounts.meet(tree.side, (&folder.dir, name), &entry);
             }
             // A source name is a name outside the replica, even where both have the same inode (as after `cp -al`):

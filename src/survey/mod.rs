@@ -196,6 +196,7 @@ impl Survey<'_> {
         if !locked {
             self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
         }
+        let seen = facts.map(|(_, facts)| facts);
         if let (Some((source, ours)), Some((replica, theirs))) = (source, replica) {
             let side = |dir: &'_ Option<Arc<Dir>>, fd: &'_ Option<Arc<OwnedFd>>| dir.clone().zip(fd.clone());
             let sides = [(side(&pair.source, &ours), &source), (side(&pair.replica, &theirs), &replica)];
@@ -203,6 +204,9 @@ impl Survey<'_> {
                 side.as_ref().map(|(dir, fd)| ListedFolder { dir, fd: fd.as_fd(), listing })
             });
             let rules = FolderRules::in_folder(self.context, pair.protected, listed);
+            if rules.leave_out_filesystem() && !replica.is_empty() {
+                self.meet_left_out(&pair, seen);
+            }
             self.merge(
                 scope,
                 Merge::new(pair, source, replica, rules)
@@ -288,7 +292,8 @@ impl Survey<'_> {
             Some(fd) => self.look(merge, side, fd, name),
             None => Look::Seen(Sighting::Absent),
         };
-        let source = match merge.rules.excludes_name(self.context, name) {
+        let side = if in_source { Side::Source } else { Side::Replica };
+        let source = match merge.rules.excludes_name(self.context, side, name) {
             Some(exclusion) => Look::Excluded(exclusion, None),
             None => look(Side::Source, fds.source.filter(|_| in_source)),
         };
@@ -302,7 +307,9 @@ impl Survey<'_> {
             Look::Seen(replica) => replica,
             Look::Log(kind) => return self.is_log(pair, name, kind),
             // The size that counts is that of the source.
-            Look::Excluded(Exclusion::Small | Exclusion::Large, Some(entry)) if source.entry().is_some() => {
+            Look::Excluded(Exclusion::Small | Exclusion::Large, Some(entry))
+                if source.entry().is_some_and(|ours| ours.kind == Kind::File) =>
+            {
                 Sighting::Present(entry)
             }
             Look::Excluded(exclusion, _) => {
@@ -321,6 +328,11 @@ impl Survey<'_> {
             return 0;
         }
         let alias = if in_source && in_replica { merge.alias(name) } else { None };
+        if let (Some(Alias::Listed(listed)), Some(theirs)) = (alias, replica.entry())
+            && let Some(exclusion) = merge.rules.keeps(self.context, listed, theirs)
+        {
+            return self.is_excluded_in_replica(pair, name, exclusion, &source);
+        }
         if let (Protected::No, Some(Alias::Listed(listed))) = (protected, alias) {
             protected = merge.rules.below(self.context, listed).unwrap_or(Protected::No);
         }
@@ -427,8 +439,7 @@ impl Survey<'_> {
                     Sighting::Unreadable
                 }
                 Standing::Mirrored(_) => {
-                    // The content of a mount that is left out is none that could be missed.
-                    if entry.is_mount && !self.leaves_out_mount(side, &entry) {
+                    if entry.is_mount && !(side == Side::Source && self.leaves_out_mount(&entry)) {
                         self.meet_mount(pair, side, name, &entry);
                     }
                     Sighting::Present(entry)

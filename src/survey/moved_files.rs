@@ -233,7 +233,8 @@ impl Survey<'_> {
         for change in &plan.changes {
             let (Some(source), Some(replica)) = (&change.pair.source, &change.pair.replica) else { continue };
             if let Some(at) = arriving.get(&(address(source), change.name.clone())) {
-                is_refused[*at] = moves[*at].held.id.device != replica.id().device || change.has_excluded();
+                is_refused[*at] =
+                    moves[*at].held.id.device != replica.id().device || self.may_have_excluded(change);
             }
         }
         arriving.retain(|_, at| !is_refused[*at]);

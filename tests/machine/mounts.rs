@@ -49,6 +49,10 @@ fn with_one_file_system_a_mount_is_an_empty_folder_that_nobody_misses() {
     story.does("mount -t tmpfs none source/mounted");
     story.pass("0 deleted, 1 unchanged, 2 excluded still in the replica");
     assert_eq!(story.place.names("replica/mounted"), ["below", "y"]);
+    // Now there is something to lose.
+    story.does("umount source/mounted; rm -r source/mounted/*");
+    story.pass("held: ");
+    assert_eq!(story.place.names("replica/mounted"), ["below", "y"]);
 }
 
 /// One process that makes several passes, among mounts visible only in its own namespace.

@@ -272,3 +272,93 @@ fn rules_that_can_only_be_a_mistake_are_refused_with_what_to_type() {
         assert!(said.contains(words), "{options}: {said}");
     }
 }
+
+#[test]
+fn a_marker_stays_as_long_as_what_it_keeps() {
+    for (marker, content, options) in [
+        (".nobackup", "", "--exclude-if-present|.nobackup"),
+        ("CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n", "--exclude-caches"),
+    ] {
+        let place = source(&["gone/data", "gone/deep/more", "e"]);
+        done(&place, "");
+        place.write(format!("source/gone/{marker}"), content);
+        done(&place, options);
+        fs::remove_dir_all(place.at("source/gone")).unwrap();
+        let kept = [format!("gone/{marker}"), "gone/data".to_owned(), "gone/deep/more".to_owned()];
+        for _pass in 0..3 {
+            let said = done(&place, options);
+            assert!(said.contains(" 0 deleted,"), "{said}");
+            assert!(kept.iter().all(|path| place.has(format!("replica/{path}"))), "{said}");
+        }
+        // With nothing else in it, a folder goes with its marker.
+        fs::remove_dir_all(place.at("replica/gone/deep")).unwrap();
+        place.remove("replica/gone/data");
+        done(&place, options);
+        assert_eq!(replica(&place), ["e"]);
+    }
+}
+
+#[test]
+fn a_folder_that_is_left_out_is_not_moved_away_with_the_source() {
+    let place = source(&["from/d/f", "from/d/old", "to/"]);
+    done(&place, "");
+    place.write("source/from/.nobackup", "");
+    place.rename("source/from/d", "source/to/d");
+    place.remove("source/to/d/old");
+    done(&place, "--exclude-if-present|.nobackup");
+    assert_eq!(replica(&place), ["from/.nobackup", "from/d/f", "from/d/old", "to/d/f"]);
+}
+
+#[test]
+fn a_file_that_is_left_out_by_its_size_is_not_replaced_by_another_kind() {
+    let place = source(&["e"]);
+    done(&place, "");
+    place.write("replica/large", "content of a large file");
+    symlink("elsewhere", place.at("source/large")).unwrap();
+    let ended = once(&place, "--max-size|20");
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    assert_eq!(place.read("replica/large"), "content of a large file");
+}
+
+#[test]
+fn what_could_not_come_to_its_new_place_keeps_its_old_one() {
+    let place = source(&["precious", "folder/deep/file", "e"]);
+    plant(&place, "replica", &["cache/y", "box.tmp"]);
+    done(&place, "--exclude|cache/|--exclude|*.tmp");
+    place.rename("source/precious", "source/cache");
+    place.rename("source/folder", "source/box.tmp");
+    // A file is in the way of the folder, and a folder of the file.
+    let ended = once(&place, "--exclude|cache/|--exclude|*.tmp|--include|box.tmp/");
+    assert_eq!(ended.code, Some(23), "{ended:?}");
+    let kept = ["box.tmp", "cache/y", "e", "folder/deep/file", "precious"];
+    assert_eq!(replica(&place), kept, "{ended:?}");
+}
+
+#[test]
+fn a_temporary_of_a_killed_process_is_removed_whatever_the_rules_say() {
+    let place = source(&["a", "folder/b"]);
+    done(&place, "");
+    let name = format!(".file-sync-{:032x}.tmp", 7);
+    plant(&place, "replica", &[&name, &format!("folder/{name}")]);
+    // One of the source is a file like any other.
+    place.write("source/.file-sync-00000000000000000000000000000008.tmp", "x");
+    done(&place, "--exclude|.*|--exclude|*.tmp");
+    assert_eq!(replica(&place), ["a", "folder/b"]);
+}
+
+#[test]
+fn what_cannot_be_read_may_be_left_out() {
+    let place = Scratch::of_ordinary_user();
+    plant(&place, "source", &["p", "cache/k", "cache/CACHEDIR.TAG", "e"]);
+    plant(&place, "replica", &["p/x.tmp", "cache/old"]);
+    place.mode("replica/p", 0);
+    place.mode("source/cache/CACHEDIR.TAG", 0);
+    for _pass in 0..2 {
+        let ended = once(&place, "--exclude|/p/x.tmp|--exclude-caches");
+        assert_eq!(ended.code, Some(23), "{ended:?}");
+        assert!(ended.stderr.contains("problem cache/CACHEDIR.TAG "), "{ended:?}");
+        assert!(ended.stderr.contains("problem p Cannot replace this entry of the replica"), "{ended:?}");
+    }
+    place.mode("replica/p", 0o700);
+    assert_eq!(replica(&place), ["cache/old", "e", "p/x.tmp"]);
+}
