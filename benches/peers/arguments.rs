@@ -45,6 +45,14 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) markdown: bool,
 
+    /// Also write the figures to this file, in the form of docs/figures/*.json
+    #[arg(long, value_name = "FILE")]
+    pub(crate) save: Option<PathBuf>,
+
+    /// Measure nothing; draw the charts and the tables of docs/performance.md from docs/figures/*.json
+    #[arg(long)]
+    pub(crate) charts: bool,
+
     /// What cargo bench adds
     #[arg(long, hide = true)]
     bench: bool,

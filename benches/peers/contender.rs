@@ -44,7 +44,7 @@ pub(crate) fn state_of(log: &Path) -> PathBuf {
 /// One way to do a work; a work that writes can be done in only one way per replica.
 pub(crate) struct Way {
     pub(crate) label: String,
-    options: Vec<&'static str>,
+    pub(crate) options: Vec<&'static str>,
 }
 
 impl Contender {

@@ -4,12 +4,15 @@ use crate::contender::Contender;
 use std::fs;
 use std::path::Path;
 
+/// How the line of the machine begins.
+pub(crate) const MACHINE: &str = "machine: ";
+
 pub(crate) fn describe(scratch: &Path, images: &str, contenders: &[Contender]) -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut lines = vec![
         format!("date: {:.16}Z", jiff::Timestamp::now().to_string()),
         format!(
-            "machine: {}, {cores} processors, {:.0} GiB memory, Linux {}",
+            "{MACHINE}{}, {cores} processors, {:.0} GiB memory, Linux {}",
             field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown processor".to_owned()),
             kib_of_memory("MemTotal").unwrap_or_default() as f64 / f64::from(1 << 20),
             fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim()

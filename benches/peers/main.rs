@@ -17,6 +17,7 @@ mod contender;
 mod disk;
 mod edits;
 mod fence;
+mod figures;
 mod machine;
 mod measure;
 mod mirror;
@@ -34,7 +35,8 @@ mod support;
 use arguments::Arguments;
 use clap::Parser;
 use std::env::{args_os, current_exe, var_os};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +46,8 @@ use support::namespaces::in_namespaces;
 
 /// Set for the inner process: its scratch folder.
 const SCRATCH: &str = "FILE_SYNC_PEERS_SCRATCH";
+/// The figures, in the scratch folder.
+const SAVED: &str = "figures.json";
 /// Set for the inner process where it may mount.
 const MAY_MOUNT: &str = "FILE_SYNC_PEERS_MAY_MOUNT";
 
@@ -54,9 +58,30 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let arguments = Arguments::parse();
+    if arguments.charts {
+        return draw();
+    }
     match var_os(SCRATCH) {
         Some(scratch) => rounds::run(&arguments, &PathBuf::from(scratch), var_os(MAY_MOUNT).is_some()),
         None => keep_scratch(&arguments),
+    }
+}
+
+/// Writes the charts and the page with the tables.
+fn draw() -> ExitCode {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let drawn = figures::drawn(&docs).and_then(|files| {
+        files.iter().try_for_each(|(path, text)| {
+            println!("{}", path.display());
+            fs::write(path, text)
+        })
+    });
+    match drawn {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("Not drawn: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -91,10 +116,15 @@ fn keep_scratch(arguments: &Arguments) -> ExitCode {
         }
         sleep(Duration::from_millis(100));
     };
+    // The inner process can write nowhere else.
+    let saved = arguments.save.as_ref().map_or(Ok(0), |file| fs::copy(scratch.path().join(SAVED), file));
+    if let Err(error) = &saved {
+        eprintln!("The figures are not saved: {error}");
+    }
     if let Err(error) = scratch.close() {
         eprintln!("Left in {}: {error}", parent.display());
     }
-    if status.success() && !interrupted.load(Ordering::Relaxed) {
+    if status.success() && saved.is_ok() && !interrupted.load(Ordering::Relaxed) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

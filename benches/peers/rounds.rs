@@ -1,13 +1,15 @@
 //! The rounds: one workload after the other, one filesystem after the other, and a table for each work.
 
+use crate::SAVED;
 use crate::arguments::{Arguments, Images};
 use crate::disk::{Ground, Need, tool};
 use crate::fence;
-use crate::machine::{describe, kib_of_memory};
+use crate::figures::{Figures, Scene};
+use crate::machine::{MACHINE, describe, kib_of_memory};
 use crate::mirror::warm;
 use crate::probe;
 use crate::stage::Stage;
-use crate::table::{Row, table};
+use crate::table::{Row, figures, table};
 use crate::work::Work;
 use crate::workload::Workload;
 use clap::ValueEnum;
@@ -32,10 +34,12 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
         return ExitCode::FAILURE;
     }
     let (ground, images) = ground(arguments, scratch, may_mount);
-    for line in describe(scratch, images, &contenders).iter().chain(&left_out) {
+    let description = describe(scratch, images, &contenders);
+    for line in description.iter().chain(&left_out) {
         println!("{}{line}", if arguments.markdown { "- " } else { "" });
     }
     let mut is_right = true;
+    let mut scenes = Vec::new();
     if arguments.work.iter().any(|work| work.is_cold()) && images != ON_DISK {
         println!(
             "what is said to be cold is so in the source alone: --images disk puts the replicas on the disk"
@@ -54,8 +58,8 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
         settle(&source);
         let inventory = warm(&source);
         let mark = if arguments.markdown { "\n## " } else { "\n" };
-        println!(
-            "{mark}{}: {}: {} files in {} folders, {} symbolic links, {:.2} GB",
+        let tree = format!(
+            "{}: {}: {} files in {} folders, {} symbolic links, {:.2} GB",
             workload.name(),
             workload.what(),
             inventory.files,
@@ -63,6 +67,7 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
             inventory.links,
             inventory.bytes as f64 / 1e9
         );
+        println!("{mark}{tree}");
         let need =
             Need { bytes: inventory.bytes, entries: inventory.files + inventory.folders + inventory.links };
         let mut edit = 0;
@@ -83,13 +88,39 @@ pub(crate) fn run(arguments: &Arguments, scratch: &Path, may_mount: bool) -> Exi
             };
             for (work, rows) in stage.measure(&works, &mut edit) {
                 is_right &= rows.iter().filter(|row| row.is_ours).all(Row::is_right);
-                tell(workload, work, ground.name(format), &rows, arguments.markdown);
+                let place = ground.name(format);
+                tell(workload, work, place, &rows, arguments.markdown);
+                let work_there = format!("{}, {place}", work.title());
+                scenes.push(Scene { tree: tree.clone(), work: work_there, runs: figures(&rows, work) });
             }
         }
         fs::remove_dir_all(&folder).expect("removed");
     }
     println!("measured in {:.0} s", begin.elapsed().as_secs_f64());
+    if arguments.save.is_some() {
+        // Where a build of file-sync lies says nothing elsewhere.
+        let ours = |line: &&String| contenders.iter().any(|it| it.is_ours() && line.starts_with(&it.name));
+        let description: Vec<&String> = description.iter().filter(|line| !ours(line)).collect();
+        save(arguments, &description, scenes, &scratch.join(SAVED));
+    }
     if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn save(arguments: &Arguments, description: &[&String], scenes: Vec<Scene>, file: &Path) {
+    let (machine, how): (Vec<&String>, Vec<&String>) = description
+        .iter()
+        .filter(|line| !line.starts_with("date: "))
+        .partition(|line| line.starts_with(MACHINE));
+    let how = how.iter().map(|line| line.as_str()).collect::<Vec<_>>().join("; ");
+    let figures = Figures {
+        title: "file-sync beside its peers".to_owned(),
+        measured: format!("{:.10}", jiff::Timestamp::now().to_string()),
+        machine: machine.first().map(|line| line.trim_start_matches(MACHINE).to_owned()),
+        about: format!("{how}; medians of {} rounds", arguments.rounds()),
+        reference: "rsync".to_owned(),
+        scenes,
+    };
+    figures.write(file).expect("the scratch folder is writable");
 }
 
 /// Waits until the source is durable: otherwise the kernel would write it back during a measurement.

@@ -113,6 +113,8 @@ impl Stage<'_> {
     fn rows(&self, work: Work) -> Vec<Row> {
         let ways = self.contenders.iter().flat_map(|contender| {
             contender.ways(work).into_iter().map(|way| Row {
+                program: contender.name.clone(),
+                options: way.options.join(" "),
                 label: way.label,
                 is_reference: contender.is_reference(),
                 is_ours: contender.is_ours(),

@@ -1,11 +1,14 @@
 //! Prints the measurements as a table.
 
+use crate::figures::Run;
 use crate::measure::Measured;
 use crate::work::Work;
 
 /// One line: a contender, one of its ways to do the work, and each round of it.
 pub(crate) struct Row {
     pub(crate) label: String,
+    pub(crate) program: String,
+    pub(crate) options: String,
     pub(crate) is_reference: bool,
     pub(crate) is_ours: bool,
     /// By round.
@@ -27,6 +30,33 @@ pub(crate) fn table(rows: &[Row], work: Work, markdown: bool) -> String {
     let mut text = if markdown { as_markdown(&lines) } else { as_columns(&lines) };
     text += &builds(rows, work);
     text
+}
+
+/// The same for machines; without the programs that failed in every round.
+pub(crate) fn figures(rows: &[Row], work: Work) -> Vec<Run> {
+    let reference = rows.iter().find(|row| row.is_reference);
+    let run = |row: &Row| {
+        let of = |value: fn(&Measured) -> f64| median(row.good().map(value).collect()).map(short);
+        let ratios =
+            reference.filter(|_| !row.is_reference).map(|it| ratios(row, it, work)).unwrap_or_default();
+        let range = ratios.first().zip(ratios.last()).map(|(least, most)| [short(*least), short(*most)]);
+        Some(Run {
+            program: row.program.clone(),
+            options: row.options.clone(),
+            seconds: median(row.good().map(|measured| decisive(measured, work)).collect()).map(short)?,
+            seconds_range: None,
+            ratio: median(ratios).map(short),
+            ratio_range: range,
+            processor_seconds: of(|measured| measured.processor),
+            peak_mib: of(|measured| measured.peak_kib as f64 / 1024.0),
+        })
+    };
+    rows.iter().filter_map(run).collect()
+}
+
+/// With the digits that are shown.
+fn short(value: f64) -> f64 {
+    rounded(value).parse().unwrap_or(value)
 }
 
 /// The time that ratios compare.
