@@ -12,7 +12,7 @@ pub(crate) struct Settled {
 impl Settled {
     /// With this date and this time, as `2026-11-28` and `09:15:02`.
     pub(crate) fn at(date: &str, time: &str) -> Settled {
-        // A colour may stand right before a number, so there is no `\b`: it ends with a letter.
+        // Words may be in different lines. A colour may stand right before a number, so there is no `\b`: it ends with a letter.
         let rules = [
             (r"20\d\d-\d\d-\d\d", date.to_owned()),
             (r"\d\d:\d\d:\d\d\.\d{3}", format!("{time}.140")),
@@ -20,14 +20,14 @@ impl Settled {
             (r"\d+\.\d s\b", "0.2 s".to_owned()),
             (r"[\d.,]+ ([KMG]iB|B)/s", "118 MiB/s".to_owned()),
             (r"\d+ s old\b", "0 s old".to_owned()),
-            (r"inode \d+", "inode 2".to_owned()),
+            (r"(inode\s+)\d+", "${1}2".to_owned()),
             // That of the last pass is an older one.
-            (r"made at \S+ then", "made at 2025-03-09T17:20:41Z then".to_owned()),
-            (r"--plan [0-9a-f]{8}\b", "--plan 2e8f4c61".to_owned()),
+            (r"(made\s+at\s+)\S+(\s+then)", "${1}2025-03-09T17:20:41Z${2}".to_owned()),
+            (r"(--plan\s+)[0-9a-f]{8}\b", "${1}2e8f4c61".to_owned()),
             (r"(process|pid) \d+", "${1} 4127".to_owned()),
         ];
         let rules = rules.map(|(pattern, new)| (Regex::new(pattern).expect("a pattern"), new));
-        let filesystem = Regex::new(r"filesystem ([0-9a-f]{8,16})\b").expect("a pattern");
+        let filesystem = Regex::new(r"(filesystem\s+)([0-9a-f]{8,16})\b").expect("a pattern");
         Settled { rules: rules.into(), filesystem }
     }
 
@@ -38,12 +38,12 @@ impl Settled {
         // Different filesystems stay different.
         let mut known = Vec::new();
         let named = |found: &Captures<'_>| {
-            let id = found[1].to_owned();
+            let id = found[2].to_owned();
             let number = known.iter().position(|other| *other == id).unwrap_or_else(|| {
                 known.push(id);
                 known.len() - 1
             });
-            format!("filesystem 5d8c02b19e4f7a3{number:x}")
+            format!("{}5d8c02b19e4f7a3{number:x}", &found[1])
         };
         self.filesystem.replace_all(&text, named).into_owned()
     }
@@ -60,6 +60,10 @@ mod tests {
         let other = "\x1b[2m2032-03-04T20:21:22.232+00:00\x1b[0m pass 1 done: 3 created, 2.5 MiB written, 11.4 s, replica is 12 s old";
         let settled = "\x1b[2m2026-11-28T09:15:02.140+00:00\x1b[0m pass 1 done: 3 created, 2.5 MiB written, 0.2 s, replica is 0 s old";
         assert_eq!([of(one), of(other)], [settled, settled]);
+        assert_eq!(
+            of("made\r\n  at 2031-01-02T10:11:12Z then, made at 2031-01-02T10:11:12Z now"),
+            "made\r\n  at 2025-03-09T17:20:41Z then, made at 2026-11-28T09:15:02Z now"
+        );
         assert_eq!(of("22:23:24 create a.jpg 12.5 MiB"), "09:15:02 create a.jpg 12.5 MiB");
         assert_eq!(
             of("held since 2031-01-02 10:11:12: inode 17 of"),

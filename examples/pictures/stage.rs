@@ -5,6 +5,7 @@
 
 use crate::dice::Dice;
 use rusqlite::Connection;
+use rustix::fs::statvfs;
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -29,10 +30,18 @@ pub(crate) fn set(program: &Path) {
     fs::set_permissions(bin.join("file-sync"), Permissions::from_mode(0o755)).expect("set");
 }
 
-/// A filesystem of its own, as a disk that is plugged in.
+/// A filesystem of its own, as a disk that is plugged in. Its id is drawn until both halves have all their digits: it may be
+/// shown, and lines are filled by the length of their words.
 pub(crate) fn mount(place: &str) {
     fs::create_dir_all(place).expect("created");
-    done(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs", place]));
+    loop {
+        done(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "tmpfs", place]));
+        let id = statvfs(place).expect("mounted").f_fsid;
+        if [id >> 32, id & 0xffff_ffff].iter().all(|half| *half >= 0x1000_0000) {
+            return;
+        }
+        unmount(place);
+    }
 }
 
 pub(crate) fn unmount(place: &str) {
