@@ -62,13 +62,13 @@ impl Drawing<'_> {
         let middle = width / 2.0;
         let (right, bottom) = (width - 1.0, height - 1.0);
         format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="{title}. {description}">
+            r#"<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" xml:space="preserve" role="img" aria-label="{title}. {description}">
 <title>{title}</title>
 <desc>{description}</desc>
 <style>
 text{{font:{FONT}px ui-monospace,SFMono-Regular,Menlo,Consolas,"DejaVu Sans Mono","Liberation Mono",monospace;white-space:pre}}
 .name{{font:13px system-ui,"Segoe UI",Helvetica,Arial,sans-serif;text-anchor:middle}}
-.b{{font-weight:bold}}.d{{opacity:.72}}.i{{font-style:italic}}.u{{text-decoration:underline}}
+.b{{font-weight:bold}}.d{{fill-opacity:.72}}.i{{font-style:italic}}.u{{text-decoration:underline}}
 {light}
 @media(prefers-color-scheme:dark){{
 {dark}
@@ -225,4 +225,53 @@ fn shown(pixels: f64) -> String {
 
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::num::NonZeroU16;
+
+    fn svg(output: &str) -> String {
+        let size = |size| NonZeroU16::new(size).expect("not zero");
+        let mut emulator = vt100::Parser::new(size(5), size(COLUMNS), 0);
+        emulator.process(output.as_bytes());
+        let screen = Screen::of(emulator.screen());
+        Drawing { title: "A & B", description: "", screen: &screen }.svg()
+    }
+
+    #[test]
+    fn columns_have_places_and_colours_have_classes() {
+        let svg = svg("AGE   RPO\r\n\x1b[1;31m<held>\x1b[0m  in 9 h");
+        assert!(svg.contains(r#"<tspan x="18">AGE   </tspan><tspan x="68.4">RPO</tspan>"#), "{svg}");
+        assert!(
+            svg.contains(r#"<tspan x="18" class="c1 b">&lt;held&gt;</tspan><tspan x="68.4">  </tspan>"#),
+            "{svg}"
+        );
+        assert!(svg.contains("<title>A &amp; B</title>"), "{svg}");
+    }
+
+    /// The relative luminance of a colour, as the Web Content Accessibility Guidelines define it.
+    fn luminance(colour: &str) -> f64 {
+        let part = |at: usize| {
+            let value = u8::from_str_radix(&colour[at..at + 2], 16).expect("hexadecimal digits");
+            let value = f64::from(value) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        };
+        0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+    }
+
+    fn contrast(one: &str, other: &str) -> f64 {
+        let (one, other) = (luminance(one) + 0.05, luminance(other) + 0.05);
+        if one > other { one / other } else { other / one }
+    }
+
+    #[test]
+    fn every_colour_is_legible_on_light_and_on_dark() {
+        for colour in PALETTE.into_iter().chain([INK]) {
+            assert!(contrast(colour.0, PAPER.0) >= 4.5, "{colour:?} on light");
+            assert!(contrast(colour.1, PAPER.1) >= 4.5, "{colour:?} on dark");
+        }
+        assert!(contrast(TITLE.0, BAR.0) >= 4.5 && contrast(TITLE.1, BAR.1) >= 4.5);
+    }
 }
