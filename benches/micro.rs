@@ -94,6 +94,7 @@ impl EqualPair {
             index: None,
             limits: Limits::default(),
             filter: FilterOptions::default(),
+            checks_room: true,
         };
         let mut mirror = Mirror::new(options, Arc::new(Interrupt::new())).expect("two folders");
         mirror.pass(1, &Deaf).expect("a first copy");

@@ -7,9 +7,11 @@
 //! several backup disks in rotation: then the plan tells whether it is the wrong one.
 
 mod limits;
+mod room;
 
 pub use self::limits::Limits;
 pub(crate) use self::limits::{RootsOf, doubt};
+pub(crate) use self::room::{Disk, Fit, fit};
 
 use crate::model::error::Side;
 use crate::model::mounts::{

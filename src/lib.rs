@@ -35,6 +35,7 @@
 //!     index: None,
 //!     limits: Limits::default(),
 //!     filter: FilterOptions::default(),
+//!     checks_room: true,
 //! };
 //! fs::create_dir(&options.source)?;
 //! fs::write(options.source.join("cat.jpg"), "meow")?;
@@ -109,6 +110,7 @@ pub use model::mounts::{Difference, Identity, Place};
 pub use model::path::RelPath;
 pub use model::problem_kind::ProblemKind;
 pub use model::report::{Hold, Outcome, PassReport, Turnover};
+pub use model::room::{Resource, Shortage};
 pub use model::signal::Signal;
 pub use model::trust::Trust;
 pub use run::exit::{Exit, Health};

@@ -69,6 +69,8 @@ pub struct MirrorOptions {
     pub limits: Limits,
     /// What is left out.
     pub filter: FilterOptions,
+    /// True: a plan that needs more room than the replica has is held before the first write.
+    pub checks_room: bool,
 }
 
 /// A checked pair of roots, mirrored pass after pass.
@@ -213,7 +215,7 @@ impl Mirror {
             protected: protected.map(|(_, path)| path),
             lock: ReplicaLock::default(),
             index,
-            carried: Carried { unsynced: true, memory: None, held: None },
+            carried: Carried { unsynced: true, memory: None, held: None, had_problems: None },
             disk_failed: false,
             remembered: Remembered::default(),
             last: None,
@@ -366,6 +368,7 @@ impl Mirror {
         context.limits = self.options.limits;
         context.filter = Arc::clone(&self.filter);
         self.filter.begin_pass();
+        context.checks_room = self.options.checks_room;
         let identities = arrival.identities;
         let outcome = run(&context, purpose, arrival, &mut self.carried);
         if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {
@@ -391,6 +394,7 @@ impl Mirror {
             }
             Outcome::Done => {
                 self.disk_failed = self.carried.unsynced;
+                self.carried.had_problems = Some(counts[Counter::Problems] > 0);
                 self.remembered = to_remember;
             }
             Outcome::Held(hold) => self.let_go(hold),

@@ -1,5 +1,7 @@
 //! One pass from top to bottom: survey, plan, guard, apply, sync.
 
+mod room;
+
 use crate::apply::apply;
 use crate::apply::durability::Volumes;
 use crate::context::Context;
@@ -36,6 +38,8 @@ pub(crate) struct Carried {
     pub memory: Option<Memory>,
     /// What the plan takes that was held, until it is noted.
     pub held: Option<Takes>,
+    /// Whether the last pass of this process that was done had problems.
+    pub had_problems: Option<bool>,
 }
 
 /// The places of the roots at the start of a pass.
@@ -89,13 +93,24 @@ pub(crate) fn run(
         inner.note_vacated(&mut carried.memory);
         return Ok(Outcome::Held(hold));
     }
+    let lacks_room = match &opinion {
+        Opinion::Good | Opinion::Approved(_) => {
+            room::judge(context, &plan, is_certain(context, purpose, carried, &plan))
+        }
+        Opinion::Held(..) => None,
+    };
     if purpose == Purpose::Plan {
         context.reporter.planned_in_all(&totals);
         plan.describe(|operation| context.reporter.planned(operation));
-        return Ok(match opinion {
-            Opinion::Held(hold, _) => Outcome::Held(hold),
-            Opinion::Good | Opinion::Approved(_) => Outcome::Planned,
-        });
+        let hold = match opinion {
+            Opinion::Held(hold, _) => Some(hold),
+            Opinion::Good | Opinion::Approved(_) => lacks_room,
+        };
+        return Ok(hold.map_or(Outcome::Planned, Outcome::Held));
+    }
+    // Nobody can approve room; an approval of the plan waits until there is some.
+    if let (Some(hold), Opinion::Good | Opinion::Approved(_)) = (lacks_room, &opinion) {
+        return Ok(Outcome::Held(hold));
     }
     match opinion {
         // One that was not needed is void.
@@ -159,6 +174,19 @@ pub(crate) fn run(
         consequence,
     ));
     Ok(Outcome::Done)
+}
+
+/// Whether a plan says truly what the replica lacks. Entries that could not be made in the last pass, for whatever reason,
+/// may never take any room, and are planned in each pass all the same.
+fn is_certain(context: &Context<'_>, purpose: Purpose, carried: &Carried, plan: &Plan) -> bool {
+    match context.ledger.had_problems().or(carried.had_problems) {
+        Some(had_problems) => !had_problems,
+        // Without an index, nothing is known of earlier passes over a replica that has something. A dry run makes none.
+        None => {
+            let is_unknown = context.ledger.is_off() && purpose == Purpose::Mirror;
+            !is_unknown || plan.stake(context.counts()[Counter::Unchanged]).all == 0
+        }
+    }
 }
 
 /// The opinion about a plan, by its numbers and by what the index knows of the roots.

@@ -1,7 +1,9 @@
 //! The plan: the changes that make the replica match. A dry run prints it, apply carries it out.
 
 mod moves;
+pub(crate) mod room;
 mod stake;
+pub(crate) mod weight;
 
 pub(crate) use moves::{Displaced, Move, Moved};
 
@@ -14,6 +16,7 @@ use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
+use crate::plan::weight::{Linked, RoomTotals, Weight, freed};
 use rayon::slice::ParallelSliceMut;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -85,6 +88,15 @@ pub(crate) enum Action {
     Delete,
 }
 
+impl Change {
+    /// The same change, of an entry that the replica has.
+    pub(crate) fn instead_of(self, old: &Entry) -> Change {
+        let old_size = if old.kind == Kind::File { old.size } else { 0 };
+        let weight = Weight { freed: freed(old), old_size, ..self.weight };
+        Change { expected: Some(old.id), weight, ..self }
+    }
+}
+
 impl Action {
     /// Its verb.
     pub(crate) fn verb(self) -> Verb {
@@ -118,6 +130,8 @@ pub(crate) struct Change {
     pub replica_unreadable: bool,
     /// The size of the subtree, for folders that are created or deleted.
     pub subtree: Option<Arc<SubtreeTotals>>,
+    /// The room that it takes and gives back by itself, without anything below it.
+    pub weight: Weight,
     /// The reason, in a few words.
     pub reason: &'static str,
     /// The digest that the source's content has to have, as far as the index knows.
@@ -200,6 +214,8 @@ pub(crate) struct Plan {
     pub folders: Vec<FolderChange>,
     /// The link targets for further hard links.
     pub anchors: Vec<Anchor>,
+    /// Files of the source with several names that the replica has under none.
+    pub linked: Vec<Linked>,
 }
 
 /// The size of a subtree, counted by several threads.
@@ -218,6 +234,8 @@ pub(crate) struct SubtreeTotals {
     pub folders_that_stay: AtomicU64,
     /// Folders and entries that could not be looked at.
     pub unread: AtomicU64,
+    /// The room that they need, if they are to be created, or free, if they are to be deleted.
+    pub room: RoomTotals,
 }
 
 impl SubtreeTotals {
@@ -431,6 +449,7 @@ mod tests {
             expected: None,
             replica_unreadable: false,
             subtree: None,
+            weight: Weight::default(),
             reason: "",
             recorded: None,
         };
@@ -463,6 +482,7 @@ mod tests {
                 .into(),
             anchors: Vec::new(),
             moves: Vec::new(),
+            linked: Vec::new(),
         };
         plan.sort();
         // Six changes, two renames, metadata of three folders, and the entries below the one folder; two files are
@@ -524,6 +544,7 @@ mod tests {
                     ..SubtreeTotals::default()
                 })
             }),
+            weight: Weight::default(),
             reason: "",
             recorded: None,
         };

@@ -267,6 +267,7 @@ fn by_link(scratch: &Scratch, threads: usize) -> Mirror {
         index: None,
         limits: Limits::default(),
         filter: FilterOptions::default(),
+        checks_room: true,
     };
     Mirror::new(options, Arc::new(Interrupt::new())).unwrap()
 }
@@ -890,6 +891,7 @@ fn a_signal_in_the_middle_leaves_whole_files_and_no_temporaries() {
             index: None,
             limits: Limits::default(),
             filter: FilterOptions::default(),
+            checks_room: true,
         };
         let mut mirror = Mirror::new(options, Arc::clone(&interrupt)).unwrap();
         let heard = AtomicUsize::new(0);

@@ -6,7 +6,7 @@ use crate::apply::error::Failed;
 use crate::context::Context;
 use crate::fs::file::{read_some, with_buffers, write_at};
 use crate::fs::magic::has_false_sizes;
-use crate::fs::stat::room_left;
+use crate::fs::room::room_left;
 use crate::model::counters::Counter;
 use crate::model::digest::{Digest, Hasher};
 use crate::model::entry::Entry;

@@ -6,6 +6,7 @@ use crate::apply::{Apply, Leftover, lock};
 use crate::fs::{Errno, dirent, stat};
 use crate::model::change::Verb;
 use crate::model::entry::{FileId, Kind};
+use crate::plan::weight::Weight;
 use crate::plan::{Action, Change, Move, Pair, Plan};
 use std::ffi::CStr;
 use std::os::fd::AsFd;
@@ -27,6 +28,8 @@ impl Apply<'_> {
                 expected,
                 replica_unreadable: false,
                 subtree: None,
+                // The guard has judged the plan.
+                weight: Weight::default(),
                 reason: "",
                 recorded: None,
             };

@@ -9,11 +9,13 @@
 
 pub(crate) mod registry;
 
-use crate::fs::magic::{BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, OVERLAY, RAMFS, TMPFS, XFS, ZFS};
+use crate::fs::magic::{
+    BCACHEFS, BTRFS, EXFAT, EXT, F2FS, MSDOS, OVERLAY, RAMFS, TMPFS, XFS, ZFS, gives_plain_blocks,
+};
 use crate::model::entry::{Kind, Timestamp};
 use crate::model::feature::Feature;
 use crate::model::spelling::Names;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The features of one filesystem of the replica. Shared between threads and passes.
@@ -38,6 +40,10 @@ pub(crate) struct Filesystem {
     clones: AtomicBool,
     /// See [`Filesystem::renames_filled_folders`].
     renames_filled_folders: AtomicBool,
+    /// See [`Filesystem::blocks_of`].
+    block: AtomicU64,
+    /// Whether the data of a small file lie in its inode, for all that is known.
+    may_inline: bool,
     /// See [`Filesystem::takes_unnamed_files`].
     takes_unnamed_files: AtomicBool,
     /// See [`Filesystem::know_fast_commits`].
@@ -59,6 +65,8 @@ impl Default for Filesystem {
             syncs_as_a_whole: false,
             clones: AtomicBool::new(false),
             renames_filled_folders: AtomicBool::new(true),
+            block: AtomicU64::new(1),
+            may_inline: true,
             takes_unnamed_files: AtomicBool::new(false),
             may_commit_fast: AtomicBool::new(false),
             names: Names::default(),
@@ -111,6 +119,7 @@ impl Filesystem {
             clones: AtomicBool::new([XFS, BTRFS].contains(&magic)),
             takes_unnamed_files: AtomicBool::new([EXT, BTRFS, TMPFS].contains(&magic)),
             may_commit_fast: AtomicBool::new(magic == EXT),
+            may_inline: magic == EXT || !gives_plain_blocks(magic),
             // Including case-insensitive ones of them.
             names: Names::of_filesystem([EXT, XFS, BTRFS, F2FS, TMPFS].contains(&magic)),
             ..Filesystem::default()
@@ -139,6 +148,22 @@ impl Filesystem {
     /// `fdatasync(2)` of each file: a FUSE filesystem is not even notified.
     pub(crate) fn syncs_as_a_whole(&self) -> bool {
         self.syncs_as_a_whole
+    }
+
+    /// Notes the size of its blocks, where it gives each file whole blocks of its own.
+    pub(crate) fn know_block(&self, bytes: u64) {
+        self.block.store(bytes.max(1), Ordering::Relaxed);
+    }
+
+    /// The bytes of the blocks that some data need at least.
+    pub(crate) fn blocks_of(&self, data: u64) -> u64 {
+        let block = self.block.load(Ordering::Relaxed);
+        // No inode is larger than a block.
+        if data <= block && self.may_inline {
+            data
+        } else {
+            data.checked_next_multiple_of(block).unwrap_or(data)
+        }
     }
 
     /// True when files may share their blocks (`FICLONE`), and ctimes come from this machine's clock.

@@ -5,8 +5,9 @@ use crate::collections::HashMap;
 use crate::fs::clock::BootTime;
 use crate::fs::dir::Dir;
 use crate::fs::ext4::may_commit_fast;
-use crate::fs::magic::{EXT, filesystem_type};
+use crate::fs::magic::{EXT, filesystem_type, gives_plain_blocks};
 use crate::fs::rights::rights;
+use crate::fs::room::block_of;
 use crate::fs::{Errno, stat};
 use crate::model::feature::Feature;
 use crate::model::rights::{Capability, Rights};
@@ -63,6 +64,9 @@ impl Filesystems {
         let magic = filesystem_type(&*folder)?;
         let place = (dir.id().device, stat::mount_of(folder.as_fd())?);
         let filesystem = self.known(place, magic, BootTime::now(), rights);
+        if gives_plain_blocks(magic) {
+            filesystem.know_block(block_of(&*folder));
+        }
         if magic == EXT {
             // Read each time: another disk may have got the same number.
             filesystem.know_fast_commits(may_commit_fast(dir.id().device));

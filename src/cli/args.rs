@@ -60,8 +60,8 @@ Exit codes:
   20  Stopped: a signal ended a single pass before it was done
   23  Done with problems: the log names the paths that could not be mirrored; or, of status, a
       replica is older than its RPO
-  25  Held: the plan looks like a disaster, so nothing was changed; the log says why, and names the
-      command that lets it through
+  25  Held: the plan looks like a disaster, or does not fit, so nothing was changed; the log says
+      why, and names the command or the option that lets it through
   Repeated passes with problems, or held ones, do not end the program; a missing source does.";
 
 /// The raw arguments.
@@ -132,6 +132,10 @@ pub struct Cli {
     /// Hold a pass that would overwrite more with other contents; the same limits and default
     #[arg(long, value_name = "LIMIT", allow_hyphen_values = true, help_heading = "Safety")]
     pub max_change: Option<OsString>,
+
+    /// Do not hold a pass that needs more room than the replica has: copy what fits, and report the rest
+    #[arg(long, help_heading = "Safety")]
+    pub no_space_check: bool,
 
     /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32; with
     /// --bwlimit one for each processor]

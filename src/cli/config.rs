@@ -187,6 +187,7 @@ impl Config {
                 index,
                 limits,
                 filter,
+                checks_room: !cli.no_space_check,
             },
             log: LogOptions {
                 path: log,

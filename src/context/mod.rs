@@ -96,6 +96,8 @@ pub(crate) struct Context<'a> {
     pub ledger: Ledger,
     /// The most that the pass may take from the replica.
     pub limits: Limits,
+    /// Whether a plan is held that needs more room than the replica has.
+    pub checks_room: bool,
     /// The devices where reads can be announced at no cost.
     pub on_disk: OnDisk,
     /// The page cache.
@@ -136,6 +138,7 @@ impl<'a> Context<'a> {
             compared: Compared::default(),
             ledger: Ledger::off(),
             limits: Limits::default(),
+            checks_room: true,
             on_disk: OnDisk::default(),
             cache: PageCache::now(),
             is_disturbed: AtomicBool::new(false),

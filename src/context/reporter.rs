@@ -18,6 +18,7 @@ use crate::model::event::{Event, Monitor, Notice, Phase, Reason};
 use crate::model::feature::Feature;
 use crate::model::path::RelPath;
 use crate::model::report::Hold;
+use crate::model::room::Shortage;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -114,6 +115,11 @@ impl<'a> Reporter<'a> {
     /// Reports that a doubtful plan goes on, because a person has approved it.
     pub(crate) fn plan_approved(&self, hold: &Hold) {
         self.monitor.event(&Event::Notice(Notice::PlanApproved { hold }));
+    }
+
+    /// Reports that a plan may not fit.
+    pub(crate) fn may_lack_room(&self, shortage: &Shortage) {
+        self.monitor.event(&Event::Notice(Notice::MayLackRoom { shortage }));
     }
 
     /// Reports a problem, and counts it.

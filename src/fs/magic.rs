@@ -108,6 +108,17 @@ pub(crate) fn has_medium(magic: u64) -> bool {
     magic != TMPFS
 }
 
+/// Whether a filesystem of this type gives each file the blocks that its data need, neither compressed nor shared, and
+/// tells truly how many blocks are free. XFS shares blocks only where a program asks for it.
+pub(crate) fn gives_plain_blocks(magic: u64) -> bool {
+    [EXT, XFS, TMPFS, MSDOS, EXFAT].contains(&magic)
+}
+
+/// Whether a filesystem of this type has so many inodes and no more. XFS and others make them of free blocks.
+pub(crate) fn has_fixed_inodes(magic: u64) -> bool {
+    [EXT, TMPFS].contains(&magic)
+}
+
 /// Whether the kernel generates the files of a filesystem of this type when they are read.
 pub(crate) fn is_made_up_type(magic: u64) -> bool {
     MADE_UP.contains(&magic)

@@ -24,6 +24,7 @@ pub(crate) mod process;
 pub(crate) mod read_only;
 pub(crate) mod resolve;
 pub(crate) mod rights;
+pub(crate) mod room;
 pub(crate) mod roots;
 pub(crate) mod rotated;
 pub(crate) mod rules_file;

@@ -109,9 +109,3 @@ fn entry(facts: Statx) -> Result<Entry, Errno> {
 fn timestamp(raw: StatxTimestamp) -> Timestamp {
     Timestamp { seconds: raw.tv_sec, nanoseconds: raw.tv_nsec }
 }
-
-/// The free bytes for this user on the filesystem of an open file; none where it does not tell.
-pub(crate) fn room_left(file: impl std::os::fd::AsFd) -> Option<u64> {
-    let facts = rustix::fs::fstatvfs(file).ok()?;
-    (facts.f_blocks > 0).then(|| facts.f_bavail.saturating_mul(facts.f_frsize))
-}

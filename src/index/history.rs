@@ -203,6 +203,15 @@ pub(super) fn last_done(connection: &Connection, before: i64) -> Result<Option<i
     connection.query_row(sql, [before], |row| row.get(0)).optional()
 }
 
+/// Whether the last pass that was done had problems; none where none was done.
+///
+/// # Errors
+/// The database cannot be read.
+pub(super) fn had_problems(connection: &Connection) -> Result<Option<bool>, SqlError> {
+    let sql = "SELECT coalesce(problems, 0) > 0 FROM pass WHERE outcome = 'done' ORDER BY id DESC LIMIT 1";
+    connection.query_row(sql, [], |row| row.get(0)).optional()
+}
+
 fn share(connection: &Connection, sql: &str, after: i64) -> Result<Share, SqlError> {
     connection.query_row(sql, [after], |row| Ok(Share { met: count(row, 0)?, judged: count(row, 1)? }))
 }

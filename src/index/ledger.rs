@@ -2,6 +2,7 @@
 
 use crate::index::approvals::Approval;
 use crate::index::folder::FolderRecords;
+use crate::index::history::had_problems;
 use crate::index::record::{Facts, Record};
 use crate::index::rows::{Change, Edit};
 use crate::index::state::{OpenFolder, Shared, lock};
@@ -33,6 +34,12 @@ impl Ledger {
     /// The identities of the two roots in the last pass that was done; none where none is recorded.
     pub(crate) fn roots(&self) -> Option<[RootIdentity; 2]> {
         self.shared.as_ref().and_then(|shared| lock(&shared.0).roots)
+    }
+
+    /// Whether the last pass that was done had problems; none where no such pass is known.
+    pub(crate) fn had_problems(&self) -> Option<bool> {
+        let mut state = lock(&self.shared.as_ref()?.0);
+        state.attempt(|state| state.connection.as_ref().map_or(Ok(None), had_problems)).flatten()
     }
 
     /// Whether nothing is known and nothing is kept.

@@ -10,41 +10,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::problems::{Recurrence, Summary};
-
-/// `12,345`.
-pub(crate) fn number(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.char_indices() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub(crate) use crate::model::words::{number, size};
 
 /// `1 file`, `2,000 files`.
 pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
     format!("{} {}", number(count), if count == 1 { one } else { many })
-}
-
-/// `12 B`, `12.3 KiB`, `34 MiB`: at most one decimal, left out if zero.
-pub(crate) fn size(bytes: u64) -> String {
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let mut unit = 1024_u128;
-    let mut tenths = 0;
-    for name in ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"] {
-        tenths = (u128::from(bytes) * 10 + unit / 2) / unit;
-        if tenths < 10_240 {
-            let (whole, tenth) = (tenths / 10, tenths % 10);
-            return if tenth == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenth} {name}") };
-        }
-        unit *= 1024;
-    }
-    format!("{} EiB", tenths / 10)
 }
 
 /// A duration: `0.4 s`, `2.1 s`, `1 min 5 s`, `2 h 3 min`, `3 d 4 h`.
@@ -120,6 +90,7 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             "The replica's filesystem, or the rights of this process, cannot hold {}; they are left out",
             feature.words()
         ),
+        Notice::MayLackRoom { shortage } => format!("The replica may lack room: {shortage}; the pass goes on, and what does not fit is a problem"),
         Notice::NoLock => {
             "The replica's filesystem knows no locks; make sure that no second file-sync works on it"
                 .to_owned()

@@ -140,7 +140,8 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
                 Reason::Changed => Level::Info,
                 Reason::NotCreated => Level::Warn,
             },
-            Notice::Unsupported { .. }
+            Notice::MayLackRoom { .. }
+            | Notice::Unsupported { .. }
             | Notice::RuleUnused { .. }
             | Notice::NoLock
             | Notice::FewerThreads { .. }

@@ -14,6 +14,7 @@ use crate::model::mounts::{Difference, Identity, Place};
 use crate::model::path::RelPath;
 use crate::model::problem_kind::ProblemKind;
 use crate::model::report::{Hold, Outcome, PassReport, Turnover};
+use crate::model::room::{Resource, Shortage};
 use crate::model::signal::Signal;
 use jiff::tz::TimeZone;
 use std::path::Path;
@@ -65,7 +66,7 @@ fn abc() -> Digest {
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// A disk, 8:17, that is gone from above the replica; another one, 8:33, in its place.
-fn holds() -> [Hold; 8] {
+fn holds() -> [Hold; 9] {
     let identity = |device, is_mount| Identity { id: FileId { device, inode: 2 }, btime: None, is_mount };
     let (disk, other, below) = (identity(2065, true), identity(2081, true), identity(65024, false));
     let difference = |place, now| Box::new(Difference { side: Side::Replica, place, was: disk, now });
@@ -85,7 +86,18 @@ fn holds() -> [Hold; 8] {
             doubt: Box::new(Doubt { way_out: WayOut::Index, ..*doubt(None) }),
         },
         Hold::EmptySource(Box::new(Doubt { way_out: WayOut::DryRun, ..*doubt(None) })),
+        Hold::NoRoom(Box::new(shortage())),
     ]
+}
+
+fn shortage() -> Shortage {
+    Shortage {
+        resource: Resource::Bytes,
+        at: "/mnt/my disk".into(),
+        needed: 12 << 30,
+        free: 3 << 30,
+        freed: 1 << 30,
+    }
 }
 
 fn root(fsid: u64, inode: Option<u64>) -> RootIdentity {
@@ -275,6 +287,9 @@ fn the_end_of_a_pass_as_text() {
          recorded pass has written: 2019 (61), 2020 (58) and 1 more; a pass would be held, and name the command that lets it \
          through"
             .to_owned(),
+        "the plan needs 12 GiB on the filesystem of \"/mnt/my disk\", which has 3 GiB free and gets back 1 GiB from what is \
+         deleted or replaced: 8 GiB too few; make room there, or run it with --no-space-check, which copies what fits"
+            .to_owned(),
     ];
     for (hold, reason) in holds().into_iter().zip(reasons) {
         let told = ended(report(Outcome::Held(hold)));
@@ -321,6 +336,10 @@ fn notices_as_text() {
         (
             Notice::Unsupported { feature: Feature::Symlinks },
             "WARN  notice The replica's filesystem, or the rights of this process, cannot hold symbolic links; they are left out",
+        ),
+        (
+            Notice::MayLackRoom { shortage: &shortage() },
+            "WARN  notice The replica may lack room: the plan needs 12 GiB on the filesystem of \"/mnt/my disk\", which has 3 GiB free and gets back 1 GiB from what is deleted or replaced: 8 GiB too few; the pass goes on, and what does not fit is a problem",
         ),
         (
             Notice::NoLock,
@@ -517,6 +536,10 @@ fn problems_and_notices_as_json() {
             r#""log_inside","side":"replica","path":"l","#,
         ),
         (Notice::Unsupported { feature: Feature::Owner }, r#""unsupported","feature":"owner","#),
+        (
+            Notice::MayLackRoom { shortage: &shortage() },
+            r#""may_lack_room","resource":"bytes","path":"/mnt/my disk","needed":12884901888,"free":3221225472,"freed":1073741824,"#,
+        ),
         (Notice::NoLock, r#""no_lock","#),
         (Notice::RuleUnused { rule: "*.tpm (--exclude)" }, r#""rule_unused","rule":"*.tpm (--exclude)","#),
         (Notice::RuleUsed { rule: "a (/r:3)", entries: 5 }, r#""rule_used","rule":"a (/r:3)","entries":5,"#),
@@ -577,10 +600,11 @@ fn the_end_of_a_pass_as_json() {
             r#""other_root","side":"source","was":"{was}","now":"missing on filesystem 8 of type ef53",{stake},{examples}"#
         ),
         format!(r#""empty_source",{stake},{examples}"#),
+        r#""no_room","resource":"bytes","path":"/mnt/my disk","needed":12884901888,"free":3221225472,"freed":1073741824"#.to_owned(),
     ];
     let head = r#""event":"pass_ended","pass":7,"outcome""#;
     for (hold, fields) in holds().into_iter().zip(fields) {
-        let message = hold.to_string();
+        let message = hold.to_string().replace('"', "\\\"");
         let counts = Counter::ALL.map(|counter| format!("\"{}\":0", counter.code())).join(",");
         let line = json(Event::PassEnded(&report(Outcome::Held(hold))));
         let expected = format!(

@@ -11,6 +11,7 @@ use crate::model::error::{Cause, Error, Problem, Side};
 use crate::model::feature::Feature;
 use crate::model::path::RelPath;
 use crate::model::report::{Hold, PassReport};
+use crate::model::room::Shortage;
 use crate::model::serial;
 use crate::model::signal::Signal;
 use serde::Serialize;
@@ -112,6 +113,12 @@ pub enum Phase<'a> {
 #[serde(tag = "notice", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notice<'a> {
+    /// A filesystem of the replica may lack the room that the plan needs.
+    MayLackRoom {
+        /// The shortage, if files take as much room there as in the source.
+        #[serde(flatten)]
+        shortage: &'a Shortage,
+    },
     /// The log file lies inside a root.
     LogInside {
         /// The root.

@@ -36,8 +36,8 @@ impl Amount {
 pub struct Stake {
     /// Entries that it deletes. What is moved is not deleted.
     pub deleted: Amount,
-    /// Entries whose content it overwrites with another one of the source, with the bytes of the new content. A repair is
-    /// none where the index knows that the source did not change.
+    /// Entries whose content it overwrites with another one of the source, with the bytes of the larger
+    /// one of both contents. A repair is none where the index knows that the source did not change.
     pub changed: Amount,
     /// Entries that it creates.
     pub created: u64,

@@ -4,6 +4,7 @@ use crate::model::counters::Counts;
 use crate::model::doubt::{Doubt, RootChange, WayOut};
 use crate::model::limit::{Amount, Limit};
 use crate::model::mounts::{Difference, Place};
+use crate::model::room::Shortage;
 use crate::model::serial::{seconds, seconds_if_any};
 use crate::model::signal::Signal;
 use serde::Serialize;
@@ -66,6 +67,8 @@ pub enum Hold {
     },
     /// The source is empty, the replica is not, and no pass is known that mirrored the one into the other.
     EmptySource(Box<Doubt>),
+    /// A filesystem of the replica lacks the room that the plan needs.
+    NoRoom(Box<Shortage>),
 }
 
 fn signal<S: Serializer>(signal: &Signal, serializer: S) -> Result<S::Ok, S::Error> {
@@ -99,7 +102,8 @@ impl Hold {
             Hold::TooManyDeletions(_)
             | Hold::TooManyChanges(_)
             | Hold::OtherRoot { .. }
-            | Hold::EmptySource(_) => None,
+            | Hold::EmptySource(_)
+            | Hold::NoRoom(_) => None,
         }
     }
 
@@ -110,9 +114,11 @@ impl Hold {
             | Hold::TooManyChanges(doubt)
             | Hold::OtherRoot { doubt, .. }
             | Hold::EmptySource(doubt) => Some(doubt),
-            Hold::SourceReplaced | Hold::MountGone(_) | Hold::Swapped { .. } | Hold::MissingElsewhere(_) => {
-                None
-            }
+            Hold::SourceReplaced
+            | Hold::MountGone(_)
+            | Hold::Swapped { .. }
+            | Hold::MissingElsewhere(_)
+            | Hold::NoRoom(_) => None,
         }
     }
 }
@@ -173,6 +179,10 @@ impl fmt::Display for Hold {
                 f.write_str(", which no recorded pass has written")?;
                 write_way_out(f, doubt)
             }
+            Hold::NoRoom(shortage) => write!(
+                f,
+                "{shortage}; make room there, or run it with --no-space-check, which copies what fits"
+            ),
         }
     }
 }

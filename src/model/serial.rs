@@ -5,7 +5,7 @@ use serde::ser::{SerializeMap, Serializer};
 use std::ffi::CStr;
 use std::fmt::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A name or path whose raw bytes are written as text.
@@ -23,6 +23,12 @@ impl Name for RelPath {
 impl Name for Path {
     fn bytes(&self) -> Option<&[u8]> {
         Some(self.as_os_str().as_bytes())
+    }
+}
+
+impl Name for PathBuf {
+    fn bytes(&self) -> Option<&[u8]> {
+        self.as_path().bytes()
     }
 }
 

@@ -6,6 +6,8 @@ use crate::index::Record;
 use crate::model::change::{Differences, Operation, Verb};
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
+use crate::model::room::Room;
+use crate::plan::weight::freed;
 use crate::plan::{Pair, SubtreeTotals};
 use std::ffi::CStr;
 use std::sync::Arc;
@@ -58,8 +60,20 @@ pub(crate) struct Displaced {
     pub id: FileId,
     /// Its kind.
     pub kind: Kind,
+    /// The bytes of its content, if it is a file.
+    pub size: u64,
+    /// The room that is free once it has gone, without anything below it.
+    pub freed: Room,
     /// What is below it.
     pub subtree: Option<Arc<SubtreeTotals>>,
+}
+
+impl Displaced {
+    /// An entry of the replica; what is below it is counted elsewhere.
+    pub(crate) fn of(entry: &Entry, subtree: Option<Arc<SubtreeTotals>>) -> Displaced {
+        let size = if entry.kind == Kind::File { entry.size } else { 0 };
+        Displaced { id: entry.id, kind: entry.kind, size, freed: freed(entry), subtree }
+    }
 }
 
 impl Move {

@@ -133,9 +133,11 @@ impl Change {
         }
     }
 
-    /// The entry whose content it overwrites with another one, with the bytes of the new content.
+    /// The entry whose content it overwrites with another one, with the bytes of the larger one of the two: a file that was
+    /// cut short loses as much as one that was written anew.
     fn overwrites(&self) -> Amount {
-        let bytes = if self.kind == Kind::File { self.size } else { 0 };
+        let new = if self.kind == Kind::File { self.size } else { 0 };
+        let bytes = new.max(self.weight.old_size);
         match self.action {
             Action::Replace(Verb::Update | Verb::Retype) => Amount { entries: 1, bytes },
             // By the times alone it may as well be an older source; only the index knows the content.
@@ -161,7 +163,9 @@ impl Move {
     /// The entry that a moved file replaces, as an update would.
     fn overwritten(&self) -> Amount {
         match &self.displaced {
-            Some(_) if self.deletes() == 0 => Amount { entries: 1, bytes: self.seen.size },
+            Some(displaced) if self.deletes() == 0 => {
+                Amount { entries: 1, bytes: self.seen.size.max(displaced.size) }
+            }
             Some(_) | None => Amount::default(),
         }
     }

@@ -11,6 +11,8 @@ use crate::fs::stat;
 use crate::model::counters::Counter;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::Side;
+use crate::model::room::Room;
+use crate::plan::weight::freed;
 use crate::plan::{Pair, Protected, SubtreeTotals};
 use crate::survey::moves::Arrived;
 use crate::survey::{CHUNK, Survey};
@@ -170,7 +172,7 @@ impl Survey<'_> {
         (folder, fd): (&Folder, BorrowedFd<'_>),
         names: Range<usize>,
     ) {
-        let (mut files, mut folders, mut bytes) = (0, 0, 0);
+        let (mut files, mut folders, mut bytes, mut room) = (0, 0, 0, Room::default());
         for name in names.filter_map(|at| folder.listing.get(at)) {
             if self.context.is_halted() {
                 return;
@@ -205,11 +207,12 @@ impl Survey<'_> {
                 Side::Source if left_out(&entry, &tree.filesystem).is_some() => continue,
                 Side::Replica if is_kept_mount(&entry) || self.moves.has(&entry) => continue,
                 Side::Source if self.arrives(scope, tree, (folder, name), &entry, protected) => continue,
-                Side::Source if entry.kind != Kind::Folder => self.links.want(&entry),
+                Side::Source => room += self.want(&entry, &tree.filesystem, tree.device),
                 Side::Replica if entry.kind != Kind::Folder => {
                     self.links.count_name(Some(&folder.dir), &entry);
+                    room += freed(&entry);
                 }
-                Side::Source | Side::Replica => {}
+                Side::Replica => room += freed(&entry),
             }
             match entry.kind {
                 Kind::Folder => {
@@ -229,6 +232,7 @@ impl Survey<'_> {
         tree.counted.files.fetch_add(files, Ordering::Relaxed);
         tree.counted.folders.fetch_add(folders, Ordering::Relaxed);
         tree.counted.bytes.fetch_add(bytes, Ordering::Relaxed);
+        tree.counted.room.add(room);
     }
 }
 

@@ -58,7 +58,7 @@ impl Survey<'_> {
                 } else {
                     Change { action: Action::SetMetadata(differences), ..change }
                 };
-                self.push(Change { expected: Some(replica.id), ..change });
+                self.push(change.instead_of(replica));
                 0
             }
             Verdict::Same(_) => 1,
@@ -69,11 +69,10 @@ impl Survey<'_> {
                 }
                 self.push(Change {
                     action,
-                    expected: Some(replica.id),
                     replica_unreadable,
                     reason,
                     recorded: judged.recorded,
-                    ..change
+                    ..change.instead_of(replica)
                 });
                 0
             }

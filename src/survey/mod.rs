@@ -30,6 +30,7 @@ pub(crate) mod reconcile;
 mod rot;
 mod waiting;
 
+use crate::capabilities::Filesystem;
 use crate::context::Context;
 use crate::filter::Exclusion;
 use crate::fs::dir::Dir;
@@ -41,6 +42,8 @@ use crate::model::counters::Counter;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
+use crate::model::room::Room;
+use crate::plan::weight::{Weight, needed, needed_anew};
 use crate::plan::{Action, Change, Pair, Plan, Protected};
 use crate::survey::absent::Denied;
 use crate::survey::aliases::Alias;
@@ -82,6 +85,7 @@ pub(crate) fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
     plan.changes.extend(resolution.changes);
     plan.anchors.extend(resolution.anchors);
     survey.spare_excluded(&mut plan);
+    plan.linked = resolution.linked;
     context.workers.install(|| plan.sort());
     plan
 }
@@ -500,6 +504,13 @@ impl Survey<'_> {
         self.context.workers.spawn(scope, move |scope| self.visit(scope, Arc::new(below)));
     }
 
+    /// Notes a source entry under a name that the replica lacks. Returns the least room that this name needs.
+    fn want(&self, entry: &Entry, filesystem: &Filesystem, device: u64) -> Room {
+        let (needed, by_all_names) = needed_anew(entry, filesystem, &self.context.rights);
+        self.links.want(entry, by_all_names, device);
+        needed
+    }
+
     fn push(&self, change: Change) {
         self.plan().changes.push(change);
     }
@@ -519,6 +530,7 @@ fn change(pair: &Arc<Pair>, name: &CStr, entry: &Entry, action: Action) -> Chang
         expected: None,
         replica_unreadable: false,
         subtree: None,
+        weight: Weight { needed: needed(entry, &pair.filesystem), ..Weight::default() },
         reason: "",
         recorded: None,
     }

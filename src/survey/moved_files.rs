@@ -16,6 +16,9 @@ use crate::model::digest::Digests;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::Side;
 use crate::model::path::RelPath;
+use crate::model::rights::Rights;
+use crate::model::room::Room;
+use crate::plan::weight::{Weight, freed, needed_anew};
 use crate::plan::{Action, Displaced, Move, Moved, Pair, Plan, Protected, SubtreeTotals};
 use crate::survey::Survey;
 use crate::survey::arrivals::{Arrival, key_of, key_of_record};
@@ -257,7 +260,8 @@ impl Survey<'_> {
                 if let (Some(id), None) = (change.expected, leaves) {
                     let subtree = change.subtree.take();
                     let kind = if subtree.is_some() { Kind::Folder } else { Kind::File };
-                    moves[at].displaced = Some(Displaced { id, kind, subtree });
+                    let Weight { freed, old_size: size, .. } = change.weight;
+                    moves[at].displaced = Some(Displaced { id, kind, size, freed, subtree });
                 }
                 if let Some(at) = leaves {
                     settled[at].1 = true;
@@ -273,6 +277,7 @@ impl Survey<'_> {
             }
             // Its name is free when the source's file is copied.
             (change.action, change.expected, change.reason) = (Action::Create, None, "");
+            (change.weight.freed, change.weight.old_size) = (Room::default(), 0);
             true
         });
         let mut kept = is_refused.iter();
@@ -280,7 +285,7 @@ impl Survey<'_> {
         let mut kept = is_refused.iter();
         settled.retain(|_| kept.next() == Some(&false));
         if settled.iter().any(|(arrives, leaves)| !arrives || !leaves) {
-            take_from_subtrees(&plan, &moves, &settled);
+            take_from_subtrees(&plan, &moves, &settled, &self.context.rights);
         }
         plan.moves.append(&mut moves);
     }
@@ -321,7 +326,7 @@ impl Listed {
 
 /// Takes files that move out of or into a folder that is deleted or created as a whole from its totals. The flags say
 /// whether their new and their old name were changes of their own.
-fn take_from_subtrees(plan: &Plan, moves: &[Move], settled: &[(bool, bool)]) {
+fn take_from_subtrees(plan: &Plan, moves: &[Move], settled: &[(bool, bool)], rights: &Rights) {
     let mut created: BTreeMap<RelPath, &Arc<SubtreeTotals>> = BTreeMap::new();
     let mut deleted: BTreeMap<RelPath, &Arc<SubtreeTotals>> = BTreeMap::new();
     for change in &plan.changes {
@@ -342,19 +347,21 @@ fn take_from_subtrees(plan: &Plan, moves: &[Move], settled: &[(bool, bool)]) {
             deleted.insert(folder.path().join(&moved.name), totals);
         }
     }
-    let take = |folders: &BTreeMap<RelPath, &Arc<SubtreeTotals>>, path: &RelPath, bytes: u64| {
+    let take = |folders: &BTreeMap<RelPath, &Arc<SubtreeTotals>>, path: &RelPath, bytes: u64, room: Room| {
         let above = folders.range(..=path.clone()).rev().find(|(folder, _)| path.is_at_or_below(folder));
         if let Some((_, totals)) = above {
             totals.files.fetch_sub(1, Ordering::Relaxed);
             totals.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            totals.room.take(room);
         }
     };
     for (moved, (arrives, leaves)) in moves.iter().zip(settled) {
+        let Moved::File { filesystem, .. } = &moved.what else { continue };
         if !arrives {
-            take(&created, &moved.path(), moved.seen.size);
+            take(&created, &moved.path(), moved.seen.size, needed_anew(&moved.seen, filesystem, rights).0);
         }
         if !leaves {
-            take(&deleted, &moved.was, moved.held.size);
+            take(&deleted, &moved.was, moved.held.size, freed(&moved.held));
         }
     }
 }

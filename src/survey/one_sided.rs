@@ -4,6 +4,7 @@ use crate::fs::dir::Dir;
 use crate::model::change::Verb;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
+use crate::plan::weight::Weight;
 use crate::plan::{Action, Change, Displaced, Pair, Protected};
 use crate::survey::merge::Merge;
 use crate::survey::moves::{Arrived, Extra, Instead};
@@ -45,9 +46,11 @@ impl Survey<'_> {
         if self.is_locked_source(pair, name, ours) || self.comes(scope, pair, (name, protected), ours, None) {
             return;
         }
-        self.links.want(ours);
+        let needed = self.want(ours, &pair.filesystem, device_of(pair));
         let subtree = self.count_below(scope, Side::Source, pair, name, ours);
-        self.push(Change { subtree, ..change(pair, name, ours, Action::Create) });
+        let change = change(pair, name, ours, Action::Create);
+        let weight = Weight { needed, ..change.weight };
+        self.push(Change { subtree, weight, ..change });
     }
 
     /// Whether a folder that the source has is one that the replica has elsewhere. A file is noted, to be looked for
@@ -105,7 +108,7 @@ impl Survey<'_> {
         reason: &'static str,
     ) {
         self.links.count_name(pair.replica.as_ref(), theirs);
-        let displaced = Displaced { id: theirs.id, kind: theirs.kind, subtree: None };
+        let displaced = Displaced::of(theirs, None);
         let has_mount = |dir: &Arc<Dir>| self.moves.has_mount(&dir.path().join(name));
         if !has_changed
             && !pair.replica.as_ref().is_some_and(has_mount)
@@ -113,15 +116,16 @@ impl Survey<'_> {
         {
             return;
         }
-        self.links.want(ours);
+        let needed = self.want(ours, &pair.filesystem, device_of(pair));
         // The new entry or else the old one: one of the two may be a folder.
         let subtree = self
             .count_below(scope, Side::Source, pair, name, ours)
             .or_else(|| self.count_below(scope, Side::Replica, pair, name, theirs));
-        let (action, expected) = (Action::Replace(Verb::Retype), Some(theirs.id));
+        let change = change(pair, name, ours, Action::Replace(Verb::Retype)).instead_of(theirs);
+        let weight = Weight { needed, ..change.weight };
         // The source entry of the old kind may have moved.
         if !self.stays(has_changed, pair, name) {
-            self.push(Change { subtree, expected, reason, ..change(pair, name, ours, action) });
+            self.push(Change { subtree, weight, reason, ..change });
         }
     }
 
@@ -164,8 +168,13 @@ impl Survey<'_> {
         self.links.count_name(pair.replica.as_ref(), replica);
         let subtree = self.count_below(scope, Side::Replica, pair, name, replica);
         if !self.stays(has_changed, pair, name) {
-            let expected = Some(replica.id);
-            self.push(Change { subtree, expected, reason, ..change(pair, name, replica, Action::Delete) });
+            let change = change(pair, name, replica, Action::Delete).instead_of(replica);
+            self.push(Change { subtree, reason, ..change });
         }
     }
+}
+
+/// The device of the replica's folder; 0 where it is missing.
+fn device_of(pair: &Pair) -> u64 {
+    pair.replica.as_ref().map_or(0, |dir| dir.id().device)
 }

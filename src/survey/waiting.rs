@@ -142,7 +142,7 @@ impl Survey<'_> {
             }
             Instead::Moved(number) => {
                 let subtree = self.count_below(scope, Side::Replica, &pair, &name, &theirs);
-                let displaced = Displaced { id: theirs.id, kind: theirs.kind, subtree };
+                let displaced = Displaced::of(&theirs, subtree);
                 if let Some(moved) = self.moves.found().moves.get_mut(number) {
                     moved.displaced = Some(displaced);
                 }

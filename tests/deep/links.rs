@@ -337,6 +337,7 @@ fn no_room() {
     for name in 1..NAMES {
         fs::hard_link(place.source.join("0"), place.source.join(name.to_string())).expect("linked");
     }
+    assert_eq!(place.once(&[]).code, Some(25), "the guard holds it");
     let pass = with_faults(&place, &["linkat:delay_enter=1"], None);
     assert_eq!(pass.code, Some(23), "{:?}", pass.told());
     assert_eq!(pass.count("problems"), NAMES as u64, "{:?}", pass.told());

@@ -347,3 +347,26 @@ fn approve_says_what_it_needs() {
     assert!(ended.code == Some(0) && ended.stdout.starts_with("Approved the plan of "), "{ended:?}");
     assert_eq!(once(&place, "--max-delete 0").code, Some(0));
 }
+
+#[test]
+fn a_file_that_is_cut_short_weighs_as_much_as_it_loses() {
+    let place = Scratch::with_source();
+    place.write("source/cut", vec![7; 3 << 20]);
+    place.write("source/grows", "little");
+    place.sync();
+    place.write("source/cut", "");
+    let said = held(&place, "--max-change 2MiB");
+    assert!(said.contains("with other contents, 3145728 bytes; --max-change allows 2097152"), "{said}");
+    place.write("source/grows", vec![7; 1 << 20]);
+    let said = held(&place, "--max-change 3MiB");
+    assert!(said.contains("with other contents, 4194304 bytes"), "{said}");
+    assert_eq!(once(&place, "--max-change 4MiB").code, Some(0));
+    // A moved file replaces it.
+    place.write("source/grows", vec![8; 1 << 20]);
+    assert_eq!(once(&place, "").code, Some(0));
+    place.write("source/little", "little");
+    assert_eq!(once(&place, "").code, Some(0));
+    place.rename("source/little", "source/grows");
+    let said = held(&place, "--max-change 1000KiB");
+    assert!(said.contains("with other contents, 1048576 bytes"), "{said}");
+}

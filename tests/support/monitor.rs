@@ -47,6 +47,7 @@ impl Scratch {
             // The guard has tests of its own.
             limits: Limits { max_delete: Limit::Off, max_change: Limit::Off },
             filter: FilterOptions::default(),
+            checks_room: true,
         }
     }
 

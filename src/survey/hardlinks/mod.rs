@@ -21,6 +21,8 @@ use crate::identity::{Devices, Identity, Numbers, fold, hash_of, replica_number}
 use crate::model::change::Differences;
 use crate::model::change::Verb;
 use crate::model::entry::{Entry, FileId, Kind};
+use crate::model::room::Room;
+use crate::plan::weight::Linked;
 use crate::plan::{Anchor, Change, Pair};
 use crate::survey::hardlinks::groups::{Groups, Seen};
 use std::collections::BTreeMap;
@@ -72,9 +74,21 @@ pub(super) struct NamesThatGo(BTreeMap<u64, Vec<u64>>);
 /// Inodes that further names are going to be created for.
 #[derive(Debug, Default)]
 struct Wanted {
-    files: Vec<FileId>,
+    files: Vec<WantedName>,
     /// Set when there are too many to remember: then any inode counts as wanted.
     any: bool,
+}
+
+/// One name that the replica lacks, of a source inode with several names.
+#[derive(Clone, Copy, Debug)]
+struct WantedName {
+    file: FileId,
+    /// The device of the replica's folder that it comes into.
+    device: u64,
+    /// The number of names.
+    links: u32,
+    /// The room that a copy needs.
+    needed: Room,
 }
 
 /// The greatest number of wanted inodes that are remembered.
@@ -91,6 +105,8 @@ pub(crate) struct Resolution {
     pub changes: Vec<Change>,
     /// The link targets for further names.
     pub anchors: Vec<Anchor>,
+    /// Files that are going to be copied, with several names each.
+    pub linked: Vec<Linked>,
     /// Names that are right already.
     pub unchanged: u64,
     /// True when names should be one inode and the replica holds no hard links.
@@ -151,12 +167,12 @@ impl LinkTable {
         u32::try_from(end.saturating_sub(first)).is_ok_and(|count| count == replica.links)
     }
 
-    /// Notes a source inode under a name that is going to be created.
-    pub(crate) fn want(&self, source: &Entry) {
+    /// Notes a source inode under a name that is going to be created, in a folder on a device; its copy needs so much room.
+    pub(crate) fn want(&self, source: &Entry, needed: Room, device: u64) {
         if source.links > 1 && source.kind != Kind::Folder {
             let mut wanted = lock(&self.wanted);
             if wanted.files.len() < MOST_WANTED {
-                wanted.files.push(source.id);
+                wanted.files.push(WantedName { file: source.id, device, links: source.links, needed });
             } else {
                 wanted.any = true;
             }
@@ -168,7 +184,7 @@ impl LinkTable {
         let mut others = std::mem::take(&mut *lock(&self.others));
         others.values_mut().for_each(|numbers| numbers.sort_unstable());
         let mut wanted = std::mem::take(&mut *lock(&self.wanted));
-        wanted.files.sort_unstable();
+        wanted.files.sort_unstable_by_key(|name| (name.file, name.device));
         Rest::of(std::mem::take(&mut *lock(&self.groups)), &others, &wanted)
     }
 
@@ -190,7 +206,16 @@ impl LinkTable {
 
 impl Wanted {
     fn has(&self, source: FileId) -> bool {
-        self.any || self.files.binary_search(&source).is_ok()
+        self.any || self.files.binary_search_by_key(&source, |name| name.file).is_ok()
+    }
+
+    /// The files of which every name is wanted: the replica has none of them to link the others to.
+    fn linked(&self) -> Vec<Linked> {
+        let names = self.files.chunk_by(|one, other| (one.file, one.device) == (other.file, other.device));
+        let whole =
+            names.filter(|names| names.first().is_some_and(|first| first.links as usize <= names.len()));
+        let linked = |name: &WantedName| Linked { file: name.file, device: name.device, needed: name.needed };
+        whole.filter_map(|names| names.first().map(linked)).collect()
     }
 }
 
@@ -380,7 +405,7 @@ pub(super) mod tests {
         named.table.count_name(None, &entry(12, 1));
         // The link count of a folder does not count names.
         named.table.count_name(None, &Entry { kind: Kind::Folder, ..entry(13, 5) });
-        named.table.want(&entry(14, 1));
+        named.table.want(&entry(14, 1), Room::default(), 0);
         assert!(lock(&named.table.groups).is_empty() && lock(&named.table.others).is_empty());
         assert!(lock(&named.table.wanted).files.is_empty());
         assert_eq!((named.compared, named.resolve().unchanged), (1, 3));
@@ -397,13 +422,41 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_file_is_copied_once_if_all_of_its_names_are_wanted_in_one_place() {
+        let named = Named::new(Filesystem::default());
+        let room = |inode| Room { bytes: inode * 1000, inodes: 1 };
+        let names = [
+            (1, 2, 8),
+            (1, 2, 8),
+            (2, 2, 8),
+            (3, 3, 8),
+            (3, 3, 8),
+            (3, 3, 9),
+            (4, 2, 9),
+            (4, 2, 9),
+            (5, 1, 8),
+        ];
+        for (inode, links, device) in names {
+            named.table.want(&entry(inode, links), room(inode), device);
+        }
+        let mut found: Vec<(u64, u64, Room)> = named
+            .resolve()
+            .linked
+            .iter()
+            .map(|linked| (linked.file.inode, linked.device, linked.needed))
+            .collect();
+        found.sort_unstable_by_key(|(inode, ..)| *inode);
+        assert_eq!(found, [(1, 8, room(1)), (4, 9, room(4))]);
+    }
+
+    #[test]
     fn a_name_that_is_to_be_made_has_something_to_be_linked_to() {
         for wanted in [&[2][..], &[1, 2, 3], &[3]] {
             let mut named = Named::new(Filesystem::default());
             named.enter(c"a", entry(1, 2), entry(11, 1), SAME);
             named.enter(c"b", entry(2, 3), entry(12, 2), SAME);
             named.enter(c"c", entry(2, 3), entry(12, 2), SAME);
-            wanted.iter().for_each(|inode| named.table.want(&entry(*inode, 2)));
+            wanted.iter().for_each(|inode| named.table.want(&entry(*inode, 2), Room::default(), 0));
             let resolution = named.resolve();
             assert_eq!(told(&resolution), ["3 unchanged"]);
             let mut anchors: Vec<(u64, u64, u32)> = resolution
@@ -417,7 +470,7 @@ pub(super) mod tests {
         }
         let mut named = Named::new(Filesystem::default());
         named.enter(c"a", entry(1, 2), entry(11, 1), SAME);
-        (100..200_000).for_each(|inode| named.table.want(&entry(inode, 2)));
+        (100..200_000).for_each(|inode| named.table.want(&entry(inode, 2), Room::default(), 0));
         assert_eq!(lock(&named.table.wanted).files.len(), MOST_WANTED);
         assert_eq!(named.resolve().anchors.len(), 1, "it may be any");
     }

@@ -5,6 +5,7 @@ use crate::identity::{Identity, Numbers};
 use crate::model::change::Verb;
 use crate::model::entry::Entry;
 use crate::model::feature::Feature;
+use crate::plan::weight::{Weight, needed};
 use crate::plan::{Action, Anchor, Change, Pair};
 use crate::survey::hardlinks::{Resolution, Verdict};
 use std::cmp::Reverse;
@@ -38,12 +39,14 @@ impl Name {
             kind: source.kind,
             action,
             size: source.size,
-            expected: Some(replica.id),
+            expected: None,
             replica_unreadable: false,
             subtree: None,
+            weight: Weight { needed: needed(source, &self.pair.filesystem), ..Weight::default() },
             reason: "",
             recorded: None,
         }
+        .instead_of(replica)
     }
 }
 

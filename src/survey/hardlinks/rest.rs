@@ -4,6 +4,7 @@
 use crate::collections::{HashMap, HashSet};
 use crate::identity::{Identity, Numbers};
 use crate::model::entry::FileId;
+use crate::plan::weight::Linked;
 use crate::plan::{Anchor, Pair};
 use crate::survey::hardlinks::groups::{Group, Groups, Member};
 use crate::survey::hardlinks::resolve::{Found, Name, resolve_group};
@@ -47,13 +48,14 @@ pub(in crate::survey) struct Rest {
     anchors: Vec<(Key, Member, u32)>,
     /// Inodes with names outside the tree, or possibly with names of other files.
     bound: HashSet<Number>,
+    linked: Vec<Linked>,
     unchanged: u64,
 }
 
 impl Rest {
     /// `others` has the sorted inode numbers of the replica's names without counterpart.
     pub(super) fn of(mut groups: Groups, others: &BTreeMap<u64, Vec<u64>>, wanted: &Wanted) -> Rest {
-        let mut rest = Rest { unchanged: groups.settled, ..Rest::default() };
+        let mut rest = Rest { unchanged: groups.settled, linked: wanted.linked(), ..Rest::default() };
         let uses = uses(&groups);
         let is_bound = |number: &Number, used: &Use| {
             let others = others.get(&number.0).map_or(0, |others| count(others, number.1));
@@ -119,7 +121,7 @@ impl Rest {
     /// Decides the links, replacements and metadata. A name that was not found again has gone, and is for the next
     /// pass.
     pub(in crate::survey) fn resolve(self, found: Vec<Option<Found>>) -> Resolution {
-        let mut out = Resolution { unchanged: self.unchanged, ..Resolution::default() };
+        let mut out = Resolution { unchanged: self.unchanged, linked: self.linked, ..Resolution::default() };
         let mut taken: HashSet<Number> = HashSet::default();
         let mut found = found.into_iter();
         for (key, group, is_wanted) in self.groups {
