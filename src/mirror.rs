@@ -24,6 +24,7 @@ use crate::guard::{Facts, Limits, Ruling, examine};
 use crate::index::passes::{PassEnd, carry_problems};
 use crate::index::{Index, IndexOptions};
 use crate::lock::ReplicaLock;
+use crate::model::confirm::Confirm;
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
 use crate::model::entry::{FileId, Kind};
@@ -94,6 +95,8 @@ pub struct Mirror {
     last: Option<Begin>,
     /// The counters in the row of the last pass.
     noted: Counts,
+    /// Who is asked before a first pass deletes.
+    confirm: Option<Box<dyn Confirm>>,
     /// The notices to report at the start of the first pass.
     first_notices: Vec<FirstNotice>,
 }
@@ -220,8 +223,16 @@ impl Mirror {
             remembered: Remembered::default(),
             last: None,
             noted: Counts::default(),
+            confirm: None,
             first_notices,
         })
+    }
+
+    /// Has somebody asked before the first pass deletes entries from a replica that no recorded pass has written. Without
+    /// it the pass reports that, and goes on.
+    #[must_use]
+    pub fn asking(self, confirm: Box<dyn Confirm>) -> Mirror {
+        Mirror { confirm: Some(confirm), ..self }
     }
 
     /// Runs one pass. Problems with single paths are reported to the monitor and counted; they are not errors.
@@ -369,6 +380,8 @@ impl Mirror {
         context.filter = Arc::clone(&self.filter);
         self.filter.begin_pass();
         context.checks_room = self.options.checks_room;
+        context.is_first = moment.number == 1;
+        context.confirm = self.confirm.as_deref();
         let identities = arrival.identities;
         let outcome = run(&context, purpose, arrival, &mut self.carried);
         if matches!(outcome, Ok(Outcome::Done | Outcome::Planned)) {

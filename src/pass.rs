@@ -1,5 +1,6 @@
 //! One pass from top to bottom: survey, plan, guard, apply, sync.
 
+mod first;
 mod room;
 
 use crate::apply::apply;
@@ -111,6 +112,10 @@ pub(crate) fn run(
     // Nobody can approve room; an approval of the plan waits until there is some.
     if let (Some(hold), Opinion::Good | Opinion::Approved(_)) = (lacks_room, &opinion) {
         return Ok(Outcome::Held(hold));
+    }
+    // An approved plan is known to a person.
+    if let (Opinion::Good, Some(outcome)) = (&opinion, first::ask(context, &plan)) {
+        return Ok(outcome);
     }
     match opinion {
         // One that was not needed is void.

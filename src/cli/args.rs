@@ -137,6 +137,11 @@ pub struct Cli {
     #[arg(long, help_heading = "Safety")]
     pub no_space_check: bool,
 
+    /// Do not ask. On a terminal, a first pass asks before it deletes anything from a replica that file-sync
+    /// has never written
+    #[arg(short, long, help_heading = "Safety")]
+    pub yes: bool,
+
     /// At most so many worker threads, 1 to 1024 [default: as many as the disks answer, up to 32; with
     /// --bwlimit one for each processor]
     #[arg(short = 'j', long, value_name = "N", allow_negative_numbers = true, help_heading = "How")]

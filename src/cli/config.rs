@@ -97,6 +97,8 @@ pub struct Config {
     pub rpo: Option<Duration>,
     /// True: the process gets the lowest priority.
     pub nice: bool,
+    /// True: a first pass may delete without a question.
+    pub yes: bool,
 }
 
 /// A usage error, in words for the person at the command line.
@@ -208,6 +210,7 @@ impl Config {
             mode,
             rpo,
             nice: cli.nice,
+            yes: cli.yes,
         })
     }
 }

@@ -35,6 +35,7 @@ use crate::fs::{Errno, stat};
 use crate::guard::Limits;
 use crate::hasher::LargeFiles;
 use crate::index::Ledger;
+use crate::model::confirm::Confirm;
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digests;
 use crate::model::entry::Kind;
@@ -96,6 +97,10 @@ pub(crate) struct Context<'a> {
     pub ledger: Ledger,
     /// The most that the pass may take from the replica.
     pub limits: Limits,
+    /// Whether it is the first pass of this process.
+    pub is_first: bool,
+    /// Who is asked before a first pass deletes.
+    pub confirm: Option<&'a dyn Confirm>,
     /// Whether a plan is held that needs more room than the replica has.
     pub checks_room: bool,
     /// The devices where reads can be announced at no cost.
@@ -138,6 +143,8 @@ impl<'a> Context<'a> {
             compared: Compared::default(),
             ledger: Ledger::off(),
             limits: Limits::default(),
+            is_first: false,
+            confirm: None,
             checks_room: true,
             on_disk: OnDisk::default(),
             cache: PageCache::now(),

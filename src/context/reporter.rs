@@ -10,6 +10,7 @@ use crate::fs::Errno;
 use crate::identity::hash_of;
 use crate::index::Ledger;
 use crate::model::change::Operation;
+use crate::model::confirm::{Answer, FirstDeletion};
 use crate::model::counters::{Counter, Counters, Counts};
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
@@ -115,6 +116,11 @@ impl<'a> Reporter<'a> {
     /// Reports that a doubtful plan goes on, because a person has approved it.
     pub(crate) fn plan_approved(&self, hold: &Hold) {
         self.monitor.event(&Event::Notice(Notice::PlanApproved { hold }));
+    }
+
+    /// Reports that a pass deletes from a replica that no recorded pass has written.
+    pub(crate) fn first_deletion(&self, question: &FirstDeletion<'_>, answer: Answer) {
+        self.monitor.event(&Event::Notice(Notice::FirstDeletion { question, answer }));
     }
 
     /// Reports that a plan may not fit.

@@ -1,11 +1,14 @@
-//! Standard output and standard error as plain descriptors.
+//! Standard output and standard error as plain descriptors, and a question to the person at the terminal.
 //!
 //! Rust's own `Stdout` holds a lock while it writes and is flushed at exit: a reader that has stopped reading would
 //! then keep the program from ending. A descriptor of our own has no lock, and a thread that hangs in it can be left
 //! behind.
 
 use crate::fs::Errno;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::getpgrp;
+use rustix::termios::tcgetpgrp;
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// An output for lines: a terminal, a pipe, a file.
@@ -45,5 +48,68 @@ impl Stream {
                 done => return done,
             }
         }
+    }
+}
+
+/// A question to the person at the terminal.
+#[derive(Debug)]
+pub(crate) struct Dialog {
+    question: Stream,
+    answer: OwnedFd,
+}
+
+/// The interval in which a wait for an answer looks for a signal.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// The longest answer.
+const MOST: usize = 4096;
+
+impl Dialog {
+    /// None where nobody can answer: standard input and standard error have to be terminals, and this process in the
+    /// foreground. One in the background (`&`) would be stopped by reading (SIGTTIN).
+    pub(crate) fn with_person() -> Option<Dialog> {
+        let (input, error) = (std::io::stdin(), std::io::stderr());
+        let is_in_front = tcgetpgrp(&input).is_ok_and(|group| group == getpgrp());
+        if !(input.is_terminal() && error.is_terminal() && is_in_front) {
+            return None;
+        }
+        Some(Dialog { question: Stream::stderr()?, answer: input.as_fd().try_clone_to_owned().ok()? })
+    }
+
+    /// Asks, and waits for a line while `goes_on` says so. None without an answer: the end of the input, a terminal that
+    /// was closed, or a signal.
+    pub(crate) fn ask(&self, question: &str, goes_on: impl Fn() -> bool) -> Option<String> {
+        let mut rest = question.as_bytes();
+        while !rest.is_empty() {
+            let written = self.question.write(rest).ok().filter(|written| *written > 0)?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        let mut line = Vec::new();
+        let is_whole = loop {
+            if !goes_on() || line.len() > MOST {
+                break false;
+            }
+            let mut asked = [PollFd::new(&self.answer, PollFlags::IN)];
+            match poll(&mut asked, Some(&LOOK)) {
+                Ok(0) | Err(Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(_) => break false,
+            }
+            let mut piece = [0; 256];
+            match rustix::io::read(&self.answer, &mut piece) {
+                Ok(0) => break false,
+                Ok(length) => line.extend_from_slice(piece.get(..length).unwrap_or_default()),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(_) => break false,
+            }
+            if line.contains(&b'\n') {
+                break true;
+            }
+        };
+        if !is_whole {
+            // The next line of the log begins a line of the terminal; one that is gone needs none.
+            let _ = self.question.write(b"\n");
+        }
+        is_whole.then(|| String::from_utf8_lossy(&line).into_owned())
     }
 }

@@ -42,6 +42,11 @@ impl Ledger {
         state.attempt(|state| state.connection.as_ref().map_or(Ok(None), had_problems)).flatten()
     }
 
+    /// Whether there is an index that a pass can be recorded in.
+    pub(crate) fn can_keep(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| !lock(&shared.0).cannot_write)
+    }
+
     /// Whether nothing is known and nothing is kept.
     pub(crate) fn is_off(&self) -> bool {
         self.shared.is_none()

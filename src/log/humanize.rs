@@ -1,5 +1,6 @@
 //! Formats numbers, sizes, times and messages for people. Independent of lines and sinks.
 
+use crate::model::confirm::{Answer, FirstDeletion};
 use crate::model::entry::Kind;
 use crate::model::event::Notice;
 use crate::model::event::Reason;
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::problems::{Recurrence, Summary};
+use crate::model::words::entries;
 pub(crate) use crate::model::words::{number, size};
 
 /// `1 file`, `2,000 files`.
@@ -90,6 +92,7 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             "The replica's filesystem, or the rights of this process, cannot hold {}; they are left out",
             feature.words()
         ),
+        Notice::FirstDeletion { question, answer } => first_deletion(question, *answer),
         Notice::MayLackRoom { shortage } => format!("The replica may lack room: {shortage}; the pass goes on, and what does not fit is a problem"),
         Notice::NoLock => {
             "The replica's filesystem knows no locks; make sure that no second file-sync works on it"
@@ -177,6 +180,28 @@ pub(super) fn notice(notice: &Notice<'_>) -> String {
             format!("{entries} that the source lacks {why} (the first: {path})")
         }
     }
+}
+
+fn first_deletion(question: &FirstDeletion<'_>, answer: Answer) -> String {
+    let FirstDeletion { replica, deleted, examples, others, has_index } = question;
+    let mut text = format!(
+        "This pass deletes {} ({}) from {}",
+        entries(deleted.entries),
+        size(deleted.bytes),
+        path(replica)
+    );
+    text.push_str(match (has_index, answer) {
+        (true, Answer::Yes) => ", which file-sync had never written; that was confirmed",
+        (true, Answer::No | Answer::Nobody) => ", which file-sync has never written",
+        (false, _) => "; without an index it is not known whether file-sync has ever written it",
+    });
+    for (at, (path, below)) in examples.iter().enumerate() {
+        text.push_str(&format!("{} {path} ({below})", if at == 0 { ":" } else { "," }));
+    }
+    if *others > 0 {
+        text.push_str(&format!(" and {} more", number(*others)));
+    }
+    text
 }
 
 /// The message about many problems.

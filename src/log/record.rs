@@ -1,6 +1,7 @@
 //! Log records and their levels.
 
 use crate::model::change::Verb;
+use crate::model::confirm::Answer;
 use crate::model::event::{Event, Notice, Reason};
 use crate::model::report::Outcome;
 use crate::model::serial;
@@ -140,7 +141,9 @@ pub(super) fn level_of(event: &Event<'_>) -> Level {
                 Reason::Changed => Level::Info,
                 Reason::NotCreated => Level::Warn,
             },
-            Notice::MayLackRoom { .. }
+            Notice::FirstDeletion { answer: Answer::Yes, .. } => Level::Info,
+            Notice::FirstDeletion { .. }
+            | Notice::MayLackRoom { .. }
             | Notice::Unsupported { .. }
             | Notice::RuleUnused { .. }
             | Notice::NoLock

@@ -2,6 +2,7 @@
 
 use crate::fs::Errno;
 use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::confirm::{Answer, FirstDeletion};
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::{Digest, Hasher};
 use crate::model::doubt::{Doubt, RootChange, RootIdentity, WayOut};
@@ -66,7 +67,7 @@ fn abc() -> Digest {
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
 /// A disk, 8:17, that is gone from above the replica; another one, 8:33, in its place.
-fn holds() -> [Hold; 9] {
+fn holds() -> [Hold; 10] {
     let identity = |device, is_mount| Identity { id: FileId { device, inode: 2 }, btime: None, is_mount };
     let (disk, other, below) = (identity(2065, true), identity(2081, true), identity(65024, false));
     let difference = |place, now| Box::new(Difference { side: Side::Replica, place, was: disk, now });
@@ -87,7 +88,18 @@ fn holds() -> [Hold; 9] {
         },
         Hold::EmptySource(Box::new(Doubt { way_out: WayOut::DryRun, ..*doubt(None) })),
         Hold::NoRoom(Box::new(shortage())),
+        Hold::Declined { replica: "/mnt/usb".into(), deleted: Amount { entries: 1204, bytes: 3 << 30 } },
     ]
+}
+
+fn first_deletion(has_index: bool) -> FirstDeletion<'static> {
+    FirstDeletion {
+        replica: Path::new("/mnt/usb"),
+        deleted: Amount { entries: 1204, bytes: 3 << 30 },
+        examples: vec![(path(b"2019"), 61), (path(b"a"), 1)],
+        others: 1142,
+        has_index,
+    }
 }
 
 fn shortage() -> Shortage {
@@ -290,6 +302,9 @@ fn the_end_of_a_pass_as_text() {
         "the plan needs 12 GiB on the filesystem of \"/mnt/my disk\", which has 3 GiB free and gets back 1 GiB from what is \
          deleted or replaced: 8 GiB too few; make room there, or run it with --no-space-check, which copies what fits"
             .to_owned(),
+        "the answer was no: it would delete 1,204 entries (3 GiB) from /mnt/usb, which file-sync has never written; --dry-run \
+         shows all of it"
+            .to_owned(),
     ];
     for (hold, reason) in holds().into_iter().zip(reasons) {
         let told = ended(report(Outcome::Held(hold)));
@@ -336,6 +351,18 @@ fn notices_as_text() {
         (
             Notice::Unsupported { feature: Feature::Symlinks },
             "WARN  notice The replica's filesystem, or the rights of this process, cannot hold symbolic links; they are left out",
+        ),
+        (
+            Notice::FirstDeletion { question: &first_deletion(true), answer: Answer::Nobody },
+            "WARN  notice This pass deletes 1,204 entries (3 GiB) from /mnt/usb, which file-sync has never written: 2019 (61), a (1) and 1,142 more",
+        ),
+        (
+            Notice::FirstDeletion { question: &first_deletion(true), answer: Answer::Yes },
+            "INFO  notice This pass deletes 1,204 entries (3 GiB) from /mnt/usb, which file-sync had never written; that was confirmed: 2019 (61), a (1) and 1,142 more",
+        ),
+        (
+            Notice::FirstDeletion { question: &first_deletion(false), answer: Answer::Nobody },
+            "WARN  notice This pass deletes 1,204 entries (3 GiB) from /mnt/usb; without an index it is not known whether file-sync has ever written it: 2019 (61), a (1) and 1,142 more",
         ),
         (
             Notice::MayLackRoom { shortage: &shortage() },
@@ -537,6 +564,10 @@ fn problems_and_notices_as_json() {
         ),
         (Notice::Unsupported { feature: Feature::Owner }, r#""unsupported","feature":"owner","#),
         (
+            Notice::FirstDeletion { question: &first_deletion(true), answer: Answer::Nobody },
+            r#""first_deletion","replica":"/mnt/usb","entries":1204,"bytes":3221225472,"examples":[{"path":"2019","entries":61},{"path":"a","entries":1}],"index":true,"answer":"nobody","#,
+        ),
+        (
             Notice::MayLackRoom { shortage: &shortage() },
             r#""may_lack_room","resource":"bytes","path":"/mnt/my disk","needed":12884901888,"free":3221225472,"freed":1073741824,"#,
         ),
@@ -601,6 +632,7 @@ fn the_end_of_a_pass_as_json() {
         ),
         format!(r#""empty_source",{stake},{examples}"#),
         r#""no_room","resource":"bytes","path":"/mnt/my disk","needed":12884901888,"free":3221225472,"freed":1073741824"#.to_owned(),
+        r#""declined","replica":"/mnt/usb","would_delete":1204,"would_delete_bytes":3221225472"#.to_owned(),
     ];
     let head = r#""event":"pass_ended","pass":7,"outcome""#;
     for (hold, fields) in holds().into_iter().zip(fields) {

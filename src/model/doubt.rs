@@ -81,7 +81,7 @@ fn stake<S: Serializer>(stake: &Stake, serializer: S) -> Result<S::Ok, S::Error>
     map.end()
 }
 
-fn examples<S: Serializer>(examples: &[(RelPath, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn examples<S: Serializer>(examples: &[(RelPath, u64)], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     struct Example<'a> {
         #[serde(flatten, serialize_with = "serial::path")]

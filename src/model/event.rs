@@ -4,6 +4,7 @@
 //! cannot disagree.
 
 use crate::model::change::Operation;
+use crate::model::confirm::{Answer, FirstDeletion};
 use crate::model::counters::{Counters, Counts};
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
@@ -113,6 +114,14 @@ pub enum Phase<'a> {
 #[serde(tag = "notice", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Notice<'a> {
+    /// A pass deletes entries from a replica that no recorded pass has written.
+    FirstDeletion {
+        /// What it deletes.
+        #[serde(flatten)]
+        question: &'a FirstDeletion<'a>,
+        /// Whether a person has agreed.
+        answer: Answer,
+    },
     /// A filesystem of the replica may lack the room that the plan needs.
     MayLackRoom {
         /// The shortage, if files take as much room there as in the source.

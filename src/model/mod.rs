@@ -2,6 +2,7 @@
 
 pub(crate) mod acl;
 pub(crate) mod change;
+pub(crate) mod confirm;
 pub(crate) mod counters;
 pub(crate) mod digest;
 pub(crate) mod doubt;

@@ -4,12 +4,16 @@ use crate::model::counters::Counts;
 use crate::model::doubt::{Doubt, RootChange, WayOut};
 use crate::model::limit::{Amount, Limit};
 use crate::model::mounts::{Difference, Place};
+use crate::model::path::shown;
 use crate::model::room::Shortage;
-use crate::model::serial::{seconds, seconds_if_any};
+use crate::model::serial::{self, seconds, seconds_if_any};
 use crate::model::signal::Signal;
+use crate::model::words::{entries, size};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The outcome of a pass.
@@ -69,6 +73,22 @@ pub enum Hold {
     EmptySource(Box<Doubt>),
     /// A filesystem of the replica lacks the room that the plan needs.
     NoRoom(Box<Shortage>),
+    /// A person was asked before the first pass, and said no.
+    Declined {
+        /// The replica.
+        #[serde(flatten, serialize_with = "serial::replica")]
+        replica: PathBuf,
+        /// What would be deleted from it.
+        #[serde(flatten, serialize_with = "would_delete")]
+        deleted: Amount,
+    },
+}
+
+fn would_delete<S: Serializer>(deleted: &Amount, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(Some(2))?;
+    map.serialize_entry("would_delete", &deleted.entries)?;
+    map.serialize_entry("would_delete_bytes", &deleted.bytes)?;
+    map.end()
 }
 
 fn signal<S: Serializer>(signal: &Signal, serializer: S) -> Result<S::Ok, S::Error> {
@@ -103,7 +123,8 @@ impl Hold {
             | Hold::TooManyChanges(_)
             | Hold::OtherRoot { .. }
             | Hold::EmptySource(_)
-            | Hold::NoRoom(_) => None,
+            | Hold::NoRoom(_)
+            | Hold::Declined { .. } => None,
         }
     }
 
@@ -118,7 +139,8 @@ impl Hold {
             | Hold::MountGone(_)
             | Hold::Swapped { .. }
             | Hold::MissingElsewhere(_)
-            | Hold::NoRoom(_) => None,
+            | Hold::NoRoom(_)
+            | Hold::Declined { .. } => None,
         }
     }
 }
@@ -179,6 +201,13 @@ impl fmt::Display for Hold {
                 f.write_str(", which no recorded pass has written")?;
                 write_way_out(f, doubt)
             }
+            Hold::Declined { replica, deleted } => write!(
+                f,
+                "the answer was no: it would delete {} ({}) from {}, which file-sync has never written; --dry-run shows all of it",
+                entries(deleted.entries),
+                size(deleted.bytes),
+                shown(replica.as_os_str().as_bytes())
+            ),
             Hold::NoRoom(shortage) => write!(
                 f,
                 "{shortage}; make room there, or run it with --no-space-check, which copies what fits"

@@ -13,6 +13,11 @@ pub(crate) fn number(number: u64) -> String {
     out
 }
 
+/// `1 entry`, `2,000 entries`.
+pub(crate) fn entries(count: u64) -> String {
+    format!("{} {}", number(count), if count == 1 { "entry" } else { "entries" })
+}
+
 /// `12 B`, `12.3 KiB`, `34 MiB`: at most one decimal, left out if zero.
 pub(crate) fn size(bytes: u64) -> String {
     if bytes < 1024 {

@@ -12,7 +12,7 @@ use crate::model::counters::Counter;
 use crate::model::error::{Cause, Error};
 use crate::model::event::{Event, Monitor};
 use crate::model::interval::Interval;
-use crate::model::report::{Outcome, PassReport};
+use crate::model::report::{Hold, Outcome, PassReport};
 use crate::run::exit::Exit;
 use crate::run::rpo_watch::RpoWatch;
 use crate::run::start_times::StartTimes;
@@ -155,6 +155,10 @@ impl Runner<'_> {
             start_times.start(self.deps.clock.now());
             let result = self.pass(Pass::Whole);
             let lost_now = match &result {
+                // The person at the terminal would be asked again.
+                Ok(PassReport { outcome: Outcome::Held(Hold::Declined { .. }), .. }) => {
+                    return Ok(Exit::Held);
+                }
                 Ok(report) => report.outcome == Outcome::ReplicaLost,
                 Err(error) if reach(error).ends_program(self.number) => return result.map(|_| Exit::Error),
                 Err(error) => {
@@ -573,6 +577,17 @@ mod tests {
         let (_, heard) = play(Some(10), &[(25.0, Poke::Stop)], passes);
         let ends: Vec<_> = heard.lines().filter(|line| line.contains("end")).collect();
         assert_eq!(ends, ["1: end 1 age unknown", "11: end 2 age 1", "21: end 3 age 11"]);
+    }
+
+    #[test]
+    fn a_person_who_says_no_ends_the_program() {
+        let declined = || Hold::Declined { replica: "/r".into(), deleted: Default::default() };
+        for interval in [None, Some(10)] {
+            let passes = vec![(5.0, Ok(Outcome::Held(declined())))];
+            let (exit, heard) = play(interval, &[(100.0, Poke::Stop)], passes);
+            let expected = "0: start 1\n5: end 1 age unknown\n5: stopped".to_owned();
+            assert_eq!((exit, heard), (Exit::Held, expected), "{interval:?}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod leases;
 mod limits;
 mod logging;
 mod mounts;
+mod question;
 mod room;
 mod roots;
 mod rot;
@@ -36,13 +37,14 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 /// Modules with the longest waits come first.
-const MODULES: [(&str, &[Test]); 10] = [
+const MODULES: [(&str, &[Test]); 11] = [
     ("terminals", terminals::TESTS),
     ("leases", leases::TESTS),
     ("rot", rot::TESTS),
     ("mounts", mounts::TESTS),
     ("roots", roots::TESTS),
     ("room", room::TESTS),
+    ("question", question::TESTS),
     ("limits", limits::TESTS),
     ("logging", logging::TESTS),
     ("groups", groups::TESTS),

@@ -370,3 +370,28 @@ fn a_file_that_is_cut_short_weighs_as_much_as_it_loses() {
     let said = held(&place, "--max-change 1000KiB");
     assert!(said.contains("with other contents, 1048576 bytes"), "{said}");
 }
+
+#[test]
+fn a_first_pass_that_deletes_says_so_and_goes_on_where_nobody_can_be_asked() {
+    let place = Scratch::new();
+    place.write("source/file", "content");
+    place.write("replica/old/one", "of another program");
+    let told = "which file-sync has never written: old (2)";
+    let ended = once(&place, "");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(
+        ended.stderr.contains(&format!("This pass deletes 2 entries (18 B) from replica, {told}")),
+        "{ended:?}"
+    );
+    assert!(!place.has("replica/old") && place.has("replica/file"));
+    // It has written it by now.
+    fs::remove_file(place.at("source/file")).expect("removed");
+    let ended = once(&place, "");
+    assert_eq!((ended.code, ended.stderr.contains("deletes")), (Some(0), false), "{ended:?}");
+
+    let place = Scratch::new();
+    place.write("replica/old", "of another program");
+    let ended = once(&place, "--yes");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(ended.stdout.contains("that was confirmed: old (1)"), "{ended:?}");
+}

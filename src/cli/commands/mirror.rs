@@ -5,6 +5,7 @@
 //! log, which creates its folders.
 
 use crate::cli::commands::complaints::complain;
+use crate::cli::commands::confirm::{Always, Person};
 use crate::cli::config::Config;
 use crate::control::{Interrupt, Requests};
 use crate::fs::clock::Timer;
@@ -13,6 +14,7 @@ use crate::fs::resolve::is_folder;
 use crate::fs::{Errno, raise_open_file_limit};
 use crate::log::Log;
 use crate::mirror::Mirror;
+use crate::model::confirm::Confirm;
 use crate::model::error::{Cause, Error};
 use crate::model::event::{Event, Fanout, Monitor, Notice};
 use crate::run::exit::Exit;
@@ -33,7 +35,7 @@ struct Ready {
 
 /// Runs the passes. A message goes to `complaints` when there is no log for it.
 pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
-    let Config { mirror: options, log: log_options, mode, rpo, nice } = config;
+    let Config { mirror: options, log: log_options, mode, rpo, nice, yes } = config;
     // Before the first thread is started: threads inherit the priority.
     let lowered = if nice { lower_priority() } else { Ok(()) };
     let interrupt = Arc::new(Interrupt::new());
@@ -42,13 +44,20 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
         Ok(log) => Arc::new(log),
         Err(error) => return refuse(complaints, &error),
     };
+    let confirm: Box<dyn Confirm> = match yes {
+        true => Box::new(Always),
+        false => Box::new(Person { log: Arc::clone(&log), interrupt: Arc::clone(&interrupt) }),
+    };
     let has_index = options.index.is_some();
     let (source, replica, dry_run) = (options.source.clone(), options.replica.clone(), options.dry_run);
     let (listener, prepared) = match listen(&interrupt, &log) {
         Ok((listener, timer, requests)) => {
             let parts = Service::from_environment(Arc::clone(&interrupt))
                 .map_err(|error| failed("talk to the service manager", error))
-                .and_then(|service| Ok((service, Mirror::new(options, Arc::clone(&interrupt))?)));
+                .and_then(|service| {
+                    let mirror = Mirror::new(options, Arc::clone(&interrupt))?;
+                    Ok((service, mirror.asking(confirm)))
+                });
             (Some(listener), parts.map(|(service, mirror)| Ready { timer, requests, service, mirror }))
         }
         Err(error) => (None, Err(error)),

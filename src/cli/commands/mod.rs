@@ -4,6 +4,7 @@ mod approve;
 mod chosen;
 mod complaints;
 mod completions;
+mod confirm;
 mod history;
 mod manifest;
 mod mirror;
