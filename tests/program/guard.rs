@@ -395,3 +395,22 @@ fn a_first_pass_that_deletes_says_so_and_goes_on_where_nobody_can_be_asked() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     assert!(ended.stdout.contains("that was confirmed: old (1)"), "{ended:?}");
 }
+
+#[test]
+fn a_plan_is_approved_through_links_to_its_folders() {
+    for path in ["link", "link/", "link/many", "away/source", "to_replica", "inside"] {
+        let place = mirrored(20);
+        place.link("link", "source");
+        place.folder("far");
+        place.link("away", "far");
+        place.link("far/source", "../source");
+        place.link("to_replica", "replica");
+        place.link("inside", "source/many");
+        remove(&place, 0..15);
+        held(&place, "--max-delete 10");
+        let mut approve = place.bare();
+        let ended = start(approve.args(["approve", path])).end();
+        assert_eq!(ended.code, Some(0), "{path}: {ended:?}");
+        assert_eq!(once(&place, "--max-delete 10").code, Some(0), "{path}");
+    }
+}

@@ -100,17 +100,20 @@ pub(super) fn fitting<'k, T>(
 
 /// The path below the roots of a pair, of an absolute path in its source or replica. It may be missing.
 pub(super) fn below(path: &Path, roots: &Roots, look: Look<'_>) -> Option<RelPath> {
-    let path = match (path.parent(), path.file_name()) {
-        // The name itself may be a link that is mirrored.
+    let itself = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) => look(parent).join(name),
         (Some(_) | None, Some(_) | None) => look(path),
     };
-    let below = |root: &PathBuf| {
-        let below: PathBuf = path.strip_prefix(look(root)).ok()?.components().collect();
-        let is_plain = below.components().all(|name| matches!(name, Component::Normal(_)));
-        is_plain.then(|| RelPath::from_bytes(below.as_os_str().as_bytes().to_vec()))
+    let found = |path: &Path| {
+        let below = |root: &PathBuf| {
+            let below: PathBuf = path.strip_prefix(look(root)).ok()?.components().collect();
+            let is_plain = below.components().all(|name| matches!(name, Component::Normal(_)));
+            is_plain.then(|| RelPath::from_bytes(below.as_os_str().as_bytes().to_vec()))
+        };
+        [&roots.source, &roots.replica].into_iter().find_map(below)
     };
-    [&roots.source, &roots.replica].into_iter().find_map(below)
+    // The name itself may be a link that is mirrored. One elsewhere may lead to a root or into it.
+    found(&itself).or_else(|| found(&look(path)))
 }
 
 #[cfg(test)]
@@ -120,9 +123,11 @@ mod tests {
     #[test]
     fn a_path_is_found_below_either_root() {
         let roots = Roots { source: "/srv/photos".into(), replica: "/backup/photos".into() };
-        let look: Look<'_> = &|path| match path.strip_prefix("/link") {
-            Ok(rest) => Path::new("/srv").join(rest),
-            Err(_) => path.to_owned(),
+        let look: Look<'_> = &|path| match (path.strip_prefix("/link"), path.to_str()) {
+            (Ok(rest), _) => Path::new("/srv").join(rest),
+            (Err(_), Some("/home")) => "/srv/photos".into(),
+            (Err(_), Some("/srv/photos/link")) => "/elsewhere".into(),
+            (Err(_), _) => path.to_owned(),
         };
         for (path, as_text, with_links) in [
             ("/srv/photos/2026/tom.jpg", Some("2026/tom.jpg"), Some("2026/tom.jpg")),
@@ -131,6 +136,10 @@ mod tests {
             ("/srv/photos2/tom.jpg", None, None),
             ("/srv/photos/../other", None, None),
             ("/link/photos/tom.jpg", None, Some("tom.jpg")),
+            // A link that leads to a root; one inside is mirrored as what it is.
+            ("/link/photos", None, Some("")),
+            ("/home", None, Some("")),
+            ("/srv/photos/link", Some("link"), Some("link")),
         ] {
             let found = |look| below(Path::new(path), &roots, look);
             let expected = |text: Option<&str>| text.map(|text| RelPath::from_bytes(text.into()));
