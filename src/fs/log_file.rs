@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
 
 /// The mode: the owner writes, the group reads (the usual `adm`), others nothing: a log names every path of private
@@ -27,6 +28,10 @@ const FOLDER_MODE: Mode = Mode::from_raw_mode(0o750);
 
 /// The longest wait for a lease on the file: other threads wait for its lines. While it is open no lease can be taken.
 const LEASE_TIME: Duration = Duration::from_secs(2);
+
+/// The looks at a file that ends in the middle of a line, and the pause between two.
+const LOOKS: u32 = 20;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 /// The path of a file to append to.
 #[derive(Clone, Debug)]
@@ -91,7 +96,7 @@ impl AppendPath {
         };
         let stat = rustix::fs::fstat(&descriptor).map_err(OpenError::File)?;
         let id = FileId { device: stat.st_dev, inode: stat.st_ino };
-        let ends_mid_line = self.ends_mid_line(id, u64::try_from(stat.st_size).unwrap_or(0));
+        let ends_mid_line = if stat.st_size == 0 { Some(false) } else { self.ends_mid_line(id) };
         Ok(AppendFile { descriptor, id, ends_mid_line })
     }
 
@@ -129,18 +134,29 @@ impl AppendPath {
     }
 
     /// Whether the content ends without a newline, as after a crash or on a full disk; none when that is unknown.
-    fn ends_mid_line(&self, id: FileId, size: u64) -> Option<bool> {
-        let Some(last) = size.checked_sub(1) else { return Some(false) };
+    ///
+    /// RACE: another process that writes at this moment shows a part of its lines, page by page. It is looked at several
+    /// times; one that takes longer gets an empty line behind it.
+    fn ends_mid_line(&self, id: FileId) -> Option<bool> {
         // A descriptor of its own, because a log may be writable and not readable.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         let file = File::from(rustix::fs::open(&self.path, flags, Mode::empty()).ok()?);
-        let stat = rustix::fs::fstat(&file).ok()?;
-        if (FileId { device: stat.st_dev, inode: stat.st_ino }) != id {
-            return None;
+        for look in 1..=LOOKS {
+            let stat = rustix::fs::fstat(&file).ok()?;
+            if (FileId { device: stat.st_dev, inode: stat.st_ino }) != id {
+                return None;
+            }
+            let Some(last) = u64::try_from(stat.st_size).ok()?.checked_sub(1) else { return Some(false) };
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, last).ok()?;
+            if byte == [b'\n'] {
+                return Some(false);
+            }
+            if look < LOOKS {
+                sleep(BETWEEN_LOOKS);
+            }
         }
-        let mut byte = [0];
-        file.read_exact_at(&mut byte, last).ok()?;
-        Some(byte != [b'\n'])
+        Some(true)
     }
 }
 

@@ -25,18 +25,20 @@ use std::time::Duration;
 /// The most files that can be kept.
 pub(crate) const MOST: u16 = 999;
 
-/// The attempts to get the lock, and the pause between two: together a second. Another process needs it for some renames
-/// only, but the disk may be busy.
-const ATTEMPTS: u32 = 200;
+/// The attempts to get the lock, and the pause between two. Another process needs it for some renames only. Lines wait
+/// meanwhile, so that a disk that is busy must not make this wait long.
+const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// The result of a rotation that did not fail. In both cases the path has to be opened again.
+/// The result of a rotation that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rotated {
-    /// The open file is `LOG.1` now, and there is a new and empty log.
+    /// The open file is `LOG.1` now, and there is a new and empty log: the path has to be opened again.
     Done,
-    /// The path leads to another file already, or to none: somebody else has rotated it.
+    /// The path leads to another file already, or to none: somebody else has rotated it, and it has to be opened again.
     Elsewhere,
+    /// Somebody else holds the lock. The log is where it was.
+    Busy,
 }
 
 /// Whether a name is that of a rotated file of this log.
@@ -89,21 +91,24 @@ pub(crate) fn beside(log: &Path) -> Vec<PathBuf> {
 /// owner. The oldest of more than `keep` is removed.
 ///
 /// # Errors
-/// The folder cannot be opened or changed, the new log cannot be made, or somebody else holds the lock or rotates by
-/// other means. The log is where it was.
+/// The folder cannot be opened or changed, the new log cannot be made, or somebody else rotates by other means. The log is
+/// where it was.
 pub(crate) fn rotate(path: &AppendPath, file: &AppendFile, keep: u16) -> Result<Rotated, Errno> {
     // The target of a symbolic link is rotated, and the link stays.
     let log = resolve(path.path());
     let (Some(folder), Some(name)) = (log.parent(), log.file_name()) else { return Err(Errno::ISDIR) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, Mode::empty())?;
-    let is_locked = lock(file.as_fd())?;
+    let lock = lock(file.as_fd());
+    if lock == Lock::Busy {
+        return Ok(Rotated::Busy);
+    }
     let rotated = if path.leads_to(file) {
         move_all(folder.as_fd(), name, (file, keep))
     } else {
         Ok(Rotated::Elsewhere)
     };
-    if is_locked {
+    if lock == Lock::Held {
         // It cannot fail for a lock that is held, which ends with the descriptor at the latest.
         let _ = flock(file.as_fd(), FlockOperation::Unlock);
     }
@@ -186,13 +191,24 @@ fn numbered(name: &OsStr, number: u16) -> Result<CString, Errno> {
     CString::new(bytes).map_err(|_| Errno::INVAL)
 }
 
-/// Takes the lock on an open log. False where the filesystem has no locks.
-fn lock(file: BorrowedFd<'_>) -> Result<bool, Errno> {
+/// The lock on an open log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lock {
+    /// This process has it.
+    Held,
+    /// Somebody else has it.
+    Busy,
+    /// The filesystem has no locks.
+    None,
+}
+
+/// Takes the lock on an open log.
+fn lock(file: BorrowedFd<'_>) -> Lock {
     let mut attempts = 1;
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(true),
-            Err(Errno::WOULDBLOCK) if attempts == ATTEMPTS => return Err(Errno::WOULDBLOCK),
+            Ok(()) => return Lock::Held,
+            Err(Errno::WOULDBLOCK) if attempts == ATTEMPTS => return Lock::Busy,
             Err(Errno::WOULDBLOCK) => {
                 attempts += 1;
                 sleep(PAUSE);
@@ -200,7 +216,7 @@ fn lock(file: BorrowedFd<'_>) -> Result<bool, Errno> {
             Err(Errno::INTR) => {}
             // RACE: without locks (some network filesystems) two processes may rotate at once. No file is replaced, but
             // the oldest may go one rotation early.
-            Err(_) => return Ok(false),
+            Err(_) => return Lock::None,
         }
     }
 }
@@ -291,13 +307,13 @@ mod tests {
     fn a_log_that_another_process_holds_is_left_alone_and_can_be_rotated_later() {
         let temp = tempfile::tempdir().unwrap();
         let ((path, file), (_, other)) = (opened(&temp, "log"), opened(&temp, "log"));
-        assert_eq!(lock(other.as_fd()), Ok(true));
-        assert_eq!(rotate(&path, &file, 3), Err(Errno::WOULDBLOCK));
+        assert_eq!(lock(other.as_fd()), Lock::Held);
+        assert_eq!(rotate(&path, &file, 3), Ok(Rotated::Busy));
         assert_eq!(files(&temp), expected(&[("log", "")]));
         drop(other);
         assert_eq!(rotate(&path, &file, 3), Ok(Rotated::Done));
         // The lock is on the file that was rotated, and given back.
-        assert_eq!(lock(fs::File::open(temp.path().join("log.1")).unwrap().as_fd()), Ok(true));
+        assert_eq!(lock(fs::File::open(temp.path().join("log.1")).unwrap().as_fd()), Lock::Held);
     }
 
     #[test]

@@ -8,6 +8,11 @@ use std::time::{Duration, Instant};
 /// The pause after a rotation that failed.
 const PAUSE: Duration = Duration::from_secs(60);
 
+/// The pause after one that was put off because another process has locked the log, and the time after which that is a
+/// failure. Lines go on into the same file meanwhile.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const LONG: Duration = Duration::from_secs(60);
+
 /// The most files that one piece of lines opens: on filesystems whose inode numbers are unstable a path never seems to
 /// lead to the open file.
 const MOST_ATTEMPTS: u32 = 3;
@@ -51,20 +56,23 @@ pub(super) struct Rotator {
     is_of_descriptor: Option<bool>,
     /// The time of the last attempt, if it failed.
     failed: Option<Instant>,
+    /// The times of the first and the last attempt that was put off since the last rotation.
+    put_off: Option<(Instant, Instant)>,
     /// Attempts since lines were last written.
     attempts: u32,
 }
 
 impl Rotator {
     pub(super) fn new(rotation: Option<Rotation>) -> Rotator {
-        Rotator { rotation, is_of_descriptor: None, failed: None, attempts: 0 }
+        Rotator { rotation, is_of_descriptor: None, failed: None, put_off: None, attempts: 0 }
     }
 
     /// What is to be done with these lines.
     pub(super) fn step(&mut self, path: &AppendPath, file: &AppendFile, lines: &[u8]) -> Step {
         let all = Step::Write(lines.len());
         let Some(rotation) = self.rotation else { return all };
-        let is_too_early = self.failed.is_some_and(|at| at.elapsed() < PAUSE);
+        let is_too_early = self.failed.is_some_and(|at| at.elapsed() < PAUSE)
+            || self.put_off.is_some_and(|(_, last)| last.elapsed() < SHORT_PAUSE);
         if is_too_early || self.attempts >= MOST_ATTEMPTS {
             return all;
         }
@@ -84,16 +92,36 @@ impl Rotator {
     pub(super) fn rotate(&mut self, path: &AppendPath, file: &AppendFile) -> Result<bool, Errno> {
         let Some(rotation) = self.rotation else { return Ok(false) };
         self.attempts += 1;
-        match rotate(path, file, rotation.keep) {
+        match self.rotate_unless_busy(path, file, rotation.keep) {
             Ok(Rotated::Done | Rotated::Elsewhere) => {
-                self.failed = None;
+                (self.failed, self.put_off) = (None, None);
                 Ok(true)
             }
+            Ok(Rotated::Busy) => Ok(false),
             Err(errno) => {
                 let is_first = self.failed.replace(Instant::now()).is_none();
                 if is_first { Err(errno) } else { Ok(false) }
             }
         }
+    }
+
+    /// A lock that somebody else holds puts the rotation off, and is a failure only if it lasts.
+    fn rotate_unless_busy(
+        &mut self,
+        path: &AppendPath,
+        file: &AppendFile,
+        keep: u16,
+    ) -> Result<Rotated, Errno> {
+        let rotated = rotate(path, file, keep)?;
+        if rotated == Rotated::Busy {
+            let now = Instant::now();
+            let first = self.put_off.map_or(now, |(first, _)| first);
+            self.put_off = Some((first, now));
+            if now.duration_since(first) >= LONG {
+                return Err(Errno::WOULDBLOCK);
+            }
+        }
+        Ok(rotated)
     }
 
     /// Notes that lines were written.
@@ -143,5 +171,23 @@ mod tests {
         }
         assert_eq!(step(100, 100, b""), Step::Write(0), "nothing needs no room");
         assert_eq!(step(0, 1, b"no newline"), Step::Write(10));
+    }
+
+    #[test]
+    fn a_lock_that_lasts_is_a_failure_and_told_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = AppendPath::new(temp.path().join("log"), None);
+        let file = path.open().unwrap();
+        let mut rotator = Rotator::new(Some(Rotation { max_size: 1, keep: 1 }));
+        let other = std::fs::File::open(path.path()).unwrap();
+        other.lock().unwrap();
+        assert_eq!(rotator.rotate(&path, &file), Ok(false));
+        let now = Instant::now();
+        rotator.put_off = Some((now.checked_sub(LONG).unwrap(), now));
+        assert_eq!(rotator.rotate(&path, &file), Err(Errno::WOULDBLOCK));
+        assert_eq!(rotator.rotate(&path, &file), Ok(false));
+        other.unlock().unwrap();
+        assert_eq!(rotator.rotate(&path, &file), Ok(true));
+        assert_eq!((rotator.failed, rotator.put_off), (None, None));
     }
 }
