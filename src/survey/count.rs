@@ -207,7 +207,10 @@ impl Survey<'_> {
                 Side::Source if left_out(&entry, &tree.filesystem).is_some() => continue,
                 Side::Replica if is_kept_mount(&entry) || self.moves.has(&entry) => continue,
                 Side::Source if self.arrives(scope, tree, (folder, name), &entry, protected) => continue,
-                Side::Source => room += self.want(&entry, &tree.filesystem, tree.device),
+                Side::Source => {
+                    let data = self.with_data_only(fd, name, &entry);
+                    room += self.want(&data, &tree.filesystem, tree.device);
+                }
                 Side::Replica if entry.kind != Kind::Folder => {
                     self.links.count_name(Some(&folder.dir), &entry);
                     room += freed(&entry);

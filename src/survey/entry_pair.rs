@@ -5,6 +5,7 @@ use crate::fs::{Errno, dirent};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
+use crate::plan::weight::{Weight, needed};
 use crate::plan::{Action, Change, Pair};
 use crate::survey::hardlinks::Verdict;
 use crate::survey::merge::Merge;
@@ -67,12 +68,14 @@ impl Survey<'_> {
                 if let (Kind::File, Some(folder)) = (source.kind, &pair.source) {
                     self.arrivals.add(&self.moves, (folder, name), source);
                 }
+                let data = fds.source.map_or(*source, |folder| self.with_data_only(folder, name, source));
+                let weight = Weight { needed: needed(&data, &pair.filesystem), ..change.weight };
                 self.push(Change {
                     action,
                     replica_unreadable,
                     reason,
                     recorded: judged.recorded,
-                    ..change.instead_of(replica)
+                    ..Change { weight, ..change }.instead_of(replica)
                 });
                 0
             }

@@ -17,6 +17,7 @@ mod entry_pair;
 mod filtered;
 mod folders;
 pub(crate) mod hardlinks;
+mod holes;
 mod merge;
 mod metadata;
 mod moved_files;

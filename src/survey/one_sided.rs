@@ -4,6 +4,7 @@ use crate::fs::dir::Dir;
 use crate::model::change::Verb;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
+use crate::model::room::Room;
 use crate::plan::weight::Weight;
 use crate::plan::{Action, Change, Displaced, Pair, Protected};
 use crate::survey::merge::Merge;
@@ -11,6 +12,7 @@ use crate::survey::moves::{Arrived, Extra, Instead};
 use crate::survey::{Survey, change};
 use rayon::Scope;
 use std::ffi::CStr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 impl Survey<'_> {
@@ -46,11 +48,19 @@ impl Survey<'_> {
         if self.is_locked_source(pair, name, ours) || self.comes(scope, pair, (name, protected), ours, None) {
             return;
         }
-        let needed = self.want(ours, &pair.filesystem, device_of(pair));
+        let needed = self.want_in(pair, name, ours);
         let subtree = self.count_below(scope, Side::Source, pair, name, ours);
         let change = change(pair, name, ours, Action::Create);
         let weight = Weight { needed, ..change.weight };
         self.push(Change { subtree, weight, ..change });
+    }
+
+    /// As [`Survey::want`], for a name in a folder that both sides have.
+    fn want_in(&self, pair: &Pair, name: &CStr, ours: &Entry) -> Room {
+        let folder = pair.source.as_ref().and_then(|source| source.open().ok());
+        let data = folder.map_or(*ours, |folder| self.with_data_only(folder.as_fd(), name, ours));
+        let device = pair.replica.as_ref().map_or(0, |dir| dir.id().device);
+        self.want(&data, &pair.filesystem, device)
     }
 
     /// Whether a folder that the source has is one that the replica has elsewhere. A file is noted, to be looked for
@@ -116,7 +126,7 @@ impl Survey<'_> {
         {
             return;
         }
-        let needed = self.want(ours, &pair.filesystem, device_of(pair));
+        let needed = self.want_in(pair, name, ours);
         // The new entry or else the old one: one of the two may be a folder.
         let subtree = self
             .count_below(scope, Side::Source, pair, name, ours)
@@ -172,9 +182,4 @@ impl Survey<'_> {
             self.push(Change { subtree, reason, ..change });
         }
     }
-}
-
-/// The device of the replica's folder; 0 where it is missing.
-fn device_of(pair: &Pair) -> u64 {
-    pair.replica.as_ref().map_or(0, |dir| dir.id().device)
 }

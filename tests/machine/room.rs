@@ -93,6 +93,9 @@ fn a_file_costs_its_blocks_once_under_all_its_names_and_nothing_when_it_moves() 
         DISK,
         &[
             ("truncate -s 1T source/hole", "", 0, DONE),
+            // Blocks that were reserved and never written become a hole of the copy.
+            ("truncate -s 90M source/image; fallocate -n -o 8M -l 64M source/image || true", "", 0, DONE),
+            ("truncate -s 91M source/image", "", 0, "1 updated"),
             ("file source/a/1 7; for i in 2 3 4 5; do ln source/a/1 source/a/$i; done", "", 0, "4 linked"),
             ("cp -al source/a source/b", "", 0, DONE),
             ("mv source/b source/c; file source/c/other 7", "", 0, DONE),

@@ -33,6 +33,9 @@ pub(super) struct Name {
 impl Name {
     fn change(&self, action: Action) -> Change {
         let Found { name, source, replica } = &self.found;
+        // Of a file with holes it is not known how many of its blocks are data.
+        let blocks = if source.may_have_holes() { 0 } else { source.blocks };
+        let data = Entry { blocks, ..*source };
         Change {
             pair: Arc::clone(&self.pair),
             name: name.clone(),
@@ -42,7 +45,7 @@ impl Name {
             expected: None,
             replica_unreadable: false,
             subtree: None,
-            weight: Weight { needed: needed(source, &self.pair.filesystem), ..Weight::default() },
+            weight: Weight { needed: needed(&data, &self.pair.filesystem), ..Weight::default() },
             reason: "",
             recorded: None,
         }
