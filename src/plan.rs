@@ -92,7 +92,7 @@ impl Change {
     /// The same change, of an entry that the replica has.
     pub(crate) fn instead_of(self, old: &Entry) -> Change {
         let old_size = if old.kind == Kind::File { old.size } else { 0 };
-        let weight = Weight { freed: freed(old), old_size, ..self.weight };
+        let weight = Weight { freed: freed(old).into(), old_size, ..self.weight };
         Change { expected: Some(old.id), weight, ..self }
     }
 }

@@ -10,7 +10,6 @@ use crate::fs::dir::Dir;
 use crate::model::change::Verb;
 use crate::model::entry::{FileId, Kind};
 use crate::model::room::Room;
-use crate::plan::weight::Weight;
 use crate::plan::{Action, Change, Plan};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,7 +61,7 @@ impl Plan {
 impl Change {
     /// The room that it needs and frees, with everything below it.
     fn room(&self) -> (Room, Room) {
-        let Weight { mut needed, mut freed, .. } = self.weight;
+        let (mut needed, mut freed) = (self.weight.needed.room(), self.weight.freed.room());
         let below = self.subtree.as_ref().map(|below| below.room.room()).unwrap_or_default();
         match self.action {
             Action::Create => {
@@ -93,14 +92,15 @@ impl Change {
 mod tests {
     use super::*;
     use crate::capabilities::Filesystem;
-    use crate::plan::weight::Linked;
+    use crate::plan::weight::{Linked, Weight};
     use crate::plan::{Pair, SubtreeTotals};
     use crate::test_strategies::pair;
 
     #[test]
     fn each_kind_of_change_needs_and_frees_its_own() {
         let root = pair(Filesystem::default());
-        let room = |bytes| Room { bytes, inodes: bytes };
+        let room = |bytes| Room { bytes, inodes: bytes / 2 };
+        let one = |bytes| Room { bytes, inodes: 1 }.into();
         let change = |pair: &Arc<Pair>, kind, action, below: u64| Change {
             pair: Arc::clone(pair),
             name: c"a".into(),
@@ -114,7 +114,7 @@ mod tests {
                 totals.room.add(room(below));
                 Arc::new(totals)
             }),
-            weight: Weight { needed: room(1), freed: room(10), old_size: 0 },
+            weight: Weight { needed: one(1), freed: one(10), old_size: 0 },
             reason: "",
             recorded: None,
         };
@@ -135,13 +135,15 @@ mod tests {
             let demand = demands.values().next().unwrap();
             let found = (demand.needed.bytes, demand.freed.bytes);
             assert_eq!((demands.len(), found), (1, expected), "{kind:?} {action:?}");
-            assert_eq!((demand.needed.inodes, demand.freed.inodes), expected);
+            let inodes = |bytes: u64| bytes / 100 * 50 + u64::from(!bytes.is_multiple_of(100));
+            let expected = (inodes(expected.0), inodes(expected.1));
+            assert_eq!((demand.needed.inodes, demand.freed.inodes), expected, "{kind:?} {action:?}");
         }
         let device = root.replica.as_ref().unwrap().id().device;
         let file = FileId { device: 1, inode: 1 };
         let linked = [device, device + 1].map(|device| Linked { file, device, needed: room(1000) });
         let changes = vec![change(&root, Kind::File, Action::Create, 0)];
         let plan = Plan { changes, linked: linked.into(), ..Plan::default() };
-        assert_eq!(plan.demands()[&device].needed, room(1001));
+        assert_eq!(plan.demands()[&device].needed, Room { bytes: 1001, inodes: 501 });
     }
 }

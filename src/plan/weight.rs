@@ -11,11 +11,28 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
     /// The least that the new entry needs.
-    pub needed: Room,
+    pub needed: RoomOfOne,
     /// The most that is free once the old entry is gone.
-    pub freed: Room,
+    pub freed: RoomOfOne,
     /// The bytes of content of a file that is replaced.
     pub old_size: u64,
+}
+
+/// The room of one entry, which has one inode or none, in eight bytes: a plan may have a million changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RoomOfOne(u64);
+
+impl From<Room> for RoomOfOne {
+    fn from(room: Room) -> RoomOfOne {
+        RoomOfOne(room.bytes.min(u64::MAX >> 1) << 1 | room.inodes.min(1))
+    }
+}
+
+impl RoomOfOne {
+    /// As a sum.
+    pub(crate) fn room(self) -> Room {
+        Room { bytes: self.0 >> 1, inodes: self.0 & 1 }
+    }
 }
 
 /// A file of the source with several names, none of which the replica has: it is copied once.
@@ -147,6 +164,16 @@ mod tests {
         let secret = Entry { mode: 0o600, uid: 7, ..file(PAGE, 8) };
         assert_eq!(needed_anew(&secret, &known(XFS), &user_in(1)), (none, none), "it cannot be read");
         assert_eq!(needed_anew(&secret, &known(XFS), &root()), (all, none));
+    }
+
+    #[test]
+    fn the_room_of_one_entry_is_the_same_in_eight_bytes() {
+        for (bytes, inodes) in [(0, 0), (0, 1), (1, 0), (PAGE, 1), (u64::MAX >> 1, 1)] {
+            let room = Room { bytes, inodes };
+            assert_eq!(RoomOfOne::from(room).room(), room);
+        }
+        let most = RoomOfOne::from(Room { bytes: u64::MAX, inodes: 2 }).room();
+        assert_eq!(most, Room { bytes: u64::MAX >> 1, inodes: 1 });
     }
 
     #[test]

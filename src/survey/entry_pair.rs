@@ -69,7 +69,7 @@ impl Survey<'_> {
                     self.arrivals.add(&self.moves, (folder, name), source);
                 }
                 let data = fds.source.map_or(*source, |folder| self.with_data_only(folder, name, source));
-                let weight = Weight { needed: needed(&data, &pair.filesystem), ..change.weight };
+                let weight = Weight { needed: needed(&data, &pair.filesystem).into(), ..change.weight };
                 self.push(Change {
                     action,
                     replica_unreadable,

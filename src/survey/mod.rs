@@ -531,7 +531,7 @@ fn change(pair: &Arc<Pair>, name: &CStr, entry: &Entry, action: Action) -> Chang
         expected: None,
         replica_unreadable: false,
         subtree: None,
-        weight: Weight { needed: needed(entry, &pair.filesystem), ..Weight::default() },
+        weight: Weight { needed: needed(entry, &pair.filesystem).into(), ..Weight::default() },
         reason: "",
         recorded: None,
     }

@@ -18,7 +18,7 @@ use crate::model::error::Side;
 use crate::model::path::RelPath;
 use crate::model::rights::Rights;
 use crate::model::room::Room;
-use crate::plan::weight::{Weight, freed, needed_anew};
+use crate::plan::weight::{RoomOfOne, Weight, freed, needed_anew};
 use crate::plan::{Action, Displaced, Move, Moved, Pair, Plan, Protected, SubtreeTotals};
 use crate::survey::Survey;
 use crate::survey::arrivals::{Arrival, key_of, key_of_record};
@@ -261,6 +261,7 @@ impl Survey<'_> {
                     let subtree = change.subtree.take();
                     let kind = if subtree.is_some() { Kind::Folder } else { Kind::File };
                     let Weight { freed, old_size: size, .. } = change.weight;
+                    let freed = freed.room();
                     moves[at].displaced = Some(Displaced { id, kind, size, freed, subtree });
                 }
                 if let Some(at) = leaves {
@@ -277,7 +278,7 @@ impl Survey<'_> {
             }
             // Its name is free when the source's file is copied.
             (change.action, change.expected, change.reason) = (Action::Create, None, "");
-            (change.weight.freed, change.weight.old_size) = (Room::default(), 0);
+            (change.weight.freed, change.weight.old_size) = (RoomOfOne::default(), 0);
             true
         });
         let mut kept = is_refused.iter();

@@ -51,7 +51,7 @@ impl Survey<'_> {
         let needed = self.want_in(pair, name, ours);
         let subtree = self.count_below(scope, Side::Source, pair, name, ours);
         let change = change(pair, name, ours, Action::Create);
-        let weight = Weight { needed, ..change.weight };
+        let weight = Weight { needed: needed.into(), ..change.weight };
         self.push(Change { subtree, weight, ..change });
     }
 
@@ -132,7 +132,7 @@ impl Survey<'_> {
             .count_below(scope, Side::Source, pair, name, ours)
             .or_else(|| self.count_below(scope, Side::Replica, pair, name, theirs));
         let change = change(pair, name, ours, Action::Replace(Verb::Retype)).instead_of(theirs);
-        let weight = Weight { needed, ..change.weight };
+        let weight = Weight { needed: needed.into(), ..change.weight };
         // The source entry of the old kind may have moved.
         if !self.stays(has_changed, pair, name) {
             self.push(Change { subtree, weight, reason, ..change });

@@ -45,7 +45,7 @@ impl Name {
             expected: None,
             replica_unreadable: false,
             subtree: None,
-            weight: Weight { needed: needed(&data, &self.pair.filesystem), ..Weight::default() },
+            weight: Weight { needed: needed(&data, &self.pair.filesystem).into(), ..Weight::default() },
             reason: "",
             recorded: None,
         }
