@@ -97,7 +97,7 @@ pub use index::IndexOptions;
 pub use mirror::{Mirror, MirrorOptions};
 pub use model::change::{Operation, Subtree, Verb};
 pub use model::confirm::{Answer, Confirm, FirstDeletion};
-pub use model::counters::{Counter, Counters, Counts};
+pub use model::counters::{Counter, Counters, Counts, Tally};
 pub use model::digest::{Digest, Digests, Hasher};
 pub use model::doubt::{Doubt, RootChange, RootIdentity, WayOut};
 pub use model::entry::{FileId, Kind, Timestamp};

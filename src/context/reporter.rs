@@ -11,7 +11,7 @@ use crate::identity::hash_of;
 use crate::index::Ledger;
 use crate::model::change::Operation;
 use crate::model::confirm::{Answer, FirstDeletion};
-use crate::model::counters::{Counter, Counters, Counts};
+use crate::model::counters::{Counter, Counters, Counts, Tally};
 use crate::model::digest::Digest;
 use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem, Side};
@@ -66,6 +66,11 @@ impl<'a> Reporter<'a> {
     /// Adds to a counter without an event.
     pub(crate) fn count(&self, counter: Counter, number: u64) {
         self.counters.add(counter, number);
+    }
+
+    /// Adds to a number of the progress.
+    pub(crate) fn tally(&self, tally: Tally, number: u64) {
+        self.counters.add_to(tally, number);
     }
 
     /// Reports that both trees are read from here on.

@@ -171,9 +171,23 @@ impl FromIterator<(Counter, u64)> for Counts {
     }
 }
 
+/// A number that only a display of progress shows: neither the report of a pass nor the log has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tally {
+    /// Names that the survey has looked at; one that both sides have counts once.
+    Names,
+    /// Changes that the survey has found, with the entries below new folders and below those that go.
+    Changes,
+    /// Bytes of the files without a difference, of one side.
+    BytesUnchanged,
+}
+
+const TALLIES: usize = 3;
+
 /// The live counters of a pass: all threads add to them, and a progress display reads them.
 #[derive(Debug, Default)]
-pub struct Counters([AtomicU64; COUNT]);
+pub struct Counters([AtomicU64; COUNT], [AtomicU64; TALLIES]);
 
 impl Counters {
     /// Adds to a counter.
@@ -181,9 +195,19 @@ impl Counters {
         self.0[counter as usize].fetch_add(number, Ordering::Relaxed);
     }
 
+    /// Adds to a number of the progress.
+    pub(crate) fn add_to(&self, tally: Tally, number: u64) {
+        self.1[tally as usize].fetch_add(number, Ordering::Relaxed);
+    }
+
     /// Reads one counter.
     pub fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Reads one number of the progress.
+    pub fn tally(&self, tally: Tally) -> u64 {
+        self.1[tally as usize].load(Ordering::Relaxed)
     }
 
     /// Reads all counters, one after the other: no atomic snapshot while a pass runs.
@@ -210,6 +234,17 @@ mod tests {
         let mut codes = Counter::ALL.map(Counter::code);
         codes.sort_unstable();
         assert!(codes.windows(2).all(|pair| pair[0] != pair[1]), "{codes:?}");
+    }
+
+    #[test]
+    fn the_numbers_of_the_progress_are_no_counters() {
+        let counters = Counters::default();
+        counters.add_to(Tally::Names, 32);
+        counters.add_to(Tally::Changes, 2);
+        counters.add_to(Tally::BytesUnchanged, 7);
+        let tallies = [Tally::Names, Tally::Changes, Tally::BytesUnchanged];
+        assert_eq!(tallies.map(|tally| counters.tally(tally)), [32, 2, 7]);
+        assert_eq!(counters.read(), Counts::default());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use crate::fs::dir::Dir;
 use crate::fs::spelled::{Listed, Spellings};
 use crate::fs::{Errno, is_gone, stat};
+use crate::model::counters::Tally;
 use crate::model::entry::Entry;
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::problem_kind::ProblemKind;
@@ -190,6 +191,7 @@ impl Survey<'_> {
             let cause = Cause::Refused(alteration.words());
             return self.context.problem(&Problem::shown_otherwise(pair.path().join(name), cause));
         }
+        self.context.reporter.tally(Tally::Changes, 1);
         self.plan().renames.push(Rename {
             pair: Arc::clone(pair),
             name: name.into(),

@@ -8,7 +8,7 @@ use crate::filter::Exclusion;
 use crate::fs::dir::Dir;
 use crate::fs::listing::Listing;
 use crate::fs::stat;
-use crate::model::counters::Counter;
+use crate::model::counters::{Counter, Tally};
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::error::Side;
 use crate::model::room::Room;
@@ -173,6 +173,7 @@ impl Survey<'_> {
         names: Range<usize>,
     ) {
         let (mut files, mut folders, mut bytes, mut room) = (0, 0, 0, Room::default());
+        let len = names.len() as u64;
         for name in names.filter_map(|at| folder.listing.get(at)) {
             if self.context.is_halted() {
                 return;
@@ -232,6 +233,8 @@ impl Survey<'_> {
                 }
             }
         }
+        self.context.reporter.tally(Tally::Names, len);
+        self.context.reporter.tally(Tally::Changes, files + folders);
         tree.counted.files.fetch_add(files, Ordering::Relaxed);
         tree.counted.folders.fetch_add(folders, Ordering::Relaxed);
         tree.counted.bytes.fetch_add(bytes, Ordering::Relaxed);

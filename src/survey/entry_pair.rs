@@ -2,6 +2,7 @@
 
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, dirent};
+use crate::model::counters::Tally;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
@@ -62,7 +63,12 @@ impl Survey<'_> {
                 self.push(change.instead_of(replica));
                 0
             }
-            Verdict::Same(_) => 1,
+            Verdict::Same(_) => {
+                if source.kind == Kind::File {
+                    self.context.reporter.tally(Tally::BytesUnchanged, source.size);
+                }
+                1
+            }
             Verdict::Replace { verb, reason, replica_unreadable } => {
                 let action = Action::Replace(verb);
                 if let (Kind::File, Some(folder)) = (source.kind, &pair.source) {

@@ -3,7 +3,7 @@
 use crate::fs::dir::Dir;
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, is_gone, stat};
-use crate::model::counters::Counter;
+use crate::model::counters::{Counter, Tally};
 use crate::model::entry::Entry;
 use crate::model::error::Side;
 use crate::plan::{FolderChange, Pair};
@@ -37,6 +37,7 @@ impl Survey<'_> {
         let compared = self.compare_metadata(pair, None, (&source, &replica), subjects);
         let Some(ComparedMetadata { differences, .. }) = compared else { return };
         if differences.any() {
+            self.context.reporter.tally(Tally::Changes, 1);
             self.plan().folders.push(FolderChange { pair: Arc::clone(pair), differences, seen: replica });
         } else if source_dir.parent().is_some() {
             self.context.reporter.count(Counter::Unchanged, 1);

@@ -39,7 +39,7 @@ use crate::fs::listing::Listing;
 use crate::fs::{is_denial, is_gone, stat};
 use crate::index::FolderRecords;
 use crate::model::change::Verb;
-use crate::model::counters::Counter;
+use crate::model::counters::{Counter, Tally};
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
 use crate::model::feature::Feature;
@@ -82,6 +82,7 @@ pub(crate) fn survey(context: &Context<'_>, root: Arc<Pair>) -> Plan {
         context.reporter.not_held(Feature::HardLinks);
     }
     context.reporter.count(Counter::Unchanged, resolution.unchanged);
+    context.reporter.tally(Tally::BytesUnchanged, resolution.bytes_unchanged);
     plan.moves.append(&mut moves);
     plan.changes.extend(resolution.changes);
     plan.anchors.extend(resolution.anchors);
@@ -251,7 +252,7 @@ impl Survey<'_> {
         let Some(open) = self.open_both(&merge.pair) else { return };
         let fds = open.borrow();
         self.announce(merge, fds, chunk.clone());
-        let mut unchanged = 0;
+        let (mut unchanged, names) = (0, chunk.len() as u64);
         for name in chunk.filter_map(|at| merge.get(at)) {
             if self.context.is_halted() {
                 break;
@@ -260,6 +261,7 @@ impl Survey<'_> {
             self.context.workers.did_name();
         }
         self.context.reporter.count(Counter::Unchanged, unchanged);
+        self.context.reporter.tally(Tally::Names, names);
         self.context.interrupt.beat();
     }
 
@@ -513,6 +515,7 @@ impl Survey<'_> {
     }
 
     fn push(&self, change: Change) {
+        self.context.reporter.tally(Tally::Changes, 1);
         self.plan().changes.push(change);
     }
 

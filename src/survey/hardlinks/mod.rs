@@ -109,6 +109,8 @@ pub(crate) struct Resolution {
     pub linked: Vec<Linked>,
     /// Names that are right already.
     pub unchanged: u64,
+    /// Bytes of the files that they name.
+    pub bytes_unchanged: u64,
     /// True when names should be one inode and the replica holds no hard links.
     pub not_held: bool,
 }

@@ -3,7 +3,7 @@
 use crate::collections::HashMap;
 use crate::identity::{Identity, Numbers};
 use crate::model::change::Verb;
-use crate::model::entry::Entry;
+use crate::model::entry::{Entry, Kind};
 use crate::model::feature::Feature;
 use crate::plan::weight::{Weight, needed};
 use crate::plan::{Action, Anchor, Change, Pair};
@@ -79,6 +79,8 @@ pub(super) fn resolve_group(
     let mut leader_needed = anchor.is_none();
     let mut anchored = None;
     let mut is_linked_to = is_wanted;
+    // One file, whatever the number of its names.
+    let mut bytes = (first.found.source.kind == Kind::File).then_some(first.found.source.size);
     for name in &names {
         let change = match name.verdict {
             // The content is unknown, so this name is not changed.
@@ -116,7 +118,10 @@ pub(super) fn resolve_group(
         };
         match change {
             Some(change) => out.changes.push(change),
-            None => out.unchanged += 1,
+            None => {
+                out.unchanged += 1;
+                out.bytes_unchanged += bytes.take().unwrap_or(0);
+            }
         }
     }
     if let Some(Name { pair, found, .. }) = anchored.filter(|_| is_linked_to)
