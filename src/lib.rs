@@ -103,7 +103,7 @@ pub use model::doubt::{Doubt, RootChange, RootIdentity, WayOut};
 pub use model::entry::{FileId, Kind, Timestamp};
 pub use model::errno::Errno;
 pub use model::error::{Cause, Error, Problem, Relation, Side};
-pub use model::event::{Event, Fanout, ForJob, Monitor, Notice, Phase, Reason};
+pub use model::event::{Event, Fanout, ForJob, Monitor, Notice, Phase, Reason, Wait};
 pub use model::feature::Feature;
 pub use model::interval::{BadInterval, Interval};
 pub use model::limit::{Amount, Limit, Stake};

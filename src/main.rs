@@ -58,6 +58,7 @@ fn environment() -> Environment {
     Environment {
         current_folder: current_dir().ok(),
         no_color: is_set("NO_COLOR") || is_dumb,
+        is_dumb,
         is_terminal: stdout().is_terminal(),
         shows_progress: stderr().is_terminal() && !is_dumb,
         state_dir: state_dir(),

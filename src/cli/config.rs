@@ -37,6 +37,8 @@ pub struct Environment {
     pub current_folder: Option<PathBuf>,
     /// True when `NO_COLOR` is set and not empty, or the terminal is a dumb one.
     pub no_color: bool,
+    /// True when the terminal cannot move its cursor (`TERM=dumb`).
+    pub is_dumb: bool,
     /// True when the console is a terminal.
     pub is_terminal: bool,
     /// True when standard error is a terminal that can erase a line: progress is shown there.
@@ -61,6 +63,7 @@ impl Default for Environment {
         Environment {
             current_folder: None,
             no_color: false,
+            is_dumb: false,
             is_terminal: false,
             shows_progress: false,
             processors: 1,
@@ -205,6 +208,7 @@ impl Config {
                     show: show(cli.quiet, mode),
                     color,
                     patient: mode.interval().is_none(),
+                    live: !environment.is_dumb,
                 },
             },
             mode,
@@ -423,6 +427,7 @@ mod tests {
         Environment {
             current_folder: Some(PathBuf::from("/here")),
             no_color: false,
+            is_dumb: false,
             is_terminal: true,
             shows_progress: false,
             processors: 4,

@@ -41,6 +41,11 @@ impl BootTime {
         BootTime(self.0.saturating_add(duration))
     }
 
+    /// The moment this much earlier; none before the kernel started.
+    pub fn minus(self, duration: Duration) -> Option<BootTime> {
+        self.0.checked_sub(duration).map(BootTime)
+    }
+
     /// The time from an earlier moment to this one; zero if that one is later.
     pub fn since(self, earlier: BootTime) -> Duration {
         self.0.saturating_sub(earlier.0)

@@ -7,9 +7,12 @@
 use crate::fs::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::getpgrp;
-use rustix::termios::tcgetpgrp;
+use rustix::termios::{isatty, tcgetpgrp, tcgetwinsize};
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
+
+/// The width that is assumed of a terminal that does not tell it.
+const COLUMNS: usize = 80;
 
 /// An output for lines: a terminal, a pipe, a file.
 #[derive(Debug)]
@@ -30,6 +33,47 @@ impl Stream {
     #[cfg(test)]
     pub(crate) fn from_descriptor(descriptor: OwnedFd) -> Stream {
         Stream(descriptor)
+    }
+
+    /// Whether it is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        isatty(&self.0)
+    }
+
+    /// The number of columns of the terminal at this moment.
+    pub(crate) fn columns(&self) -> usize {
+        let columns = tcgetwinsize(&self.0).map_or(0, |size| usize::from(size.ws_col));
+        if columns == 0 { COLUMNS } else { columns }
+    }
+
+    /// Whether both are one terminal.
+    pub(crate) fn is_same_terminal(&self, other: &Stream) -> bool {
+        let device = |stream: &Stream| rustix::fs::fstat(&stream.0).map(|facts| facts.st_rdev);
+        match (device(self), device(other)) {
+            (Ok(one), Ok(other)) => one == other,
+            (Err(_), _) | (_, Err(_)) => false,
+        }
+    }
+
+    /// Whether it is a pipe or a socket: another program reads it.
+    pub(crate) fn is_read_by_a_program(&self) -> bool {
+        use rustix::fs::FileType;
+        let kind = rustix::fs::fstat(&self.0).map(|facts| FileType::from_raw_mode(facts.st_mode));
+        matches!(kind, Ok(FileType::Fifo | FileType::Socket))
+    }
+
+    /// Whether the terminal takes bytes now: not while somebody has stopped its output (Ctrl-S).
+    pub(crate) fn is_ready(&self) -> bool {
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut asked = [PollFd::new(&self.0, PollFlags::OUT)];
+        let answered = poll(&mut asked, Some(&at_once)).is_ok_and(|answered| answered > 0);
+        answered && asked.iter().any(|asked| asked.revents().contains(PollFlags::OUT))
+    }
+
+    /// Whether this process is in the foreground of the terminal: else a shell or another program has its screen. False
+    /// where it is not the terminal that this process was started from.
+    pub(crate) fn is_in_foreground(&self) -> bool {
+        tcgetpgrp(&self.0).is_ok_and(|group| group == getpgrp())
     }
 
     /// Writes some of `bytes` and waits as long as that takes, even where another process has made the terminal or

@@ -2,9 +2,13 @@
 //!
 //! One thread writes to both streams, so that lines keep their order if both are the same terminal. A write error
 //! (EPIPE) closes its stream for good and is no problem. A reader that stops reading costs lines, not time.
+//!
+//! A stream that is a terminal gets lines for [`People`], and below them the live line, which is drawn anew after each
+//! line and a few times a second. It is drawn only where that cannot block and nobody else has the screen.
 
 use crate::control::Interrupt;
 use crate::fs::console::Stream;
+use crate::model::event::{Event, Wait};
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
@@ -12,7 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::line::Line;
-use super::queue::{Backpressure, Batch, Limits, Queue, Target};
+use super::people::{People, Shown};
+use super::queue::{Backpressure, Batch, Limits, Queue, Target, Took};
 use super::record::{Level, Record, Trouble};
 use super::{ConsoleOptions, Format, Show};
 
@@ -36,10 +41,14 @@ const PATIENT: Backpressure = Backpressure { running: FOREVER, ending: FOREVER }
 /// The size of one `write(2)`. Up to PIPE_BUF it is atomic on a pipe, and a slow reader still shows progress.
 const CHUNK: usize = 4096;
 
+/// Erases the live line, also one that the terminal has broken because it is narrower now (ED).
+const ERASE: &[u8] = b"\r\x1b[J";
+
 /// The producers' side.
 #[derive(Debug)]
 pub(super) struct Console {
     queue: Arc<Queue>,
+    people: Option<Arc<People>>,
     options: ConsoleOptions,
     format: Format,
 }
@@ -47,10 +56,13 @@ pub(super) struct Console {
 /// The writer's side.
 struct Writer {
     queue: Arc<Queue>,
-    output: Option<Stream>,
-    error: Option<Stream>,
+    people: Option<Arc<People>>,
+    output: Option<Arc<Stream>>,
+    error: Option<Arc<Stream>>,
     options: ConsoleOptions,
     format: Format,
+    /// Whether the live line is on the screen.
+    is_drawn: bool,
 }
 
 impl Console {
@@ -62,25 +74,57 @@ impl Console {
         interrupt: Arc<Interrupt>,
     ) -> io::Result<Console> {
         let backpressure = if options.patient { PATIENT } else { PERIODIC };
-        let queue = Arc::new(Queue::new(backpressure, interrupt));
+        let queue = Arc::new(Queue::new(backpressure, Arc::clone(&interrupt)));
+        let streams = streams.map(|stream| stream.map(Arc::new));
+        let people = People::new(&streams, (options, format), interrupt).map(Arc::new);
         let [output, error] = streams;
-        let writer = Writer { queue: Arc::clone(&queue), output, error, options, format };
+        let writer = Writer {
+            queue: Arc::clone(&queue),
+            people: people.clone(),
+            output,
+            error,
+            options,
+            format,
+            is_drawn: false,
+        };
         // The thread is never joined: it may hang in a write until the program exits.
         thread::Builder::new().name("console".to_owned()).spawn(move || writer.run())?;
-        Ok(Console { queue, options, format })
+        Ok(Console { queue, people, options, format })
     }
 
-    /// Hands a line in, and waits for a slow reader as long as the options allow.
-    pub(super) fn show(&self, line: &Line) {
-        if self.wants(line) {
-            self.queue.push(&dressed(line, self.options), target(line.level));
+    /// Takes an event, also one that has no line.
+    pub(super) fn hear(&self, job: Option<&str>, event: &Event<'_>) {
+        if self.people.as_ref().is_some_and(|people| people.hear(job, event)) {
+            self.queue.nudge();
+        }
+    }
+
+    /// Takes the time until the next pass.
+    pub(super) fn waits(&self, wait: Wait) {
+        if self.people.as_ref().is_some_and(|people| people.waits(wait)) {
+            self.queue.nudge();
+        }
+    }
+
+    /// Hands a record in, with its line, and waits for a slow reader as long as the options allow.
+    pub(super) fn show(&self, record: &Record<'_>, line: &Line) {
+        if !self.wants(line) {
+            return;
+        }
+        let target = target(line.level);
+        let shown = self.people.as_ref().map_or(Shown::AsInFile, |people| people.show(target, record));
+        match shown {
+            Shown::AsInFile => drop(self.queue.push(&dressed(line, self.options), target)),
+            Shown::Lines(text) => drop(self.queue.push(&text, target)),
+            Shown::Summed(true) => self.queue.nudge(),
+            Shown::Summed(false) | Shown::Nothing => {}
         }
     }
 
     /// Hands in a line about the log itself without waiting.
     pub(super) fn tell(&self, trouble: Trouble<'_>) {
-        let line = Line::new(self.format, &Record::OfLog(trouble));
-        self.queue.push_at_once(&dressed(&line, self.options), target(line.level));
+        let (text, target) = of_log(self.people.as_deref(), trouble, self.options, self.format);
+        self.queue.push_at_once(&text, target);
     }
 
     /// See [`Queue::flush`].
@@ -90,6 +134,11 @@ impl Console {
 
     /// See [`Queue::finish`].
     pub(super) fn finish(&self) {
+        if let Some(sums) =
+            self.people.as_ref().map(|people| people.summed(true)).filter(|sums| !sums.is_empty())
+        {
+            self.queue.push(&sums, Target::Output);
+        }
         self.queue.finish();
     }
 
@@ -110,22 +159,85 @@ impl Console {
 
 impl Writer {
     fn run(mut self) {
+        let people = self.people.clone();
         let mut batch = Batch::default();
-        while self.queue.take(&mut batch) {
+        loop {
+            let tick = people.as_ref().and_then(|people| people.tick());
+            if self.queue.take_within(&mut batch, tick) == Took::End {
+                break;
+            }
             let mut start = 0;
             for (target, end) in &batch.runs {
-                self.write(&batch.bytes[start..*end], *target);
+                self.put(&batch.bytes[start..*end], *target);
                 start = *end;
             }
             if batch.dropped > 0 {
-                let record = Record::OfLog(Trouble::NotShown { lines: batch.dropped });
-                let line = Line::new(self.format, &record);
-                self.write(dressed(&line, self.options).as_bytes(), target(line.level));
+                let trouble = Trouble::NotShown { lines: batch.dropped };
+                let (text, target) = of_log(people.as_deref(), trouble, self.options, self.format);
+                self.put(text.as_bytes(), target);
+            }
+            if let Some(people) = &people {
+                self.put(people.summed(false).as_bytes(), Target::Output);
+                self.draw(people);
             }
             if self.output.is_none() && self.error.is_none() {
                 self.queue.abandon();
                 return;
             }
+        }
+        self.erase();
+        self.queue.end();
+    }
+
+    /// Writes lines in the place of the live line.
+    fn put(&mut self, lines: &[u8], target: Target) {
+        if lines.is_empty() {
+            return;
+        }
+        let is_there = self.people.as_ref().is_some_and(|people| people.is_on_live_terminal(target));
+        if is_there {
+            self.erase();
+        }
+        self.write(lines, target);
+    }
+
+    /// The stream of the live line, if it is open.
+    fn live(&self) -> Option<(Target, Arc<Stream>)> {
+        let target = self.people.as_ref()?.live()?;
+        let stream = match target {
+            Target::Output => &self.output,
+            Target::Error => &self.error,
+        };
+        stream.clone().map(|stream| (target, stream))
+    }
+
+    fn erase(&mut self) {
+        if !std::mem::take(&mut self.is_drawn) {
+            return;
+        }
+        // In the background the line on the screen is one of a shell by now.
+        if let Some((target, _)) = self.live().filter(|(_, stream)| stream.is_in_foreground()) {
+            self.write(ERASE, target);
+        }
+    }
+
+    /// Draws the live line, unless that would block or another program has the screen. The cursor goes back to its
+    /// start: a terminal that breaks it, because it is narrower now, keeps the cursor there.
+    fn draw(&mut self, people: &People) {
+        let Some((target, stream)) = self.live() else { return };
+        if !stream.is_in_foreground() {
+            self.is_drawn = false;
+            return;
+        }
+        if !stream.is_ready() {
+            return;
+        }
+        match people.live_line(stream.columns()) {
+            Some(line) => {
+                self.write(format!("\r{line}\x1b[J\r").as_bytes(), target);
+                self.is_drawn = true;
+            }
+            None => self.erase(),
         }
     }
 
@@ -157,6 +269,23 @@ fn chunk(bytes: &[u8]) -> &[u8] {
     }
 }
 
+/// The text of a line about the log itself, and its stream.
+fn of_log(
+    people: Option<&People>,
+    trouble: Trouble<'_>,
+    options: ConsoleOptions,
+    format: Format,
+) -> (String, Target) {
+    let record = Record::OfLog(trouble);
+    let target = target(record.level());
+    match people.map(|people| people.show(target, &record)) {
+        Some(Shown::Lines(text)) => (text, target),
+        Some(Shown::AsInFile | Shown::Summed(_) | Shown::Nothing) | None => {
+            (dressed(&Line::new(format, &record), options).into_owned(), target)
+        }
+    }
+}
+
 /// The text of a line for this console, coloured or plain.
 fn dressed(line: &Line, options: ConsoleOptions) -> Cow<'_, str> {
     if options.color { line.colored().into() } else { line.text.as_str().into() }
@@ -173,13 +302,13 @@ fn target(level: Level) -> Target {
 mod tests {
     use super::*;
     use crate::model::counters::Counts;
-    use crate::model::event::Event;
     use crate::model::report::{Outcome, PassReport};
     use crate::model::signal::Signal;
     use std::io::{PipeReader, Read};
     use std::os::fd::OwnedFd;
 
-    const PLAIN: ConsoleOptions = ConsoleOptions { show: Show::Everything, color: false, patient: false };
+    const PLAIN: ConsoleOptions =
+        ConsoleOptions { show: Show::Everything, color: false, patient: false, live: false };
 
     struct Fixture {
         console: Console,
@@ -203,19 +332,23 @@ mod tests {
         text
     }
 
-    fn info(number: u64) -> Line {
-        Line::new(Format::Text, &Record::Event { job: None, event: &Event::PassStarted { number } })
+    fn put(console: &Console, record: &Record<'_>) {
+        console.show(record, &Line::new(Format::Text, record));
     }
 
-    fn warning() -> Line {
-        Line::new(Format::Text, &Record::OfLog(Trouble::NotShown { lines: 1 }))
+    fn info(console: &Console, number: u64) {
+        put(console, &Record::Event { job: None, event: &Event::PassStarted { number } });
+    }
+
+    fn warning(console: &Console) {
+        put(console, &Record::OfLog(Trouble::NotShown { lines: 1 }));
     }
 
     #[test]
     fn warnings_go_to_standard_error_and_the_rest_to_standard_output() {
         let all = fixture(PLAIN);
-        all.console.show(&info(1));
-        all.console.show(&warning());
+        info(&all.console, 1);
+        warning(&all.console);
         all.console.finish();
         let (output, error) = (read(all.output), read(all.error));
         assert!(output.ends_with(" INFO  pass 1 started\n") && output.lines().count() == 1);
@@ -232,12 +365,13 @@ mod tests {
             replica_age: None,
             oldest_confirmation: None,
         };
-        let end = Line::new(Format::Text, &Record::Event { job: None, event: &Event::PassEnded(&report) });
+        let event = Event::PassEnded(&report);
+        let end = Record::Event { job: None, event: &event };
         for (show, lines) in [(Show::Everything, 2), (Show::PassEnds, 1), (Show::Warnings, 0)] {
             let quiet = fixture(ConsoleOptions { show, ..PLAIN });
-            quiet.console.show(&info(7));
-            quiet.console.show(&end);
-            quiet.console.show(&warning());
+            info(&quiet.console, 7);
+            put(&quiet.console, &end);
+            warning(&quiet.console);
             quiet.console.finish();
             let output = read(quiet.output);
             assert_eq!(output.lines().count(), lines, "{output}");
@@ -249,7 +383,7 @@ mod tests {
     #[test]
     fn color_frames_time_level_and_verb() {
         let colored = fixture(ConsoleOptions { color: true, ..PLAIN });
-        colored.console.show(&info(1));
+        info(&colored.console, 1);
         colored.console.finish();
         let output = read(colored.output);
         assert!(output.starts_with("\x1b[2m2"), "{output:?}");
@@ -264,10 +398,10 @@ mod tests {
         let mut half = fixture(PLAIN);
         half.output = None;
         for number in 0..1000 {
-            half.console.show(&info(number));
+            info(&half.console, number);
             half.console.flush();
         }
-        half.console.show(&warning());
+        warning(&half.console);
         half.console.finish();
         assert_eq!(read(half.error).lines().count(), 1);
     }
@@ -277,10 +411,9 @@ mod tests {
         let mut none = fixture(ConsoleOptions { patient: true, ..PLAIN });
         none.output = None;
         none.error = None;
-        let line = info(1);
         for _ in 0..100_000 {
-            none.console.show(&line);
-            none.console.show(&warning());
+            info(&none.console, 1);
+            warning(&none.console);
         }
         none.console.flush();
         none.console.finish();
@@ -291,7 +424,7 @@ mod tests {
         let stalled = fixture(PLAIN);
         let total = 80_000;
         for number in 0..total {
-            stalled.console.show(&info(number));
+            info(&stalled.console, number);
         }
         let console = stalled.console;
         let reader = thread::spawn(move || read(stalled.output));
@@ -313,7 +446,7 @@ mod tests {
     fn the_end_does_not_wait_for_a_stalled_reader() {
         let stalled = fixture(PLAIN);
         for number in 0..5000 {
-            stalled.console.show(&info(number));
+            info(&stalled.console, number);
         }
         stalled.console.finish();
         assert!(stalled.output.is_some());
@@ -326,7 +459,7 @@ mod tests {
         let console = slow.console;
         let producer = thread::spawn(move || {
             for number in 0..total {
-                console.show(&info(number));
+                info(&console, number);
             }
             console.finish();
         });
@@ -350,7 +483,7 @@ mod tests {
         let console = stalled.console;
         let producer = thread::spawn(move || {
             for number in 0..60_000 {
-                console.show(&info(number));
+                info(&console, number);
             }
             console.finish();
         });

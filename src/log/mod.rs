@@ -9,6 +9,7 @@ mod file;
 pub(crate) mod humanize;
 pub(crate) mod json;
 mod line;
+mod people;
 mod problems;
 mod queue;
 mod record;
@@ -26,7 +27,7 @@ use crate::fs::Errno;
 use crate::fs::console::Stream;
 use crate::fs::log_file::AppendPath;
 use crate::model::error::{Cause, Error};
-use crate::model::event::{Event, Monitor};
+use crate::model::event::{Event, Monitor, Wait};
 use crate::model::report::Outcome;
 use console::Console;
 use file::LogFile;
@@ -73,6 +74,8 @@ pub struct ConsoleOptions {
     pub color: bool,
     /// Wait for a slow reader instead of dropping lines: for a single pass, whose output somebody pages through.
     pub patient: bool,
+    /// Draw a live line on a terminal: it can move its cursor.
+    pub live: bool,
 }
 
 /// The options of a [`Log`].
@@ -166,6 +169,7 @@ impl Log {
 
 impl Log {
     fn write(&self, job: Option<&str>, event: &Event<'_>) {
+        self.console.hear(job, event);
         if level_of(event) == Level::Debug && !self.verbose {
             return;
         }
@@ -224,7 +228,7 @@ impl Log {
     fn put(&self, record: &Record<'_>) {
         let line = Line::new(self.format, record);
         self.file.iter().for_each(|file| file.write(&line));
-        self.console.show(&line);
+        self.console.show(record, &line);
     }
 }
 
@@ -239,6 +243,10 @@ impl Monitor for Log {
 
     fn wants_verified(&self) -> bool {
         self.verbose
+    }
+
+    fn waits(&self, wait: Wait) {
+        self.console.waits(wait);
     }
 }
 

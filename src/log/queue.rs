@@ -104,6 +104,17 @@ pub(super) enum Pushed {
     Closed,
 }
 
+/// The outcome of a wait for lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Took {
+    /// There are lines.
+    Lines,
+    /// The time is over, or somebody has nudged.
+    Nothing,
+    /// The queue is closed and empty.
+    End,
+}
+
 /// Shared by the producers and the writer.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -133,6 +144,8 @@ struct State {
     resting: bool,
     /// True while a flush waits: the writer takes lines without a delay.
     urgent: bool,
+    /// True when the writer is to look for something else than lines.
+    nudged: bool,
     /// True when no more lines are accepted.
     closing: bool,
     /// True when the writer has ended.
@@ -150,6 +163,7 @@ impl Queue {
             dropping: false,
             resting: false,
             urgent: false,
+            nudged: false,
             closing: false,
             ended: false,
         };
@@ -228,6 +242,22 @@ impl Queue {
     /// The writer's side: settles the batch that was written, and fills it with the waiting lines. Waits if there are
     /// none. False when the queue is closed and empty.
     pub(super) fn take(&self, batch: &mut Batch) -> bool {
+        loop {
+            match self.take_within(batch, None) {
+                Took::Lines => return true,
+                Took::Nothing => {}
+                Took::End => {
+                    self.end();
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// As [`Queue::take`], but waits no longer than this and only until [`Queue::nudge`]. After its end the writer calls
+    /// [`Queue::end`].
+    pub(super) fn take_within(&self, batch: &mut Batch, most: Option<Duration>) -> Took {
+        let deadline = most.and_then(|most| Instant::now().checked_add(most));
         let mut state = self.lock();
         state.settled += batch.lines;
         batch.clear();
@@ -237,12 +267,19 @@ impl Queue {
         loop {
             if state.waiting.is_empty() {
                 if state.closing {
-                    state.ended = true;
-                    self.done.notify_all();
-                    return false;
+                    return Took::End;
+                }
+                let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                if std::mem::take(&mut state.nudged) || left.is_some_and(|left| left.is_zero()) {
+                    return Took::Nothing;
                 }
                 state.resting = true;
-                state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = match left {
+                    Some(left) => {
+                        self.work.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
+                    }
+                    None => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                };
                 state.resting = false;
             } else if !gathered && !state.urgent && !state.closing && !is_half_full(&state) {
                 state = self.wait(&self.work, state, BATCH_DELAY);
@@ -254,9 +291,21 @@ impl Queue {
                 state.dropping = false;
                 state.urgent = false;
                 self.done.notify_all();
-                return true;
+                return Took::Lines;
             }
         }
+    }
+
+    /// Lets the writer return from [`Queue::take_within`], even if no line waits.
+    pub(super) fn nudge(&self) {
+        self.lock().nudged = true;
+        self.work.notify_one();
+    }
+
+    /// The writer's side: it has written everything and ends.
+    pub(super) fn end(&self) {
+        self.lock().ended = true;
+        self.done.notify_all();
     }
 
     /// The writer's side: notes that bytes were written.
@@ -394,6 +443,28 @@ mod tests {
         queue.close();
         assert!(!queue.take(&mut batch));
         assert_eq!(queue.push("e\n", Target::Output), Pushed::Closed);
+        assert_eq!(queue.finish(), 0);
+    }
+
+    #[test]
+    fn a_writer_with_something_else_to_do_waits_no_longer_than_it_wants() {
+        let queue = queue(ENDLESS);
+        let mut batch = Batch::default();
+        assert_eq!(queue.take_within(&mut batch, Some(Duration::from_millis(5))), Took::Nothing);
+        queue.nudge();
+        assert_eq!(queue.take_within(&mut batch, None), Took::Nothing);
+        queue.push("a\n", Target::Output);
+        assert_eq!(queue.take_within(&mut batch, Some(Duration::ZERO)), Took::Lines);
+        assert_eq!(batch.bytes, b"a\n");
+        let nudging = std::thread::spawn({
+            let queue = Arc::clone(&queue);
+            move || queue.nudge()
+        });
+        assert_eq!(queue.take_within(&mut batch, None), Took::Nothing);
+        nudging.join().unwrap();
+        queue.close();
+        assert_eq!(queue.take_within(&mut batch, Some(Duration::MAX)), Took::End);
+        queue.end();
         assert_eq!(queue.finish(), 0);
     }
 

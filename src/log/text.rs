@@ -17,10 +17,23 @@ use super::timestamp::Stamp;
 pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String, usize) {
     let mut out = Out { text: String::with_capacity(256), head_end: 0 };
     out.words(format_args!("{} {:<5} ", stamp.as_str(), level.word()));
+    write_record(&mut out, record);
+    out.text.push('\n');
+    (out.text, out.head_end)
+}
+
+/// The line without time and level, and the byte offset of the end of its verb.
+pub(super) fn body(record: &Record<'_>) -> (String, usize) {
+    let mut out = Out { text: String::new(), head_end: 0 };
+    write_record(&mut out, record);
+    (out.text, out.head_end)
+}
+
+fn write_record(out: &mut Out, record: &Record<'_>) {
     match record {
         Record::Event { job, event } => {
             out.job(*job);
-            write_event(&mut out, event);
+            write_event(out, event);
         }
         Record::Summed { job, summary } => {
             out.job(*job);
@@ -35,8 +48,6 @@ pub(super) fn line(stamp: &Stamp, level: Level, record: &Record<'_>) -> (String,
         }
         Record::OfLog(Trouble::NotShown { lines }) => out.message("console", &humanize::not_shown(*lines)),
     }
-    out.text.push('\n');
-    (out.text, out.head_end)
 }
 
 /// A line under construction.
@@ -275,7 +286,7 @@ fn write_pass_end(out: &mut Out, report: &PassReport) {
 
 /// Whether the numbers count done or planned operations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Tense {
+pub(super) enum Tense {
     Done,
     Planned,
 }
@@ -319,7 +330,8 @@ fn numbers(counts: &Counts, tense: Tense) -> String {
     list.0
 }
 
-fn words(counter: Counter, tense: Tense, number: u64) -> &'static str {
+/// The words after the number of a counter.
+pub(super) fn words(counter: Counter, tense: Tense, number: u64) -> &'static str {
     let (done, planned) = match counter {
         Counter::Created => ("created", "to create"),
         Counter::Updated => ("updated", "to update"),

@@ -18,6 +18,9 @@ const MILLISECONDS: std::ops::Range<usize> = 20..23;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp([u8; LENGTH]);
 
+/// The byte range of the time of day.
+const CLOCK: std::ops::Range<usize> = 11..19;
+
 thread_local! {
     static LAST: Cell<Option<(i64, Stamp)>> = const { Cell::new(None) };
 }
@@ -69,6 +72,11 @@ impl Stamp {
     /// The text.
     pub(super) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The time of day in seconds: `12:00:00`.
+    pub(super) fn clock(&self) -> &str {
+        self.as_str().get(CLOCK).unwrap_or_default()
     }
 
     fn set_milliseconds(&mut self, moment: Timestamp) {

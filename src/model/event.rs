@@ -36,6 +36,19 @@ pub trait Monitor: Sync {
     fn wants_verified(&self) -> bool {
         false
     }
+
+    /// Takes the time until the next pass, whenever the schedule begins to wait for it. It is no event: nothing happens,
+    /// and no log has it. The default ignores it.
+    fn waits(&self, _wait: Wait) {}
+}
+
+/// The wait for the next pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// The time until it starts.
+    pub next: Duration,
+    /// The age of the replica; none while no pass of this process was done.
+    pub replica_age: Option<Duration>,
 }
 
 /// Passes every event to each of its monitors, in their order.
@@ -59,6 +72,10 @@ impl Monitor for Fanout<'_> {
 
     fn wants_verified(&self) -> bool {
         self.0.iter().any(|monitor| monitor.wants_verified())
+    }
+
+    fn waits(&self, wait: Wait) {
+        self.0.iter().for_each(|monitor| monitor.waits(wait));
     }
 }
 
@@ -86,6 +103,10 @@ impl Monitor for ForJob<'_> {
 
     fn wants_verified(&self) -> bool {
         self.monitor.wants_verified()
+    }
+
+    fn waits(&self, wait: Wait) {
+        self.monitor.waits(wait);
     }
 }
 

@@ -128,6 +128,22 @@ impl Hold {
         }
     }
 
+    /// The command that lets the plan through, where there is one; it ends the text of the reason.
+    pub fn approve_command(&self) -> Option<&str> {
+        match self {
+            Hold::TooManyDeletions(doubt)
+            | Hold::TooManyChanges(doubt)
+            | Hold::OtherRoot { doubt, .. }
+            | Hold::EmptySource(doubt) => match &doubt.way_out {
+                WayOut::Approve(command) => Some(command),
+                WayOut::DryRun | WayOut::Approved | WayOut::NoLimits | WayOut::Index => None,
+            },
+            Hold::SourceReplaced | Hold::MountGone(_) | Hold::Swapped { .. } | Hold::MissingElsewhere(_) => {
+                None
+            }
+        }
+    }
+
     /// The doubt about a plan that a person can let through, to be completed.
     pub(crate) fn doubt_mut(&mut self) -> Option<&mut Doubt> {
         match self {

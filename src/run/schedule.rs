@@ -10,7 +10,7 @@ use crate::fs::is_passing;
 use crate::mirror::Mirror;
 use crate::model::counters::Counter;
 use crate::model::error::{Cause, Error};
-use crate::model::event::{Event, Monitor};
+use crate::model::event::{Event, Monitor, Wait};
 use crate::model::interval::Interval;
 use crate::model::report::{Hold, Outcome, PassReport};
 use crate::run::exit::Exit;
@@ -187,7 +187,12 @@ impl Runner<'_> {
 
     /// Waits until a pass is due or requested, or a stop is requested.
     fn wait_until(&self, due: BootTime) -> Result<(), Error> {
-        let Deps { clock, requests, interrupt, .. } = &self.deps;
+        let Deps { clock, requests, interrupt, monitor, .. } = &self.deps;
+        let now = clock.now();
+        if now < due {
+            let replica_age = self.last_done.map(|moment| now.since(moment));
+            monitor.waits(Wait { next: due.since(now), replica_age });
+        }
         while clock.now() < due && !requests.wants_pass() && !interrupt.is_set() {
             clock.wait_until(due)?;
         }
