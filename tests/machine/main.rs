@@ -17,6 +17,7 @@ macro_rules! tests {
 }
 
 mod attributes;
+mod console;
 mod groups;
 mod leases;
 mod limits;
@@ -37,8 +38,9 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 /// Modules with the longest waits come first.
-const MODULES: [(&str, &[Test]); 11] = [
+const MODULES: [(&str, &[Test]); 12] = [
     ("terminals", terminals::TESTS),
+    ("console", console::TESTS),
     ("leases", leases::TESTS),
     ("rot", rot::TESTS),
     ("mounts", mounts::TESTS),

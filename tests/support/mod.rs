@@ -20,5 +20,6 @@ pub(crate) mod process;
 pub(crate) mod program;
 pub(crate) mod proof;
 pub(crate) mod scratch;
+pub(crate) mod screen;
 pub(crate) mod story;
 pub(crate) mod tree;
