@@ -264,6 +264,8 @@ mod tests {
     use crate::model::limit::Stake;
     use crate::model::path::RelPath;
     use crate::model::problem_kind::ProblemKind;
+    use crate::test_strategies::bytes;
+    use proptest::prelude::*;
 
     const CLOCK: &str = "12:00:00";
 
@@ -302,6 +304,25 @@ mod tests {
                 let shown = told(&Event::Done(operation), columns);
                 assert!(width(shown.trim_end()) <= columns.max(20), "{columns} {shown:?}");
                 assert_eq!(shown.matches('\n').count(), 1);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_makes_a_line_wider_than_the_window_or_colours_it(
+            (one, other) in (bytes(), bytes()),
+            columns in 20_usize..120,
+            size in any::<Option<u64>>(),
+        ) {
+            let (path, old) = (RelPath::from_bytes(one), RelPath::from_bytes(other));
+            let plain = Operation { size, ..Operation::new(Verb::Update, &path, Kind::File) };
+            let moved = Operation { moved_from: Some(&old), verb: Verb::Move, ..plain };
+            let link = Operation { target: Some(old.as_bytes()), verb: Verb::Create, ..plain };
+            for operation in [plain, moved, link] {
+                let shown = told(&Event::Done(operation), columns);
+                prop_assert!(shown.ends_with('\n') && !shown.trim_end().contains(char::is_control), "{:?}", shown);
+                prop_assert!(width(shown.trim_end_matches('\n')) <= columns, "{} {:?}", columns, shown);
             }
         }
     }
