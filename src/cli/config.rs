@@ -208,7 +208,7 @@ impl Config {
                     show: show(cli.quiet, mode),
                     color,
                     patient: mode.interval().is_none(),
-                    live: !environment.is_dumb,
+                    live: !environment.is_dumb && !cli.quiet,
                 },
             },
             mode,
@@ -596,6 +596,17 @@ mod tests {
         assert_eq!(of("--interval 60 -q"), Show::PassEnds);
         assert_eq!(of("--once -q"), Show::Warnings);
         assert_eq!(of("--dry-run -q"), Show::Warnings);
+    }
+
+    #[test]
+    fn a_live_line_is_for_terminals_that_can_show_it_and_people_who_want_it() {
+        for (is_dumb, options, expected) in
+            [(false, "--once", true), (true, "--once", false), (false, "--once -q", false)]
+        {
+            let environment = Environment { is_dumb, ..environment() };
+            let config = config_in(&format!("{GIVEN} {options}"), &environment);
+            assert_eq!(config.expect(options).log.console.live, expected, "{is_dumb} {options}");
+        }
     }
 
     #[test]

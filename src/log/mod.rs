@@ -74,7 +74,7 @@ pub struct ConsoleOptions {
     pub color: bool,
     /// Wait for a slow reader instead of dropping lines: for a single pass, whose output somebody pages through.
     pub patient: bool,
-    /// Draw a live line on a terminal: it can move its cursor.
+    /// Draw a live line on a terminal: it can move its cursor, and nobody has asked for quiet.
     pub live: bool,
 }
 

@@ -24,7 +24,7 @@ use super::queue::Target;
 use super::record::Record;
 use super::text::{Tense, words};
 use super::timestamp::Stamp;
-use super::{ConsoleOptions, Format, Show};
+use super::{ConsoleOptions, Format};
 use crate::control::Interrupt;
 use crate::fs::clock::BootTime;
 use crate::fs::console::Stream;
@@ -101,7 +101,7 @@ impl People {
             (None, Some(_)) if !is_read => Some(Target::Error),
             (None, _) => None,
         };
-        let live = live.filter(|_| options.live && options.show == Show::Everything);
+        let live = live.filter(|_| options.live);
         let state = State { burst: Burst::new(Instant::now()), passes: Vec::new(), wait: None };
         let (color, state) = (options.color, Mutex::new(state));
         Some(People { terminals, live, is_one, color, interrupt, state })
