@@ -1,5 +1,5 @@
 //! What a person sees: short lines, a live line, sums, a table. The terminal is a pseudo-terminal of `script(1)`, and what
-//! it was sent is drawn on a grid.
+//! it was sent is interpreted by a terminal emulator.
 
 use crate::Test;
 use crate::support::leave_out::leave_out;
@@ -31,7 +31,7 @@ pub(crate) const TESTS: &[Test] = tests![
 const ERASE: &str = "\u{1b}[J";
 
 /// Runs a shell script in a terminal of this width. `$RUN` runs the program with its roots and log.
-fn terminal(place: &Scratch, columns: usize, script: &str) -> Running {
+fn terminal(place: &Scratch, columns: u16, script: &str) -> Running {
     if Command::new("script").arg("--version").output().is_err() {
         leave_out("script(1) is not installed");
     }
@@ -70,7 +70,7 @@ fn a_long_pass_shows_a_bar_below_its_lines_and_leaves_a_table() {
         let ended = terminal(&place, columns, "$RUN --once --bwlimit 2MiB").end();
         let sent = ended.stdout;
         let screen = Screen::of(&sent, columns);
-        assert!(screen.wrapped.is_empty(), "{columns}: {:?}", screen.wrapped);
+        assert!(screen.wrapped().is_empty(), "{columns}: {:?}", screen.wrapped());
         assert!(sent.contains(" of 6 MiB") && sent.contains(" MiB/s"), "a bar: {sent:?}");
         assert!(!sent.contains("sha256") && !sent.contains("INFO"), "{sent}");
         let shown = screen.to_string();
@@ -89,14 +89,10 @@ fn a_window_that_is_made_narrower_gets_narrower_lines() {
     let script = "(sleep 1.6; stty -F /dev/tty cols 40; printf '\\r@@') & $RUN --once --bwlimit 2MiB";
     let sent = terminal(&place, 80, script).end().stdout;
     let (before, after) = sent.split_once("@@").expect("it was resized");
-    let mut screen = Screen::of(before, 80);
     // The marker may be in the middle of a line that is drawn.
     let (rest, after) = after.split_once('\r').expect("it goes on");
-    screen.draw(rest);
-    assert!(screen.wrapped.is_empty(), "{:?}", screen.wrapped);
-    screen.resize(40);
-    screen.draw(&format!("\r{after}"));
-    assert!(screen.wrapped.is_empty(), "{:?}", screen.wrapped);
+    let [before, screen] = [Screen::of(&format!("{before}{rest}"), 80), Screen::of(after, 40)];
+    assert_eq!([before.wrapped(), screen.wrapped()], [[""; 0]; 2]);
     assert!(after.contains(" %") && after.contains(ERASE), "it was drawn: {after:?}");
     assert!(!screen.to_string().contains('%'), "{screen}");
 }
@@ -122,7 +118,7 @@ fn more_lines_than_a_person_reads_are_summed_up_and_the_log_has_each() {
     place.write("source/refused/x", "content");
     let sent = terminal(&place, 60, "$RUN --once").end().stdout;
     let screen = Screen::of(&sent, 60);
-    assert!(screen.wrapped.is_empty(), "{:?}", screen.wrapped);
+    assert!(screen.wrapped().is_empty(), "{:?}", screen.wrapped());
     let shown = screen.to_string();
     let summed: usize = shown
         .lines()
@@ -140,7 +136,7 @@ fn a_terminal_that_cannot_move_its_cursor_gets_lines_alone() {
     let place = slow_source();
     let sent = terminal(&place, 40, "TERM=dumb $RUN --once --bwlimit 2MiB").end().stdout;
     assert!(!sent.contains('\u{1b}') && !sent.replace("\r\n", "\n").contains('\r'), "{sent:?}");
-    assert!(sent.contains(" pass 1 started") && Screen::of(&sent, 40).wrapped.is_empty(), "{sent}");
+    assert!(sent.contains(" pass 1 started") && Screen::of(&sent, 40).wrapped().is_empty(), "{sent}");
 }
 
 fn what_is_in_the_background_draws_nothing_but_lines() {
@@ -189,7 +185,7 @@ fn the_wait_for_the_next_pass_is_counted_down() {
     let sent = running.stdout();
     let drawn = count(&sent, "next pass in ") as u64;
     assert!((3..=start.elapsed().as_secs() + 4).contains(&drawn), "once a second: {drawn}, {sent:?}");
-    assert!(Screen::of(&sent, 80).wrapped.is_empty());
+    assert!(Screen::of(&sent, 80).wrapped().is_empty());
     running.signal(Signal::TERM);
 }
 
@@ -217,7 +213,7 @@ fn a_name_cannot_colour_a_terminal() {
     place.write(format!("source/{}", "\u{65e5}\u{672c}".repeat(20)), "wide");
     let sent = terminal(&place, 40, "$RUN --once").end().stdout;
     let screen = Screen::of(&sent, 40);
-    assert!(!sent.contains('\u{1b}') && screen.wrapped.is_empty(), "{sent:?}");
+    assert!(!sent.contains('\u{1b}') && screen.wrapped().is_empty(), "{sent:?}");
     assert!(!screen.to_string().contains("\n12:00:00"), "{screen}");
     assert!(place.log().contains("\\x1b[31mred\\n12:00:00 pass 9 done"));
 }

@@ -1,79 +1,36 @@
-//! A terminal, as far as the program uses one: what it was sent, drawn on a grid of cells.
+//! What a person sees of a program in a terminal: the bytes that it was sent, interpreted by an emulator.
 
 use std::fmt;
+use std::num::NonZeroU16;
 
-/// A screen without end at its bottom.
-#[derive(Debug)]
-pub(crate) struct Screen {
-    rows: Vec<Vec<char>>,
-    at: (usize, usize),
-    columns: usize,
-    /// The rows that were longer than the window, as far as they were drawn.
-    pub(crate) wrapped: Vec<String>,
-}
+/// More rows than any test fills: nothing scrolls away.
+const ROWS: u16 = 2_000;
+
+/// The screen at the end.
+pub(crate) struct Screen(vt100::Parser);
 
 impl Screen {
-    /// Draws these bytes in a window of this width. Colours are left out; any other sequence is a mistake.
-    pub(crate) fn of(sent: &str, columns: usize) -> Screen {
-        let mut screen = Screen { rows: vec![Vec::new()], at: (0, 0), columns, wrapped: Vec::new() };
-        screen.draw(sent);
-        screen
+    /// In a window of this width.
+    pub(crate) fn of(sent: &str, columns: u16) -> Screen {
+        let [rows, columns] = [ROWS, columns].map(|size| NonZeroU16::new(size).expect("not zero"));
+        let mut parser = vt100::Parser::new(rows, columns, 0);
+        parser.process(sent.as_bytes());
+        Screen(parser)
     }
 
-    /// The window gets another width. The rows that are there are not broken anew, as in xterm.
-    pub(crate) fn resize(&mut self, columns: usize) {
-        self.columns = columns;
-    }
-
-    /// Draws more.
-    pub(crate) fn draw(&mut self, sent: &str) {
-        let mut rest = sent.chars();
-        while let Some(c) = rest.next() {
-            let (row, column) = self.at;
-            match c {
-                '\r' => self.at.1 = 0,
-                '\n' => {
-                    self.at.0 += 1;
-                    self.rows.resize(self.rows.len().max(row + 2), Vec::new());
-                }
-                '\u{1b}' => {
-                    assert_eq!(rest.next(), Some('['), "not a control sequence: {sent:?}");
-                    let mut numbers = String::new();
-                    let letter = rest.by_ref().find(|c| {
-                        numbers.push(*c);
-                        c.is_ascii_alphabetic()
-                    });
-                    match letter {
-                        // Erases from the cursor to the end of the screen.
-                        Some('J') if numbers == "J" => {
-                            self.rows[row].truncate(column);
-                            self.rows.truncate(row + 1);
-                        }
-                        Some('m') => {}
-                        other => panic!("{other:?} in {sent:?}"),
-                    }
-                }
-                c => {
-                    assert!(!c.is_control(), "{c:?} in {sent:?}");
-                    // Most of Asia's letters take two cells; the second stays empty.
-                    let width = if ('\u{2e80}'..'\u{fffd}').contains(&c) { 2 } else { 1 };
-                    if column + width > self.columns {
-                        self.wrapped.push(self.rows[row].iter().collect());
-                    }
-                    let cells = &mut self.rows[row];
-                    cells.resize(cells.len().max(column + 1), ' ');
-                    cells[column] = c;
-                    self.at.1 += width;
-                }
-            }
-        }
+    /// The rows that were too long for the window.
+    pub(crate) fn wrapped(&self) -> Vec<String> {
+        let screen = self.0.screen();
+        let rows = screen.rows(0, screen.size().1.get()).zip(0..);
+        rows.filter(|(_, at)| screen.row_wrapped(*at)).map(|(row, _)| row).collect()
     }
 }
 
 impl fmt::Display for Screen {
     /// The rows that are not empty.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows = self.rows.iter().map(|row| row.iter().collect::<String>());
-        rows.filter(|row| !row.trim().is_empty()).try_for_each(|row| writeln!(f, "{}", row.trim_end()))
+        let screen = self.0.screen();
+        let mut rows = screen.rows(0, screen.size().1.get()).filter(|row| !row.trim().is_empty());
+        rows.try_for_each(|row| writeln!(f, "{}", row.trim_end()))
     }
 }
