@@ -138,9 +138,12 @@ impl Hold {
                 WayOut::Approve(command) => Some(command),
                 WayOut::DryRun | WayOut::Approved | WayOut::NoLimits | WayOut::Index => None,
             },
-            Hold::SourceReplaced | Hold::MountGone(_) | Hold::Swapped { .. } | Hold::MissingElsewhere(_) => {
-                None
-            }
+            Hold::SourceReplaced
+            | Hold::MountGone(_)
+            | Hold::Swapped { .. }
+            | Hold::MissingElsewhere(_)
+            | Hold::NoRoom(_)
+            | Hold::Declined { .. } => None,
         }
     }
 
