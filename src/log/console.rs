@@ -42,7 +42,7 @@ const PATIENT: Backpressure = Backpressure { running: FOREVER, ending: FOREVER }
 const CHUNK: usize = 4096;
 
 /// Erases the live line, also one that the terminal has broken because it is narrower now (ED).
-const ERASE: &[u8] = b"\r\x1b[J";
+const ERASE: &str = "\r\x1b[J";
 
 /// The producers' side.
 #[derive(Debug)]
@@ -127,8 +127,12 @@ impl Console {
         self.queue.push_at_once(&text, target);
     }
 
-    /// See [`Queue::flush`].
+    /// See [`Queue::flush`]. The live line is off the screen as well, until a phase of the pass has one again: a question
+    /// may follow.
     pub(super) fn flush(&self) {
+        if let Some(target) = self.people.as_ref().and_then(|people| people.live()) {
+            self.queue.push(ERASE, target);
+        }
         self.queue.flush();
     }
 
@@ -217,7 +221,7 @@ impl Writer {
         }
         // In the background the line on the screen is one of a shell by now.
         if let Some((target, _)) = self.live().filter(|(_, stream)| stream.is_in_foreground()) {
-            self.write(ERASE, target);
+            self.write(ERASE.as_bytes(), target);
         }
     }
 
