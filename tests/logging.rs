@@ -256,7 +256,8 @@ fn a_dry_run_of_the_same_reads_like_this() {
     eventful(&place);
     let ended = place.run("--dry-run -j 1");
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    place.settled().bind(|| assert_snapshot!(ended.console()));
+    assert_eq!(ended.stderr, "");
+    place.settled().bind(|| assert_snapshot!(format!("{}--- log\n{}", ended.stdout, place.log())));
 }
 
 #[test]
@@ -371,7 +372,8 @@ fn json_lines_have_the_fields_that_the_document_gives_them() {
     let mut seen = BTreeSet::new();
     let place = Scratch::with_source();
     eventful(&place);
-    check_json(&place.run("--dry-run --log-format json").console(), &mut seen);
+    place.run("--dry-run --log-format json");
+    check_json(&place.log(), &mut seen);
     place.rename("replica", "elsewhere");
     check_json(&place.run("--once --log-format json").console(), &mut seen);
     check_json(&place.run("--once -v --log-format json").console(), &mut seen);
@@ -750,10 +752,14 @@ fn verbose_adds_the_files_that_were_compared_and_are_the_same() {
     place.write("source/a", "content");
     place.write("source/folder/b", "more content");
     place.sync();
-    for (options, expected) in [("--once", 0), ("--once -v", 2), ("--dry-run --verbose", 2)] {
+    for (options, same, expected) in [
+        ("--once", " DEBUG same ", 0),
+        ("--once -v", " DEBUG same ", 2),
+        ("--dry-run --verbose", "same\t", 2),
+    ] {
         place.write("log", "");
         let ended = place.run(options);
-        assert_eq!(count(&ended.stdout, " DEBUG same "), expected, "{options}: {ended:?}");
+        assert_eq!(count(&ended.stdout, same), expected, "{options}: {ended:?}");
         assert_eq!(count(&place.log(), " DEBUG same "), expected, "{options}");
     }
     assert!(place.log().contains(&format!("DEBUG same folder/b 12 B sha256={}\n", sha256(b"more content"))));

@@ -120,7 +120,8 @@ pub struct Cli {
     #[arg(long, help_heading = "When")]
     pub once: bool,
 
-    /// Print what one pass would do, then exit; nothing is written but the log
+    /// Show what one pass would do, then exit; nothing is written but the log. On a terminal a summary (-v
+    /// shows all of it), in a pipe one line for each change
     #[arg(short = 'n', long, help_heading = "When")]
     pub dry_run: bool,
 
@@ -202,6 +203,10 @@ pub struct Cli {
     /// keeps every line
     #[arg(short, long, help_heading = "What is shown")]
     pub quiet: bool,
+
+    /// With --dry-run: print the plan as JSON, one object for each change and one with the totals
+    #[arg(long, help_heading = "What is shown")]
+    pub json: bool,
 
     /// Colors on the console; auto means on a terminal, unless NO_COLOR is set
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = Color::Auto, help_heading = "What is shown")]

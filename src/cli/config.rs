@@ -6,10 +6,12 @@
 mod filter;
 mod limits;
 mod log;
+mod plan;
 mod rate;
 mod rpo;
 
 pub(super) use self::log::{is_no_file, log_file};
+pub use self::plan::{PlanForm, PlanOptions};
 
 use crate::cli::args::{Cli, Color, Compare, LogFormat};
 use crate::fs::resolve::{exists, is_folder, resolve};
@@ -96,6 +98,8 @@ pub struct Config {
     pub log: LogOptions,
     /// When passes run.
     pub mode: RunMode,
+    /// How the plan of a dry run is shown; none for passes.
+    pub plan: Option<PlanOptions>,
     /// The greatest age that the replica may have, where one is promised.
     pub rpo: Option<Duration>,
     /// True: the process gets the lowest priority.
@@ -117,6 +121,12 @@ impl Config {
     pub fn new(cli: Cli, environment: &Environment) -> Result<Config, UsageError> {
         // Before the options that move out of `cli`; a missing one of those is still reported first.
         let mode = mode(&cli);
+        let color = match cli.color {
+            Color::Auto => environment.is_terminal && !environment.no_color,
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let plan = mode.clone().and_then(|mode| plan::plan(&cli, mode, (environment.is_terminal, color)));
         let threads = cli.threads.as_deref().map(threads).transpose();
         let rehash_after = trust("--rehash-after", &cli.rehash_after);
         let digest_after = trust("--digest-after", &cli.digest_after);
@@ -128,6 +138,7 @@ impl Config {
         let source = folder("--source", cli.source, "--source /data")?;
         let replica = folder("--replica", cli.replica, "--replica /mnt/backup")?;
         let (mode, threads, state_dir) = (mode?, threads?, state_dir.transpose()?);
+        let plan = plan?;
         let rpo = rpo::rpo(cli.rpo.as_deref(), mode)?;
         let (rehash_after, digest_after) = (rehash_after?, digest_after?);
         let limits = Limits {
@@ -170,11 +181,6 @@ impl Config {
             interval: mode.interval().map(Interval::length),
             rpo,
         });
-        let color = match cli.color {
-            Color::Auto => environment.is_terminal && !environment.no_color,
-            Color::Always => true,
-            Color::Never => false,
-        };
         Ok(Config {
             mirror: MirrorOptions {
                 source,
@@ -205,13 +211,14 @@ impl Config {
                 verbose: cli.verbose,
                 // A person waits for the output of a single pass; a schedule waits for nobody.
                 console: ConsoleOptions {
-                    show: show(cli.quiet, mode),
+                    show: show(cli.quiet, mode, plan),
                     color,
                     patient: mode.interval().is_none(),
                     live: !environment.is_dumb && !cli.quiet,
                 },
             },
             mode,
+            plan,
             rpo,
             nice: cli.nice,
             yes: cli.yes,
@@ -221,11 +228,17 @@ impl Config {
 
 /// cron mails what a single pass shows, so that a quiet one that went well has to show nothing. A service that shows
 /// nothing for weeks looks dead.
-fn show(quiet: bool, mode: RunMode) -> Show {
+///
+/// Beside the plan of a dry run there are only warnings; its summary also tells of a hold.
+fn show(quiet: bool, mode: RunMode, plan: Option<PlanOptions>) -> Show {
     match (quiet, mode) {
-        (false, _) => Show::Everything,
+        (false, RunMode::DryRun) if plan.is_some_and(|plan| plan.form == PlanForm::Summary) => {
+            Show::WithoutPassEnds
+        }
+        (_, RunMode::DryRun) => Show::Warnings,
+        (false, RunMode::Every(_) | RunMode::Once) => Show::Everything,
         (true, RunMode::Every(_)) => Show::PassEnds,
-        (true, RunMode::Once | RunMode::DryRun) => Show::Warnings,
+        (true, RunMode::Once) => Show::Warnings,
     }
 }
 

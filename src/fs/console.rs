@@ -12,7 +12,7 @@ use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The width that is assumed of a terminal that does not tell it.
-const COLUMNS: usize = 80;
+pub(crate) const COLUMNS: usize = 80;
 
 /// An output for lines: a terminal, a pipe, a file.
 #[derive(Debug)]

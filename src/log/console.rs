@@ -7,7 +7,7 @@
 //! line and a few times a second. It is drawn only where that cannot block and nobody else has the screen.
 
 use crate::control::Interrupt;
-use crate::fs::console::Stream;
+use crate::fs::console::{COLUMNS, Stream};
 use crate::model::event::{Event, Wait};
 use std::borrow::Cow;
 use std::io;
@@ -121,6 +121,17 @@ impl Console {
         }
     }
 
+    /// The width of the terminal that is the standard output, or one that is assumed.
+    pub(super) fn columns(&self) -> usize {
+        let terminal = self.people.as_ref().and_then(|people| people.terminal(Target::Output));
+        terminal.map_or(COLUMNS, |terminal| terminal.columns())
+    }
+
+    /// Hands in text for standard output as it is.
+    pub(super) fn print(&self, text: &str) {
+        self.queue.push(text, Target::Output);
+    }
+
     /// Hands in a line about the log itself without waiting.
     pub(super) fn tell(&self, trouble: Trouble<'_>) {
         let (text, target) = of_log(self.people.as_deref(), trouble, self.options, self.format);
@@ -157,6 +168,7 @@ impl Console {
             Show::Everything => true,
             Show::PassEnds => is_bad || line.is_pass_end,
             Show::Warnings => is_bad,
+            Show::WithoutPassEnds => is_bad && !line.is_pass_end,
         }
     }
 }

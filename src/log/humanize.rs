@@ -80,7 +80,7 @@ pub(crate) fn one_line(words: &str) -> Cow<'_, str> {
 }
 
 /// The message of a notice.
-pub(super) fn notice(notice: &Notice<'_>) -> String {
+pub(crate) fn notice(notice: &Notice<'_>) -> String {
     match notice {
         Notice::LogInside { side, path } => {
             format!(

@@ -16,6 +16,7 @@ mod record;
 mod rotation;
 mod text;
 mod timestamp;
+pub(crate) mod width;
 
 #[cfg(test)]
 mod properties;
@@ -63,6 +64,8 @@ pub enum Show {
     PassEnds,
     /// Warnings and errors.
     Warnings,
+    /// Warnings and errors, but not the end of a pass: somebody else shows it.
+    WithoutPassEnds,
 }
 
 /// The options of the console.
@@ -144,6 +147,16 @@ impl Log {
         if self.has_begun.load(Ordering::SeqCst) {
             self.file.iter().for_each(LogFile::request_reopen);
         }
+    }
+
+    /// The width of the terminal that is the standard output.
+    pub(crate) fn columns(&self) -> usize {
+        self.console.columns()
+    }
+
+    /// Hands text for standard output in, as it is, between the lines of the console; the file does not get it.
+    pub(crate) fn print(&self, text: &str) {
+        self.console.print(text);
     }
 
     /// Waits until every line handed in before is written or given up. The wait for a stalled file or console is no

@@ -23,6 +23,7 @@ mod leases;
 mod limits;
 mod logging;
 mod mounts;
+mod plans;
 mod question;
 mod room;
 mod roots;
@@ -38,7 +39,7 @@ use std::panic::{catch_unwind, resume_unwind};
 use std::process::ExitCode;
 
 /// Modules with the longest waits come first.
-const MODULES: [(&str, &[Test]); 12] = [
+const MODULES: [(&str, &[Test]); 13] = [
     ("terminals", terminals::TESTS),
     ("console", console::TESTS),
     ("leases", leases::TESTS),
@@ -47,6 +48,7 @@ const MODULES: [(&str, &[Test]); 12] = [
     ("roots", roots::TESTS),
     ("room", room::TESTS),
     ("question", question::TESTS),
+    ("plans", plans::TESTS),
     ("limits", limits::TESTS),
     ("logging", logging::TESTS),
     ("groups", groups::TESTS),

@@ -355,7 +355,7 @@ fn the_man_page_has_every_option_and_the_exit_codes() {
 fn a_single_pass_needs_no_log_file() {
     let place = Scratch::with_source();
     fs::write(place.path().join("source/file"), "content").expect("written");
-    for (words, verb) in [("--dry-run", "would create file"), ("--once", "create file")] {
+    for (words, verb) in [("--dry-run", "create\t7\tfile"), ("--once", "create file")] {
         let words = format!("{ROOTS} {words}");
         let assert = file_sync().current_dir(place.path()).args(words.split(' ')).assert().code(0);
         let console = stdout(&assert);

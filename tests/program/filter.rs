@@ -112,8 +112,7 @@ fn a_folder_that_goes_stays_with_what_is_left_out_in_it_and_nothing_else() {
     done(&place, "");
     fs::remove_dir_all(place.at("source/old")).unwrap();
     let dry = done(&place, "--exclude|*.tmp|--dry-run");
-    assert!(dry.contains("would delete old/ (1 folder, 3 files,"), "{dry}");
-    assert!(dry.contains("(what is excluded in it stays)") && dry.contains(" 4 to delete,"), "{dry}");
+    assert!(dry.contains("\told/\t1 folder, 3 files, what is excluded in it stays\n"), "{dry}");
     let said = done(&place, "--exclude|*.tmp");
     assert_eq!(replica(&place), ["e", "old/deep/b.tmp"]);
     assert!(said.contains("notice The folder old has gone from the source and stays"), "{said}");

@@ -292,7 +292,7 @@ fn a_dry_run_shows_a_plan_that_would_be_held_and_uses_no_approval_up() {
     let ended = dry("--max-delete 10");
     assert_eq!(ended.code, Some(25), "{ended:?}");
     assert!(
-        ended.console().contains("delete many/019") && ended.console().contains("would delete 20"),
+        ended.stdout.contains("delete\t7\tmany/019") && ended.console().contains("would delete 20"),
         "{ended:?}"
     );
     assert!(ended.console().contains("a pass would be held, and name the command"), "{ended:?}");

@@ -9,6 +9,7 @@
 
 mod approve;
 mod cli_arguments;
+mod dry_run;
 mod filter;
 mod gentle;
 mod guard;

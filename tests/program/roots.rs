@@ -680,9 +680,10 @@ fn a_dry_run_tells_what_would_be_done_also_beside_a_process_that_has_the_replica
     for _ in 0..2 {
         let dry = start(place.with("--source source --replica replica --log_file second", "--dry-run")).end();
         assert_eq!((dry.code, dry.stderr.as_str()), (Some(0), ""), "{dry:?}");
-        assert!(dry.stdout.contains("INFO  would create new 7 B"), "{dry:?}");
-        assert!(dry.stdout.contains("planned: 1 to create, 0 to update, "), "{dry:?}");
-        assert!(dry.stdout.contains(" 0 to delete, 1 unchanged, 0 problems, "), "{dry:?}");
+        assert!(dry.stdout.contains("create\t7\tnew\n"), "{dry:?}");
+        let log = place.read("second");
+        assert!(log.contains("planned: 1 to create, 0 to update, "), "{log}");
+        assert!(log.contains(" 0 to delete, 1 unchanged, 0 problems, "), "{log}");
     }
     assert_eq!(Tree::of(&place.at("replica")).stamped(), before);
     assert_eq!(second(&place, "replica").code, Some(1), "what writes still waits for its turn");
@@ -701,7 +702,7 @@ fn a_dry_run_needs_no_right_to_write() {
     place.mode("replica", 0o555);
     let dry = place.run("--dry-run");
     assert_eq!((dry.code, dry.stderr.as_str()), (Some(0), ""), "{dry:?}");
-    assert!(dry.stdout.contains("INFO  would create new 7 B"), "{dry:?}");
+    assert!(dry.stdout.contains("create\t7\tnew\n"), "{dry:?}");
     assert_eq!(place.names("replica"), ["file"]);
 }
 

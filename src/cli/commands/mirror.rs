@@ -6,6 +6,7 @@
 
 use crate::cli::commands::complaints::complain;
 use crate::cli::commands::confirm::{Always, Person};
+use crate::cli::commands::dry_run::DryRun;
 use crate::cli::config::Config;
 use crate::control::{Interrupt, Requests};
 use crate::fs::clock::Timer;
@@ -35,7 +36,7 @@ struct Ready {
 
 /// Runs the passes. A message goes to `complaints` when there is no log for it.
 pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
-    let Config { mirror: options, log: log_options, mode, rpo, nice, yes } = config;
+    let Config { mirror: options, log: log_options, mode, plan, rpo, nice, yes } = config;
     // Before the first thread is started: threads inherit the priority.
     let lowered = if nice { lower_priority() } else { Ok(()) };
     let interrupt = Arc::new(Interrupt::new());
@@ -88,7 +89,9 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
                 log.event(&Event::Notice(Notice::NoStateFolder));
             }
             service.ready();
-            let monitor = Fanout::new([&*log as &dyn Monitor, &service]);
+            let plan = plan.map(|plan| DryRun::new(plan, (&source, &replica), Arc::clone(&log)));
+            let plan = plan.as_ref().map(|plan| plan as &dyn Monitor);
+            let monitor = Fanout::new([&*log as &dyn Monitor, &service].into_iter().chain(plan));
             // A single pass has no next one to be late.
             let rpo = rpo.filter(|_| mode.interval().is_some());
             // Without a descriptor for its timer nothing watches the RPO, and passes go on.

@@ -5,6 +5,7 @@ mod chosen;
 mod complaints;
 mod completions;
 mod confirm;
+mod dry_run;
 mod history;
 mod manifest;
 mod mirror;

@@ -5,7 +5,7 @@ use super::super::humanize;
 use super::super::record::{Level, Record};
 use super::super::text;
 use super::paint::{Paint, Style};
-use super::width::{cut, elide, share, width, wrap};
+use crate::log::width::{cut, elide, share, width, wrap};
 use crate::model::change::Operation;
 use crate::model::event::Event;
 use crate::model::path::shown;

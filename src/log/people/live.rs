@@ -1,7 +1,7 @@
 //! The live line: how far a pass is, or how long it is to the next one. Pure: numbers in, a text out that fits.
 
 use super::super::humanize;
-use super::width::{cut, width};
+use crate::log::width::{cut, width};
 use std::time::Duration;
 
 /// The widths of the bar, and the word for the changes that there is room for.

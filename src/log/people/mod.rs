@@ -14,7 +14,6 @@ mod paint;
 mod progress;
 mod rate;
 mod summary;
-mod width;
 
 use self::burst::{Burst, Sum};
 use self::paint::{Paint, Style};

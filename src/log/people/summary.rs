@@ -4,7 +4,7 @@ use super::super::humanize;
 use super::super::text::{Tense, words};
 use super::line::{INDENT, held, message};
 use super::paint::{Paint, Style};
-use super::width::width;
+use crate::log::width::width;
 use crate::model::change::Verb;
 use crate::model::counters::Counter;
 use crate::model::report::{Outcome, PassReport};

@@ -10,7 +10,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 const ELLIPSIS: &str = "…";
 
 /// The number of columns that a text takes.
-pub(super) fn width(text: &str) -> usize {
+pub(crate) fn width(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { clusters(text).map(|(_, width)| width).sum() }
 }
 
@@ -52,7 +52,7 @@ fn end(text: &str, most: usize) -> &str {
 
 /// A text that is no wider than this: its middle is left out where it does not fit. The end is the larger part, because
 /// a path ends in the name.
-pub(super) fn elide(text: &str, most: usize) -> Cow<'_, str> {
+pub(crate) fn elide(text: &str, most: usize) -> Cow<'_, str> {
     if width(text) <= most {
         return Cow::Borrowed(text);
     }
@@ -62,12 +62,12 @@ pub(super) fn elide(text: &str, most: usize) -> Cow<'_, str> {
 }
 
 /// A text that is no wider than this: its end is left out where it does not fit.
-pub(super) fn cut(text: &str, most: usize) -> &str {
+pub(crate) fn cut(text: &str, most: usize) -> &str {
     start(text, most)
 }
 
 /// The rooms of two texts on one line of this width: what the one does not need, the other has.
-pub(super) fn share(one: &str, other: &str, most: usize) -> (usize, usize) {
+pub(crate) fn share(one: &str, other: &str, most: usize) -> (usize, usize) {
     let (one, other) = (width(one), width(other));
     let half = most / 2;
     if one + other <= most {
@@ -83,7 +83,7 @@ pub(super) fn share(one: &str, other: &str, most: usize) -> (usize, usize) {
 
 /// The lines of a text that is wrapped at its spaces: the first is no wider than `first`, the others no wider than
 /// `rest`. A word that is longer than both is broken, after a slash if there is one.
-pub(super) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, first: usize, rest: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut room = first.max(1);
     for word in text.split(' ') {
