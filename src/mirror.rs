@@ -4,6 +4,7 @@
 //! filesystems, and whether writes may not be durable yet.
 
 mod checks;
+mod explain;
 mod notes;
 mod places;
 
@@ -12,6 +13,7 @@ use crate::capabilities::registry::Filesystems;
 use crate::context::Context;
 use crate::context::absence::{Absence, Remembered};
 use crate::context::compared::Compared;
+use crate::context::focus::Focus;
 use crate::context::log_file::LogFile;
 use crate::context::reporter::Reporter;
 use crate::control::Interrupt;
@@ -97,6 +99,8 @@ pub struct Mirror {
     noted: Counts,
     /// Who is asked before a first pass deletes.
     confirm: Option<Box<dyn Confirm>>,
+    /// The path that the passes are limited to, for [`Mirror::explain`].
+    focus: Option<Arc<Focus>>,
     /// The notices to report at the start of the first pass.
     first_notices: Vec<FirstNotice>,
 }
@@ -224,6 +228,7 @@ impl Mirror {
             last: None,
             noted: Counts::default(),
             confirm: None,
+            focus: None,
             first_notices,
         })
     }
@@ -373,6 +378,7 @@ impl Mirror {
         context.asks_the_disk = self.disk_failed;
         context.verifies_writes = self.options.verify_writes;
         context.throttle = self.throttle.as_ref();
+        context.focus = self.focus.as_deref();
         context.log = LogFile::new(self.options.log.as_deref(), self.protected.as_ref());
         moment.start.let_tick();
         context.ledger = ledger.clone();

@@ -26,6 +26,7 @@ use crate::model::feature::Feature;
 use crate::model::path::RelPath;
 use crate::model::spelling::folded;
 use crate::plan::Protected;
+use std::borrow::Cow;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -51,6 +52,18 @@ pub(crate) enum LeftOut {
     /// The replica's filesystem cannot hold it.
     NotHeld(Feature),
 }
+
+impl LeftOut {
+    /// The reason in words.
+    pub(crate) fn words(self) -> Cow<'static, str> {
+        match self {
+            LeftOut::Socket => SOCKET.into(),
+            LeftOut::NotHeld(feature) => format!("the replica cannot hold {}", feature.words()).into(),
+        }
+    }
+}
+
+const SOCKET: &str = "sockets are not mirrored";
 
 /// The role of an entry of a folder whose names have this relation to the log file.
 pub(crate) fn standing(
@@ -84,7 +97,7 @@ pub(crate) fn left_out(entry: &Entry, filesystem: &Filesystem) -> Option<LeftOut
 /// Reports that an entry is left out, and counts it.
 pub(crate) fn tell_left_out(context: &Context<'_>, path: &RelPath, left_out: LeftOut) {
     match left_out {
-        LeftOut::Socket => context.reporter.skipped(path, Kind::Socket, "sockets are not mirrored"),
+        LeftOut::Socket => context.reporter.skipped(path, Kind::Socket, SOCKET),
         LeftOut::NotHeld(feature) => context.reporter.left_out(feature),
     }
 }

@@ -11,6 +11,7 @@ pub use self::pairs::PairArgs;
 mod answers;
 mod checks;
 mod command;
+mod explain;
 pub(crate) mod filter;
 mod habits;
 mod screens;
@@ -18,6 +19,7 @@ pub(crate) mod size;
 
 pub use self::checks::{ManifestArgs, ReplicaArgs, VerifyArgs};
 pub use self::command::Command;
+pub use self::explain::ExplainArgs;
 pub use self::filter::{FilterArgs, RuleArg};
 
 use self::answers::{explained, page};
@@ -255,6 +257,7 @@ impl Command {
     pub fn name(&self) -> &'static str {
         match self {
             Command::Approve { .. } => "approve",
+            Command::Explain(_) => "explain",
             Command::Status { .. } => "status",
             Command::History { .. } => "history",
             Command::Verify(_) => "verify",
@@ -305,7 +308,7 @@ pub enum LogFormat {
 }
 
 /// Valid values of each option, shown where one is missing.
-const EXAMPLES: [(&str, &str); 27] = [
+const EXAMPLES: [(&str, &str); 28] = [
     ("--source", "--source /data"),
     ("--replica", "--replica /mnt/backup"),
     ("--log_file", "--log_file /var/log/file-sync/"),
@@ -332,6 +335,7 @@ const EXAMPLES: [(&str, &str); 27] = [
     ("--log-max-size", "--log-max-size 64MiB"),
     ("--log-keep", "--log-keep 5"),
     ("--log-format", "--log-format json"),
+    ("<PATH>...", "file-sync explain /data/photos/cat.jpg"),
     ("<SHELL>", "file-sync completions bash"),
 ];
 

@@ -10,6 +10,7 @@ mod plan;
 mod rate;
 mod rpo;
 
+pub(super) use self::filter::filter;
 pub(super) use self::log::{is_no_file, log_file};
 pub use self::plan::{PlanForm, PlanOptions};
 
@@ -172,7 +173,7 @@ impl Config {
                 state_folder(&path, roots, environment)
             })
             .transpose()?;
-        let filter = filter::filter(cli.filter, [("source", &source), ("replica", &replica)], environment)?;
+        let filter = filter(cli.filter, [("source", &source), ("replica", &replica)], environment)?;
         let index = state_dir.or_else(|| environment.state_dir.clone()).map(|state_dir| IndexOptions {
             state_dir,
             rehash_after,
@@ -278,7 +279,7 @@ fn interval(text: &OsStr) -> Result<Interval, UsageError> {
     })
 }
 
-fn trust(option: &str, text: &OsStr) -> Result<Trust, UsageError> {
+pub(super) fn trust(option: &str, text: &OsStr) -> Result<Trust, UsageError> {
     Trust::parse(&text.to_string_lossy()).map_err(|reason| {
         // The reasons speak of intervals.
         let (text, reason) = (shown(text.as_bytes()), reason.to_string().replace("interval", "time"));

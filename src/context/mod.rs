@@ -3,6 +3,7 @@
 
 pub(crate) mod absence;
 pub(crate) mod compared;
+pub(crate) mod focus;
 pub(crate) mod inner_mounts;
 pub(crate) mod log_file;
 pub(crate) mod on_disk;
@@ -16,6 +17,7 @@ pub(crate) mod vanished;
 use crate::capabilities::registry::Filesystems;
 use crate::context::absence::{Absence, Remembered};
 use crate::context::compared::Compared;
+use crate::context::focus::{Focus, Seen};
 use crate::context::inner_mounts::InnerMounts;
 use crate::context::log_file::LogFile;
 use crate::context::on_disk::OnDisk;
@@ -103,6 +105,8 @@ pub(crate) struct Context<'a> {
     pub confirm: Option<&'a dyn Confirm>,
     /// Whether a plan is held that needs more room than the replica has.
     pub checks_room: bool,
+    /// The path that the pass is limited to, if it is.
+    pub focus: Option<&'a Focus>,
     /// The devices where reads can be announced at no cost.
     pub on_disk: OnDisk,
     /// The page cache.
@@ -146,11 +150,24 @@ impl<'a> Context<'a> {
             is_first: false,
             confirm: None,
             checks_room: true,
+            focus: None,
             on_disk: OnDisk::default(),
             cache: PageCache::now(),
             is_disturbed: AtomicBool::new(false),
             has_kept_back: AtomicBool::new(false),
             has_disk_failed: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the pass looks at a name in a folder: at all of them, unless it is limited to one path.
+    pub(crate) fn looks_at(&self, folder: impl FnOnce() -> RelPath, name: &CStr) -> bool {
+        self.focus.is_none_or(|focus| focus.has(&folder().join(name)))
+    }
+
+    /// Notes what was seen at a path, if the pass is limited to that one.
+    pub(crate) fn note(&self, path: impl FnOnce() -> RelPath, note: impl FnOnce(&mut Seen)) {
+        if let Some(focus) = self.focus {
+            focus.note(&path(), note);
         }
     }
 

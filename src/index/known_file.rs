@@ -6,7 +6,7 @@ use crate::index::record::{Facts, Record};
 use crate::index::rows::{Edit, find_record};
 use crate::index::state::lock;
 use crate::index::terms::Terms;
-use crate::index::trust::{Likeness, MARGIN, Standing, is_settled, is_settled_source, likeness};
+use crate::index::trust::{Distrust, Likeness, MARGIN, Standing, is_settled, is_settled_source, likeness};
 use crate::model::digest::Digest;
 use crate::model::entry::Entry;
 use std::ffi::CStr;
@@ -78,19 +78,36 @@ impl FolderRecords {
 impl Known<'_> {
     /// Whether the file may be taken for intact without being read.
     pub(crate) fn is_trusted(&self) -> bool {
-        let Some(record) = &self.record else { return false };
-        let terms = &self.folder.terms;
-        let is_trusted = self.standing == Standing::Both
-            && terms.has_same_rights
-            && !terms.is_after_lazy_boot
-            && !record.is_suspect
-            && !terms.schedule.is_read_due(record, self.confirmed)
-            // Some filesystems show no sizes; reading nothing costs little.
-            && (record.size > 0 || self.folder.volumes[0].has_true_ctime());
+        let is_trusted = self.distrust().is_none();
         if is_trusted {
-            terms.trusted(self.confirmed);
+            self.folder.terms.trusted(self.confirmed);
         }
         is_trusted
+    }
+
+    /// The first reason why the file has to be read; none if it may be taken for intact.
+    pub(crate) fn distrust(&self) -> Option<Distrust> {
+        let Some(record) = &self.record else { return Some(Distrust::NoRecord) };
+        let terms = &self.folder.terms;
+        match (self.standing, self.alike) {
+            (Standing::Both, _) => {}
+            (Standing::Unknown | Standing::Source, [false, _]) => return Some(Distrust::SourceChanged),
+            (Standing::Unknown | Standing::Source, [true, false]) if record.replica.is_none() => {
+                return Some(Distrust::NotCompared);
+            }
+            (Standing::Unknown | Standing::Source, [true, false]) => return Some(Distrust::ReplicaChanged),
+            (Standing::Unknown | Standing::Source, [true, true]) => return Some(Distrust::Unsettled),
+        }
+        // Some filesystems show no sizes; reading nothing costs little.
+        let shows_no_size = record.size == 0 && !self.folder.volumes[0].has_true_ctime();
+        let reasons = [
+            (!terms.has_same_rights, Distrust::OtherRights),
+            (terms.is_after_lazy_boot, Distrust::LazyTimes),
+            (record.is_suspect, Distrust::Suspect),
+            (terms.schedule.is_read_due(record, self.confirmed), Distrust::Due),
+            (shows_no_size, Distrust::NoSize),
+        ];
+        reasons.into_iter().find_map(|(holds, reason)| holds.then_some(reason))
     }
 
     /// Whether neither side has an extended attribute: none had one, and setting one would have moved the ctime.

@@ -5,6 +5,7 @@ use crate::index::record::{Facts, Record};
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, Timestamp};
 use crate::model::trust::Trust;
+use serde::Serialize;
 
 /// The least age of a time stamp that proves that no later change has the same one, in seconds: more than the coarsest
 /// step of any filesystem (two seconds for vfat) and than the kernel's tick.
@@ -69,6 +70,32 @@ pub(crate) enum Standing {
     Source,
     /// Both files have the recorded facts.
     Both,
+}
+
+/// Why a file is read although there may be a record of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Distrust {
+    /// There is no record.
+    NoRecord,
+    /// The source's file has other facts than the record.
+    SourceChanged,
+    /// The replica's file is a copy that has not been compared with the source since.
+    NotCompared,
+    /// The replica's file has other facts than the record.
+    ReplicaChanged,
+    /// A change may have left the recorded facts as they were: they were too young.
+    Unsettled,
+    /// The records were written with other rights.
+    OtherRights,
+    /// A crash may have lost times (lazytime).
+    LazyTimes,
+    /// Its source was found with another content.
+    Suspect,
+    /// Its time has come, by `--rehash-after`.
+    Due,
+    /// Its filesystem may show no sizes.
+    NoSize,
 }
 
 /// The clock and the periods of a pass.

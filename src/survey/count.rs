@@ -174,7 +174,8 @@ impl Survey<'_> {
     ) {
         let (mut files, mut folders, mut bytes, mut room) = (0, 0, 0, Room::default());
         let len = names.len() as u64;
-        for name in names.filter_map(|at| folder.listing.get(at)) {
+        let names = names.filter_map(|at| folder.listing.get(at));
+        for name in names.filter(|name| self.context.looks_at(|| folder.dir.path(), name)) {
             if self.context.is_halted() {
                 return;
             }
@@ -190,7 +191,9 @@ impl Survey<'_> {
                 tree.counted.unread.fetch_add(1, Ordering::Relaxed);
                 continue;
             };
-            let protected = match standing(self.context, &folder.rules, tree.side, (name, &entry)) {
+            let stands = standing(self.context, &folder.rules, tree.side, (name, &entry));
+            self.note_one_sided((tree.side, &tree.filesystem), &folder.dir, name, (&entry, stands));
+            let protected = match stands {
                 Standing::Mirrored(protected) => protected,
                 Standing::Excluded(exclusion) => {
                     self.leave_out(tree, folder, name, exclusion);

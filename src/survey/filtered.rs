@@ -36,6 +36,9 @@ impl Survey<'_> {
     pub(super) fn excluded(&self, path: &RelPath, exclusion: Exclusion, in_source: bool) {
         let filter = &self.context.filter;
         filter.count(exclusion);
+        if let Some(focus) = self.context.focus {
+            focus.note_excluded(path, || filter.words(exclusion));
+        }
         if in_source {
             self.context.reporter.count(Counter::Excluded, 1);
         }

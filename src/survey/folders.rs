@@ -1,5 +1,6 @@
 //! The metadata of folders that both sides have.
 
+use crate::context::focus::Sight;
 use crate::fs::dir::Dir;
 use crate::fs::metadata::Subject;
 use crate::fs::{Errno, is_gone, stat};
@@ -29,6 +30,10 @@ impl Survey<'_> {
             Err(errno) if is_gone(errno) => return self.gone(pair, Side::Replica, errno),
             Err(errno) => return self.unreadable_folder(pair, Side::Replica, errno),
         };
+        self.context.note(
+            || pair.path(),
+            |seen| (seen.source, seen.replica) = (Some(Sight::Here(source)), Some(Sight::Here(replica))),
+        );
         let ours = Subject::Open(source_fd.as_fd());
         let subjects = match replica_fd {
             Some(replica_fd) => Subjects::Both(ours, Subject::Open(replica_fd.as_fd())),

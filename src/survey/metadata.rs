@@ -1,5 +1,6 @@
 //! Compares the metadata of two entries of one kind, xattrs included.
 
+use crate::context::focus;
 use crate::context::unread::Unread;
 use crate::fs::metadata::Subject;
 use crate::fs::xattr::{ACCESS_LIST, Attributes, feature_of, is_of_target, is_system_made};
@@ -12,7 +13,7 @@ use crate::model::error::Side;
 use crate::model::feature::Feature;
 use crate::plan::Pair;
 use crate::survey::Survey;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 /// The subjects whose xattrs can be read.
 #[derive(Clone, Copy)]
@@ -85,6 +86,7 @@ impl Survey<'_> {
             Subjects::Source(ours) => self.read_attributes(pair, name, kind, (ours, None))?,
             Subjects::Bare => Found::none(),
         };
+        let mut attributes = Vec::new();
         let MetadataComparison { due, mut differences, owner_not_held, mode_not_held, mtime_not_held } =
             compare_metadata(source, &found.list(), replica, &pair.filesystem, &self.context.rights);
         for (not_held, feature) in [
@@ -107,8 +109,17 @@ impl Survey<'_> {
             if lacks_capability {
                 self.context.reporter.not_held(Feature::Capabilities);
             }
-            differences.attributes = self.do_attributes_differ(pair, kind, &ours, theirs);
+            let names = self.attributes_that_differ(pair, kind, &ours, theirs);
+            differences.attributes = !names.is_empty();
+            attributes = names;
         }
+        self.context.note(
+            || name.map_or_else(|| pair.path(), |name| pair.path().join(name)),
+            |seen| {
+                let (owner, mode) = ((due.uid, due.gid), due.mode);
+                seen.metadata = Some(focus::ComparedMetadata { owner, mode, differences, attributes });
+            },
+        );
         Some(ComparedMetadata { differences, is_bare: found.is_none() })
     }
 
@@ -166,17 +177,24 @@ impl Survey<'_> {
         Some(Found { ours, theirs })
     }
 
-    /// Whether xattrs have to be set or removed. An unreadable one counts neither as present nor as absent.
-    fn do_attributes_differ(&self, pair: &Pair, kind: Kind, ours: &Attributes, theirs: &Attributes) -> bool {
+    /// The xattrs that have to be set or removed. An unreadable one counts neither as present nor as absent.
+    fn attributes_that_differ(
+        &self,
+        pair: &Pair,
+        kind: Kind,
+        ours: &Attributes,
+        theirs: &Attributes,
+    ) -> Vec<CString> {
         let rights = &self.context.rights;
         let may_set = |name: &CStr| feature_of(name).is_some_and(|feature| rights.may_set(feature));
         let is_extra = |name: &CStr| !ours.has(name) && !is_system_made(name) && may_set(name);
-        let mut differ = theirs.iter().any(|(name, _)| is_extra(name));
+        let extras = theirs.iter().map(|(name, _)| name).filter(|name| is_extra(name));
+        let mut differ: Vec<CString> = extras.map(CStr::to_owned).collect();
         let is_due = |name: &CStr, value: &[u8]| theirs.get(name) != Some(value) && !theirs.is_unread(name);
         for (name, _) in ours.iter().filter(|(name, value)| is_due(name, value)) {
             let Some(feature) = feature_of(name) else { continue };
             if pair.filesystem.holds_for(kind, feature) && rights.may_set(feature) {
-                differ = true;
+                differ.push(name.to_owned());
             } else {
                 self.context.reporter.not_held(feature);
             }

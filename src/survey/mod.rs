@@ -15,6 +15,7 @@ mod contents;
 pub(crate) mod count;
 mod entry_pair;
 mod filtered;
+mod focused;
 mod folders;
 pub(crate) mod hardlinks;
 mod holes;
@@ -103,6 +104,9 @@ struct Survey<'a> {
     /// Files that may have been moved.
     arrivals: Arrivals,
 }
+
+/// Why the log file is left out.
+const LOG: &str = "it is the log file";
 
 /// A look at one name on one side.
 enum Look {
@@ -199,7 +203,8 @@ impl Survey<'_> {
         }
         let locked =
             replica.is_none() && self.context.absence.is_known_as_locked(Side::Replica, &pair.path());
-        if !locked {
+        let is_on_way = self.context.focus.is_some_and(|focus| focus.passes(&pair.path()));
+        if !locked && !is_on_way {
             self.compare_folders(&pair, facts, replica.as_ref().and_then(|(_, fd)| fd.as_ref()));
         }
         let seen = facts.map(|(_, facts)| facts);
@@ -251,9 +256,12 @@ impl Survey<'_> {
     fn chunk<'s>(&'s self, scope: &Scope<'s>, merge: &Arc<Merge>, chunk: Range<usize>) {
         let Some(open) = self.open_both(&merge.pair) else { return };
         let fds = open.borrow();
-        self.announce(merge, fds, chunk.clone());
-        let (mut unchanged, names) = (0, chunk.len() as u64);
-        for name in chunk.filter_map(|at| merge.get(at)) {
+        if self.context.focus.is_none() {
+            self.announce(merge, fds, chunk.clone());
+        }
+        let (mut unchanged, len) = (0, chunk.len() as u64);
+        let names = chunk.filter_map(|at| merge.get(at));
+        for name in names.filter(|(name, ..)| self.context.looks_at(|| merge.pair.path(), name)) {
             if self.context.is_halted() {
                 break;
             }
@@ -261,7 +269,7 @@ impl Survey<'_> {
             self.context.workers.did_name();
         }
         self.context.reporter.count(Counter::Unchanged, unchanged);
-        self.context.reporter.tally(Tally::Names, names);
+        self.context.reporter.tally(Tally::Names, len);
         self.context.interrupt.beat();
     }
 
@@ -293,7 +301,10 @@ impl Survey<'_> {
         (name, in_source, in_replica): (&CStr, bool, bool),
     ) -> u64 {
         let pair = &merge.pair;
-        let Some(mut protected) = merge.rules.below(self.context, name) else { return 0 };
+        let Some(mut protected) = merge.rules.below(self.context, name) else {
+            self.note_left_out(pair, name, LOG);
+            return 0;
+        };
         let sides = (in_source, in_replica);
         let look = |side, fd: Option<BorrowedFd<'_>>| match fd {
             Some(fd) => self.look(merge, side, fd, name),
@@ -323,6 +334,7 @@ impl Survey<'_> {
                 return self.is_excluded_in_replica(pair, name, exclusion, &source);
             }
         };
+        self.note_sights(merge, name, (&source, &replica));
         if in_source && source == Sighting::Absent {
             // It seems to have vanished since the listing: neither a problem nor a deletion in this pass.
             if let Some(dir) = &pair.source {
@@ -387,6 +399,7 @@ impl Survey<'_> {
                 self.descend(scope, pair, name, (ours, theirs), protected);
             }
             (Decision::Skip { why, delete }, _, theirs) => {
+                self.note_left_out(pair, name, &why.words());
                 tell_left_out(self.context, &pair.path().join(name), why);
                 if let Some(theirs) = theirs.filter(|_| delete) {
                     let reason = "the source has something there that is left out";

@@ -6,8 +6,8 @@ use crate::model::entry::Kind;
 use crate::model::error::{Cause, Problem, Side};
 use crate::model::problem_kind::ProblemKind;
 use crate::plan::Pair;
-use crate::survey::Survey;
 use crate::survey::hardlinks::Verdict;
+use crate::survey::{LOG, Survey};
 use std::ffi::CStr;
 
 impl Survey<'_> {
@@ -151,7 +151,8 @@ impl Survey<'_> {
 
     /// Reports that a name is the log file, which is not mirrored.
     pub(super) fn is_log(&self, pair: &Pair, name: &CStr, kind: Kind) -> u64 {
-        self.context.reporter.skipped(&pair.path().join(name), kind, "it is the log file");
+        self.note_left_out(pair, name, LOG);
+        self.context.reporter.skipped(&pair.path().join(name), kind, LOG);
         0
     }
 

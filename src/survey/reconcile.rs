@@ -1,6 +1,7 @@
 //! One pair of entries in, one decision out. Pure: no disk, no clock.
 
 use crate::capabilities::Filesystem;
+use crate::context::focus::Sight;
 use crate::model::change::Verb;
 use crate::model::entry::{Entry, Kind};
 use crate::model::error::Side;
@@ -20,6 +21,16 @@ pub(crate) enum Sighting {
 }
 
 impl Sighting {
+    /// It, as it is noted for [`Focus`](crate::context::focus::Focus).
+    pub(crate) fn sight(&self) -> Sight {
+        match self {
+            Sighting::Absent => Sight::Absent,
+            Sighting::Present(entry) => Sight::Here(*entry),
+            Sighting::Unreadable => Sight::Unreadable,
+            Sighting::Excluded => Sight::Excluded,
+        }
+    }
+
     /// The facts, where the name is there and they could be read.
     pub(crate) fn entry(&self) -> Option<&Entry> {
         match self {

@@ -232,7 +232,7 @@ fn a_log_inside_a_missing_source_does_not_bring_the_source_back() {
 fn words_that_no_option_and_no_command_takes_are_answered_with_what_to_type() {
     let place = Scratch::with_source();
     for (line, answer) in [
-        ("nosuch", "There is no command nosuch; the commands are approve, status, history,"),
+        ("nosuch", "There is no command nosuch; the commands are approve, explain, status, history,"),
         ("statsu", "similar subcommand exists: 'status'"),
         ("--source source status", "The command status comes first"),
         ("--delete --once", "There is no option --delete: what the source does not have is always deleted"),

@@ -10,6 +10,7 @@
 mod approve;
 mod cli_arguments;
 mod dry_run;
+mod explain;
 mod filter;
 mod gentle;
 mod guard;

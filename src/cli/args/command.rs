@@ -2,6 +2,7 @@
 
 use crate::cli::args::StatusFormat;
 use crate::cli::args::checks::{AFTER_MANIFEST, AFTER_VERIFY, ManifestArgs, VerifyArgs};
+use crate::cli::args::explain::{AFTER_EXPLAIN, ExplainArgs};
 use crate::cli::args::pairs::PairArgs;
 use clap::{ArgAction, Subcommand};
 use clap_complete::Shell;
@@ -50,6 +51,14 @@ Examples:
         #[arg(short, long, action = ArgAction::Help)]
         help: Option<bool>,
     },
+
+    /// What the next pass would do to a path, and why
+    #[command(
+        max_term_width = 100,
+        override_usage = "file-sync explain PATH... [OPTIONS]",
+        after_help = AFTER_EXPLAIN
+    )]
+    Explain(ExplainArgs),
 
     /// Is every replica as fresh as it has to be? For people, scripts and monitoring systems
     #[command(

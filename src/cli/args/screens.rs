@@ -40,6 +40,7 @@ What is shown:
   -V, --version        Print the version
 
 Commands:
+  explain      What the next pass would do to a PATH, and why
   status       Is every replica as fresh as it has to be? For people, scripts and monitors
   history      The passes of each pair; of a PATH, what they did to it
   verify       Read a replica and check every file against its digest; needs no source

@@ -6,6 +6,7 @@ mod complaints;
 mod completions;
 mod confirm;
 mod dry_run;
+mod explain;
 mod history;
 mod manifest;
 mod mirror;
@@ -14,6 +15,7 @@ mod path_history;
 mod progress;
 mod status;
 mod table;
+mod tally;
 mod verify;
 mod words;
 
@@ -57,6 +59,9 @@ pub fn run(
             let options = history::Options::new(pairs, &limit, json, environment);
             let options = options.map_err(refused)?;
             history::run(&options, (out, complaints))
+        }
+        Some(Command::Explain(arguments)) => {
+            return ended(explain::run(arguments, environment, (out, complaints)), refused, complaints);
         }
         Some(Command::Verify(arguments)) => {
             return ended(verify::run(arguments, environment, (out, complaints)), refused, complaints);

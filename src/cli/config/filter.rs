@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// A pattern, a size or a name is none, the order of the rules can only be a mistake, or a file of rules cannot be read
 /// or lies in one of the roots.
-pub(super) fn filter(
+pub(in crate::cli) fn filter(
     given: FilterArgs,
     roots: [(&str, &Path); 2],
     environment: &Environment,

@@ -8,7 +8,7 @@ use crate::model::event::Event;
 use crate::model::report::Outcome;
 use serde::Serialize;
 
-use super::tally::{Tallies, Tally};
+use crate::cli::commands::tally::{Tallies, Tally};
 
 /// Removing a field, or changing its meaning, raises it.
 const VERSION: u32 = 1;

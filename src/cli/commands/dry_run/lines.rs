@@ -8,8 +8,8 @@ use crate::log::humanize;
 use crate::model::entry::Kind;
 use crate::model::event::{Event, Notice};
 
-use super::tally::bytes;
 use super::words::{Place, left_out, note};
+use crate::cli::commands::tally::bytes;
 
 /// The line of an event, with its newline; none where it has none.
 pub(super) fn line(event: &Event<'_>, options: PlanOptions) -> Option<String> {

@@ -7,11 +7,10 @@ mod fit;
 mod json;
 mod lines;
 mod summary;
-mod tally;
 mod words;
 
 use self::summary::Summary;
-use self::tally::Tallies;
+use crate::cli::commands::tally::Tallies;
 use crate::cli::config::{PlanForm, PlanOptions};
 use crate::log::Log;
 use crate::model::event::{Event, Monitor, Notice};

@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::fit::{in_two, padded, without_end, wrapped};
-use super::tally::{Tally, bytes, entries};
 use super::words::{Place, left_out, note};
+use crate::cli::commands::tally::{Tally, bytes, entries};
 
 /// The lines that are shown of a group.
 const FIRST: usize = 5;
