@@ -71,6 +71,9 @@ fn verdict(answer: &Answer) -> String {
         }
         Fate::Mounted => "stays: something is mounted there in the replica; unmount it first".to_owned(),
         Fate::Problem => "stays as it is, because of a problem".to_owned(),
+        Fate::Equal if is_trusted(answer) => {
+            "stays as it is: by its record both sides are equal, and neither is read".to_owned()
+        }
         Fate::Equal => "is equal on both sides and stays as it is".to_owned(),
         Fate::KeptBack => {
             "stays until the next pass: the source lacks it, and its folder has changed while it was looked at"
@@ -79,6 +82,11 @@ fn verdict(answer: &Answer) -> String {
         Fate::Absent => "is neither in the source nor in the replica".to_owned(),
         Fate::Unknown => "changed while it was looked at; ask again".to_owned(),
     }
+}
+
+/// Whether the record of the file stands for its content.
+fn is_trusted(answer: &Answer) -> bool {
+    answer.record.is_some_and(|compared| compared.distrust.is_none())
 }
 
 fn would(planned: &Planned) -> String {
@@ -107,17 +115,17 @@ fn would(planned: &Planned) -> String {
 fn record(answer: &Answer) -> Option<String> {
     let compared = answer.record.as_ref()?;
     let standing = match compared.distrust {
-        None => "it stands, and nothing is read",
-        Some(Distrust::NoRecord) => return Some("none; the file was read".to_owned()),
+        None => "it stands for the file",
+        Some(Distrust::NoRecord) => return Some("none".to_owned()),
         Some(Distrust::SourceChanged) => "the source's file has changed since",
         Some(Distrust::NotCompared) => "copied then, and not compared since",
         Some(Distrust::ReplicaChanged) => "the replica's file has changed since",
-        Some(Distrust::Unsettled) => "too young to stand; the file was read",
-        Some(Distrust::OtherRights) => "made with other rights; the file was read",
-        Some(Distrust::LazyTimes) => "a crash may have lost times (lazytime); the file was read",
+        Some(Distrust::Unsettled) => "the file was too young then for its facts to tell a change",
+        Some(Distrust::OtherRights) => "made with other rights",
+        Some(Distrust::LazyTimes) => "a crash may have lost times since (lazytime)",
         Some(Distrust::Suspect) => "the source was found with another content",
-        Some(Distrust::Due) => "due to be read again by --rehash-after; the file was read",
-        Some(Distrust::NoSize) => "its filesystem may show no sizes; the file was read",
+        Some(Distrust::Due) => "due to be read again, by --rehash-after",
+        Some(Distrust::NoSize) => "its filesystem may show no sizes",
     };
     let digest = compared.record.map(|record| format!("sha256={}, ", record.digest)).unwrap_or_default();
     let confirmed = local(compared.confirmed.saturating_mul(1000));
@@ -143,4 +151,64 @@ fn below(below: &Below) -> Option<String> {
 
 fn words_of(verb: Verb) -> &'static str {
     if verb == Verb::Metadata { "get metadata" } else { verb.word() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::focus::ComparedRecord;
+
+    fn answer(fate: Fate, distrust: Option<Distrust>) -> Answer {
+        Answer {
+            path: RelPath::from_bytes(b"two words".to_vec()),
+            fate,
+            kind: Some(Kind::Folder),
+            differences: Vec::new(),
+            attributes: Vec::new(),
+            record: Some(ComparedRecord { record: None, confirmed: 0, distrust }),
+            below: Below::default(),
+            problems: Vec::new(),
+            notes: vec!["one\nline".to_owned()],
+        }
+    }
+
+    #[test]
+    fn an_answer_has_a_verdict_and_a_line_for_each_fact() {
+        let roots = Roots { source: "/a b".into(), replica: "/c".into() };
+        let text = page(&roots, &answer(Fate::Absent, Some(Distrust::NoRecord)));
+        let expected = "\"/a b\" -> /c\n\"two words/\" is neither in the source nor in the replica\n  \
+                        record     none\n  note       one\\nline\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_trusted_is_not_said_to_have_been_read() {
+        assert!(verdict(&answer(Fate::Equal, None)).ends_with("and neither is read"));
+        assert!(verdict(&answer(Fate::Equal, Some(Distrust::Due))).starts_with("is equal on both sides"));
+    }
+
+    #[test]
+    fn what_goes_or_comes_with_its_folder_is_told_with_that() {
+        let planned = |verb, kind| Planned {
+            verb,
+            path: RelPath::from_bytes(b"top".to_vec()),
+            kind,
+            size: None,
+            from: Some(RelPath::from_bytes(b"old".to_vec())),
+            subtree: None,
+            reason: "was a file".to_owned(),
+        };
+        for (verb, kind, expected) in [
+            (Verb::Create, Kind::Folder, "would be created with its folder top/"),
+            (Verb::Delete, Kind::Folder, "would be deleted with its folder top/"),
+            (Verb::Retype, Kind::Folder, "would be created with its folder top/"),
+            (Verb::Retype, Kind::File, "would be deleted with its folder, which becomes a file"),
+            (Verb::Move, Kind::Folder, "is equal, and would be moved with its folder: old/ -> top/"),
+        ] {
+            assert_eq!(verdict(&answer(Fate::With(planned(verb, kind)), None)), expected);
+        }
+        let both = [planned(Verb::Move, Kind::Folder), planned(Verb::Metadata, Kind::Folder)];
+        let told = verdict(&answer(Fate::Changed(both.to_vec()), None));
+        assert_eq!(told, "would be moved here from old/; and it would get its metadata: was a file");
+    }
 }
