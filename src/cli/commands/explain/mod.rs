@@ -27,6 +27,7 @@ use crate::index::store::Roots;
 use crate::log::humanize;
 use crate::mirror::{Mirror, MirrorOptions};
 use crate::model::digest::Digests;
+use crate::model::entry::Kind;
 use crate::model::error::Error;
 use crate::model::limit::Limit;
 use crate::model::path::RelPath;
@@ -186,6 +187,12 @@ fn explain(options: &Options, filter: FilterOptions, roots: &Roots, path: &RelPa
         let held = entry_at_path(&roots.replica.join(OsStr::from_bytes(path.as_bytes()))).ok();
         seen.replica = held.map(Sight::Here);
     }
-    let targets = [&roots.source, &roots.replica].map(|root| differences::target(root, path));
+    // Only what the survey has found to be a link is read: a dead mount that is left out would hang.
+    let is_link = |sight: &Option<Sight>| {
+        differences::entry(sight.as_ref()).is_some_and(|entry| entry.kind == Kind::Symlink)
+    };
+    let are_links = is_link(&seen.source) && is_link(&seen.replica);
+    let targets = [&roots.source, &roots.replica]
+        .map(|root| if are_links { differences::target(root, path) } else { None });
     Ok(Answer::new(path, &report, seen, collected.take(), targets))
 }
