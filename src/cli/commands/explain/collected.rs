@@ -101,8 +101,10 @@ impl Monitor for Collected {
                 Notice::FirstDeletion { .. }
                 | Notice::MayLackRoom { .. }
                 | Notice::RuleUnused { .. }
-                | Notice::RuleUsed { .. } => {}
-                Notice::KeptBack { .. } | Notice::LogInside { .. } | Notice::FewerThreads { .. } => {}
+                | Notice::RuleUsed { .. }
+                | Notice::KeptBack { .. }
+                | Notice::LogInside { .. }
+                | Notice::FewerThreads { .. } => {}
                 Notice::Unsupported { .. }
                 | Notice::FoldersStay { .. }
                 | Notice::NoLock
