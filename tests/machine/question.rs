@@ -146,7 +146,7 @@ fn with_an_interval_only_the_first_pass_asks_and_a_no_ends_the_program() {
     typed.write_all(b"y\n").expect("typed");
     running.hears("pass 1 done");
     fs::remove_file(place.at("source/file")).expect("removed");
-    running.hears("delete file");
+    running.hears("delete   file");
     typed.write_all(b"\x03").expect("typed");
     let ended = running.end();
     assert_eq!((ended.code, ended.console().matches(QUESTION).count()), (Some(0), 1), "{ended:?}");
