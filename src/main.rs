@@ -6,6 +6,7 @@
 
 use file_sync::Exit;
 use file_sync::cli::args::parse;
+use file_sync::cli::columns;
 use file_sync::cli::commands;
 use file_sync::cli::config::Environment;
 use std::env::{args_os, current_dir, var_os};
@@ -55,8 +56,11 @@ fn state_dir() -> Option<PathBuf> {
 fn environment() -> Environment {
     let is_set = |name: &str| var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = var_os("TERM").is_some_and(|terminal| terminal == "dumb");
+    let [columns, error_columns] = columns();
     Environment {
         current_folder: current_dir().ok(),
+        columns,
+        error_columns,
         no_color: is_set("NO_COLOR") || is_dumb,
         is_dumb,
         is_terminal: stdout().is_terminal(),

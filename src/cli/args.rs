@@ -265,6 +265,19 @@ impl Command {
             Command::Completions { .. } => "completions",
         }
     }
+
+    /// Whether it prints sentences, which may be broken to fit a terminal; not tables, and nothing for programs.
+    pub(crate) fn prints_sentences(&self) -> bool {
+        match self {
+            Command::Approve { .. } => true,
+            Command::Explain(arguments) => !arguments.json,
+            Command::Status { format, json, .. } => *format == StatusFormat::Text && !json,
+            Command::History { .. }
+            | Command::Verify(_)
+            | Command::Manifest(_)
+            | Command::Completions { .. } => false,
+        }
+    }
 }
 
 /// When to use colors.

@@ -44,6 +44,10 @@ pub struct Environment {
     pub is_dumb: bool,
     /// True when the console is a terminal.
     pub is_terminal: bool,
+    /// The columns of standard output, where that is a terminal.
+    pub columns: Option<usize>,
+    /// The columns of standard error, where that is a terminal.
+    pub error_columns: Option<usize>,
     /// True when standard error is a terminal that can erase a line: progress is shown there.
     pub shows_progress: bool,
     /// Processors this process may use.
@@ -68,6 +72,8 @@ impl Default for Environment {
             no_color: false,
             is_dumb: false,
             is_terminal: false,
+            columns: None,
+            error_columns: None,
             shows_progress: false,
             processors: 1,
             state_dir: None,
@@ -443,6 +449,8 @@ mod tests {
             no_color: false,
             is_dumb: false,
             is_terminal: true,
+            columns: None,
+            error_columns: None,
             shows_progress: false,
             processors: 4,
             state_dir: Some(PathBuf::from("/state")),

@@ -290,8 +290,8 @@ fn the_end_of_a_pass_as_text() {
         "the plan would overwrite 3 of the replica's 152 entries (1 %) with other contents, 2048 bytes; --max-change allows \
          1024: 2019 (61), 2020 (58) and 1 more; if that is meant: file-sync approve --source /home --replica /mnt/home"
             .to_owned(),
-        "the source is not the folder of the last pass (inode 2 of filesystem 7 of type ef53, made at 2025-11-24T16:00:00Z \
-         then, missing on filesystem 8 of type ef53 now; is it mounted?), and the plan would create 7 entries and delete 120 \
+        "the source is not the folder of the last pass (inode 2 of ext4 filesystem 7, made at 2025-11-24T16:00:00Z \
+         then, missing on ext4 filesystem 8 now; is it mounted?), and the plan would create 7 entries and delete 120 \
          of the replica's 152 entries (78 %): 2019 (61), 2020 (58) and 1 more; nobody can approve it while the index cannot \
          be written"
             .to_owned(),
@@ -617,7 +617,7 @@ fn the_end_of_a_pass_as_json() {
     let stake = r#""would_delete":120,"would_delete_bytes":4096,"would_change":3,"would_change_bytes":2048,"would_create":7,"of":152"#;
     let examples = r#""examples":[{"path":"2019","entries":61},{"path":"2020","entries":58}]"#;
     let approve = r#""approve":"file-sync approve --source /home --replica /mnt/home""#;
-    let was = "inode 2 of filesystem 7 of type ef53, made at 2025-11-24T16:00:00Z";
+    let was = "inode 2 of ext4 filesystem 7, made at 2025-11-24T16:00:00Z";
     let fields = [
         r#""source_replaced""#.to_owned(),
         format!(r#""mount_gone"{place}"254:0","now_mount":false"#),
@@ -628,7 +628,7 @@ fn the_end_of_a_pass_as_json() {
         format!(r#""too_many_deletions",{stake},"limit":"50%",{examples},{approve}"#),
         format!(r#""too_many_changes",{stake},"limit":"1024B",{examples},{approve}"#),
         format!(
-            r#""other_root","side":"source","was":"{was}","now":"missing on filesystem 8 of type ef53",{stake},{examples}"#
+            r#""other_root","side":"source","was":"{was}","now":"missing on ext4 filesystem 8",{stake},{examples}"#
         ),
         format!(r#""empty_source",{stake},{examples}"#),
         r#""no_room","resource":"bytes","path":"/mnt/my disk","needed":12884901888,"free":3221225472,"freed":1073741824"#.to_owned(),

@@ -140,7 +140,10 @@ impl fmt::Display for RootIdentity {
             Some(inode) => write!(f, "inode {inode} of ")?,
             None => f.write_str("missing on ")?,
         }
-        write!(f, "filesystem {:x} of type {:x}", self.fsid, self.filesystem)?;
+        match kind_of(self.filesystem) {
+            Some(kind) => write!(f, "{kind} filesystem {:x}", self.fsid)?,
+            None => write!(f, "filesystem {:x} of type {:x}", self.fsid, self.filesystem)?,
+        }
         match self.btime.filter(|_| self.inode.is_some()) {
             Some(born) => write!(f, ", made at {}", moment(born)),
             None => Ok(()),
@@ -152,6 +155,27 @@ impl Serialize for RootIdentity {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+
+/// The name of the most usual types of filesystems (statfs(2)); ext2 and ext3 have the number of ext4.
+fn kind_of(filesystem: u64) -> Option<&'static str> {
+    Some(match filesystem {
+        0xef53 => "ext4",
+        0x5846_5342 => "xfs",
+        0x9123_683e => "btrfs",
+        0x2fc1_2fc1 => "zfs",
+        0xf2f5_2010 => "f2fs",
+        0xca45_1a4e => "bcachefs",
+        0x0102_1994 => "tmpfs",
+        0x794c_7630 => "overlay",
+        0x4d44 => "vfat",
+        0x2011_bab0 => "exfat",
+        0x7366_746e => "ntfs",
+        0x6969 => "nfs",
+        0xff53_4d42 | 0xfe53_4d42 => "cifs",
+        0x6573_5546 => "fuse",
+        _ => return None,
+    })
 }
 
 /// A moment for people, to the second.

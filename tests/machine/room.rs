@@ -54,8 +54,8 @@ fn a_plan_that_cannot_fit_is_held_until_it_fits() {
                  what is deleted or replaced: 8 MiB too few; make room there, or run it with --no-space-check, which copies \
                  what fits; nothing was changed",
             ),
-            ("test ! -e disk/replica", "--dry-run", 25, "would create large"),
-            ("true", "--dry-run --no-space-check", 0, "would create large"),
+            ("test ! -e disk/replica", "--dry-run", 25, "create\t25165824\tlarge"),
+            ("true", "--dry-run --no-space-check", 0, "create\t25165824\tlarge"),
             (
                 "mkdir -p disk/replica; file disk/replica/extra 1",
                 "",
@@ -104,7 +104,12 @@ fn a_file_costs_its_blocks_once_under_all_its_names_and_nothing_when_it_moves() 
             ("truncate -s 1T source/hole2; file source/f 4", "", 25, "needs 4 MiB"),
             // Two names each of two files, one of which has another name outside.
             ("rm source/f source/e; file source/g/1 5; ln source/g/1 source/g/2", "", 0, DONE),
-            ("file outside 9; ln outside source/h; ln outside source/i", "--dry-run", 0, "would create h"),
+            (
+                "file outside 9; ln outside source/h; ln outside source/i",
+                "--dry-run",
+                0,
+                "create\t9437184\th",
+            ),
         ],
     );
 }

@@ -7,6 +7,7 @@ mod completions;
 mod confirm;
 mod dry_run;
 mod explain;
+mod folded;
 mod history;
 mod manifest;
 mod mirror;
@@ -22,6 +23,7 @@ mod words;
 use crate::cli::args::{Cli, Command, StatusFormat, usage_error_of};
 use crate::cli::commands::chosen::Refused;
 use crate::cli::commands::complaints::complain;
+use crate::cli::commands::folded::Folded;
 use crate::cli::commands::pairs::Selection;
 use crate::cli::config::{Config, Environment, UsageError};
 use crate::run::exit::Exit;
@@ -32,6 +34,19 @@ use std::io::{ErrorKind, Write};
 /// # Errors
 /// A usage error, to be printed; its exit code is 2.
 pub fn run(
+    cli: Cli,
+    environment: &Environment,
+    (out, complaints): (&mut dyn Write, &mut dyn Write),
+) -> Result<Exit, clap::Error> {
+    let mut complaints = Folded::new(complaints, environment.error_columns);
+    if !cli.command.as_ref().is_some_and(Command::prints_sentences) {
+        return run_unfolded(cli, environment, (out, &mut complaints));
+    }
+    run_unfolded(cli, environment, (&mut Folded::new(out, environment.columns), &mut complaints))
+}
+
+/// As [`run`]. Every text ends with a line, or is flushed.
+fn run_unfolded(
     cli: Cli,
     environment: &Environment,
     (out, complaints): (&mut dyn Write, &mut dyn Write),
