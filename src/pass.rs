@@ -182,8 +182,12 @@ pub(crate) fn run(
 }
 
 /// Whether a plan says truly what the replica lacks. Entries that could not be made in the last pass, for whatever reason,
-/// may never take any room, and are planned in each pass all the same.
+/// may never take any room, and are planned in each pass all the same. A folder of the replica that cannot be read may give
+/// back any amount, and only a pass that is carried out can make it readable.
 fn is_certain(context: &Context<'_>, purpose: Purpose, carried: &Carried, plan: &Plan) -> bool {
+    if context.counts()[Counter::Problems] > 0 || plan.has_unread() {
+        return false;
+    }
     match context.ledger.had_problems().or(carried.had_problems) {
         Some(had_problems) => !had_problems,
         // Without an index, nothing is known of earlier passes over a replica that has something. A dry run makes none.

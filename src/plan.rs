@@ -313,6 +313,12 @@ impl Plan {
         self.anchors.retain(|anchor| !is_below(&anchor.folder));
     }
 
+    /// Whether something below a folder that it creates, deletes or replaces could not be looked at.
+    pub(crate) fn has_unread(&self) -> bool {
+        let subtrees = self.changes.iter().filter_map(|change| change.subtree.as_ref());
+        subtrees.into_iter().any(|below| below.unread.load(Ordering::Relaxed) > 0)
+    }
+
     /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.moves.is_empty() && self.renames.is_empty() && self.folders.is_empty()

@@ -46,8 +46,8 @@ pub(super) fn judge(context: &Context<'_>, plan: &Plan, is_certain: bool) -> Opt
 
 /// The free room for a part of the plan; none where it is not known.
 fn space(context: &Context<'_>, demand: &Demand) -> Option<Space> {
-    let has_reserve = context.rights.is_user(0);
-    let of = |folder: &Arc<Dir>| space_of(&*folder.open().ok()?, has_reserve);
+    // The reserve may be for this user as well (resuid= and resgid= of ext4), which the system does not tell.
+    let of = |folder: &Arc<Dir>| space_of(&*folder.open().ok()?, true);
     if let Some(folder) = &demand.folder {
         return of(folder);
     }

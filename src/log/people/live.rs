@@ -19,6 +19,8 @@ pub(super) struct Reading {
     pub(super) changes: u64,
     /// The names of a second.
     pub(super) entries_per_second: Option<f64>,
+    /// The bytes of content that were read, on both sides together.
+    pub(super) bytes: u64,
     /// The bytes of content of a second.
     pub(super) bytes_per_second: Option<f64>,
 }
@@ -46,13 +48,20 @@ pub(super) struct Writing {
 pub(super) fn reading(pass: u64, state: Reading, columns: usize) -> String {
     let entries = humanize::counted(state.entries, "entry", "entries");
     let changes = humanize::counted(state.changes, "change", "changes");
-    let rate = state.entries_per_second.map(|rate| format!(", {}/s", humanize::number(rate as u64)));
-    let rate = rate.unwrap_or_default();
+    // In a large file no entry comes for a while.
+    let rate = state.entries_per_second.filter(|rate| *rate >= 1.0);
+    let rate = rate.map(|rate| format!(", {}/s", humanize::number(rate as u64))).unwrap_or_default();
+    let read = match state.bytes {
+        0 => String::new(),
+        bytes => format!(", {} read", humanize::size(bytes)),
+    };
     let bytes = state.bytes_per_second.filter(|rate| *rate >= 1.0);
     let bytes = bytes.map(|rate| format!(", {}/s", humanize::size(rate as u64))).unwrap_or_default();
     fitting(
         [
-            format!("pass {pass} reads both trees: {entries}, {changes}{rate}{bytes}"),
+            format!("pass {pass} reads both trees: {entries}, {changes}{rate}{read}{bytes}"),
+            format!("pass {pass}: {entries}, {changes}{rate}{read}{bytes}"),
+            format!("pass {pass}: {entries}, {changes}{read}{bytes}"),
             format!("pass {pass}: {entries}, {changes}{rate}{bytes}"),
             format!("pass {pass}: {entries}, {changes}{rate}"),
             format!("{entries}, {changes}{rate}"),
@@ -175,11 +184,14 @@ mod tests {
             entries: 1_234_567,
             changes: 17,
             entries_per_second: Some(8_200.4),
+            bytes: 5 * GIB,
             bytes_per_second: Some(250e6),
         };
         for (columns, expected) in [
-            (80, "pass 3 reads both trees: 1,234,567 entries, 17 changes, 8,200/s, 238.4 MiB/s"),
-            (70, "pass 3: 1,234,567 entries, 17 changes, 8,200/s, 238.4 MiB/s"),
+            (93, "pass 3 reads both trees: 1,234,567 entries, 17 changes, 8,200/s, 5 GiB read, 238.4 MiB/s"),
+            (80, "pass 3: 1,234,567 entries, 17 changes, 8,200/s, 5 GiB read, 238.4 MiB/s"),
+            (70, "pass 3: 1,234,567 entries, 17 changes, 5 GiB read, 238.4 MiB/s"),
+            (60, "pass 3: 1,234,567 entries, 17 changes, 8,200/s, 238.4 MiB/s"),
             (50, "pass 3: 1,234,567 entries, 17 changes, 8,200/s"),
             (40, "1,234,567 entries, 17 changes, 8,200/s"),
             (30, "1,234,567 entries, 17 changes"),
@@ -189,6 +201,9 @@ mod tests {
         ] {
             assert_eq!(reading(3, state, columns), expected, "{columns}");
         }
+        let large = Reading { entries: 1, entries_per_second: Some(0.1), bytes: 24 << 20, ..state };
+        let large = reading(1, Reading { changes: 0, ..large }, 80);
+        assert_eq!(large, "pass 1 reads both trees: 1 entry, 0 changes, 24 MiB read, 238.4 MiB/s");
         let first = Reading { entries: 1, changes: 1, ..Reading::default() };
         assert_eq!(reading(1, first, 80), "pass 1 reads both trees: 1 entry, 1 change");
     }

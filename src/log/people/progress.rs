@@ -126,6 +126,7 @@ impl Running {
                     entries,
                     changes: counters.tally(Tally::Changes),
                     entries_per_second: self.entries.of(now, entries),
+                    bytes: read,
                     bytes_per_second: self.content.of(now, read),
                 };
                 is_long.then(|| reading(self.number, state, columns))
@@ -197,7 +198,7 @@ mod tests {
         counters.add_to(Tally::Changes, 3);
         counters.add(Counter::BytesRead, 2048);
         let line = pass.line(at(start, 2), 80, &interrupt).unwrap();
-        assert_eq!(line, "pass 3 reads both trees: 4,000 entries, 3 changes, 2,000/s, 1 KiB/s");
+        assert_eq!(line, "pass 3 reads both trees: 4,000 entries, 3 changes, 2,000/s, 2 KiB read, 1 KiB/s");
 
         let plan = Counts::from_iter([(Counter::Created, 10), (Counter::BytesToWrite, 100 << 20)]);
         pass.reaches(&Phase::Surveyed(&plan), at(start, 3));

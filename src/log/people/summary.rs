@@ -87,6 +87,10 @@ pub(super) fn summary(
     if let Some(oldest) = report.oldest_confirmation {
         words.push_str(&format!(", the oldest confirmation {}", humanize::age(oldest)));
     }
+    let problems = report.counts[Counter::Problems];
+    if problems > 0 && !is_idle && report.outcome == Outcome::Done {
+        words.push_str(&format!(" but for {}", humanize::counted(problems, "problem", "problems")));
+    }
     let mut out = message(clock, (&pass, paint), &words, style);
     if !is_idle {
         out.push_str(&table(report, bytes, style));
@@ -169,14 +173,15 @@ mod tests {
             (Counter::Trusted, 900),
             (Counter::BytesRead, 1 << 40),
         ];
-        let expected = "12:00:00 pass 3 done in 4.2 s, replica is 5 s old
+        let table = "
          created    12,340  50 MiB
          moved           2
          unchanged   1,000   3 GiB
          problem         1
 ";
-        for columns in [50, 80] {
-            assert_eq!(told(Outcome::Done, &counts, columns), expected);
+        let end = "12:00:00 pass 3 done in 4.2 s, replica is 5 s old";
+        for (columns, rest) in [(80, " but for 1 problem"), (50, "\n         but for 1 problem")] {
+            assert_eq!(told(Outcome::Done, &counts, columns), format!("{end}{rest}{table}"));
         }
         let stopped = told(Outcome::Interrupted(Signal::Interrupt), &counts, 80);
         assert!(
