@@ -14,10 +14,14 @@ const MOST: u32 = 4096;
 
 impl Survey<'_> {
     /// The facts of a source entry that is going to be copied, with no more blocks than its data need. A file that cannot be
-    /// opened shows none: it is a problem of its copy.
+    /// opened shows none: it is a problem of its copy. So does a small one with holes.
     pub(super) fn with_data_only(&self, folder: BorrowedFd<'_>, name: &CStr, entry: &Entry) -> Entry {
-        if !entry.may_have_holes() || entry.size < LARGE {
+        if !entry.may_have_holes() {
             return *entry;
+        }
+        if entry.size < LARGE {
+            // Not opened: on a filesystem that compresses, each file looks like this.
+            return Entry { blocks: 0, ..*entry };
         }
         let own = self.context.rights.owns(entry.uid);
         let data = open_to_read(folder, name, own).map_or(0, |file| data_of(file.as_fd(), entry.size));
