@@ -120,6 +120,11 @@ impl Dialog {
         Some(Dialog { question: Stream::stderr()?, answer: input.as_fd().try_clone_to_owned().ok()? })
     }
 
+    /// The columns of the terminal.
+    pub(crate) fn columns(&self) -> usize {
+        self.question.columns()
+    }
+
     /// Asks, and waits for a line while `goes_on` says so. None without an answer: the end of the input, a terminal that
     /// was closed, or a signal.
     pub(crate) fn ask(&self, question: &str, goes_on: impl Fn() -> bool) -> Option<String> {

@@ -70,7 +70,7 @@ fn a_first_pass_that_deletes_asks_and_an_answer_other_than_yes_writes_nothing() 
         let ended = answered(&place, ONCE, answer);
         let said = ended.console().replace('\r', "");
         assert_eq!(ended.code, Some(25), "{answer:?}: {ended:?}");
-        let question = "This would delete 7 entries (63 B) from replica, which file-sync has never written:\n  \
+        let question = "This would delete 7 entries (63 B) from replica, which file-sync has never\nwritten:\n  \
                         old (6 entries)\n  one\nGo on? [y/N] ";
         assert!(said.contains(question), "{said}");
         assert!(said.contains("pass 1 held: the answer was no: it would delete 7 entries (63 B)"), "{said}");

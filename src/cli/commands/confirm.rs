@@ -1,5 +1,6 @@
 //! Asks the person at the terminal before a first pass deletes.
 
+use crate::cli::commands::folded::folded;
 use crate::control::Interrupt;
 use crate::fs::console::Dialog;
 use crate::log::Log;
@@ -34,7 +35,9 @@ impl Confirm for Person {
             self.interrupt.beat();
             !self.interrupt.is_set()
         };
-        let said = dialog.ask(&words(question), goes_on);
+        let columns = dialog.columns();
+        let words: String = words(question).split_inclusive('\n').map(|line| folded(line, columns)).collect();
+        let said = dialog.ask(&words, goes_on);
         match said.as_deref().map(str::trim) {
             Some(said) if ["y", "yes"].iter().any(|yes| said.eq_ignore_ascii_case(yes)) => Answer::Yes,
             Some(_) | None => Answer::No,

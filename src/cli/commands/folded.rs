@@ -50,7 +50,7 @@ impl Write for Folded<'_> {
 
 /// A line that fits into so many columns, on several lines where it has to be. Those that follow begin below the text of
 /// the first one.
-fn folded(line: &str, columns: usize) -> String {
+pub(super) fn folded(line: &str, columns: usize) -> String {
     let (text, end) = line.strip_suffix('\n').map_or((line, ""), |text| (text, "\n"));
     if width(text) <= columns {
         return line.to_owned();
