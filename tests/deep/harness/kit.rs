@@ -212,7 +212,7 @@ impl Pass {
 
     /// A count in the line that ends the last pass.
     pub(crate) fn count(&self, name: &str) -> u64 {
-        let ends = ["done", "planned"];
+        let ends = ["done", "planned", "held"];
         let end = self.events.iter().rev().find(|value| ends.iter().any(|end| value["outcome"] == *end));
         let end = end.unwrap_or_else(|| panic!("no pass ended, exit {:?}: {:?}", self.code, self.told()));
         end[name].as_u64().unwrap_or_else(|| panic!("no count {name} in {end}"))
