@@ -7,11 +7,13 @@
 //! line and a few times a second. It is drawn only where that cannot block and nobody else has the screen.
 
 use crate::control::Interrupt;
+use crate::fs::Errno;
 use crate::fs::console::{COLUMNS, Stream};
 use crate::model::event::{Event, Wait};
 use std::borrow::Cow;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -51,6 +53,7 @@ pub(super) struct Console {
     people: Option<Arc<People>>,
     options: ConsoleOptions,
     format: Format,
+    has_failed: Arc<AtomicBool>,
 }
 
 /// The writer's side.
@@ -63,6 +66,8 @@ struct Writer {
     format: Format,
     /// Whether the live line is on the screen.
     is_drawn: bool,
+    /// See [`Console::has_lost_output`].
+    has_failed: Arc<AtomicBool>,
 }
 
 impl Console {
@@ -78,6 +83,7 @@ impl Console {
         let streams = streams.map(|stream| stream.map(Arc::new));
         let people = People::new(&streams, (options, format), interrupt).map(Arc::new);
         let [output, error] = streams;
+        let has_failed = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             queue: Arc::clone(&queue),
             people: people.clone(),
@@ -86,10 +92,17 @@ impl Console {
             options,
             format,
             is_drawn: false,
+            has_failed: Arc::clone(&has_failed),
         };
         // The thread is never joined: it may hang in a write until the program exits.
         thread::Builder::new().name("console".to_owned()).spawn(move || writer.run())?;
-        Ok(Console { queue, people, options, format })
+        Ok(Console { queue, people, options, format, has_failed })
+    }
+
+    /// Whether lines for standard output were lost because it could not be written, as on a full disk. A reader that has
+    /// gone is none to lose lines.
+    pub(super) fn has_lost_output(&self) -> bool {
+        self.has_failed.load(Ordering::Relaxed)
     }
 
     /// Takes an event, also one that has no line.
@@ -270,7 +283,12 @@ impl Writer {
                     bytes = bytes.get(written..).unwrap_or_default();
                     self.queue.progress();
                 }
-                Ok(_) | Err(_) => *slot = None,
+                Ok(_) => *slot = None,
+                Err(errno) => {
+                    let is_lost = target == Target::Output && errno != Errno::PIPE;
+                    self.has_failed.fetch_or(is_lost, Ordering::Relaxed);
+                    *slot = None;
+                }
             }
         }
     }

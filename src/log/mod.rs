@@ -178,6 +178,11 @@ impl Log {
         self.file.iter().for_each(LogFile::finish);
         self.console.finish();
     }
+
+    /// Whether lines for standard output were lost, although it has a reader.
+    pub(crate) fn has_lost_output(&self) -> bool {
+        self.console.has_lost_output()
+    }
 }
 
 impl Log {

@@ -37,6 +37,20 @@ fn objects(ended: &Ended) -> Vec<Value> {
 }
 
 #[test]
+fn a_plan_that_cannot_be_written_is_an_error() {
+    let place = Scratch::with_source();
+    place.write("source/file", "content");
+    for form in ["", "--json"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("opened");
+        let mut command = place.command(&format!("--dry-run {form}"));
+        let output = command.stdout(full).output().expect("run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{form}: {said}");
+        assert!(said.contains("Cannot write the plan to standard output"), "{form}: {said}");
+    }
+}
+
+#[test]
 fn a_pipe_gets_a_line_for_each_change_and_nothing_else() {
     let place = place();
     let lines = dry(&place, "");

@@ -249,6 +249,9 @@ fn a_rule_that_leaves_something_out_is_named_with_its_file_and_line() {
     assert!(told.contains(stays), "{told}");
     let told = ask("--delete-excluded source/raw/a.tmp");
     assert!(told.starts_with(&expected) && told.contains("2023-11-14, which would be deleted\n"), "{told}");
+    // With the folder above it as well.
+    let told = ask("--delete-excluded source/cache/deep/c");
+    assert!(told.contains("which would be deleted\n"), "{told}");
     let told = ask("source/raw");
     assert!(told.contains("  below      1 unchanged, 1 excluded\n"), "{told}");
     let told = answer(&place, "source/raw/a.tmp");

@@ -122,6 +122,14 @@ pub(super) fn run(config: Config, complaints: &mut dyn Write) -> Exit {
     if let Some(listener) = listener {
         listener.finish();
     }
+    if dry_run && log.has_lost_output() {
+        // The plan is all that a dry run is for.
+        complain(
+            complaints,
+            "Cannot write the plan to standard output: what is there of it is not the whole plan",
+        );
+        return Exit::Error;
+    }
     exit
 }
 

@@ -138,7 +138,9 @@ impl Answer {
             true => attributes(seen.metadata.as_ref()),
             false => Vec::new(),
         };
-        let mut notes = notes(&fate, source.as_ref(), replica.as_ref(), &events.own);
+        let planned = events.own.iter().chain(&events.above);
+        let goes = planned.into_iter().any(|planned| planned.verb == Verb::Delete);
+        let mut notes = notes(&fate, source.as_ref(), replica.as_ref(), goes);
         notes.extend(events.notices);
         let is_excluded = matches!(fate, Fate::Excluded(..));
         let own = u64::from(is_counted_unchanged(path, (source.as_ref(), replica.as_ref()), &fate));
@@ -252,7 +254,7 @@ fn differences(
 }
 
 /// What a person should know besides.
-fn notes(fate: &Fate, source: Option<&Entry>, replica: Option<&Entry>, own: &[Planned]) -> Vec<String> {
+fn notes(fate: &Fate, source: Option<&Entry>, replica: Option<&Entry>, goes: bool) -> Vec<String> {
     let mut notes = Vec::new();
     for planned in fate.planned() {
         match planned.verb {
@@ -280,7 +282,6 @@ fn notes(fate: &Fate, source: Option<&Entry>, replica: Option<&Entry>, own: &[Pl
             humanize::counted(names.into(), "name", "names")
         ));
     }
-    let goes = own.iter().any(|planned| planned.verb == Verb::Delete);
     let then = if goes { "would be deleted" } else { "stays" };
     match (fate, replica) {
         (Fate::LeftOut(_), Some(replica)) => {
