@@ -92,7 +92,7 @@ struct WantedName {
 }
 
 /// The greatest number of wanted inodes that are remembered.
-const MOST_WANTED: usize = 1 << 16;
+const MOST_WANTED: usize = 1 << 14;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
