@@ -134,8 +134,9 @@ pub(crate) struct Change {
     pub weight: Weight,
     /// The reason, in a few words.
     pub reason: &'static str,
-    /// The digest that the source's content has to have, as far as the index knows.
-    pub recorded: Option<Digest>,
+    /// The digest that the source's content has to have, as far as the index knows. Few changes have one, and a plan may have
+    /// a million.
+    pub recorded: Option<Box<Digest>>,
 }
 
 impl Change {

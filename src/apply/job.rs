@@ -36,7 +36,7 @@ impl Job {
             expected: change.expected,
             replica_unreadable: change.replica_unreadable,
             reason: change.reason,
-            recorded: change.recorded,
+            recorded: change.recorded.as_deref().copied(),
             content_is_right: matches!(change.action, Action::Link { same: true } | Action::Reown),
             planned: Some((change.kind, change.size)),
         }

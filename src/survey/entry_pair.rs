@@ -80,7 +80,7 @@ impl Survey<'_> {
                     action,
                     replica_unreadable,
                     reason,
-                    recorded: judged.recorded,
+                    recorded: judged.recorded.map(Box::new),
                     ..Change { weight, ..change }.instead_of(replica)
                 });
                 0

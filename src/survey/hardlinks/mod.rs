@@ -74,7 +74,9 @@ pub(super) struct NamesThatGo(BTreeMap<u64, Vec<u64>>);
 /// Inodes that further names are going to be created for.
 #[derive(Debug, Default)]
 struct Wanted {
-    files: Vec<WantedName>,
+    files: Vec<FileId>,
+    /// The first of their names, for the room that the copies need.
+    names: Vec<WantedName>,
     /// Set when there are too many to remember: then any inode counts as wanted.
     any: bool,
 }
@@ -92,7 +94,10 @@ struct WantedName {
 }
 
 /// The greatest number of wanted inodes that are remembered.
-const MOST_WANTED: usize = 1 << 14;
+const MOST_WANTED: usize = 1 << 16;
+
+/// The greatest number of their names that are weighed. Files whose names are not all among them count for nothing.
+const MOST_WEIGHED: usize = 1 << 14;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -174,9 +179,12 @@ impl LinkTable {
         if source.links > 1 && source.kind != Kind::Folder {
             let mut wanted = lock(&self.wanted);
             if wanted.files.len() < MOST_WANTED {
-                wanted.files.push(WantedName { file: source.id, device, links: source.links, needed });
+                wanted.files.push(source.id);
             } else {
                 wanted.any = true;
+            }
+            if wanted.names.len() < MOST_WEIGHED {
+                wanted.names.push(WantedName { file: source.id, device, links: source.links, needed });
             }
         }
     }
@@ -186,7 +194,8 @@ impl LinkTable {
         let mut others = std::mem::take(&mut *lock(&self.others));
         others.values_mut().for_each(|numbers| numbers.sort_unstable());
         let mut wanted = std::mem::take(&mut *lock(&self.wanted));
-        wanted.files.sort_unstable_by_key(|name| (name.file, name.device));
+        wanted.files.sort_unstable();
+        wanted.names.sort_unstable_by_key(|name| (name.file, name.device));
         Rest::of(std::mem::take(&mut *lock(&self.groups)), &others, &wanted)
     }
 
@@ -208,12 +217,12 @@ impl LinkTable {
 
 impl Wanted {
     fn has(&self, source: FileId) -> bool {
-        self.any || self.files.binary_search_by_key(&source, |name| name.file).is_ok()
+        self.any || self.files.binary_search(&source).is_ok()
     }
 
     /// The files of which every name is wanted: the replica has none of them to link the others to.
     fn linked(&self) -> Vec<Linked> {
-        let names = self.files.chunk_by(|one, other| (one.file, one.device) == (other.file, other.device));
+        let names = self.names.chunk_by(|one, other| (one.file, one.device) == (other.file, other.device));
         let whole =
             names.filter(|names| names.first().is_some_and(|first| first.links as usize <= names.len()));
         let linked = |name: &WantedName| Linked { file: name.file, device: name.device, needed: name.needed };
