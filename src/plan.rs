@@ -3,25 +3,27 @@
 mod moves;
 pub(crate) mod room;
 mod stake;
+mod subtree;
 pub(crate) mod weight;
 
 pub(crate) use moves::{Displaced, Move, Moved};
+pub(crate) use subtree::SubtreeTotals;
 
 use crate::capabilities::Filesystem;
 use crate::fs::dir::Dir;
 use crate::identity::Identity;
 use crate::model::change::Differences;
-use crate::model::change::{Operation, Subtree, Verb};
+use crate::model::change::{Operation, Verb};
 use crate::model::counters::{Counter, Counts};
 use crate::model::digest::Digest;
 use crate::model::entry::{Entry, FileId, Kind};
 use crate::model::path::RelPath;
-use crate::plan::weight::{Linked, RoomTotals, Weight, freed};
+use crate::plan::weight::{Linked, Weight, freed};
 use rayon::slice::ParallelSliceMut;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 /// A folder that both trees have.
 #[derive(Debug)]
@@ -217,40 +219,6 @@ pub(crate) struct Plan {
     pub anchors: Vec<Anchor>,
     /// Files of the source with several names that the replica has under none.
     pub linked: Vec<Linked>,
-}
-
-/// The size of a subtree, counted by several threads.
-#[derive(Debug, Default)]
-pub(crate) struct SubtreeTotals {
-    /// Entries that are not folders.
-    pub files: AtomicU64,
-    /// Folders below the top.
-    pub folders: AtomicU64,
-    /// Bytes of regular files.
-    pub bytes: AtomicU64,
-    /// Entries of the replica that the filter leaves out. They stay, and are not counted above; nor is what is below
-    /// them.
-    pub excluded: AtomicU64,
-    /// The folders below the top that stay for their sake, among the folders.
-    pub folders_that_stay: AtomicU64,
-    /// Folders and entries that could not be looked at.
-    pub unread: AtomicU64,
-    /// The room that they need, if they are to be created, or free, if they are to be deleted.
-    pub room: RoomTotals,
-}
-
-impl SubtreeTotals {
-    /// The count as plain numbers.
-    pub(crate) fn subtree(&self) -> Subtree {
-        Subtree {
-            files: self.files.load(Ordering::Relaxed),
-            folders: self
-                .folders
-                .load(Ordering::Relaxed)
-                .saturating_sub(self.folders_that_stay.load(Ordering::Relaxed)),
-            bytes: self.bytes.load(Ordering::Relaxed),
-        }
-    }
 }
 
 impl Plan {

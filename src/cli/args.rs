@@ -103,7 +103,7 @@ pub struct Cli {
     #[arg(long = "log_file", alias = "log-file", value_name = "PATH", help_heading = "What to mirror")]
     pub log_file: Option<OsString>,
 
-    /// What is left out.
+    /// The filter.
     #[command(flatten)]
     pub filter: FilterArgs,
 

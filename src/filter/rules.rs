@@ -88,6 +88,7 @@ impl Rules {
 
     /// The last rule that matches a path below the source root, by its number, and whether it leaves out.
     pub(super) fn ask(&self, path: &[u8], is_folder: bool) -> Option<(usize, bool)> {
+        // The place that `new` has given the rule; there is always one, and it is a number.
         let number = |glob: &Glob| glob.from()?.to_str()?.parse().ok();
         match self.matcher.matched(Path::new(OsStr::from_bytes(path)), is_folder) {
             Match::None => None,

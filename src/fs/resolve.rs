@@ -16,6 +16,12 @@ pub(crate) fn is_folder(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|facts| facts.is_dir())
 }
 
+/// The target of the symbolic link under a path; none where there is none, or it cannot be read.
+pub(crate) fn link_target(path: &Path) -> Option<Vec<u8>> {
+    let target = path.read_link().ok()?;
+    Some(target.into_os_string().into_encoded_bytes())
+}
+
 /// Resolves the symbolic links, `.` and `..` of an absolute path, of which any part may be missing, as `realpath -m`
 /// does.
 ///

@@ -13,7 +13,7 @@ pub struct FirstDeletion<'a> {
     /// The replica.
     #[serde(flatten, serialize_with = "serial::replica")]
     pub replica: &'a Path,
-    /// What would be deleted.
+    /// The deletions of the plan.
     #[serde(flatten)]
     pub deleted: Amount,
     /// The largest of it, with the number of entries of each.

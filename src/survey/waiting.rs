@@ -23,7 +23,7 @@ impl Survey<'_> {
         }
         // The old folder may have moved to where the survey had been before: then the next pass decides.
         let is_quiet = above.entry().is_ok_and(|facts| !self.context.absence.has_changed(&facts));
-        // What another folder takes the place of goes, and must not have an entry in it that is excluded and stays.
+        // A folder whose place another one takes is removed, so that no excluded entry may be in it.
         let may_go = !self.context.filter.protects() && !self.moves.has_mount(&replica.path());
         let is_free = is_quiet && may_go;
         let theirs = replica.entry().ok().filter(|theirs| !theirs.is_mount && is_free);

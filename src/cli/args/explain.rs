@@ -55,7 +55,7 @@ pub struct ExplainArgs {
     #[arg(long, help_heading = "As in the run")]
     pub no_mapped_writes: bool,
 
-    /// What the run leaves out.
+    /// The filter of the run.
     #[command(flatten)]
     pub filter: FilterArgs,
 

@@ -19,7 +19,7 @@ impl Confirm for Always {
 
 /// The person at the terminal, if there is one.
 pub(super) struct Person {
-    /// What it has to say comes before the question.
+    /// The log, whose lines come before the question.
     pub(super) log: Arc<Log>,
     /// A signal ends the wait for the answer.
     pub(super) interrupt: Arc<Interrupt>,

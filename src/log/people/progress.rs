@@ -25,9 +25,9 @@ pub(super) struct Running {
     began: Instant,
     stage: Stage,
     counters: Option<Arc<Counters>>,
-    /// What is to be done.
+    /// The totals of the plan.
     plan: Counts,
-    /// What was done, in bytes.
+    /// The bytes of the operations so far.
     bytes: Bytes,
     entries: Rate,
     content: Rate,
@@ -36,7 +36,7 @@ pub(super) struct Running {
     disk: Option<(u64, Instant)>,
 }
 
-/// What a pass is doing.
+/// The stage of a pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// Before the survey, and between it and the first change.

@@ -45,7 +45,7 @@ enum Group {
     Rules,
 }
 
-/// What is known of a group.
+/// The lines and totals of a group.
 #[derive(Debug, Default)]
 struct Shown {
     tally: Tally,
@@ -307,7 +307,7 @@ fn reason(hold: &Hold) -> Option<String> {
     Some(first.to_uppercase().chain(letters).collect())
 }
 
-/// What lets the plan through; nothing where the reason says it.
+/// The way out of a hold; nothing where the reason says it.
 fn way_out(hold: &Hold) -> &'static [&'static str] {
     const APPROVE: &str =
         "If that is meant: let a pass be held, and run the command that it tells (file-sync approve)";

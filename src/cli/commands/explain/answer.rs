@@ -19,15 +19,15 @@ use super::differences::{Difference, attributes, day, entry, of_entries, of_meta
 pub(super) struct Answer {
     /// The path below the roots.
     pub path: RelPath,
-    /// What would happen to it.
+    /// Its fate in the next pass.
     pub fate: Fate,
     /// The kind of the entry: of the source, or else of the replica.
     pub kind: Option<Kind>,
-    /// What the replica has and what it would get.
+    /// The differences, with the values of the replica and those that it would get.
     pub differences: Vec<Difference>,
     /// The names of the xattrs that differ.
     pub attributes: Vec<String>,
-    /// What the index says of the file.
+    /// The record of the file in the index.
     pub record: Option<ComparedRecord>,
     /// The changes below a folder.
     pub below: Below,

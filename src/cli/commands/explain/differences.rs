@@ -1,6 +1,7 @@
 //! What the two sides of a path have, as far as it differs, with both values. Pure, but for the targets of links.
 
 use crate::context::focus::{ComparedMetadata, Sight};
+use crate::fs::resolve::link_target;
 use crate::log::humanize;
 use crate::model::entry::{Entry, Kind, Timestamp, device_numbers};
 use crate::model::path::{RelPath, shown};
@@ -41,10 +42,9 @@ impl<T: Into<String>> From<T> for Value {
     }
 }
 
-/// The target of a symbolic link; none for any other entry.
+/// The target of a symbolic link; none for any other entry, and where it cannot be read, which the survey has reported.
 pub(super) fn target(root: &Path, path: &RelPath) -> Option<Vec<u8>> {
-    let target = std::fs::read_link(root.join(OsStr::from_bytes(path.as_bytes()))).ok()?;
-    Some(target.as_os_str().as_bytes().to_vec())
+    link_target(&root.join(OsStr::from_bytes(path.as_bytes())))
 }
 
 /// The facts that differ between two entries, of which one replaces the other.

@@ -19,6 +19,7 @@ use crate::cli::config::{Environment, filter, given_path, is_no_file, log_file, 
 use crate::context::focus::Sight;
 use crate::control::Interrupt;
 use crate::filter::FilterOptions;
+use crate::fs::Errno;
 use crate::fs::raise_open_file_limit;
 use crate::fs::stat::entry_at_path;
 use crate::guard::Limits;
@@ -184,8 +185,11 @@ fn explain(options: &Options, filter: FilterOptions, roots: &Roots, path: &RelPa
     let (report, mut seen) = mirror.explain(path, &collected)?;
     if seen.excluded.is_some() && seen.replica.is_none_or(|sight| sight == Sight::Excluded) {
         // A pass does not look at what a pattern leaves out; here it is the answer.
-        let held = entry_at_path(&roots.replica.join(OsStr::from_bytes(path.as_bytes()))).ok();
-        seen.replica = held.map(Sight::Here);
+        seen.replica = match entry_at_path(&roots.replica.join(OsStr::from_bytes(path.as_bytes()))) {
+            Ok(entry) => Some(Sight::Here(entry)),
+            Err(Errno::NOENT | Errno::NOTDIR) => None,
+            Err(_) => Some(Sight::Unreadable),
+        };
     }
     // Only what the survey has found to be a link is read: a dead mount that is left out would hang.
     let is_link = |sight: &Option<Sight>| {
